@@ -1,0 +1,34 @@
+//! Moments and block heights. The core never reads a clock: both arrive as arguments.
+
+use std::time::Duration;
+
+/// Unix time in seconds, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub i64);
+
+/// The height of a block of our node's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct BlockHeight(pub u32);
+
+impl Timestamp {
+    /// The moment `wait` after this one, whole seconds, saturating.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add_unsigned(wait.as_secs()))
+    }
+
+    /// How long ago `earlier` was; zero if it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let seconds = self.0.saturating_sub(earlier.0);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+impl BlockHeight {
+    /// The height `blocks` below this one, zero at the lowest.
+    #[must_use]
+    pub fn before(self, blocks: u32) -> Self {
+        Self(self.0.saturating_sub(blocks))
+    }
+}

@@ -1,0 +1,102 @@
+//! Time and chance, as values: everybody who needs them is handed them here.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use trade::{Preimage, Timestamp};
+
+/// Where the daemon's parts learn the time. Two implementations: the system's and a test's.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Unix time in whole seconds.
+    fn now(&self) -> Timestamp;
+    /// Time since some fixed moment; never goes back, whatever happens to the wall clock (D24).
+    fn monotonic(&self) -> Duration;
+}
+
+/// The machine's own clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// A clock that moves only when told to.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: Mutex<(Timestamp, Duration)>,
+}
+
+impl ManualClock {
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self { now: Mutex::new((now, Duration::ZERO)) }
+    }
+
+    /// Lets `by` pass, on the wall and on the monotonic clock.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        now.0 = now.0.after(by);
+        now.1 += by;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1
+    }
+}
+
+/// Where preimages and ids come from. Two implementations: the system's and a test's.
+pub trait Entropy: Send + Sync + std::fmt::Debug {
+    /// 32 unpredictable bytes.
+    fn draw(&self) -> [u8; 32];
+}
+
+/// The operating system's generator.
+#[derive(Debug)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    /// # Panics
+    /// If the operating system has no randomness to give: nothing safe can be done then.
+    fn draw(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+        bytes
+    }
+}
+
+/// A fresh preimage (E1).
+#[must_use]
+pub fn draw_preimage(entropy: &dyn Entropy) -> Preimage {
+    Preimage(entropy.draw())
+}

@@ -1,0 +1,19 @@
+//! `mostrod`: strangers trade bitcoin for fiat without a custodian.
+//!
+//! Deciding happens in the crate `trade`; everything here carries inputs to it and carries out
+//! what it decided. `ARCHITECTURE.md` is the map.
+
+pub mod clock; // time and chance, as values
+pub mod config; // settings: read, checked, taken apart
+pub mod daemon; // the composition root: every part, start and stop order
+pub mod engine; // one writer: load, decide, save, commit
+pub mod facts; // what the core asks before it can decide
+pub mod intake; // envelope → authenticated sender → Command
+pub mod lightning; // the port to LND, the client, what answers mean
+pub mod nostr; // relay pool, subscriptions, envelopes, addressable events
+pub mod outbox; // what was committed is carried out, at least once
+pub mod store; // all SQL
+pub mod tasks; // named tasks that bring the daemon down if they end too early
+pub mod timers; // whose deadline passed?
+pub mod watcher; // what LND says of holds and payments, live and by comparison
+pub mod wire; // message JSON ⇄ our types; names of statuses and reasons; event tags
