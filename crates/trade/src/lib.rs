@@ -1,11 +1,38 @@
 //! The pure core: what an order is, and what every input does to it.
 //!
-//! No clock, no chance, no network, no storage: `decide` takes values and returns a value.
+//! No clock, no chance, no network, no storage: [`decide`] and [`create`] take values and return a
+//! value. Commit it, then act on its effects; what the world answers comes back as an [`Input`].
 
+pub mod effect;
+pub mod env;
+pub mod hold;
+pub mod input;
+pub mod invoice;
 pub mod keys;
 pub mod money;
+pub mod notice;
+pub mod order;
+pub mod payout;
+pub mod policy;
+pub mod question;
+pub mod refusal;
+pub mod state;
 pub mod time;
 
+pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Posting};
+pub use env::{Account, Env};
+pub use hold::{Held, Hold, HoldDecision, HoldSecret, HoldStatus, Seen};
+pub use input::{Command, Input, NewOrder, Observation, Request, Sender};
+pub use invoice::{Destination, Invoice, LightningIdentity, Network};
 pub use keys::{IdentityKey, NodeKey, OrderId, PaymentHash, Preimage, TradeKey};
-pub use money::{Msats, Ppm, Sats};
+pub use money::{Fiat, Msats, Ppm, Sats};
+pub use notice::{Notice, OrderView, Reputation};
+pub use order::{Kind, Order, Party, PublicStatus, Side, Terms};
+pub use payout::{Attempt, FailureReason, PaymentStatus, Payout, PayoutState};
+pub use policy::Policy;
+pub use question::{Fact, Question};
+pub use refusal::Refusal;
+pub use state::{
+    Deadline, FrozenBecause, HorizonWarning, OrderState, Outcome, Preparing, PreparingFrom, Status,
+};
 pub use time::{BlockHeight, Timestamp};

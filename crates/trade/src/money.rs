@@ -10,6 +10,10 @@ pub struct Sats(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Msats(pub u64);
 
+/// Whole units of a fiat currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Fiat(pub u64);
+
 /// Parts per million: how the settings' fractions reach the core. `Ppm(6_000)` is 0.6 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ppm(pub u32);

@@ -1,0 +1,119 @@
+//! What the shell must do once a decision is committed. Imperatives; each may be done twice.
+
+use std::time::Duration;
+
+use crate::{IdentityKey, Msats, Notice, Order, PaymentHash, Sats, TradeKey};
+
+/// Commit all of it in one transaction, then act on `effects`.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub order: Order,
+    pub effects: Vec<Effect>,
+    /// What it does to the ledger; debits equal credits.
+    pub postings: Vec<Posting>,
+    pub account: Option<AccountChange>,
+    /// For the journal: the rule that was applied.
+    pub cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    Lightning(LnCommand),
+    Notify {
+        to: TradeKey,
+        /// Echoed to the requester only (D14).
+        request_id: Option<u64>,
+        trade_index: Option<i64>,
+        notice: Notice,
+    },
+    Alarm(Alarm),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LnCommand {
+    AddHold {
+        hash: PaymentHash,
+        amount: Sats,
+        expiry: Duration,
+        cltv_delta: u32,
+        memo: String,
+    },
+    /// The preimage stays with the hold.
+    SettleHold {
+        hash: PaymentHash,
+    },
+    CancelHold {
+        hash: PaymentHash,
+    },
+    /// The invoice and the limits stay with the attempt.
+    SendPayout {
+        hash: PaymentHash,
+    },
+}
+
+impl LnCommand {
+    #[must_use]
+    pub fn hash(&self) -> PaymentHash {
+        match self {
+            Self::AddHold { hash, .. }
+            | Self::SettleHold { hash }
+            | Self::CancelHold { hash }
+            | Self::SendPayout { hash } => *hash,
+        }
+    }
+}
+
+/// Somebody should look now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Alarm {
+    #[error("fiat was sent and the escrow runs out soon: LND refunds the seller if nobody acts")]
+    HorizonNear,
+    #[error(
+        "fiat was sent and the escrow has reached its margin: only a release can still pay the buyer"
+    )]
+    HorizonReached,
+    #[error(
+        "LND gave the escrow back although fiat was sent or a settle was decided; the order is frozen"
+    )]
+    EscrowLost,
+    #[error(
+        "LND does not know a hold it had acknowledged: another node or a lost record; the order is frozen"
+    )]
+    HoldForgotten,
+    #[error("LND settled a hold that we did not decide to settle; the order is frozen")]
+    SettledWithoutDecision,
+    #[error("LND settled a hold that we decided to cancel: its sats are ours and nobody's")]
+    SettledThoughCanceled,
+    #[error("LND does not know a payment it had acknowledged; the payout is frozen")]
+    PayoutForgotten,
+}
+
+/// One line of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posting {
+    pub debit: LedgerAccount,
+    pub credit: LedgerAccount,
+    pub amount: Msats,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LedgerAccount {
+    /// What our channels hold.
+    Lightning,
+    /// What we owe the buyer of this order.
+    Buyer,
+    FeeIncome,
+    /// What a payer gave beyond the amount asked for (D10).
+    OverpaymentIncome,
+    RoutingFees,
+}
+
+/// What a decision does to a trader's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountChange {
+    /// The index was used; an account that does not exist yet begins here.
+    RaiseIndex { identity: IdentityKey, to: i64 },
+    /// The request was undone: if `from` is still the last index, it becomes `to` again (D17).
+    GiveBackIndex { identity: IdentityKey, from: i64, to: Option<i64> },
+}

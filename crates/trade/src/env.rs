@@ -1,0 +1,33 @@
+//! What a decision may know beside the order and the input.
+
+use crate::{BlockHeight, Fact, LightningIdentity, Policy, Reputation, Timestamp};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Env<'a> {
+    pub now: Timestamp,
+    /// The tip of our node's chain, as last heard.
+    pub height: BlockHeight,
+    pub policy: &'a Policy,
+    /// Unknown before the first contact with LND.
+    pub node: Option<&'a LightningIdentity>,
+    /// When LND was last seen unreachable or out of sync. A payout that fails after such a moment
+    /// is not charged to the buyer.
+    pub lnd_unwell_at: Option<Timestamp>,
+    /// The sender of a user's request.
+    pub account: Account,
+    /// The order's taker; of the sender, when it is about to take.
+    pub taker: Reputation,
+    /// Whether the payment hash in the request is an escrow's, or another payout's (C26, K-24).
+    pub payout_hash_is_known: bool,
+    pub facts: &'a [Fact],
+}
+
+/// What the transaction read about the sender's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    pub last_index: Option<i64>,
+    pub is_banned: bool,
+    /// An order waits for this identity: as a buyer's invoice for `take-sell`, as a seller's payment
+    /// for `take-buy`.
+    pub has_duty: bool,
+}

@@ -1,0 +1,90 @@
+//! One hold invoice: wanted, open, accepted, the write-once decision, what LND says at last.
+//!
+//! An order that returns to the book and is taken again has several over its life. Giving sats
+//! back is a debt of the hold, not a state of the order (D16, INV-3).
+
+use crate::{BlockHeight, Msats, PaymentHash, Preimage, Sats};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub hash: PaymentHash,
+    /// On disk before LND hears of the hash (E1).
+    pub preimage: Preimage,
+    /// What the seller is asked to pay.
+    pub amount: Sats,
+    /// LND's invoice; its presence is the acknowledgement that LND has the hash.
+    pub bolt11: Option<String>,
+    pub seen: Seen,
+    pub decision: Option<HoldDecision>,
+}
+
+/// The furthest LND was seen to be with a hold. Only ever moves on; older news is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seen {
+    Wanted,
+    Open,
+    Accepted { paid: Msats, expires_at: BlockHeight },
+    Canceled,
+    Settled,
+}
+
+/// Written once, in the commit that authorises it, and never changed (E2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldDecision {
+    Settle,
+    Cancel,
+}
+
+/// What LND says of a hash when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldStatus {
+    /// LND has no such invoice.
+    Unknown,
+    Open,
+    /// `expires_at` is the lowest expiry height over the accepted parts (E4).
+    Accepted {
+        paid: Msats,
+        expires_at: BlockHeight,
+    },
+    Settled,
+    Canceled,
+}
+
+/// An escrow that was seen accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub hash: PaymentHash,
+    pub paid: Msats,
+    pub expires_at: BlockHeight,
+}
+
+impl Hold {
+    #[must_use]
+    pub fn wanted(secret: HoldSecret, amount: Sats) -> Self {
+        let HoldSecret { hash, preimage } = secret;
+        Self { hash, preimage, amount, bolt11: None, seen: Seen::Wanted, decision: None }
+    }
+
+    /// Whether LND has said its last word. A closed hold needs no watching.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.seen, Seen::Canceled | Seen::Settled)
+    }
+
+    /// Whether LND ended it in another way than we decided.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(
+            (self.decision, self.seen),
+            (Some(HoldDecision::Settle), Seen::Canceled)
+                | (Some(HoldDecision::Cancel), Seen::Settled)
+        )
+    }
+}
+
+/// A preimage drawn by the shell, and its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldSecret {
+    pub hash: PaymentHash,
+    pub preimage: Preimage,
+}

@@ -1,0 +1,95 @@
+//! Everything that can move an order.
+
+use std::time::Duration;
+
+use crate::{
+    Destination, HoldSecret, HoldStatus, IdentityKey, Kind, Party, PaymentHash, PaymentStatus,
+    TradeKey,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    User(Request),
+    Lightning(Observation),
+    /// Time or blocks passed: `env.now` and `env.height` say how far.
+    Deadline,
+    /// The relays are heard again after this long: waiting deadlines move by the gap (D5).
+    HeardAgain {
+        deaf_for: Duration,
+    },
+}
+
+/// An authenticated message to one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub sender: Sender,
+    pub request_id: Option<u64>,
+    pub command: Command,
+}
+
+/// Who sent a message, and the trade index it came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    pub trade: TradeKey,
+    pub identity: IdentityKey,
+    pub trade_index: Option<i64>,
+}
+
+impl Sender {
+    /// The side of an order this sender would be.
+    #[must_use]
+    pub fn party(self) -> Party {
+        Party { trade: self.trade, identity: self.identity, index: self.trade_index }
+    }
+}
+
+/// What people ask for. The shell draws a preimage for every command that may need a hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    TakeSell { destination: Option<Destination>, secret: HoldSecret },
+    TakeBuy { secret: HoldSecret },
+    AddInvoice { destination: Destination, secret: HoldSecret },
+    FiatSent,
+    Release,
+    Cancel,
+}
+
+/// An order that does not exist yet, in the maker's own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOrder {
+    pub kind: Option<Kind>,
+    pub fiat_code: String,
+    pub fiat_amount: i64,
+    pub min_amount: Option<i64>,
+    pub max_amount: Option<i64>,
+    /// Sats; zero asks for the market price.
+    pub amount: i64,
+    pub payment_method: String,
+    pub premium: i64,
+    pub destination: Option<Destination>,
+    pub expires_at: Option<i64>,
+    pub names_a_mint: bool,
+}
+
+/// LND's own word. May be late or repeated; that is never an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// LND has the invoice.
+    HoldOpened {
+        hash: PaymentHash,
+        bolt11: String,
+    },
+    /// LND was asked about a hold it had acknowledged, or told us by itself.
+    Hold {
+        hash: PaymentHash,
+        status: HoldStatus,
+    },
+    /// A send was begun and its answer lost.
+    PayoutUnanswered {
+        hash: PaymentHash,
+    },
+    Payment {
+        hash: PaymentHash,
+        status: PaymentStatus,
+    },
+}

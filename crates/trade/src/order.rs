@@ -1,0 +1,137 @@
+//! The aggregate: an order's identity, terms, parties and state; its holds and its payout.
+
+use crate::{
+    Fiat, Hold, IdentityKey, Invoice, OrderId, OrderState, Outcome, PaymentHash, Payout, Sats,
+    Status, Timestamp, TradeKey,
+};
+
+/// What the maker does: a seller gives bitcoin, a buyer receives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Buy,
+    Sell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    Buyer,
+    Seller,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    pub id: OrderId,
+    /// Counts the saves; an assertion, not a lock.
+    pub version: u64,
+    pub terms: Terms,
+    pub maker: Party,
+    pub taker: Option<Party>,
+    /// Where the buyer wants to be paid.
+    pub destination: Option<Invoice>,
+    pub state: OrderState,
+    /// Those that LND has not ended yet, and those that ended with this decision.
+    pub holds: Vec<Hold>,
+    pub payout: Option<Payout>,
+}
+
+/// What was agreed on. Fixed amounts: `amount` and `fee` hold from creation on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    pub kind: Kind,
+    pub fiat_code: String,
+    pub fiat_amount: Fiat,
+    pub payment_method: String,
+    /// Whole percent.
+    pub premium: i64,
+    pub amount: Sats,
+    /// What each side pays.
+    pub fee: Sats,
+    pub created_at: Timestamp,
+    /// The end of its time in the book.
+    pub expires_at: Timestamp,
+}
+
+/// One side of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Party {
+    pub trade: TradeKey,
+    pub identity: IdentityKey,
+    /// As sent; full privacy may have none.
+    pub index: Option<i64>,
+}
+
+impl Party {
+    /// Whether this side gave no identity beside its trade key.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.trade.0 == self.identity.0
+    }
+}
+
+impl Terms {
+    /// What the seller puts into the hold. `None` on overflow.
+    #[must_use]
+    pub fn to_hold(&self) -> Option<Sats> {
+        self.amount.checked_add(self.fee)
+    }
+
+    /// What the buyer is owed. `None` if the fee eats it all.
+    #[must_use]
+    pub fn to_pay_out(&self) -> Option<Sats> {
+        self.amount.checked_sub(self.fee).filter(|sats| *sats > Sats::ZERO)
+    }
+}
+
+impl Order {
+    #[must_use]
+    pub fn buyer(&self) -> Option<&Party> {
+        match self.terms.kind {
+            Kind::Buy => Some(&self.maker),
+            Kind::Sell => self.taker.as_ref(),
+        }
+    }
+
+    #[must_use]
+    pub fn seller(&self) -> Option<&Party> {
+        match self.terms.kind {
+            Kind::Sell => Some(&self.maker),
+            Kind::Buy => self.taker.as_ref(),
+        }
+    }
+
+    #[must_use]
+    pub fn is_party(&self, key: TradeKey) -> bool {
+        self.maker.trade == key || self.taker.is_some_and(|taker| taker.trade == key)
+    }
+
+    #[must_use]
+    pub fn hold(&self, hash: PaymentHash) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.hash == hash)
+    }
+
+    /// The status the parties know.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    /// What strangers see of it.
+    #[must_use]
+    pub fn public_status(&self) -> PublicStatus {
+        match &self.state {
+            OrderState::Pending => PublicStatus::Pending,
+            OrderState::Ended(Outcome::Success) => PublicStatus::Success,
+            OrderState::Ended(_) => PublicStatus::Canceled,
+            _ => PublicStatus::InProgress,
+        }
+    }
+}
+
+/// The `s` tag of an order's public event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PublicStatus {
+    Pending,
+    InProgress,
+    Success,
+    Canceled,
+}

@@ -1,0 +1,88 @@
+//! One debt to be paid over Lightning, and when another try may begin.
+//!
+//! The hash is on disk before the send; only LND's own SUCCEEDED or FAILED *of this try* ends it;
+//! a new invoice is refused while a hash is unresolved (reliability §3).
+
+use crate::{Msats, PaymentHash, Preimage, Sats, Timestamp};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payout {
+    pub amount: Sats,
+    /// Failed tries of the present destination.
+    pub failures: u32,
+    pub state: PayoutState,
+    /// The newest attempt; older ones failed, with other hashes.
+    pub attempt: Option<Attempt>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayoutState {
+    /// To be sent at this moment.
+    Due {
+        at: Timestamp,
+    },
+    /// The attempt is on its way, or may be.
+    Sending,
+    /// The buyer must name another destination.
+    NeedsInvoice,
+    Paid {
+        fee: Msats,
+    },
+    /// LND knew the payment and has forgotten it: a person decides (P6).
+    Frozen,
+}
+
+/// All that is known of one payment hash, however often it was sent (D20).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub hash: PaymentHash,
+    pub bolt11: String,
+    /// Only for an invoice without an amount of its own.
+    pub amount: Option<Sats>,
+    pub max_fee: Sats,
+    pub cltv_limit: u32,
+    pub expires_at: Timestamp,
+    pub tries: u32,
+    /// LND was seen to know this try.
+    pub acked: bool,
+    /// The last payment index before this try; news with an index up to it is old.
+    pub base_index: u64,
+    /// LND's index of this try, once acknowledged.
+    pub payment_index: u64,
+    /// When the call was last made and its answer lost. `None`: no call was begun, or it was answered.
+    pub unanswered_since: Option<Timestamp>,
+    /// When LND first said, after the quiet time, that it knows nothing.
+    pub missing_since: Option<Timestamp>,
+    pub receipt: Option<Preimage>,
+}
+
+/// What LND says of a payment hash when asked. `index` is LND's payment index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentStatus {
+    /// LND has no such payment.
+    Unknown,
+    InFlight {
+        index: u64,
+    },
+    /// `receipt` was checked against the hash (P4).
+    Succeeded {
+        index: u64,
+        receipt: Preimage,
+        fee: Msats,
+    },
+    Failed {
+        index: u64,
+        reason: FailureReason,
+    },
+}
+
+/// LND's reason for a failed payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureReason {
+    Timeout,
+    NoRoute,
+    Error,
+    IncorrectPaymentDetails,
+    InsufficientBalance,
+    Canceled,
+}

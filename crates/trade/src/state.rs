@@ -1,0 +1,180 @@
+//! Where an order stands, and what each state carries.
+
+use crate::{BlockHeight, Held, Order, PaymentHash, PayoutState, Timestamp};
+
+/// Three of these are not in the protocol: `PreparingHold` (the preimage is on disk before LND hears
+/// of the hash), `Settling` (decided, and LND has not said so yet) and `Frozen` (a person decides).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderState {
+    Pending,
+    PreparingHold(Preparing),
+    AwaitingHold {
+        hash: PaymentHash,
+        until: Timestamp,
+    },
+    /// `escrow` is there on a buy order, whose seller paid first.
+    AwaitingInvoice {
+        escrow: Option<Held>,
+        until: Timestamp,
+    },
+    Active {
+        held: Held,
+    },
+    FiatSent {
+        held: Held,
+        warned: HorizonWarning,
+    },
+    Settling {
+        held: Held,
+        /// Of the release, for the answer that comes with SETTLED.
+        request_id: Option<u64>,
+    },
+    PayingBuyer,
+    Frozen {
+        was: Status,
+        because: FrozenBecause,
+    },
+    Ended(Outcome),
+}
+
+/// A hold that LND has not acknowledged yet, and the way back (D17).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preparing {
+    pub hash: PaymentHash,
+    pub until: Timestamp,
+    pub request_id: Option<u64>,
+    pub from: PreparingFrom,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreparingFrom {
+    /// A take. `index_before` is the taker's last trade index before it.
+    Book { index_before: Option<i64> },
+    /// An `add-invoice`. `until` is the deadline of the duty it fulfilled.
+    AwaitingInvoice { until: Timestamp },
+}
+
+/// How far the operator was told that the escrow of a paid trade runs out (D21).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HorizonWarning {
+    NotYet,
+    Near,
+    Reached,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrozenBecause {
+    /// LND gave the escrow back although fiat was sent, or although we decided to settle.
+    EscrowLost,
+    /// LND does not know a hold that it acknowledged.
+    HoldForgotten,
+    /// LND settled a hold without our decision.
+    SettledWithoutDecision,
+    /// LND does not know a payment that it acknowledged.
+    PayoutForgotten,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Success,
+    Canceled,
+    Expired,
+}
+
+/// The status in messages to the parties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    Pending,
+    WaitingPayment,
+    WaitingBuyerInvoice,
+    Active,
+    FiatSent,
+    SettledHoldInvoice,
+    Success,
+    Canceled,
+    Expired,
+}
+
+impl OrderState {
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::PreparingHold(_) | Self::AwaitingHold { .. } => Status::WaitingPayment,
+            Self::AwaitingInvoice { .. } => Status::WaitingBuyerInvoice,
+            Self::Active { .. } => Status::Active,
+            Self::FiatSent { .. } | Self::Settling { .. } => Status::FiatSent,
+            Self::PayingBuyer => Status::SettledHoldInvoice,
+            Self::Frozen { was, .. } => *was,
+            Self::Ended(Outcome::Success) => Status::Success,
+            Self::Ended(Outcome::Canceled) => Status::Canceled,
+            Self::Ended(Outcome::Expired) => Status::Expired,
+        }
+    }
+
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+}
+
+/// When an order wants to be looked at again. Either may come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deadline {
+    pub at: Option<Timestamp>,
+    pub height: Option<BlockHeight>,
+}
+
+impl Deadline {
+    fn at(at: Timestamp) -> Self {
+        Self { at: Some(at), height: None }
+    }
+
+    fn height(height: BlockHeight) -> Self {
+        Self { at: None, height: Some(height) }
+    }
+}
+
+impl Held {
+    /// The height at which the sats are given back while no fiat was sent (E5, D21).
+    #[must_use]
+    pub fn guard_height(&self, margin: u32) -> BlockHeight {
+        self.expires_at.before(margin)
+    }
+
+    /// The height from which nobody is told to pay fiat, and a paid trade is an alarm.
+    #[must_use]
+    pub fn warning_height(&self, margin: u32) -> BlockHeight {
+        self.guard_height(margin).before(crate::policy::HORIZON_WARNING_BLOCKS)
+    }
+}
+
+impl Order {
+    /// When time or blocks alone must move this order on.
+    ///
+    /// A state without a deadline waits for LND (a watched hold or payment) or for a person.
+    #[must_use]
+    pub fn deadline(&self, margin: u32) -> Deadline {
+        match &self.state {
+            OrderState::Pending => Deadline::at(self.terms.expires_at),
+            OrderState::PreparingHold(preparing) => Deadline::at(preparing.until),
+            OrderState::AwaitingHold { until, .. } => Deadline::at(*until),
+            OrderState::AwaitingInvoice { escrow, until } => {
+                Deadline { at: Some(*until), height: escrow.map(|held| held.guard_height(margin)) }
+            }
+            OrderState::Active { held } => Deadline::height(held.guard_height(margin)),
+            OrderState::FiatSent { held, warned } => match warned {
+                HorizonWarning::NotYet => Deadline::height(held.warning_height(margin)),
+                HorizonWarning::Near => Deadline::height(held.guard_height(margin)),
+                HorizonWarning::Reached => Deadline::default(),
+            },
+            OrderState::PayingBuyer => match self.payout.as_ref().map(|payout| payout.state) {
+                Some(PayoutState::Due { at }) => Deadline::at(at),
+                _ => Deadline::default(),
+            },
+            OrderState::Settling { .. } | OrderState::Frozen { .. } | OrderState::Ended(_) => {
+                Deadline::default()
+            }
+        }
+    }
+}
