@@ -1,1 +1,11 @@
-//! To be built.
+//! The protocol as it is spelled: message JSON, names of actions, statuses and reasons, event tags.
+//!
+//! Types here mirror the wire and judge nothing; what a message may do is decided in `trade`.
+
+pub mod message; // the envelope: wrapper, ids, action; parsing, canonical bytes, structural check
+pub mod names; // every fixed word of the protocol
+pub mod payload; // what a message carries
+
+pub use message::{Message, ParseError};
+pub use names::{Action, CantDoReason, DisputeStatus, Kind, Side, Status, Wrapper};
+pub use payload::{Payload, Private, SmallOrder, UserInfo};

@@ -1,0 +1,169 @@
+//! The envelope around every request and answer.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use super::names::{Action, Wrapper};
+use super::payload::Payload;
+
+/// The longest message read: what one NIP-44 ciphertext can carry.
+pub const MAX_MESSAGE_BYTES: usize = 65_535;
+
+/// One message of the protocol.
+///
+/// Serialising gives the canonical bytes that signatures cover.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    pub wrapper: Wrapper,
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Body {
+    /// Says by which transport the message travels; the signature covers it.
+    pub version: u8,
+    pub request_id: Option<u64>,
+    pub trade_index: Option<i64>,
+    /// The order's id; a dispute's for `admin-take-dispute` and its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    pub action: Action,
+    pub payload: Option<Payload>,
+}
+
+/// Says where a text stopped being a message, and nothing of what it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    #[error("a message of {bytes} bytes is longer than {MAX_MESSAGE_BYTES}")]
+    TooLong { bytes: usize },
+    #[error("not a message of the protocol (byte {column})")]
+    Malformed { column: usize },
+}
+
+impl Message {
+    /// Reads one message, with the tolerances of wire-protocol §2.3.
+    ///
+    /// # Errors
+    /// When the text is too long or is not a message; never panics.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        if text.len() > MAX_MESSAGE_BYTES {
+            return Err(ParseError::TooLong { bytes: text.len() });
+        }
+        serde_json::from_str(text).map_err(|error| ParseError::Malformed { column: error.column() })
+    }
+
+    /// The canonical text: what we send, and what upstream's clients sign.
+    ///
+    /// # Panics
+    /// Never: every field has a form in JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a message has text keys and writes to memory")
+    }
+
+    /// Whether a request has the id and the payload its action needs (wire-protocol §3.3).
+    ///
+    /// Only for requests: several genuine answers do not pass.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let Body { id, action, payload, .. } = &self.body;
+        let (with_id, payload) = (id.is_some(), payload.as_ref());
+        match action {
+            Action::NewOrder => matches!(payload, Some(Payload::Order(_))),
+            Action::PayInvoice | Action::PayBondInvoice | Action::AddInvoice => {
+                with_id && matches!(payload, Some(Payload::PaymentRequest(..)))
+            }
+            Action::AddBondInvoice => {
+                with_id
+                    && matches!(
+                        payload,
+                        Some(Payload::PaymentRequest(..) | Payload::BondPayoutRequest { .. })
+                    )
+            }
+            Action::AdminSettle | Action::AdminCancel => {
+                with_id && matches!(payload, None | Some(Payload::BondResolution(_)))
+            }
+            Action::AddCashuEscrow => {
+                with_id && matches!(payload, Some(Payload::CashuLockProof(_)))
+            }
+            Action::CashuPmSignature => {
+                with_id
+                    && matches!(payload, Some(Payload::CashuSignatures(list)) if !list.is_empty())
+            }
+            Action::DeclarePayer | Action::PayerDeclared => {
+                with_id && matches!(payload, Some(Payload::PayerDeclaration { .. }))
+            }
+            Action::PaymentHistory => {
+                with_id && matches!(payload, None | Some(Payload::PaymentHistory(_)))
+            }
+            Action::PaymentFailed => {
+                with_id && matches!(payload, Some(Payload::PaymentFailed { .. }))
+            }
+            Action::LastTradeIndex | Action::RestoreSession => payload.is_none(),
+            Action::UserInfo => {
+                self.wrapper == Wrapper::Restore
+                    && !with_id
+                    && matches!(payload, None | Some(Payload::UserInfo(_)))
+            }
+            Action::RateUser => matches!(payload, Some(Payload::RatingUser(_))),
+            Action::CantDo => matches!(payload, Some(Payload::CantDo(_))),
+            Action::Orders => matches!(payload, Some(Payload::Ids(_) | Payload::Orders(_))),
+            Action::ExportReputation => {
+                !with_id && matches!(payload, Some(Payload::ReputationExportRequest { .. }))
+            }
+            Action::ReputationExported | Action::ImportReputation => {
+                !with_id && matches!(payload, Some(Payload::ReputationAttestation(_)))
+            }
+            Action::ReputationImported => !with_id && payload.is_none(),
+            _ => with_id && !payload.is_some_and(Payload::belongs_to_one_action),
+        }
+    }
+}
+
+impl Payload {
+    /// Whether only the actions it was made for may carry it.
+    fn belongs_to_one_action(&self) -> bool {
+        matches!(
+            self,
+            Self::BondResolution(_)
+                | Self::BondPayoutRequest { .. }
+                | Self::PayerDeclaration { .. }
+                | Self::PaymentHistory(_)
+                | Self::UserInfo(_)
+        )
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.wrapper, &self.body)])
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// An enum is how serde insists on exactly one key.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum Wrapped {
+            Order(Body),
+            Dispute(Body),
+            CantDo(Body),
+            Rate(Body),
+            Dm(Body),
+            Restore(Body),
+        }
+        let (wrapper, body) = match Wrapped::deserialize(deserializer)? {
+            Wrapped::Order(body) => (Wrapper::Order, body),
+            Wrapped::Dispute(body) => (Wrapper::Dispute, body),
+            Wrapped::CantDo(body) => (Wrapper::CantDo, body),
+            Wrapped::Rate(body) => (Wrapper::Rate, body),
+            Wrapped::Dm(body) => (Wrapper::Dm, body),
+            Wrapped::Restore(body) => (Wrapper::Restore, body),
+        };
+        Ok(Self { wrapper, body })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Every fixed word of the protocol, spelled once.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Defines an enum whose variants are words on the wire.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$note])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word as it stands on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// The single key around a message. Requests are told apart by action, not by wrapper.
+    Wrapper {
+        Order = "order",
+        Dispute = "dispute",
+        CantDo = "cant-do",
+        Rate = "rate",
+        Dm = "dm",
+        Restore = "restore",
+    }
+}
+
+words! {
+    /// What a message asks for or tells.
+    Action {
+        NewOrder = "new-order",
+        TakeSell = "take-sell",
+        TakeBuy = "take-buy",
+        PayInvoice = "pay-invoice",
+        PayBondInvoice = "pay-bond-invoice",
+        FiatSent = "fiat-sent",
+        FiatSentOk = "fiat-sent-ok",
+        Release = "release",
+        Released = "released",
+        Cancel = "cancel",
+        Canceled = "canceled",
+        CooperativeCancelInitiatedByYou = "cooperative-cancel-initiated-by-you",
+        CooperativeCancelInitiatedByPeer = "cooperative-cancel-initiated-by-peer",
+        DisputeInitiatedByYou = "dispute-initiated-by-you",
+        DisputeInitiatedByPeer = "dispute-initiated-by-peer",
+        CooperativeCancelAccepted = "cooperative-cancel-accepted",
+        BuyerInvoiceAccepted = "buyer-invoice-accepted",
+        BondInvoiceAccepted = "bond-invoice-accepted",
+        PurchaseCompleted = "purchase-completed",
+        BondPayoutCompleted = "bond-payout-completed",
+        BondSlashed = "bond-slashed",
+        HoldInvoicePaymentAccepted = "hold-invoice-payment-accepted",
+        HoldInvoicePaymentSettled = "hold-invoice-payment-settled",
+        HoldInvoicePaymentCanceled = "hold-invoice-payment-canceled",
+        WaitingSellerToPay = "waiting-seller-to-pay",
+        WaitingBuyerInvoice = "waiting-buyer-invoice",
+        AddInvoice = "add-invoice",
+        AddBondInvoice = "add-bond-invoice",
+        BuyerTookOrder = "buyer-took-order",
+        Rate = "rate",
+        RateUser = "rate-user",
+        RateReceived = "rate-received",
+        CantDo = "cant-do",
+        Dispute = "dispute",
+        AdminCancel = "admin-cancel",
+        AdminCanceled = "admin-canceled",
+        AdminSettle = "admin-settle",
+        AdminSettled = "admin-settled",
+        AdminAddSolver = "admin-add-solver",
+        AdminTakeDispute = "admin-take-dispute",
+        AdminTookDispute = "admin-took-dispute",
+        PaymentFailed = "payment-failed",
+        InvoiceUpdated = "invoice-updated",
+        SendDm = "send-dm",
+        TradePubkey = "trade-pubkey",
+        RestoreSession = "restore-session",
+        LastTradeIndex = "last-trade-index",
+        UserInfo = "user-info",
+        Orders = "orders",
+        AddCashuEscrow = "add-cashu-escrow",
+        CashuEscrowLocked = "cashu-escrow-locked",
+        CashuPmSignature = "cashu-pm-signature",
+        DeclarePayer = "declare-payer",
+        PayerDeclared = "payer-declared",
+        PaymentHistory = "payment-history",
+        ExportReputation = "export-reputation",
+        ReputationExported = "reputation-exported",
+        ImportReputation = "import-reputation",
+        ReputationImported = "reputation-imported",
+    }
+}
+
+words! {
+    /// Why a request was refused.
+    CantDoReason {
+        InvalidSignature = "invalid_signature",
+        InvalidTradeIndex = "invalid_trade_index",
+        InvalidAmount = "invalid_amount",
+        InvalidInvoice = "invalid_invoice",
+        InvalidPaymentRequest = "invalid_payment_request",
+        InvalidPeer = "invalid_peer",
+        InvalidRating = "invalid_rating",
+        InvalidTextMessage = "invalid_text_message",
+        InvalidOrderKind = "invalid_order_kind",
+        InvalidOrderStatus = "invalid_order_status",
+        InvalidPubkey = "invalid_pubkey",
+        InvalidParameters = "invalid_parameters",
+        InvalidPayload = "invalid_payload",
+        OrderAlreadyCanceled = "order_already_canceled",
+        CantCreateUser = "cant_create_user",
+        IsNotYourOrder = "is_not_your_order",
+        NotAllowedByStatus = "not_allowed_by_status",
+        OutOfRangeFiatAmount = "out_of_range_fiat_amount",
+        OutOfRangeSatsAmount = "out_of_range_sats_amount",
+        PriceTooStale = "price_too_stale",
+        IsNotYourDispute = "is_not_your_dispute",
+        DisputeTakenByAdmin = "dispute_taken_by_admin",
+        NotAuthorized = "not_authorized",
+        DisputeCreationError = "dispute_creation_error",
+        NotFound = "not_found",
+        InvalidDisputeStatus = "invalid_dispute_status",
+        InvalidAction = "invalid_action",
+        PendingOrderExists = "pending_order_exists",
+        InvalidFiatCurrency = "invalid_fiat_currency",
+        TooManyRequests = "too_many_requests",
+        InvalidCashuToken = "invalid_cashu_token",
+        CashuMintUnavailable = "cashu_mint_unavailable",
+        InvalidMintUrl = "invalid_mint_url",
+        CashuEscrowNotLocked = "cashu_escrow_not_locked",
+        CashuSignatureMissing = "cashu_signature_missing",
+        MaintenanceMode = "maintenance_mode",
+        InvalidPaymentHash = "invalid_payment_hash",
+        PayerNotDeclared = "payer_not_declared",
+        ReputationIdentityRequired = "reputation_identity_required",
+        NotEligibleForReputationExport = "not_eligible_for_reputation_export",
+        ReputationBoundToOtherIdentity = "reputation_bound_to_other_identity",
+        InvalidReputationRebind = "invalid_reputation_rebind",
+        InvalidReputationAttestation = "invalid_reputation_attestation",
+        UntrustedReputationIssuer = "untrusted_reputation_issuer",
+        ExpiredReputationAttestation = "expired_reputation_attestation",
+        ReputationIdentityMismatch = "reputation_identity_mismatch",
+        ReputationAlreadyImported = "reputation_already_imported",
+        /// A reason newer than this list; read, never sent.
+        #[serde(other)]
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// Which side of the trade the maker is on.
+    Kind {
+        Buy = "buy",
+        Sell = "sell",
+    }
+}
+
+words! {
+    /// Where an order stands, as other programs are told.
+    Status {
+        Active = "active",
+        Canceled = "canceled",
+        CanceledByAdmin = "canceled-by-admin",
+        SettledByAdmin = "settled-by-admin",
+        CompletedByAdmin = "completed-by-admin",
+        Dispute = "dispute",
+        Expired = "expired",
+        FiatSent = "fiat-sent",
+        SettledHoldInvoice = "settled-hold-invoice",
+        Pending = "pending",
+        Success = "success",
+        WaitingBuyerInvoice = "waiting-buyer-invoice",
+        WaitingPayment = "waiting-payment",
+        WaitingTakerBond = "waiting-taker-bond",
+        CooperativelyCanceled = "cooperatively-canceled",
+        InProgress = "in-progress",
+        WaitingMakerBond = "waiting-maker-bond",
+    }
+}
+
+words! {
+    /// Where a dispute stands.
+    DisputeStatus {
+        Initiated = "initiated",
+        InProgress = "in-progress",
+        SellerRefunded = "seller-refunded",
+        Settled = "settled",
+        Released = "released",
+        CooperativelyCanceled = "cooperatively-canceled",
+    }
+}
+
+words! {
+    /// Who of the two parties.
+    Side {
+        Buyer = "buyer",
+        Seller = "seller",
+    }
+}
+
+words! {
+    /// How much of a buyer a payment history knows.
+    BuyerMode {
+        Reputation = "reputation",
+        FullPrivacy = "full_privacy",
+        Unknown = "unknown",
+    }
+}
