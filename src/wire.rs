@@ -5,6 +5,7 @@
 pub mod message; // the envelope: wrapper, ids, action; parsing, canonical bytes, structural check
 pub mod names; // every fixed word of the protocol
 pub mod payload; // what a message carries
+pub mod tags; // public events: order book, node, relay list, profile
 
 pub use message::{Message, ParseError};
 pub use names::{Action, CantDoReason, DisputeStatus, Kind, Side, Status, Wrapper};

@@ -1,0 +1,187 @@
+use nostr_sdk::{Event, JsonUtil};
+use serde_json::Value;
+
+use super::*;
+
+const GOLDEN: &str = include_str!("../../../tests/golden/events_public.json");
+
+/// A kept event of the golden file, and the draft of it.
+fn golden(name: &str) -> (Event, Draft) {
+    let file: Value = serde_json::from_str(GOLDEN).unwrap();
+    let rows = file["vectors"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}"));
+    let event = Event::from_json(row["event"].to_string()).unwrap();
+    let draft = Draft {
+        kind: event.kind,
+        content: event.content.clone(),
+        tags: event.tags.iter().cloned().collect(),
+    };
+    (event, draft)
+}
+
+#[track_caller]
+fn check_order(name: &str, entry: &BookEntry, now: i64) {
+    let (_, expected) = golden(name);
+    assert_eq!(order(entry, &imprint(), Timestamp(now)), expected, "{name}");
+}
+
+fn imprint() -> Imprint {
+    Imprint {
+        pubkey: golden("relay list").0.pubkey,
+        instance: Some(" Test Node ".into()),
+        relays: vec!["wss://relay.example.com".into(), "wss://relay2.example.com".into()],
+        networks: vec!["regtest".into()],
+    }
+}
+
+fn maker() -> UserInfo {
+    UserInfo { rating: 4.5, reviews: 12, operating_days: 100, since: Some(1_751_328_000) }
+}
+
+/// The golden order: EUR 10 at the market price, one percent above.
+fn entry(status: Listing) -> BookEntry {
+    BookEntry {
+        id: OrderId(*uuid::uuid!("308e1272-d5f4-47e6-bd97-3504baea9c23").as_bytes()),
+        kind: Kind::Sell,
+        status,
+        fiat_code: "EUR".into(),
+        amount: Sats::ZERO,
+        fiat_amount: 10,
+        range: None,
+        payment_method: "face to face,bank transfer".into(),
+        premium: 1,
+        created_at: Timestamp(1_760_000_000),
+        expires_at: Timestamp(1_760_086_400),
+    }
+}
+
+fn terms() -> NodeTerms {
+    NodeTerms {
+        version: "0.1.0".into(),
+        commit_hash: "0123456789abcdef0123456789abcdef01234567".into(),
+        max_order_amount: Sats(1_000_000),
+        min_order_amount: Sats(100),
+        expiration_hours: 24,
+        expiration_seconds: 900,
+        fiat_currencies: vec!["USD".into(), "EUR".into()],
+        max_orders_per_response: 10,
+        fee: Ppm(600),
+        pow: 0,
+        pow_first_contact: 0,
+        protocol_version: 2,
+        hold_invoice_cltv_delta: 144,
+        escrow_deadline_margin_blocks: 24,
+        lnd: Some(LndNode {
+            version: "0.18.5-beta commit=v0.18.5-beta".into(),
+            pubkey: "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619".into(),
+            commit_hash: "0123456789abcdef".into(),
+            alias: "alias".into(),
+            chains: vec!["bitcoin".into()],
+            networks: vec!["regtest".into()],
+            uris: vec![
+                "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619@127.0.0.1:9735"
+                    .into(),
+            ],
+        }),
+        invoice_expiration_window: 3_600,
+        hold_invoice_expiration_window: 300,
+    }
+}
+
+// spec: T1
+#[test]
+fn an_order_in_the_book_shows_its_maker_and_its_source() {
+    let market = entry(Listing::Pending(maker()));
+    check_order("order pending, market price", &market, 1_760_000_000);
+    check_order("order pending again", &market, 1_760_000_700);
+
+    let fixed = BookEntry { amount: Sats(10_000), premium: 0, ..market.clone() };
+    check_order("order pending, fixed amount", &fixed, 1_760_000_000);
+
+    let private = entry(Listing::Pending(UserInfo::default()));
+    check_order("order pending, full-privacy maker", &private, 1_760_000_000);
+}
+
+// spec: T1
+#[test]
+fn a_range_order_in_the_book_shows_its_range_and_no_sats() {
+    let range = BookEntry {
+        range: Some((10, 20)),
+        fiat_amount: 0,
+        amount: Sats(9_999),
+        ..entry(Listing::Pending(maker()))
+    };
+    check_order("order pending, range", &range, 1_760_000_000);
+}
+
+#[test]
+fn an_order_that_left_the_book_shows_what_was_agreed() {
+    let taken = BookEntry { amount: Sats(10_000), ..entry(Listing::InProgress) };
+    check_order("order in-progress", &taken, 1_760_000_060);
+
+    let from_range = BookEntry { range: Some((10, 20)), ..taken.clone() };
+    check_order("order in-progress", &from_range, 1_760_000_060);
+
+    let paid = BookEntry { status: Listing::Success, ..taken };
+    check_order("order success", &paid, 1_760_000_900);
+
+    check_order("order canceled", &entry(Listing::Canceled), 1_760_000_950);
+}
+
+#[test]
+fn an_order_published_before_lnd_was_heard_is_on_an_unknown_network() {
+    let node = Imprint { networks: Vec::new(), ..imprint() };
+    let draft = order(&entry(Listing::InProgress), &node, Timestamp(0));
+    assert!(draft.tags.contains(&tag("network", "unknown")));
+}
+
+#[test]
+fn payment_methods_are_split_at_commas_and_empty_ones_dropped() {
+    let entry = BookEntry { payment_method: ",a, b,,".into(), ..entry(Listing::Canceled) };
+    let draft = order(&entry, &imprint(), Timestamp(0));
+    assert!(draft.tags.contains(&tag_of("pm", vec!["a".into(), " b".into()])));
+}
+
+#[test]
+fn a_node_without_a_name_marks_its_events_with_the_protocol_only() {
+    for instance in [None, Some("  ".to_owned())] {
+        let node = Imprint { instance, ..imprint() };
+        assert_eq!(node.mark(), tag("y", "mostro"));
+    }
+}
+
+// spec: D4
+#[test]
+fn the_info_event_tells_the_terms_of_the_node() {
+    assert_eq!(node_terms(&terms(), &imprint()), golden("info, bonds off").1);
+}
+
+#[test]
+fn the_first_contact_pow_told_is_never_below_the_base() {
+    let terms = NodeTerms { pow: 8, pow_first_contact: 4, ..terms() };
+    let tags = node_terms(&terms, &imprint()).tags;
+    assert!(tags.contains(&tag("pow_first_contact", 8)));
+}
+
+#[test]
+fn fees_are_told_as_plain_decimal_fractions() {
+    let texts = [0, 600, 6_000, 1_000_000, 1_500_000, 1].map(|ppm| fraction(Ppm(ppm)));
+    assert_eq!(texts, ["0", "0.0006", "0.006", "1", "1.5", "0.000001"]);
+}
+
+#[test]
+fn the_relay_list_names_each_relay() {
+    assert_eq!(relay_list(&imprint().relays), golden("relay list").1);
+}
+
+#[test]
+fn the_profile_has_what_is_configured_with_normal_urls() {
+    let all = Profile {
+        name: Some("Test Node".into()),
+        about: Some("about".into()),
+        picture: Some(Url::parse("https://example.com/p.png").unwrap()),
+        website: Some(Url::parse("https://example.com").unwrap()),
+    };
+    assert_eq!(profile(&all), Some(golden("metadata").1));
+    assert_eq!(profile(&Profile::default()), None);
+}
