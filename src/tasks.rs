@@ -1,1 +1,183 @@
-//! To be built.
+//! Long-lived tasks with names: one that ends too early brings the daemon down, by name.
+//!
+//! A supervisor starts the daemon again; coming back is a well-tested path, limping on is not.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+
+/// The daemon's tasks. Dropped, it aborts them all where they stand.
+#[derive(Debug)]
+pub struct Tasks {
+    running: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+    stop: watch::Sender<bool>,
+}
+
+/// Tells a task when to come to its end. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+/// A task that ended, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub name: &'static str,
+    pub how: End,
+}
+
+/// How a task can end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    Returned,
+    /// With the panic's message, where it was text.
+    Panicked(String),
+}
+
+impl Tasks {
+    #[must_use]
+    pub fn new() -> Self {
+        let (stop, _) = watch::channel(false);
+        Self { running: JoinSet::new(), names: HashMap::new(), stop }
+    }
+
+    /// What a task awaits to learn that it should end. Ask before spawning the task.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        Shutdown(self.stop.subscribe())
+    }
+
+    /// Starts a task that runs until shutdown.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.running.spawn(task);
+        self.names.insert(handle.id(), name);
+    }
+
+    /// Waits for the first task to end, which none should before shutdown. Without tasks it waits
+    /// for ever. Cancel safe.
+    pub async fn watch(&mut self) -> Ended {
+        match self.running.join_next_with_id().await {
+            Some(joined) => ended(&mut self.names, joined),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Asks every task to end and waits for at most `bound`. Returns the names of those that did
+    /// not end by themselves: they were aborted, or they panicked.
+    pub async fn stop(mut self, bound: Duration) -> Vec<&'static str> {
+        self.stop.send_replace(true);
+        let mut unwilling = Vec::new();
+        let all_ended = async {
+            while let Some(joined) = self.running.join_next_with_id().await {
+                match ended(&mut self.names, joined) {
+                    Ended { how: End::Returned, .. } => {}
+                    Ended { name, .. } => unwilling.push(name),
+                }
+            }
+        };
+        if tokio::time::timeout(bound, all_ended).await.is_err() {
+            unwilling.extend(self.names.into_values());
+            self.running.shutdown().await;
+        }
+        unwilling.sort_unstable();
+        unwilling
+    }
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shutdown {
+    /// Returns once the daemon is to stop. Cancel safe, and true for ever after.
+    pub async fn requested(&mut self) {
+        // An error means that `Tasks` is gone: a reason to stop as well.
+        drop(self.0.wait_for(|stop| *stop).await);
+    }
+
+    /// Whether the daemon is to stop.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.how {
+            End::Returned => write!(f, "task {} ended too early", self.name),
+            End::Panicked(message) => write!(f, "task {} panicked: {message}", self.name),
+        }
+    }
+}
+
+fn ended(names: &mut HashMap<Id, &'static str>, joined: Result<(Id, ()), JoinError>) -> Ended {
+    let (id, how) = match joined {
+        Ok((id, ())) => (id, End::Returned),
+        Err(error) => (error.id(), how_it_broke(error)),
+    };
+    Ended { name: names.remove(&id).unwrap_or("without a name"), how }
+}
+
+fn how_it_broke(error: JoinError) -> End {
+    let panic: Option<Box<dyn Any + Send>> = error.try_into_panic().ok();
+    let message = panic.and_then(|panic| match panic.downcast::<String>() {
+        Ok(text) => Some(*text),
+        Err(panic) => panic.downcast::<&'static str>().ok().map(|text| (*text).to_owned()),
+    });
+    End::Panicked(message.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_too_early_is_named() {
+        let mut tasks = Tasks::new();
+        tasks.spawn("timers", std::future::pending());
+        tasks.spawn("watcher", async {});
+
+        assert_eq!(tasks.watch().await.to_string(), "task watcher ended too early");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named_with_its_words() {
+        let mut tasks = Tasks::new();
+        let balance = 3;
+        tasks.spawn("outbox", async move { panic!("{balance} too many") });
+        assert_eq!(tasks.watch().await.to_string(), "task outbox panicked: 3 too many");
+
+        tasks.spawn("outbox", async { panic!("no words") });
+        assert_eq!(tasks.watch().await.how, End::Panicked("no words".into()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_hears_of_shutdown_ends_by_itself() {
+        let mut tasks = Tasks::new();
+        let mut shutdown = tasks.shutdown();
+        tasks.spawn("intake", async move { shutdown.requested().await });
+
+        let unwilling = tasks.stop(Duration::from_mins(1)).await;
+
+        assert_eq!(unwilling, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_listen_is_aborted_and_named() {
+        let mut tasks = Tasks::new();
+        let shutdown = tasks.shutdown();
+        tasks.spawn("timers", std::future::pending());
+
+        let unwilling = tasks.stop(Duration::from_millis(1)).await;
+
+        assert_eq!(unwilling, ["timers"]);
+        assert!(shutdown.is_requested());
+    }
+}
