@@ -1,0 +1,465 @@
+//! The layers under the settings, and the words in which a section asks for its keys.
+//!
+//! A key that cannot be used is recorded as a problem and answered with `Reported`, so that the
+//! section goes on to its next key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Config, Environment, FileFormat, Map, Value, ValueKind};
+use trade::Ppm;
+use zeroize::Zeroizing;
+
+use super::{FILE_NAME, Problem, TEMPLATE, Warning};
+
+/// Where environment variables that are settings begin.
+const ENV_PREFIX: &str = "MOSTRO";
+/// What `config` calls the origin of a value that came from the environment.
+const ENV_ORIGIN: &str = "the environment";
+/// No value is shown at greater length than this.
+const SHOWN_CHARS: usize = 120;
+
+/// A problem with this key has been recorded; there is no value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reported;
+
+/// What it means that a key is not there.
+pub(super) enum Absent<T> {
+    Refused,
+    Means(T),
+}
+
+/// The file and the environment, merged; and what was found wrong with them so far.
+pub(super) struct Layers {
+    tree: Value,
+    env: BTreeMap<String, Zeroizing<String>>,
+    dotenv: BTreeMap<String, Zeroizing<String>>,
+    known: BTreeSet<String>,
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+}
+
+/// One `[section]`, asked key by key.
+pub(super) struct Section<'a> {
+    layers: &'a mut Layers,
+    name: &'static str,
+}
+
+impl Layers {
+    pub(super) fn read(
+        dir: &Path,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let file = dir.join(FILE_NAME);
+        let text = fs::read_to_string(&file).map(Zeroizing::new).map_err(|error| {
+            vec![Problem {
+                key: file.display().to_string(),
+                value: None,
+                fault: format!("cannot be read ({error})"),
+                remedy: "start once with an empty directory to have the template written".into(),
+            }]
+        })?;
+        let mut warnings = Vec::new();
+        let dotenv = read_dotenv(&dir.join(".env"), &mut warnings);
+        let env = env
+            .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+            .map(|(name, value)| (name, Zeroizing::new(value)))
+            .collect();
+        let tree = merge(&text, &dotenv, &env).map_err(|cause| {
+            vec![Problem {
+                key: file.display().to_string(),
+                value: None,
+                fault: format!("is not TOML ({})", without_excerpt(&cause.to_string())),
+                remedy: "correct that line".into(),
+            }]
+        })?;
+        Ok(Self { tree, env, dotenv, known: BTreeSet::new(), problems: Vec::new(), warnings })
+    }
+
+    pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
+        let given = child(&self.tree, name).filter(|value| !is_table(value)).map(shown);
+        if given.is_some() && self.known.insert(name.to_owned()) {
+            self.problems.push(Problem {
+                key: name.to_owned(),
+                value: given,
+                fault: "is a section, not a value".into(),
+                remedy: format!("write a line [{name}] and the keys below it"),
+            });
+        }
+        Section { layers: self, name }
+    }
+
+    /// A variable of the process, or else of `.env`. Blank ones count as unset.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        [&self.env, &self.dotenv]
+            .into_iter()
+            .filter_map(|layer| layer.get(name))
+            .map(|value| value.trim())
+            .find(|value| !value.is_empty())
+    }
+
+    /// Takes `section.key` out of the tree, so that no copy of a secret stays behind in it.
+    pub(super) fn take_secret(&mut self, section: &str, key: &str) -> Option<Zeroizing<String>> {
+        self.known.insert(format!("{section}.{key}"));
+        let ValueKind::Table(sections) = &mut self.tree.kind else { return None };
+        let ValueKind::Table(keys) = &mut sections.get_mut(section)?.kind else { return None };
+        match keys.remove(key)?.kind {
+            ValueKind::String(text) => Some(Zeroizing::new(text)),
+            other => Some(Zeroizing::new(other.to_string())),
+        }
+    }
+
+    /// Accepts whatever stands in `section`, and says whether it is there.
+    pub(super) fn accept_whole(&mut self, section: &str) -> bool {
+        self.known.insert(section.to_owned());
+        child(&self.tree, section).is_some()
+    }
+
+    pub(super) fn report(&mut self, problem: Problem) -> Reported {
+        self.problems.push(problem);
+        Reported
+    }
+
+    pub(super) fn warn(&mut self, key: &str, meaning: impl Into<String>) {
+        self.warnings.push(Warning { key: key.to_owned(), meaning: meaning.into() });
+    }
+
+    /// Names every key that no section asked for.
+    pub(super) fn warn_of_unknown_keys(&mut self) {
+        let mut leaves = Vec::new();
+        list_leaves(&self.tree, "", &mut leaves);
+        leaves.sort();
+        for key in leaves {
+            let mut at_or_above =
+                std::iter::successors(Some(key.as_str()), |path| Some(path.rsplit_once('.')?.0));
+            if !at_or_above.any(|path| self.known.contains(path)) {
+                self.warn(&key, "is no setting of this daemon and has no effect");
+            }
+        }
+    }
+
+    pub(super) fn into_findings(self) -> (Vec<Problem>, Vec<Warning>) {
+        (self.problems, self.warnings)
+    }
+
+    /// Every `section.key` that has been asked for.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &BTreeSet<String> {
+        &self.known
+    }
+}
+
+impl Section<'_> {
+    /// Whether the section stands in the file or the environment at all.
+    pub(super) fn is_present(&self) -> bool {
+        child(&self.layers.tree, self.name).is_some()
+    }
+
+    /// A setting that may be left out; blank text counts as left out.
+    pub(super) fn optional<T: Setting>(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<T>, Reported> {
+        let path = self.path(key);
+        self.layers.known.insert(path);
+        let Some(value) = self.find(key) else { return Ok(None) };
+        let read = match &value.kind {
+            ValueKind::String(text) if text.trim().is_empty() && T::BLANK_IS_ABSENT => {
+                return Ok(None);
+            }
+            ValueKind::String(text) if value.origin() == Some(ENV_ORIGIN) => {
+                T::from_text(text.trim())
+            }
+            kind => T::from_toml(kind),
+        };
+        let fault = || format!("is not {}", T::KIND);
+        read.map(Some).ok_or_else(|| self.refuse(key, fault(), example(self.name, key)))
+    }
+
+    pub(super) fn value<T: Setting>(
+        &mut self,
+        key: &'static str,
+        absent: Absent<T>,
+    ) -> Result<T, Reported> {
+        match (self.optional(key)?, absent) {
+            (Some(value), _) | (None, Absent::Means(value)) => Ok(value),
+            (None, Absent::Refused) => Err(self.refuse(key, "is missing", example(self.name, key))),
+        }
+    }
+
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        absent: Absent<u32>,
+        range: impl RangeBounds<u32>,
+    ) -> Result<u32, Reported> {
+        let number = self.value(key, absent)?;
+        if range.contains(&number) {
+            return Ok(number);
+        }
+        let edge = |bound: Bound<&u32>| match bound {
+            Bound::Included(edge) | Bound::Excluded(edge) => Some(*edge),
+            Bound::Unbounded => None,
+        };
+        let fault = match (edge(range.start_bound()), edge(range.end_bound())) {
+            (low, Some(high)) => format!("is not between {} and {high}", low.unwrap_or(0)),
+            (low, None) => format!("is below {}", low.unwrap_or(0)),
+        };
+        Err(self.refuse(key, fault, example(self.name, key)))
+    }
+
+    pub(super) fn seconds(
+        &mut self,
+        key: &'static str,
+        absent: Absent<u32>,
+        range: impl RangeBounds<u32>,
+    ) -> Result<Duration, Reported> {
+        self.number(key, absent, range).map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// A file that must be there and be readable by us.
+    pub(super) fn file(
+        &mut self,
+        key: &'static str,
+        remedy: &'static str,
+    ) -> Result<PathBuf, Reported> {
+        let path = PathBuf::from(self.value::<String>(key, Absent::Refused)?);
+        let readable = File::open(&path).and_then(|file| {
+            let is_file = file.metadata()?.is_file();
+            is_file.then_some(()).ok_or_else(|| io::Error::other("not a file"))
+        });
+        match readable {
+            Ok(()) => Ok(path),
+            Err(error) => Err(self.refuse(key, format!("cannot be read ({error})"), remedy)),
+        }
+    }
+
+    /// Records why the value of `key` cannot be used.
+    pub(super) fn refuse(
+        &mut self,
+        key: &'static str,
+        fault: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Reported {
+        let value = self.find(key).map(shown);
+        let from_env = self.find(key).is_some_and(|value| value.origin() == Some(ENV_ORIGIN));
+        let mut path = self.path(key);
+        if from_env {
+            let variable = format!("{ENV_PREFIX}__{}__{}", self.name, key).to_uppercase();
+            path = format!("{path} ({variable})");
+        }
+        self.layers.report(Problem { key: path, value, fault: fault.into(), remedy: remedy.into() })
+    }
+
+    pub(super) fn warn(&mut self, key: &str, meaning: impl Into<String>) {
+        let path = self.path(key);
+        self.layers.warn(&path, meaning);
+    }
+
+    /// Accepts keys that are upstream's and have no effect here.
+    pub(super) fn accept(&mut self, keys: &[&str]) {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<Vec<_>>();
+        self.layers.known.extend(paths);
+    }
+
+    fn find(&self, key: &str) -> Option<&Value> {
+        child(child(&self.layers.tree, self.name)?, key)
+    }
+
+    fn path(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+}
+
+/// A type that a setting can have: how TOML writes it, and how the environment's text does.
+pub(super) trait Setting: Sized {
+    const KIND: &'static str;
+    const BLANK_IS_ABSENT: bool = true;
+    fn from_toml(kind: &ValueKind) -> Option<Self>;
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+impl Setting for bool {
+    const KIND: &'static str = "true or false";
+
+    fn from_toml(kind: &ValueKind) -> Option<Self> {
+        if let ValueKind::Boolean(value) = kind { Some(*value) } else { None }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.to_lowercase().parse().ok()
+    }
+}
+
+impl Setting for u32 {
+    const KIND: &'static str = "a whole number from 0 to 4294967295";
+
+    fn from_toml(kind: &ValueKind) -> Option<Self> {
+        if let ValueKind::I64(value) = kind { Self::try_from(*value).ok() } else { None }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Setting for u8 {
+    const KIND: &'static str = "a whole number from 0 to 255";
+
+    fn from_toml(kind: &ValueKind) -> Option<Self> {
+        u32::from_toml(kind).and_then(|value| Self::try_from(value).ok())
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Setting for String {
+    const KIND: &'static str = "a text in quotes";
+
+    fn from_toml(kind: &ValueKind) -> Option<Self> {
+        if let ValueKind::String(value) = kind { Some(value.trim().to_owned()) } else { None }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Setting for Vec<String> {
+    const KIND: &'static str = "a list of texts";
+    const BLANK_IS_ABSENT: bool = false; // the environment's way to write an empty list
+
+    fn from_toml(kind: &ValueKind) -> Option<Self> {
+        let ValueKind::Array(values) = kind else { return None };
+        values.iter().map(|value| String::from_toml(&value.kind)).collect()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        Some(items.map(str::to_owned).collect())
+    }
+}
+
+/// Fractions are read as decimal text, never as floating-point numbers: 0.006 is 6000 ppm.
+impl Setting for Ppm {
+    const KIND: &'static str = "a fraction of at most six decimals";
+
+    fn from_toml(kind: &ValueKind) -> Option<Self> {
+        match kind {
+            ValueKind::I64(value) => Self::from_text(&value.to_string()),
+            // The shortest text that reads back as this number: what stands in the file.
+            ValueKind::Float(value) => Self::from_text(&value.to_string()),
+            _ => None,
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+        let decimals = decimals.trim_end_matches('0');
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || decimals.len() > 6 || !is_digits(whole) || !is_digits(decimals) {
+            return None;
+        }
+        format!("{whole}{decimals:0<6}").parse().ok().map(Self)
+    }
+}
+
+fn merge(
+    text: &str,
+    dotenv: &BTreeMap<String, Zeroizing<String>>,
+    env: &BTreeMap<String, Zeroizing<String>>,
+) -> Result<Value, config::ConfigError> {
+    // What stands in the process environment wins over `.env`.
+    let variables: Map<String, String> =
+        dotenv.iter().chain(env).map(|(name, value)| (name.clone(), value.to_string())).collect();
+    let environment = Environment::with_prefix(ENV_PREFIX)
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(variables));
+    let merged = Config::builder()
+        .add_source(config::File::from_str(text, FileFormat::Toml))
+        .add_source(environment)
+        .build()?;
+    Ok(merged.cache)
+}
+
+fn read_dotenv(path: &Path, warnings: &mut Vec<Warning>) -> BTreeMap<String, Zeroizing<String>> {
+    let mut variables = BTreeMap::new();
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(error) if error.not_found() => return variables,
+        Err(_) => {
+            warnings.push(Warning {
+                key: path.display().to_string(),
+                meaning: "cannot be read and has no effect".into(),
+            });
+            return variables;
+        }
+    };
+    for line in lines {
+        match line {
+            Ok((name, value)) => {
+                variables.insert(name, Zeroizing::new(value));
+            }
+            // The error quotes the line, and the line may hold the key.
+            Err(_) => warnings.push(Warning {
+                key: path.display().to_string(),
+                meaning: "holds a line that is not NAME=value; that line has no effect".into(),
+            }),
+        }
+    }
+    variables
+}
+
+/// The parser's message without the lines it quotes: one of them may hold the key.
+fn without_excerpt(message: &str) -> String {
+    let lines = message.lines().filter(|line| !line.contains('|')).map(str::trim);
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+/// What to write instead, taken from the template where it has the key.
+fn example(section: &str, key: &str) -> String {
+    let template = merge(TEMPLATE, &BTreeMap::new(), &BTreeMap::new()).unwrap_or_default();
+    match child(&template, section).and_then(|section| child(section, key)) {
+        Some(value) => format!("set it under [{section}], for example {key} = {}", shown(value)),
+        None => format!("set it under [{section}]; settings.tpl.toml explains it"),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = match &value.kind {
+        // Credentials have no place in any of our addresses, and none in our log.
+        ValueKind::String(text) if text.contains("://") && text.contains('@') => {
+            "[an address with credentials]".into()
+        }
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Array(items) => {
+            format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
+        ValueKind::Table(_) => "{ … }".into(),
+        kind => kind.to_string(),
+    };
+    text.chars().take(SHOWN_CHARS).collect()
+}
+
+fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    if let ValueKind::Table(table) = &value.kind { table.get(name) } else { None }
+}
+
+fn is_table(value: &Value) -> bool {
+    matches!(value.kind, ValueKind::Table(_))
+}
+
+fn list_leaves(value: &Value, path: &str, leaves: &mut Vec<String>) {
+    let ValueKind::Table(table) = &value.kind else { return leaves.push(path.to_owned()) };
+    for (name, value) in table {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        list_leaves(value, &path, leaves);
+    }
+}

@@ -1,0 +1,196 @@
+//! `[mostro]`: the rules of the house.
+
+use std::time::Duration;
+
+use trade::{IdentityKey, Ppm, Sats};
+
+use super::layers::Absent::{Means, Refused};
+use super::layers::{Reported, Section};
+use super::secret;
+
+const HOURS_PER_DAY: u64 = 24;
+/// One whole: a fee is less, a share of the fee at most that.
+const WHOLE: Ppm = Ppm(1_000_000);
+/// The smallest share that may be passed on, unless none is.
+const LEAST_DEV_SHARE: Ppm = Ppm(100_000);
+/// Where upstream's nodes send theirs: a moved-over settings file keeps its meaning (D7).
+const DEV_FEE_ADDRESS: &str = "dev@pay.mostro.foundation";
+
+/// Settings under `[mostro]`.
+#[derive(Debug, Clone)]
+pub struct Mostro {
+    /// Of the trade's amount, both sides together; below one.
+    pub fee: Ppm,
+    /// Of a payout, for its route; below one.
+    pub max_routing_fee: Ppm,
+    pub max_order_amount: Sats,
+    pub min_payment_amount: Sats,
+    /// How long an order stands in the book when its maker names no end (`expiration_hours`).
+    pub order_expiration: Duration,
+    /// The longest that a maker may ask for (`max_expiration_days`).
+    pub max_order_expiration: Duration,
+    /// How long a party has for what it owes in a waiting state (`expiration_seconds`).
+    pub waiting_expiration: Duration,
+    pub user_rates_sent_interval: Duration,
+    pub publish_relays_interval: Duration,
+    pub publish_info_interval: Duration,
+    /// Leading zero bits asked of every event.
+    pub pow: u8,
+    /// The same of a key that we do not know; never below `pow`.
+    pub pow_first_contact: u8,
+    pub active_pubkeys_refresh_interval: Duration,
+    /// ISO codes; empty accepts all.
+    pub fiat_currencies_accepted: Vec<String>,
+    pub max_orders_per_response: u8,
+    /// Of our fee, passed on; zero or from a tenth to the whole (D7).
+    pub dev_fee_percentage: Ppm,
+    pub dev_fee_address: String,
+    pub transport: Transport,
+    /// A dispute assistant's key, advertised.
+    pub serbero: Option<IdentityKey>,
+    pub name: Option<String>,
+    pub about: Option<String>,
+    pub picture: Option<String>,
+    pub website: Option<String>,
+}
+
+/// Which of the two transports we serve (D4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Both,
+    /// v2: signed kind 14.
+    Nip44,
+    /// v1: kind 1059.
+    GiftWrap,
+}
+
+pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
+    let fee = read_rate(s, "fee");
+    let max_routing_fee = read_rate(s, "max_routing_fee");
+    let amounts = read_amounts(s);
+    let expiration_hours = s.number("expiration_hours", Refused, 1..);
+    let max_expiration_days = s.number("max_expiration_days", Refused, 1..);
+    let waiting_expiration = s.seconds("expiration_seconds", Refused, 1..);
+    let user_rates_sent_interval = s.seconds("user_rates_sent_interval_seconds", Refused, 1..);
+    let publish_relays_interval = s.seconds("publish_relays_interval", Refused, 1..);
+    let publish_info_interval = s.seconds("publish_mostro_info_interval", Refused, 1..);
+    let pow = s.value("pow", Refused);
+    let pow_first_contact = s.optional("pow_first_contact");
+    let active_pubkeys_refresh_interval =
+        s.seconds("active_pubkeys_refresh_interval", Means(60), 1..);
+    let fiat_currencies_accepted = s.value("fiat_currencies_accepted", Refused);
+    let max_orders_per_response = s.value("max_orders_per_response", Refused);
+    let dev_fee = read_dev_fee(s);
+    let dev_fee_address = s.value("dev_fee_address", Means(DEV_FEE_ADDRESS.to_owned()));
+    let transport = read_transport(s);
+    let horizon = check_horizon_policy(s);
+    let serbero = read_serbero(s);
+    let (name, about) = (s.optional("name"), s.optional("about"));
+    let (picture, website) = (s.optional("picture"), s.optional("website"));
+
+    horizon?;
+    let pow = pow?;
+    let (min_payment_amount, max_order_amount) = amounts?;
+    Ok(Mostro {
+        fee: fee?,
+        max_routing_fee: max_routing_fee?,
+        max_order_amount,
+        min_payment_amount,
+        order_expiration: Duration::from_hours(expiration_hours?.into()),
+        max_order_expiration: Duration::from_hours(u64::from(max_expiration_days?) * HOURS_PER_DAY),
+        waiting_expiration: waiting_expiration?,
+        user_rates_sent_interval: user_rates_sent_interval?,
+        publish_relays_interval: publish_relays_interval?,
+        publish_info_interval: publish_info_interval?,
+        pow,
+        pow_first_contact: pow_first_contact?.unwrap_or(pow).max(pow),
+        active_pubkeys_refresh_interval: active_pubkeys_refresh_interval?,
+        fiat_currencies_accepted: fiat_currencies_accepted?,
+        max_orders_per_response: max_orders_per_response?,
+        dev_fee_percentage: dev_fee?,
+        dev_fee_address: dev_fee_address?,
+        transport: transport?,
+        serbero: serbero?,
+        name: name?,
+        about: about?,
+        picture: picture?,
+        website: website?,
+    })
+}
+
+fn read_rate(s: &mut Section<'_>, key: &'static str) -> Result<Ppm, Reported> {
+    let rate = s.value::<Ppm>(key, Refused)?;
+    if rate < WHOLE {
+        return Ok(rate);
+    }
+    Err(s.refuse(key, "is a whole or more", "give a fraction: 0.006 is 0.6 %"))
+}
+
+fn read_amounts(s: &mut Section<'_>) -> Result<(Sats, Sats), Reported> {
+    let min = s.number("min_payment_amount", Refused, 1..);
+    let max = s.number("max_order_amount", Refused, 1..);
+    let (min, max) = (min?, max?);
+    if min <= max {
+        return Ok((Sats(min.into()), Sats(max.into())));
+    }
+    Err(s.refuse(
+        "max_order_amount",
+        format!("is below min_payment_amount ({min}): no order would fit"),
+        "set it to min_payment_amount or more",
+    ))
+}
+
+fn read_dev_fee(s: &mut Section<'_>) -> Result<Ppm, Reported> {
+    let key = "dev_fee_percentage";
+    let share = s.value(key, Means(Ppm(0)))?;
+    if share == Ppm(0) {
+        return Ok(share);
+    }
+    if !(LEAST_DEV_SHARE..=WHOLE).contains(&share) {
+        return Err(s.refuse(
+            key,
+            "is neither 0 nor between 0.10 and 1.0",
+            "set it to 0 to keep the whole fee",
+        ));
+    }
+    s.warn(key, "has no effect yet: this daemon does not pay a development fee");
+    Ok(share)
+}
+
+fn read_transport(s: &mut Section<'_>) -> Result<Transport, Reported> {
+    let key = "transport";
+    match s.value(key, Means("both".to_owned()))?.as_str() {
+        "both" => Ok(Transport::Both),
+        "nip44" => Ok(Transport::Nip44),
+        "gift-wrap" => Ok(Transport::GiftWrap),
+        _ => Err(s.refuse(
+            key,
+            "is not a transport of ours",
+            "set it to \"both\", \"nip44\" or \"gift-wrap\"",
+        )),
+    }
+}
+
+/// `warn` is the only policy there is so far (D6), so there is nothing to hand on.
+fn check_horizon_policy(s: &mut Section<'_>) -> Result<(), Reported> {
+    let key = "escrow_horizon_policy";
+    match s.value(key, Means("warn".to_owned()))?.as_str() {
+        "warn" => Ok(()),
+        "settle" => Err(s.refuse(
+            key,
+            "is not built yet: this daemon never takes sats into custody",
+            "set it to \"warn\"",
+        )),
+        _ => Err(s.refuse(key, "is not a policy of ours", "set it to \"warn\"")),
+    }
+}
+
+fn read_serbero(s: &mut Section<'_>) -> Result<Option<IdentityKey>, Reported> {
+    let key = "serbero_pubkey";
+    let Some(text) = s.optional::<String>(key)? else { return Ok(None) };
+    let read = secret::read_bech32("npub", &text).map(|bytes| IdentityKey(*bytes));
+    match read.or_else(|| IdentityKey::from_hex(&text)) {
+        Some(key) => Ok(Some(key)),
+        None => Err(s.refuse(key, "is neither an npub nor 64 hex digits", "correct or remove it")),
+    }
+}

@@ -1,0 +1,70 @@
+//! `[nostr]`: who we are and where we listen.
+
+use std::time::Duration;
+
+use super::Problem;
+use super::layers::Absent::{Means, Refused};
+use super::layers::{Layers, Reported, Section};
+use super::secret::NodeSecret;
+use super::url;
+
+/// The variable, in the process environment or in `.env`, that goes before `nostr.nsec_privkey`.
+const KEY_VARIABLE: &str = "MOSTRO_NSEC_PRIVKEY";
+
+/// Settings under `[nostr]`.
+#[derive(Debug, Clone)]
+pub struct Nostr {
+    pub node_secret: NodeSecret,
+    /// At least one; `ws` or `wss`.
+    pub relays: Vec<String>,
+    /// How late a message that only helps a running trade is still honoured (D5).
+    pub inbox_catch_up: Duration,
+}
+
+pub(super) fn read(layers: &mut Layers) -> Result<Nostr, Reported> {
+    let node_secret = read_node_secret(layers);
+    let s = &mut layers.section("nostr");
+    let relays = read_relays(s);
+    let hours = s.number("inbox_catch_up_hours", Means(24), 1..);
+    Ok(Nostr {
+        node_secret: node_secret?,
+        relays: relays?,
+        inbox_catch_up: Duration::from_hours(hours?.into()),
+    })
+}
+
+fn read_node_secret(layers: &mut Layers) -> Result<NodeSecret, Reported> {
+    let in_file = layers.take_secret("nostr", "nsec_privkey");
+    let (key, text) = match (layers.variable(KEY_VARIABLE), &in_file) {
+        (Some(text), _) => (KEY_VARIABLE, text),
+        (None, Some(text)) => ("nostr.nsec_privkey", text.trim()),
+        (None, None) => ("nostr.nsec_privkey", ""),
+    };
+    let fault = match NodeSecret::parse(text) {
+        Some(secret) => return Ok(secret),
+        None if text.is_empty() => "is missing: without it the node has no identity",
+        None => "is neither an nsec nor 64 hex digits of a secret key",
+    };
+    Err(layers.report(Problem {
+        key: key.into(),
+        value: None,
+        fault: fault.into(),
+        remedy: format!("put {KEY_VARIABLE}=nsec1… into .env beside settings.toml (mode 0600)"),
+    }))
+}
+
+fn read_relays(s: &mut Section<'_>) -> Result<Vec<String>, Reported> {
+    let key = "relays";
+    let relays = s.value::<Vec<String>>(key, Refused)?;
+    let mut faults = relays
+        .iter()
+        .filter_map(|relay| Some(format!("{relay:?} {}", url::check(relay, &["wss", "ws"]).err()?)))
+        .collect::<Vec<_>>();
+    if relays.is_empty() {
+        faults.push("names no relay".into());
+    }
+    if faults.is_empty() {
+        return Ok(relays);
+    }
+    Err(s.refuse(key, faults.join(", "), "give at least one relay, as wss://host"))
+}
