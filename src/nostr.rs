@@ -1,1 +1,3 @@
-//! To be built.
+//! Everything that speaks Nostr: envelopes around messages, and the relays.
+
+pub mod envelope; // one message, encrypted and authenticated, on either transport

@@ -1,0 +1,45 @@
+//! Envelopes: how a message travels, encrypted, from one key to another.
+//!
+//! Gift wraps (kind 1059) hide the author from relays; direct messages (kind 14) are signed by the
+//! trade key. Both prove the same two things: which trade key speaks, and which identity is behind
+//! it. Pure functions: freshness, duplicates and relays are other people's business.
+
+use nostr_sdk::Kind;
+
+mod open;
+mod seal;
+
+pub use open::{Dropped, Opened, Policy, open};
+pub use seal::{SealError, seal};
+
+/// The way a message travels. Its number is the protocol version of the messages on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// NIP-59, kind 1059.
+    GiftWrap,
+    /// Signed direct message, kind 14.
+    Direct,
+}
+
+impl Transport {
+    pub const ALL: [Self; 2] = [Self::GiftWrap, Self::Direct];
+
+    #[must_use]
+    pub fn version(self) -> u8 {
+        match self {
+            Self::GiftWrap => 1,
+            Self::Direct => 2,
+        }
+    }
+
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::GiftWrap => Kind::GiftWrap,
+            Self::Direct => Kind::PrivateDirectMessage,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
