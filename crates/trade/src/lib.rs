@@ -3,10 +3,12 @@
 //! No clock, no chance, no network, no storage: [`decide`] and [`create`] take values and return a
 //! value. Commit it, then act on its effects; what the world answers comes back as an [`Input`].
 
+pub mod decide;
 pub mod effect;
 pub mod env;
 pub mod hold;
 pub mod input;
+pub mod invariants;
 pub mod invoice;
 pub mod keys;
 pub mod money;
@@ -19,6 +21,7 @@ pub mod refusal;
 pub mod state;
 pub mod time;
 
+pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Posting};
 pub use env::{Account, Env};
 pub use hold::{Held, Hold, HoldDecision, HoldSecret, HoldStatus, Seen};

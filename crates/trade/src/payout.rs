@@ -43,6 +43,8 @@ pub struct Attempt {
     pub cltv_limit: u32,
     pub expires_at: Timestamp,
     pub tries: u32,
+    /// When this try was decided on.
+    pub begun_at: Timestamp,
     /// LND was seen to know this try.
     pub acked: bool,
     /// The last payment index before this try; news with an index up to it is old.

@@ -112,6 +112,21 @@ impl OrderState {
         }
     }
 
+    /// The hold that this state stands on.
+    #[must_use]
+    pub fn hold(&self) -> Option<PaymentHash> {
+        match self {
+            Self::PreparingHold(Preparing { hash, .. }) | Self::AwaitingHold { hash, .. } => {
+                Some(*hash)
+            }
+            Self::AwaitingInvoice { escrow, .. } => escrow.map(|held| held.hash),
+            Self::Active { held } | Self::FiatSent { held, .. } | Self::Settling { held, .. } => {
+                Some(held.hash)
+            }
+            Self::Pending | Self::PayingBuyer | Self::Frozen { .. } | Self::Ended(_) => None,
+        }
+    }
+
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Ended(_))

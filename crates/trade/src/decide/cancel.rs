@@ -1,0 +1,83 @@
+//! `cancel` of an order that no fiat was sent for: T13, T14, T17, T18, T21.
+
+use super::{Undecided, hold};
+use crate::{
+    Decision, Env, HoldStatus, Notice, Order, OrderState, Outcome, PaymentHash, Question, Refusal,
+    TradeKey,
+};
+
+pub(super) fn cancel(
+    order: &Order,
+    sender: TradeKey,
+    request_id: Option<u64>,
+    env: &Env<'_>,
+) -> Result<Decision, Undecided> {
+    if order.state == OrderState::Ended(Outcome::Canceled) {
+        return Err(Refusal::OrderAlreadyCanceled.into());
+    }
+    if order.state.is_final() {
+        return Err(Refusal::NotAllowedByStatus.into());
+    }
+    if order.state == OrderState::Pending {
+        if order.maker.trade != sender {
+            return Err(Refusal::IsNotYourOrder.into());
+        }
+        return Ok(Decision::on(order, "T21").canceled(request_id));
+    }
+    if !order.is_party(sender) {
+        return Err(Refusal::InvalidPubkey.into());
+    }
+    match &order.state {
+        // Nobody has the invoice yet, so nobody can have paid it (D17).
+        OrderState::PreparingHold(_) => Ok(by_party(order, sender, request_id, ["T13", "T14"])),
+        OrderState::AwaitingHold { hash, .. } => {
+            cancel_unless_paid(order, *hash, sender, request_id, env)
+        }
+        OrderState::AwaitingInvoice { .. } => {
+            Ok(by_party(order, sender, request_id, ["T17", "T18"]))
+        }
+        _ => Err(Refusal::NotAllowedByStatus.into()),
+    }
+}
+
+/// C6: LND is asked before anything is voided. If the seller has paid after all, the decision on the
+/// cancel *is* the acceptance, and whoever canceled is refused.
+fn cancel_unless_paid(
+    order: &Order,
+    hash: PaymentHash,
+    sender: TradeKey,
+    request_id: Option<u64>,
+    env: &Env<'_>,
+) -> Result<Decision, Undecided> {
+    match env.hold_status(hash) {
+        None => Err(Undecided::Ask(Question::HoldStatus { hash })),
+        Some(HoldStatus::Open | HoldStatus::Canceled) => {
+            Ok(by_party(order, sender, request_id, ["T13", "T14"]))
+        }
+        Some(status) => {
+            let mut decision = hold::seen(order, hash, status, env);
+            let refused = Decision::on(order, "").notify(
+                sender,
+                request_id,
+                None,
+                Notice::CantDo(Refusal::NotAllowedByStatus),
+            );
+            decision.effects.splice(0..0, refused.effects);
+            Ok(decision)
+        }
+    }
+}
+
+/// The taker's cancel returns the order to the book, the maker's ends it.
+fn by_party(
+    order: &Order,
+    sender: TradeKey,
+    request_id: Option<u64>,
+    [taker, maker]: [&'static str; 2],
+) -> Decision {
+    if order.maker.trade == sender {
+        Decision::on(order, maker).canceled(request_id)
+    } else {
+        Decision::on(order, taker).back_to_book(request_id)
+    }
+}

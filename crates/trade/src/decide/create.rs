@@ -1,0 +1,133 @@
+//! How an order is born (T1), and the trade index that creating and taking use up.
+
+use crate::{
+    AccountChange, Decision, Env, Fiat, Kind, NewOrder, Notice, Order, OrderId, OrderState,
+    OrderView, Refusal, Sats, Sender, Status, Terms, Timestamp,
+    policy::{MAX_FIAT_CODE_CHARS, MAX_PAYMENT_METHOD_CHARS},
+};
+
+/// Decides whether an order may be born (T1). `id` was drawn by the shell.
+///
+/// # Errors
+/// The first refusal in the order of behaviour §3.3; the trade index is checked last (D22).
+pub fn create(
+    id: OrderId,
+    sender: Sender,
+    request_id: Option<u64>,
+    new: NewOrder,
+    env: &Env<'_>,
+) -> Result<Decision, Refusal> {
+    if env.account.is_banned {
+        return Err(Refusal::NotAuthorized);
+    }
+    let kind = new.kind.ok_or(Refusal::InvalidOrderKind)?;
+    let amount = check_amounts(&new, env)?;
+    let fee = amount.side_fee(env.policy.fee).ok_or(Refusal::OutOfRangeSatsAmount)?;
+    let fiat_amount =
+        u64::try_from(new.fiat_amount).map(Fiat).map_err(|_| Refusal::InvalidAmount)?;
+    let terms = Terms {
+        kind,
+        fiat_code: new.fiat_code,
+        fiat_amount,
+        payment_method: new.payment_method,
+        premium: new.premium,
+        amount,
+        fee,
+        created_at: env.now,
+        expires_at: book_end(new.expires_at, env),
+    };
+    if terms.to_pay_out().is_none() || terms.to_hold().is_none() {
+        return Err(Refusal::OutOfRangeSatsAmount);
+    }
+    let mut order = Order {
+        id,
+        version: 0,
+        terms,
+        maker: sender.party(),
+        taker: None,
+        destination: None,
+        state: OrderState::Pending,
+        holds: Vec::new(),
+        payout: None,
+    };
+    if let (Kind::Buy, Some(destination)) = (kind, new.destination) {
+        order.destination = Some(super::payable(&order, destination, env)?);
+    }
+    let account = use_index(sender, env)?;
+
+    let view =
+        OrderView::bare(&order, Status::Pending, amount).with_invoice(order.destination.as_ref());
+    let maker = order.maker;
+    let mut decision =
+        Decision::on(&order, "T1").answer_indexed(&maker, request_id, Notice::NewOrder(view));
+    decision.account = account;
+    Ok(decision)
+}
+
+/// Checks 2 to 12 of behaviour §3.3. Answers the fixed amount.
+fn check_amounts(new: &NewOrder, env: &Env<'_>) -> Result<Sats, Refusal> {
+    let policy = env.policy;
+    let code_chars = new.fiat_code.chars().count();
+    if !policy.accepts_fiat(&new.fiat_code) || code_chars == 0 || code_chars > MAX_FIAT_CODE_CHARS {
+        return Err(Refusal::InvalidFiatCurrency);
+    }
+    let range = match (new.min_amount, new.max_amount) {
+        (None, None) => None,
+        (Some(min), Some(max)) => Some((min, max)),
+        _ => return Err(Refusal::InvalidAmount),
+    };
+    if range.is_none() && new.fiat_amount < 1 {
+        return Err(Refusal::InvalidAmount);
+    }
+    let amount = u64::try_from(new.amount).map(Sats).map_err(|_| Refusal::InvalidAmount)?;
+    if let Some((min, max)) = range
+        && (min < 0 || max < 0 || min >= max || amount != Sats::ZERO)
+    {
+        return Err(Refusal::InvalidAmount);
+    }
+    if new.premium != 0 && amount != Sats::ZERO {
+        return Err(Refusal::InvalidParameters);
+    }
+    let method_chars = new.payment_method.chars().count();
+    if new.payment_method.trim().is_empty() || method_chars > MAX_PAYMENT_METHOD_CHARS {
+        return Err(Refusal::InvalidParameters);
+    }
+    if new.names_a_mint {
+        return Err(Refusal::InvalidMintUrl);
+    }
+    // Orders priced by the market are not built yet (D26).
+    if range.is_some() || amount == Sats::ZERO {
+        return Err(Refusal::InvalidParameters);
+    }
+    check_limits(amount, env)?;
+    Ok(amount)
+}
+
+/// Whether the node trades this amount at all (behaviour §4.3).
+pub(super) fn check_limits(amount: Sats, env: &Env<'_>) -> Result<(), Refusal> {
+    let limits = env.policy.min_order_amount..=env.policy.max_order_amount;
+    if limits.contains(&amount) { Ok(()) } else { Err(Refusal::OutOfRangeSatsAmount) }
+}
+
+/// The end of the order's time in the book (K-28).
+fn book_end(asked: Option<i64>, env: &Env<'_>) -> Timestamp {
+    match asked.map(Timestamp) {
+        Some(at) if at > env.now => at.min(env.now.after(env.policy.max_book_window)),
+        _ => env.now.after(env.policy.book_window),
+    }
+}
+
+/// The rule of the trade index (D22, K-01). Full privacy has no account to write.
+pub(super) fn use_index(sender: Sender, env: &Env<'_>) -> Result<Option<AccountChange>, Refusal> {
+    if sender.party().is_private() {
+        return match sender.trade_index {
+            Some(index) if index < 0 => Err(Refusal::InvalidTradeIndex),
+            _ => Ok(None),
+        };
+    }
+    let index = sender.trade_index.ok_or(Refusal::InvalidTradeIndex)?;
+    if index < 1 || env.account.last_index.is_some_and(|last| index <= last) {
+        return Err(Refusal::InvalidTradeIndex);
+    }
+    Ok(Some(AccountChange::RaiseIndex { identity: sender.identity, to: index }))
+}

@@ -1,0 +1,114 @@
+//! What time and blocks do: T15, T16, T19, T20, T23, T27, the horizon of a paid trade, and the end of
+//! a request that LND did not answer in time.
+
+use std::time::Duration;
+
+use super::{Undecided, hold, payout};
+use crate::{
+    AccountChange, Alarm, Decision, Env, Held, HoldStatus, HorizonWarning, Notice, Order,
+    OrderState, Outcome, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Side,
+};
+
+/// Does what `env.now` and `env.height` make due; nothing if nothing is.
+pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecided> {
+    let due = order.deadline(env.policy.escrow_margin);
+    let time = due.at.is_some_and(|at| at <= env.now);
+    let height = due.height.is_some_and(|height| height <= env.height);
+    match &order.state {
+        OrderState::Pending if time => Ok(expired(order)),
+        OrderState::PreparingHold(preparing) if time => Ok(undo(order, preparing)),
+        OrderState::AwaitingHold { hash, .. } if time => abandoned_unless_paid(order, *hash, env),
+        OrderState::AwaitingInvoice { .. } if time || height => {
+            Ok(Decision::on(order, "T19 T20").abandoned_by(Side::Buyer))
+        }
+        OrderState::Active { .. } if height => Ok(Decision::on(order, "T27").canceled(None)),
+        OrderState::FiatSent { held, .. } if height => Ok(horizon(order, *held, env)),
+        OrderState::PayingBuyer if time => Ok(payout::send(Decision::on(order, "payout"), env)),
+        _ => Ok(Decision::on(order, "nothing due")),
+    }
+}
+
+/// Moves every deadline that a trader could not meet because we did not hear (D5, D17).
+pub(super) fn heard_again(order: &Order, deaf_for: Duration) -> Decision {
+    let mut decision = Decision::on(order, "heard again");
+    match &mut decision.order.state {
+        OrderState::PreparingHold(Preparing { until, from, .. }) => {
+            *until = until.after(deaf_for);
+            if let PreparingFrom::AwaitingInvoice { until } = from {
+                *until = until.after(deaf_for);
+            }
+        }
+        OrderState::AwaitingHold { until, .. } | OrderState::AwaitingInvoice { until, .. } => {
+            *until = until.after(deaf_for);
+        }
+        _ => {}
+    }
+    decision
+}
+
+/// T23.
+fn expired(order: &Order) -> Decision {
+    Decision::on(order, "T23")
+        .to(OrderState::Ended(Outcome::Expired))
+        .tell(&order.maker, Notice::Canceled)
+}
+
+/// LND did not answer in time: the order goes back to where it was, and the requester is told (D17).
+fn undo(order: &Order, preparing: &Preparing) -> Decision {
+    let mut decision = Decision::on(order, "D17 undone").give_back();
+    let requester = match preparing.from {
+        PreparingFrom::Book { index_before } => {
+            let taker = decision.order.taker.take();
+            if order.terms.kind == crate::Kind::Sell {
+                decision.order.destination = None;
+            }
+            decision.order.state = OrderState::Pending;
+            decision.account = taker.filter(|taker| !taker.is_private()).and_then(|taker| {
+                let from = taker.index?;
+                Some(AccountChange::GiveBackIndex {
+                    identity: taker.identity,
+                    from,
+                    to: index_before,
+                })
+            });
+            taker
+        }
+        PreparingFrom::AwaitingInvoice { until } => {
+            decision.order.destination = None;
+            decision.order.state = OrderState::AwaitingInvoice { escrow: None, until };
+            order.buyer().copied()
+        }
+    };
+    match requester {
+        Some(requester) => {
+            let refusal = Notice::CantDo(Refusal::NotAllowedByStatus);
+            decision.answer(&requester, preparing.request_id, refusal)
+        }
+        None => decision,
+    }
+}
+
+/// C7: as C6, with the timer as the one who cancels.
+fn abandoned_unless_paid(
+    order: &Order,
+    hash: PaymentHash,
+    env: &Env<'_>,
+) -> Result<Decision, Undecided> {
+    match env.hold_status(hash) {
+        None => Err(Undecided::Ask(Question::HoldStatus { hash })),
+        Some(HoldStatus::Open) => Ok(Decision::on(order, "T15 T16").abandoned_by(Side::Seller)),
+        Some(status) => Ok(hold::seen(order, hash, status, env)),
+    }
+}
+
+/// Fiat was sent, so the escrow is not given back: the operator is warned, once near the margin and
+/// once at it (D6, D21). `release` still settles.
+fn horizon(order: &Order, held: Held, env: &Env<'_>) -> Decision {
+    let reached = held.guard_height(env.policy.escrow_margin) <= env.height;
+    let (warned, alarm) = if reached {
+        (HorizonWarning::Reached, Alarm::HorizonReached)
+    } else {
+        (HorizonWarning::Near, Alarm::HorizonNear)
+    };
+    Decision::on(order, "escrow horizon").to(OrderState::FiatSent { held, warned }).alarm(alarm)
+}

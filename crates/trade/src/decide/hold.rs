@@ -1,0 +1,276 @@
+//! LND's word about a hold, and what an escrow is good for: T8 to T12, T27, T29, T34.
+
+use super::{Undecided, payout};
+use crate::policy::OVERPAYMENT;
+use crate::{
+    Alarm, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice, Kind,
+    LedgerAccount, Msats, Notice, Order, OrderState, OrderView, PaymentHash, Payout, PayoutState,
+    Posting, Question, Sats, Seen, Side, Status,
+};
+
+/// LND has the invoice: T8 and T9 are complete, and both sides may know.
+pub(super) fn opened(order: &Order, hash: PaymentHash, bolt11: String, env: &Env<'_>) -> Decision {
+    let mut decision = Decision::on(order, "T8 T9");
+    let Some(hold) = decision.hold_mut(hash) else { return decision };
+    if hold.bolt11.is_none() {
+        hold.bolt11 = Some(bolt11.clone());
+        hold.seen = hold.seen.max(Seen::Open);
+    }
+    let OrderState::PreparingHold(preparing) = &order.state else { return decision };
+    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
+    if preparing.hash != hash {
+        return decision;
+    }
+
+    let until = env.now.after(env.policy.duty_window);
+    decision = decision.to(OrderState::AwaitingHold { hash, until });
+    // The reputation of the taker goes to a maker that is asked to act (behaviour §8.4).
+    if order.terms.kind == Kind::Sell {
+        decision = decision.tell(seller, Notice::PayInvoiceReputation(env.taker));
+    }
+    // Whoever took the order, or gave its invoice, is the one who asked.
+    let (to_seller, to_buyer) = match order.terms.kind {
+        Kind::Sell => (None, preparing.request_id),
+        Kind::Buy => (preparing.request_id, None),
+    };
+    let amount = order.terms.to_hold().unwrap_or_default();
+    let view = OrderView::bare(order, Status::WaitingPayment, amount);
+    decision
+        .answer_indexed(seller, to_seller, Notice::PayInvoice { order: view, bolt11 })
+        .answer_indexed(buyer, to_buyer, Notice::WaitingSellerToPay)
+}
+
+/// LND was asked about a hold, or told us by itself.
+pub(super) fn seen(
+    order: &Order,
+    hash: PaymentHash,
+    status: HoldStatus,
+    env: &Env<'_>,
+) -> Decision {
+    let unchanged = Decision::on(order, "late news");
+    let Some(hold) = order.hold(hash) else { return unchanged };
+    let Some(news) = furthest(hold, status) else { return unchanged };
+    match hold.decision {
+        Some(HoldDecision::Cancel) => given_back(order, hash, news),
+        Some(HoldDecision::Settle) => settling(order, hash, news, env),
+        None => undecided(order, hold, status, news, env),
+    }
+}
+
+/// How far `status` shows the hold to be; `None` if that is behind what was seen before.
+fn furthest(hold: &Hold, status: HoldStatus) -> Option<Seen> {
+    let news = match status {
+        // What LND forgets after its last word is forgotten for good.
+        HoldStatus::Unknown if hold.is_closed() => return None,
+        // A hold that LND never acknowledged may still be on its way there.
+        HoldStatus::Unknown if hold.bolt11.is_none() && hold.decision.is_none() => return None,
+        HoldStatus::Unknown | HoldStatus::Canceled => Seen::Canceled,
+        HoldStatus::Open => Seen::Open,
+        HoldStatus::Accepted { paid, expires_at } => Seen::Accepted { paid, expires_at },
+        HoldStatus::Settled => Seen::Settled,
+    };
+    let is_old = if hold.is_closed() {
+        hold.decision.is_some() || news != hold.seen
+    } else {
+        rank(news) < rank(hold.seen)
+    };
+    (!is_old).then_some(news)
+}
+
+fn rank(seen: Seen) -> u8 {
+    match seen {
+        Seen::Wanted => 0,
+        Seen::Open => 1,
+        Seen::Accepted { .. } => 2,
+        Seen::Canceled | Seen::Settled => 3,
+    }
+}
+
+/// A debt to the payer. The order has moved on and is not touched (C10, C11).
+fn given_back(order: &Order, hash: PaymentHash, news: Seen) -> Decision {
+    let decision = Decision::on(order, "refund").record(hash, news);
+    match news {
+        Seen::Settled => decision.alarm(Alarm::SettledThoughCanceled),
+        _ => decision,
+    }
+}
+
+/// We decided to settle: now the sats are ours and the buyer is owed (P0), or they are lost.
+fn settling(order: &Order, hash: PaymentHash, news: Seen, env: &Env<'_>) -> Decision {
+    match (&order.state, news) {
+        (OrderState::Settling { held, request_id }, Seen::Settled) if held.hash == hash => {
+            settled(order, *held, *request_id, env)
+        }
+        (OrderState::Settling { held, .. }, Seen::Canceled) if held.hash == hash => {
+            Decision::on(order, "E2 lost")
+                .record(hash, news)
+                .tell_both(&Notice::HoldInvoicePaymentCanceled)
+                .freeze(FrozenBecause::EscrowLost)
+        }
+        _ => Decision::on(order, "late news").record(hash, news),
+    }
+}
+
+/// The hold that the order stands on.
+fn undecided(
+    order: &Order,
+    hold: &Hold,
+    status: HoldStatus,
+    news: Seen,
+    env: &Env<'_>,
+) -> Decision {
+    let hash = hold.hash;
+    let recorded = Decision::on(order, "seen").record(hash, news);
+    if order.state.hold() != Some(hash) {
+        return recorded;
+    }
+    match (status, &order.state) {
+        (HoldStatus::Settled, _) => Decision { cause: "settled by nobody", ..recorded }
+            .freeze(FrozenBecause::SettledWithoutDecision),
+        (HoldStatus::Unknown, _) => {
+            // Not recorded as canceled: LND did not say so.
+            Decision::on(order, "forgotten").freeze(FrozenBecause::HoldForgotten)
+        }
+        (HoldStatus::Accepted { paid, expires_at }, OrderState::AwaitingHold { .. }) => {
+            accepted(order, Held { hash, paid, expires_at }, env)
+        }
+        (HoldStatus::Canceled, OrderState::AwaitingHold { .. }) => {
+            Decision { cause: "C12 T15 T16", ..recorded }.abandoned_by(Side::Seller)
+        }
+        (HoldStatus::Canceled, OrderState::AwaitingInvoice { .. } | OrderState::Active { .. }) => {
+            Decision { cause: "C13 T27", ..recorded }
+                .tell_both(&Notice::HoldInvoicePaymentCanceled)
+                .canceled(None)
+        }
+        (HoldStatus::Canceled, OrderState::FiatSent { .. }) => {
+            Decision { cause: "C13", ..recorded }
+                .tell_both(&Notice::HoldInvoicePaymentCanceled)
+                .freeze(FrozenBecause::EscrowLost)
+        }
+        _ => recorded,
+    }
+}
+
+/// The seller has paid: T10 or T11, unless it paid far too much (D10) or too late (D21).
+fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
+    let seen = Seen::Accepted { paid: held.paid, expires_at: held.expires_at };
+    let decision = Decision::on(order, "").record(held.hash, seen);
+    if is_overpaid(order, held.paid) {
+        return Decision { cause: "D10 overpaid", ..decision }.abandoned_by(Side::Seller);
+    }
+    if held.warning_height(env.policy.escrow_margin) <= env.height {
+        return Decision { cause: "D21 too late", ..decision }.abandoned_by(Side::Seller);
+    }
+    if order.destination.is_some() {
+        return active(Decision { cause: "T10", ..decision }, held, None, None);
+    }
+
+    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
+    let until = env.now.after(env.policy.duty_window);
+    let owed = order.terms.to_pay_out().unwrap_or_default();
+    let view = OrderView::bare(order, Status::WaitingBuyerInvoice, owed);
+    Decision { cause: "T11", ..decision }
+        .to(OrderState::AwaitingInvoice { escrow: Some(held), until })
+        .tell(buyer, Notice::AddInvoice(view))
+        .tell(seller, Notice::WaitingBuyerInvoice)
+        .tell(buyer, Notice::AddInvoiceReputation(env.taker))
+}
+
+/// More than one percent over what was asked (D10).
+fn is_overpaid(order: &Order, paid: Msats) -> bool {
+    let asked = order.terms.to_hold().unwrap_or_default();
+    let most = asked.share(OVERPAYMENT).and_then(|tip| asked.checked_add(tip));
+    most.and_then(Sats::to_msats).is_none_or(|most| paid > most)
+}
+
+/// T12: the buyer's invoice is here; the escrow must still be (K-20).
+pub(super) fn rely_on_escrow(
+    order: &Order,
+    hash: PaymentHash,
+    invoice: Invoice,
+    request_id: Option<u64>,
+    env: &Env<'_>,
+) -> Result<Decision, Undecided> {
+    match env.hold_status(hash) {
+        None => Err(Undecided::Ask(Question::HoldStatus { hash })),
+        Some(HoldStatus::Accepted { paid, expires_at }) => {
+            let held = Held { hash, paid, expires_at };
+            if held.warning_height(env.policy.escrow_margin) <= env.height {
+                return Ok(Decision::on(order, "D21 too late").canceled(request_id));
+            }
+            let mut decision = Decision::on(order, "T12");
+            let text = invoice.text.clone();
+            decision.order.destination = Some(invoice);
+            Ok(active(decision, held, request_id, Some(text)))
+        }
+        Some(status) => Ok(seen(order, hash, status, env)),
+    }
+}
+
+/// The trade is on: fiat may be sent (INV-1).
+fn active(
+    decision: Decision,
+    held: Held,
+    request_id: Option<u64>,
+    buyer_invoice: Option<String>,
+) -> Decision {
+    let decision = decision.to(OrderState::Active { held });
+    let order = decision.order.clone();
+    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
+    let asked = order.terms.to_hold().unwrap_or_default();
+    let owed = order.terms.to_pay_out().unwrap_or_default();
+    let for_seller = OrderView::parties(&order, Status::Active, asked);
+    let for_buyer = OrderView { buyer_invoice, ..OrderView::parties(&order, Status::Active, owed) };
+    decision.tell(seller, Notice::BuyerTookOrder(for_seller)).answer(
+        buyer,
+        request_id,
+        Notice::HoldInvoicePaymentAccepted(for_buyer),
+    )
+}
+
+/// T29, T34: LND has the preimage, the sats are in the node, the buyer is owed.
+fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) -> Decision {
+    let mut decision = Decision::on(order, "T29 T34").record(held.hash, Seen::Settled);
+    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
+    let owed = order.terms.to_pay_out().unwrap_or_default();
+    decision.postings = income(order, held.paid);
+    decision.order.payout = Some(Payout {
+        amount: owed,
+        failures: 0,
+        state: PayoutState::Due { at: env.now },
+        attempt: None,
+    });
+    let decision = decision
+        .to(OrderState::PayingBuyer)
+        .tell(buyer, Notice::Released)
+        .answer(seller, request_id, Notice::HoldInvoicePaymentSettled)
+        .tell(seller, Notice::Rate);
+    payout::send(decision, env)
+}
+
+/// What came in, and whose it is: the buyer's part, both fees, and a tip if there was one.
+fn income(order: &Order, paid: Msats) -> Vec<Posting> {
+    let msats = |sats: Option<Sats>| sats.and_then(Sats::to_msats).unwrap_or_default();
+    let owed = msats(order.terms.to_pay_out());
+    let asked = msats(order.terms.to_hold());
+    let fees = asked.checked_sub(owed).unwrap_or_default();
+    let tip = paid.checked_sub(asked).unwrap_or_default();
+    [
+        (LedgerAccount::Buyer, owed),
+        (LedgerAccount::FeeIncome, fees),
+        (LedgerAccount::OverpaymentIncome, tip),
+    ]
+    .into_iter()
+    .filter(|(_, amount)| *amount > Msats::ZERO)
+    .map(|(credit, amount)| Posting { debit: LedgerAccount::Lightning, credit, amount })
+    .collect()
+}
+
+impl Decision {
+    fn record(mut self, hash: PaymentHash, news: Seen) -> Self {
+        if let Some(hold) = self.hold_mut(hash) {
+            hold.seen = news;
+        }
+        self
+    }
+}

@@ -1,0 +1,270 @@
+//! Paying the buyer: T32, and every way a payment can fail to (FL-F8, P1 to P9).
+
+use super::{Undecided, payable};
+use crate::{
+    Attempt, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice, LedgerAccount,
+    LnCommand, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash, PaymentStatus,
+    Payout, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
+};
+
+/// Sends the payout to the present destination, or asks for another one. The attempt is saved with
+/// this decision, before the first byte leaves (P1).
+pub(super) fn send(mut decision: Decision, env: &Env<'_>) -> Decision {
+    let Some(payout) = decision.order.payout.clone() else { return decision };
+    // An expired invoice is not worth a try (K-63).
+    let Some(invoice) =
+        decision.order.destination.clone().filter(|invoice| invoice.expires_at > env.now)
+    else {
+        return ask_for_invoice(decision);
+    };
+    let attempt = match payout.attempt {
+        Some(before) if before.hash == invoice.hash => again(before, env.now),
+        _ => first(&invoice, payout.amount, env),
+    };
+    let hash = attempt.hash;
+    decision.order.payout =
+        Some(Payout { state: PayoutState::Sending, attempt: Some(attempt), ..payout });
+    decision.then(LnCommand::SendPayout { hash })
+}
+
+fn first(invoice: &Invoice, amount: Sats, env: &Env<'_>) -> Attempt {
+    Attempt {
+        hash: invoice.hash,
+        bolt11: invoice.text.clone(),
+        amount: invoice.amount.is_none().then_some(amount),
+        max_fee: env.policy.routing_fee_limit(amount),
+        cltv_limit: env.policy.payout_cltv_limit,
+        expires_at: invoice.expires_at,
+        tries: 1,
+        begun_at: env.now,
+        acked: false,
+        base_index: 0,
+        payment_index: 0,
+        unanswered_since: None,
+        missing_since: None,
+        receipt: None,
+    }
+}
+
+/// Another try of the same hash: what LND said of the try before is old news from here on (D20).
+fn again(before: Attempt, now: Timestamp) -> Attempt {
+    Attempt {
+        tries: before.tries.saturating_add(1),
+        begun_at: now,
+        acked: false,
+        base_index: before.base_index.max(before.payment_index),
+        unanswered_since: None,
+        missing_since: None,
+        ..before
+    }
+}
+
+/// A send was begun and nobody knows whether it arrived. LND is asked from now on.
+pub(super) fn unanswered(order: &Order, hash: PaymentHash, now: Timestamp) -> Decision {
+    let mut decision = Decision::on(order, "send unanswered");
+    if is_open(order)
+        && let Some(attempt) = newest_attempt(&mut decision.order, hash)
+        && !attempt.acked
+    {
+        attempt.unanswered_since.get_or_insert(now);
+    }
+    decision
+}
+
+/// LND was asked about a payment, or told us by itself.
+pub(super) fn seen(
+    order: &Order,
+    hash: PaymentHash,
+    status: PaymentStatus,
+    env: &Env<'_>,
+) -> Decision {
+    let unchanged = Decision::on(order, "late news");
+    let mut decision = Decision::on(order, "payout seen");
+    let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return unchanged };
+    match of_this_try(attempt, status) {
+        PaymentStatus::Succeeded { receipt, fee, index } => {
+            attempt.acked = true;
+            attempt.payment_index = index;
+            attempt.receipt = Some(receipt);
+            paid(decision, fee)
+        }
+        _ if !is_open(order) => unchanged,
+        PaymentStatus::InFlight { index } if index <= attempt.base_index => unchanged,
+        PaymentStatus::InFlight { index } => {
+            acknowledge(attempt, index);
+            decision
+        }
+        PaymentStatus::Failed { index, reason } => {
+            acknowledge(attempt, index);
+            failed(decision, reason, env)
+        }
+        PaymentStatus::Unknown => missing(decision, hash, env),
+    }
+}
+
+/// The attempt with this hash, if the debt is still open.
+fn newest_attempt(order: &mut Order, hash: PaymentHash) -> Option<&mut Attempt> {
+    let payout = order.payout.as_mut()?;
+    let is_paid = matches!(payout.state, PayoutState::Paid { .. });
+    payout.attempt.as_mut().filter(|attempt| !is_paid && attempt.hash == hash)
+}
+
+/// Whether the newest attempt may still pay, as far as LND told us.
+fn is_open(order: &Order) -> bool {
+    let state = order.payout.as_ref().map(|payout| payout.state);
+    matches!(state, Some(PayoutState::Sending | PayoutState::Frozen))
+}
+
+/// Reads LND's word as a word about this try: what it says of an earlier one is as good as nothing
+/// (D20, P3). A success is a success whenever it happened.
+fn of_this_try(attempt: &Attempt, status: PaymentStatus) -> PaymentStatus {
+    match status {
+        PaymentStatus::Failed { index, .. } if index <= attempt.base_index => {
+            PaymentStatus::Unknown
+        }
+        PaymentStatus::Failed { index, .. } if attempt.acked && index != attempt.payment_index => {
+            PaymentStatus::Unknown
+        }
+        status => status,
+    }
+}
+
+fn acknowledge(attempt: &mut Attempt, index: u64) {
+    attempt.acked = true;
+    attempt.payment_index = index;
+    attempt.unanswered_since = None;
+    attempt.missing_since = None;
+}
+
+/// T32. The receipt, the end of the debt and the messages are one commit (P4).
+fn paid(mut decision: Decision, fee: Msats) -> Decision {
+    let Some(buyer) = decision.order.buyer().copied() else { return decision };
+    if let Some(payout) = &mut decision.order.payout {
+        payout.state = PayoutState::Paid { fee };
+        decision.postings = expense(payout.amount, fee);
+    }
+    decision.cause = "T32";
+    decision
+        .to(OrderState::Ended(Outcome::Success))
+        .tell(&buyer, Notice::PurchaseCompleted)
+        .tell(&buyer, Notice::Rate)
+}
+
+fn expense(amount: Sats, fee: Msats) -> Vec<Posting> {
+    let credit = LedgerAccount::Lightning;
+    let paid = amount.to_msats().unwrap_or_default();
+    [(LedgerAccount::Buyer, paid), (LedgerAccount::RoutingFees, fee)]
+        .into_iter()
+        .filter(|(_, amount)| *amount > Msats::ZERO)
+        .map(|(debit, amount)| Posting { debit, credit, amount })
+        .collect()
+}
+
+/// LND's own FAILED of this try: the only proof that it cannot pay.
+fn failed(mut decision: Decision, reason: FailureReason, env: &Env<'_>) -> Decision {
+    decision.cause = "FL-F8 failed";
+    decision.order.state = OrderState::PayingBuyer;
+    let Some(buyer) = decision.order.buyer().copied() else { return decision };
+    let is_ours = is_our_fault(&decision.order, env);
+    let Some(payout) = &mut decision.order.payout else { return decision };
+    let retry_at = env.now.after(env.policy.payout_interval);
+    payout.state = PayoutState::Due { at: retry_at };
+    // While our node is unwell a failure says nothing about the buyer.
+    if is_ours {
+        return decision;
+    }
+    payout.failures = payout.failures.saturating_add(1);
+    let failures = payout.failures;
+    if failures == 1 {
+        let notice = Notice::PaymentFailed {
+            attempts_left: env.policy.payout_attempts.saturating_sub(1),
+            interval_secs: u32::try_from(env.policy.payout_interval.as_secs()).unwrap_or(u32::MAX),
+        };
+        decision = decision.tell(&buyer, notice);
+    }
+    let is_refused = reason == FailureReason::IncorrectPaymentDetails;
+    if failures >= env.policy.payout_attempts || is_refused {
+        return ask_for_invoice(decision);
+    }
+    decision
+}
+
+/// No automatic try from here on; the buyer names another destination.
+fn ask_for_invoice(mut decision: Decision) -> Decision {
+    let Some(payout) = &mut decision.order.payout else { return decision };
+    payout.state = PayoutState::NeedsInvoice;
+    let amount = payout.amount;
+    let order = &decision.order;
+    let Some(buyer) = order.buyer().copied() else { return decision };
+    let view = OrderView::parties(order, Status::SettledHoldInvoice, amount)
+        .with_invoice(order.destination.as_ref());
+    decision.tell(&buyer, Notice::AddInvoice(view))
+}
+
+/// LND knows nothing of this try.
+///
+/// Acknowledged: a record was lost, or it is another node. A person decides (P6). Never
+/// acknowledged: after the quiet time the same invoice is sent again, for LND takes one payment per
+/// hash; once it has expired it cannot be registered any more, and two such answers end it (P8).
+fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision {
+    let is_frozen = matches!(decision.order.state, OrderState::Frozen { .. });
+    let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return decision };
+    if is_frozen {
+        return decision;
+    }
+    if attempt.acked {
+        if let Some(payout) = &mut decision.order.payout {
+            payout.state = PayoutState::Frozen;
+        }
+        decision.cause = "P6 forgotten";
+        return decision.freeze(FrozenBecause::PayoutForgotten);
+    }
+    let quiet = env.policy.payout_quiet;
+    let Some(unanswered) = attempt.unanswered_since else { return decision };
+    if unanswered.after(quiet) > env.now {
+        return decision;
+    }
+    if attempt.expires_at > env.now {
+        attempt.unanswered_since = None;
+        attempt.tries = attempt.tries.saturating_add(1);
+        decision.cause = "P6 again";
+        return decision.then(LnCommand::SendPayout { hash });
+    }
+    let missing_since = *attempt.missing_since.get_or_insert(env.now);
+    if missing_since.after(quiet) > env.now {
+        return decision;
+    }
+    decision.cause = "P8 expired";
+    ask_for_invoice(decision)
+}
+
+/// The buyer names another destination while no attempt is open (P7, C18).
+pub(super) fn another_destination(
+    order: &Order,
+    request_id: Option<u64>,
+    destination: Destination,
+    env: &Env<'_>,
+) -> Result<Decision, Undecided> {
+    let is_open = !order.payout.as_ref().is_some_and(|payout| {
+        matches!(payout.state, PayoutState::Due { .. } | PayoutState::NeedsInvoice)
+    });
+    if is_open {
+        return Err(Refusal::NotAllowedByStatus.into());
+    }
+    let invoice = payable(order, destination, env)?;
+    let mut decision = Decision::on(order, "invoice updated");
+    decision.order.destination = Some(invoice);
+    if let Some(payout) = &mut decision.order.payout {
+        payout.failures = 0;
+    }
+    if let Some(buyer) = order.buyer() {
+        decision = decision.answer(buyer, request_id, Notice::InvoiceUpdated);
+    }
+    Ok(send(decision, env))
+}
+
+/// Whether our own node was unwell at any time since the newest try began (behaviour §4.7).
+fn is_our_fault(order: &Order, env: &Env<'_>) -> bool {
+    let attempt = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
+    attempt.is_some_and(|attempt| env.lnd_unwell_at.is_some_and(|at| at >= attempt.begun_at))
+}

@@ -1,0 +1,95 @@
+//! Taking an order: T7, and T8 as far as LND's word.
+
+use super::create::{check_limits, use_index};
+use super::payable;
+use crate::{
+    Decision, Destination, Env, HoldSecret, Kind, Notice, Order, OrderState, OrderView,
+    PreparingFrom, Refusal, Sender, Status,
+};
+
+/// A buyer takes a sell order: T7 without a destination, else towards T8.
+pub(super) fn take_sell(
+    order: &Order,
+    sender: Sender,
+    request_id: Option<u64>,
+    destination: Option<Destination>,
+    secret: HoldSecret,
+    env: &Env<'_>,
+) -> Result<Decision, Refusal> {
+    check(order, sender, Kind::Sell, env)?;
+    let destination = match destination {
+        Some(destination) => Some(payable(order, destination, env)?),
+        None => None,
+    };
+    let mut decision = Decision::on(order, "T7");
+    decision.account = use_index(sender, env)?;
+    let (seller, buyer) = (order.maker, sender.party());
+    decision.order.taker = Some(buyer);
+    if let Some(invoice) = destination {
+        decision.order.destination = Some(invoice);
+        return towards_hold(decision, secret, request_id, env);
+    }
+
+    let amount = order.terms.to_pay_out().ok_or(Refusal::OutOfRangeSatsAmount)?;
+    let view = OrderView {
+        expires_at: None,
+        ..OrderView::bare(order, Status::WaitingBuyerInvoice, amount)
+    };
+    let until = env.now.after(env.policy.duty_window);
+    Ok(decision
+        .to(OrderState::AwaitingInvoice { escrow: None, until })
+        .answer_indexed(&buyer, request_id, Notice::AddInvoice(view))
+        .answer_indexed(&seller, None, Notice::WaitingBuyerInvoice))
+}
+
+/// A seller takes a buy order: towards T8.
+pub(super) fn take_buy(
+    order: &Order,
+    sender: Sender,
+    request_id: Option<u64>,
+    secret: HoldSecret,
+    env: &Env<'_>,
+) -> Result<Decision, Refusal> {
+    check(order, sender, Kind::Buy, env)?;
+    let mut decision = Decision::on(order, "T8 prepared");
+    decision.account = use_index(sender, env)?;
+    decision.order.taker = Some(sender.party());
+    // What the maker gave at creation may have aged: then it is asked again, after the escrow (K-18).
+    let expected = order.terms.to_pay_out().ok_or(Refusal::OutOfRangeSatsAmount)?;
+    decision.order.destination = order
+        .destination
+        .clone()
+        .filter(|invoice| invoice.is_payable(expected, env.node, env.policy, env.now));
+    towards_hold(decision, secret, request_id, env)
+}
+
+/// Checks 2 to 10 of behaviour §3.4. The trade index comes after the destination.
+fn check(order: &Order, sender: Sender, kind: Kind, env: &Env<'_>) -> Result<(), Refusal> {
+    if env.account.is_banned {
+        return Err(Refusal::NotAuthorized);
+    }
+    if env.account.has_duty {
+        return Err(Refusal::PendingOrderExists);
+    }
+    if order.terms.kind != kind {
+        return Err(Refusal::InvalidOrderKind);
+    }
+    if order.state != OrderState::Pending || order.terms.expires_at <= env.now {
+        return Err(Refusal::InvalidOrderStatus);
+    }
+    // Whoever made it cannot take it, under any of its keys (K-29).
+    if order.maker.trade == sender.trade || order.maker.identity == sender.identity {
+        return Err(Refusal::InvalidPubkey);
+    }
+    check_limits(order.terms.amount, env)
+}
+
+fn towards_hold(
+    decision: Decision,
+    secret: HoldSecret,
+    request_id: Option<u64>,
+    env: &Env<'_>,
+) -> Result<Decision, Refusal> {
+    let from = PreparingFrom::Book { index_before: env.account.last_index };
+    Decision { cause: "T8 prepared", ..decision }.prepare_hold(secret, request_id, from, env)
+}

@@ -1,0 +1,92 @@
+//! What holds for every order, whatever happened to it.
+
+use crate::{HoldDecision, Order, OrderState, Outcome, PayoutState, Seen};
+
+/// Checks one order by itself.
+///
+/// # Errors
+/// The law that is broken.
+pub fn check(order: &Order) -> Result<(), &'static str> {
+    let laws = [
+        (has_the_parties_it_needs(order), "a taken order has a taker, one in the book has none"),
+        (
+            stands_on_its_hold(order),
+            "the hold of a state is there, with the decision of that state",
+        ),
+        (nothing_is_left_behind(order), "a hold nobody stands on was decided (INV-3)"),
+        (
+            knows_where_to_pay(order),
+            "whoever may send fiat knows that the buyer can be paid (INV-1)",
+        ),
+        (owes_what_it_should(order), "the buyer is owed after SETTLED and until paid (P0, INV-2)"),
+        (
+            is_one_or_the_other(order),
+            "a settled escrow is no canceled order, and vice versa (INV-4)",
+        ),
+    ];
+    laws.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, law)| Err(law))
+}
+
+fn has_the_parties_it_needs(order: &Order) -> bool {
+    match order.state {
+        OrderState::Pending => order.taker.is_none(),
+        OrderState::Ended(Outcome::Canceled | Outcome::Expired) => true,
+        _ => order.taker.is_some(),
+    }
+}
+
+fn stands_on_its_hold(order: &Order) -> bool {
+    let Some(hash) = order.state.hold() else { return true };
+    let decision = order.hold(hash).map(|hold| hold.decision);
+    match order.state {
+        OrderState::Settling { .. } => decision == Some(Some(HoldDecision::Settle)),
+        _ => decision == Some(None),
+    }
+}
+
+fn nothing_is_left_behind(order: &Order) -> bool {
+    let is_frozen = matches!(order.state, OrderState::Frozen { .. });
+    order
+        .holds
+        .iter()
+        .all(|hold| hold.decision.is_some() || is_frozen || order.state.hold() == Some(hold.hash))
+}
+
+fn knows_where_to_pay(order: &Order) -> bool {
+    match order.state {
+        OrderState::Active { .. } | OrderState::FiatSent { .. } | OrderState::Settling { .. } => {
+            order.destination.is_some()
+        }
+        _ => true,
+    }
+}
+
+fn owes_what_it_should(order: &Order) -> bool {
+    let payout = order.payout.as_ref().map(|payout| payout.state);
+    let has_attempt = order.payout.as_ref().is_some_and(|payout| payout.attempt.is_some());
+    match (&order.state, payout) {
+        (OrderState::Ended(Outcome::Success), payout) => {
+            matches!(payout, Some(PayoutState::Paid { .. })) && has_attempt
+        }
+        (OrderState::PayingBuyer, Some(PayoutState::Sending)) => has_attempt,
+        (OrderState::PayingBuyer, payout) => {
+            matches!(payout, Some(PayoutState::Due { .. } | PayoutState::NeedsInvoice))
+        }
+        (OrderState::Frozen { .. }, payout) => {
+            matches!(payout, None | Some(PayoutState::Frozen))
+        }
+        (_, payout) => payout.is_none(),
+    }
+}
+
+fn is_one_or_the_other(order: &Order) -> bool {
+    let settles = |hold: &crate::Hold| hold.decision == Some(HoldDecision::Settle);
+    let is_canceled = matches!(
+        order.state,
+        OrderState::Pending | OrderState::Ended(Outcome::Canceled | Outcome::Expired)
+    );
+    let decisions = order.holds.iter().filter(|hold| settles(hold)).count();
+    let unpaid = order.payout.is_some()
+        && order.holds.iter().any(|hold| settles(hold) && hold.seen != Seen::Settled);
+    decisions <= 1 && !(is_canceled && decisions > 0) && !unpaid
+}
