@@ -1,1 +1,146 @@
-//! To be built.
+//! Lightning: what a trade needs from a node, and our client for LND.
+//!
+//! Nothing here knows an order. [`verdict`] says what an answer means; acting on it is the outbox's
+//! and the watcher's business.
+
+pub mod error;
+pub mod invoice;
+pub mod verdict;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use trade::{
+    BlockHeight, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage, Sats,
+};
+
+pub use error::LightningError;
+
+/// What a trade needs from a Lightning node.
+///
+/// Laws, which `tests/lightning` checks on every implementation:
+/// * every call may be repeated; the second call reports what the first one did;
+/// * an error says nothing about whether the call took effect, nor does any deadline;
+/// * an answer about a hash is the node's own word, never derived from a timer;
+/// * `Unknown` is said by a node that is fully started, and says no more than that it has no such
+///   record: not "never", not "failed";
+/// * a stream says where the hash stands, then every change; it ends after a final state, when the
+///   node stops, when the link breaks, and when the node has nothing to say of the hash. So its end
+///   means nothing: look up, and ask for another stream.
+#[async_trait]
+pub trait LightningNode: Send + Sync + fmt::Debug {
+    /// Makes the hold invoice, or adopts the one that LND has for this hash and amount (E1).
+    async fn add_hold(&self, hold: NewHold) -> Result<Bolt11, LightningError>;
+
+    /// Asks LND to take the sats, then answers with where the hold stands.
+    ///
+    /// Anything but `Settled` means that it is not done, whatever the call itself said.
+    async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError>;
+
+    /// Asks LND to give the sats back, then answers with where the hold stands.
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError>;
+
+    /// Looks a hold up.
+    async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError>;
+
+    /// Answers with LND's first update; what follows comes from `follow`.
+    ///
+    /// A hash that is in flight or paid is never sent again: the answer is where it stands. The
+    /// payment goes on when this call, its caller or the daemon dies. On an error ask
+    /// `payment_status` until it answers (P5).
+    async fn send(&self, payment: NewPayment) -> Result<PaymentStatus, LightningError>;
+
+    /// Looks a payment up.
+    async fn payment_status(&self, hash: PaymentHash) -> Result<PaymentStatus, LightningError>;
+
+    /// Where a hold stands, and every change of it. Parts of a payment are not announced.
+    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus>;
+
+    /// Where a payment stands, and every change of it.
+    fn follow(&self, hash: PaymentHash) -> BoxStream<'_, PaymentStatus>;
+
+    /// Active, synced, channels up: what may be started now (D23), and the chain height.
+    ///
+    /// A node whose wallet is locked, or that is still starting, is an error that says so.
+    async fn readiness(&self) -> Result<Readiness, LightningError>;
+}
+
+/// A hold invoice to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHold {
+    pub hash: PaymentHash,
+    pub amount: Sats,
+    /// How long it can be paid; whole seconds, at least one.
+    pub expiry: Duration,
+    pub cltv_delta: u32,
+    pub memo: String,
+}
+
+/// A payment to be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewPayment {
+    /// The invoice's; what will be asked about later.
+    pub hash: PaymentHash,
+    pub bolt11: String,
+    /// Only for an invoice without an amount of its own.
+    pub amount: Option<Sats>,
+    pub max_fee: Sats,
+    pub cltv_limit: u32,
+}
+
+/// The text of one of our own invoices.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bolt11(pub String);
+
+/// What may be started now, and who the node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// LND said `SERVER_ACTIVE`.
+    pub active: bool,
+    /// LND said `synced_to_chain`.
+    pub synced: bool,
+    pub channels_active: usize,
+    pub height: BlockHeight,
+    pub identity: LightningIdentity,
+    pub node: NodeDescription,
+}
+
+/// What the node says of itself, for the public event about this daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeDescription {
+    pub version: String,
+    pub commit_hash: String,
+    pub alias: String,
+    pub chains: Vec<String>,
+    pub networks: Vec<String>,
+    pub uris: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether a new escrow may be made (E6).
+    #[must_use]
+    pub fn may_escrow(&self) -> bool {
+        self.active && self.synced
+    }
+
+    /// Whether a payout may be sent: LND fails it for reasons of its own before (P9).
+    #[must_use]
+    pub fn may_pay(&self) -> bool {
+        self.active && self.synced && self.channels_active > 0
+    }
+}
+
+impl fmt::Debug for NewPayment {
+    /// Without the text: users' invoices do not belong into logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NewPayment({}, {:?}, fee ≤ {})", self.hash, self.amount, self.max_fee)
+    }
+}
+
+impl fmt::Debug for Bolt11 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bolt11({} characters)", self.0.len())
+    }
+}
