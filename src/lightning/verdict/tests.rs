@@ -190,6 +190,7 @@ fn first_try() -> Attempt {
         cltv_limit: 432,
         expires_at: Timestamp(1_760_086_400),
         tries: 1,
+        begun_at: Timestamp(1_760_000_000),
         acked: false,
         base_index: 0,
         payment_index: 0,
