@@ -41,8 +41,8 @@ pub struct Lightning {
     /// Payments in flight at LND above which a payout waits; zero is no limit.
     pub max_inflight_payouts: u32,
     pub max_inflight_payouts_per_destination: u32,
-    /// Blocks of timelock that a payout's route may have; none is LND's own limit.
-    pub payment_cltv_limit: Option<u32>,
+    /// Blocks of timelock that a payout's route may have; never more than LND's own limit.
+    pub payment_cltv_limit: u32,
     /// How long LND must not know an unacknowledged payout before the same invoice is sent again.
     pub payout_quiet: Duration,
 }
@@ -137,15 +137,18 @@ fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
 }
 
 /// The limit on a payout's whole route. One too low for the last hop and a usual route would fail
-/// every payout, so it is set aside.
+/// every payout, so it is set aside, as zero is, for LND's own.
 fn read_cltv_limit(
     s: &mut Section<'_>,
     max_final: Result<u32, Reported>,
-) -> Result<Option<u32>, Reported> {
+) -> Result<u32, Reported> {
     let key = "payment_cltv_limit";
-    let limit = s.number(key, Means(1008), ..)?;
+    let limit = s.number(key, Means(1008), ..=MAX_ROUTE_BLOCKS)?;
     let least = max_final?.saturating_add(ROUTE_BLOCKS);
-    if limit != 0 && limit < least {
+    if limit == 0 {
+        return Ok(MAX_ROUTE_BLOCKS);
+    }
+    if limit < least {
         s.warn(
             key,
             format!(
@@ -153,7 +156,7 @@ fn read_cltv_limit(
                  set it to {least} or more, or to 0 for LND's own limit"
             ),
         );
-        return Ok(None);
+        return Ok(MAX_ROUTE_BLOCKS);
     }
-    Ok((limit != 0).then_some(limit))
+    Ok(limit)
 }

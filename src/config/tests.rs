@@ -241,11 +241,14 @@ fn the_development_share_is_nothing_or_at_least_a_tenth() {
 }
 
 #[test]
-fn a_payout_limit_too_low_for_any_route_is_set_aside() {
-    let text = TEMPLATE.replace("payment_cltv_limit = 1008", "payment_cltv_limit = 700");
-    let loaded = load(&text, &[]).expect("loads");
-    assert_eq!(loaded.settings.lightning.payment_cltv_limit, None);
-    assert_eq!(loaded.warnings[0].key, "lightning.payment_cltv_limit");
+fn a_payout_limit_too_low_for_any_route_gives_way_to_lnds_own() {
+    for (limit, expected, warned) in [(1008, 1008, 0), (700, 2016, 1), (0, 2016, 0)] {
+        let key = "payment_cltv_limit = ";
+        let text = TEMPLATE.replace(&format!("{key}1008"), &format!("{key}{limit}"));
+        let loaded = load(&text, &[]).expect("loads");
+        assert_eq!(loaded.settings.lightning.payment_cltv_limit, expected);
+        assert_eq!(loaded.warnings.len(), warned, "{limit}");
+    }
 }
 
 #[test]
