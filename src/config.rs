@@ -10,6 +10,7 @@ mod layers;
 mod lightning;
 mod mostro;
 mod nostr;
+mod policy;
 mod secret;
 mod unbuilt;
 mod url;

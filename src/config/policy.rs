@@ -1,0 +1,37 @@
+//! The numbers that decisions need, in the core's own type.
+
+use std::time::Duration;
+
+use trade::Policy;
+
+use super::Settings;
+
+/// How long a request waits for LND's word (D17): clients give up after ten seconds.
+const REPLY_WINDOW: Duration = Duration::from_secs(8);
+
+impl Settings {
+    /// What `trade::decide` is to go by.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let Self { lightning, mostro, .. } = self;
+        Policy {
+            fee: mostro.fee,
+            max_order_amount: mostro.max_order_amount,
+            min_order_amount: mostro.min_payment_amount,
+            fiat_codes: mostro.fiat_currencies_accepted.clone(),
+            book_window: mostro.order_expiration,
+            max_book_window: mostro.max_order_expiration,
+            duty_window: mostro.waiting_expiration,
+            reply_window: REPLY_WINDOW,
+            invoice_window: lightning.invoice_expiration_window,
+            max_final_cltv: lightning.max_final_cltv_expiry_delta,
+            hold_cltv_delta: lightning.hold_invoice_cltv_delta,
+            escrow_margin: lightning.escrow_deadline_margin_blocks,
+            payout_attempts: lightning.payment_attempts,
+            payout_interval: lightning.payment_retries_interval,
+            payout_quiet: lightning.payout_quiet,
+            max_routing_fee: mostro.max_routing_fee,
+            payout_cltv_limit: lightning.payment_cltv_limit,
+        }
+    }
+}
