@@ -1,3 +1,4 @@
 //! Everything that speaks Nostr: envelopes around messages, and the relays.
 
 pub mod envelope; // one message, encrypted and authenticated, on either transport
+pub mod pool; // the relays: what we hear from them, what we tell them

@@ -1,0 +1,170 @@
+//! The relays: one handle to speak, one task to listen.
+//!
+//! The library's pool keeps the connections. Everything about subscriptions is done here: its own
+//! would be repeated with the times of the first one, forgotten on `CLOSED`, and read through a
+//! channel that drops what is not read in time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use nostr_sdk::pool::pool::RelayPoolBuilder;
+use nostr_sdk::pool::relay::limits::{RelayEventLimits, RelayMessageLimits};
+use nostr_sdk::pool::{Relay, RelayLimits, RelayOptions, RelayPool};
+use nostr_sdk::{Event, Keys, RelayUrl};
+use tokio::sync::{mpsc, watch};
+
+use super::envelope::Transport;
+
+mod hearing;
+mod listen;
+
+pub use hearing::Hearing;
+pub use listen::Listener;
+
+/// What a relay puts around an event: the message type and our subscription's name.
+const FRAME_BYTES: u32 = 256;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub urls: Vec<String>,
+    /// What to listen to.
+    pub transports: Vec<Transport>,
+    /// Larger events are not taken from a relay.
+    pub max_event_bytes: u32,
+    /// How many events may wait to be read; when they do, the relays wait too.
+    pub queue: usize,
+    /// How long to wait before a lost connection or a refused subscription is tried again.
+    pub retry: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("`{url}` is not a relay's address: it should look like wss://relay.example.com")]
+    BadUrl { url: String },
+    #[error("cannot use the relay {url}")]
+    Unusable { url: String, source: nostr_sdk::pool::pool::Error },
+    #[error("no relay is connected")]
+    NoneConnected,
+    #[error("no relay took the event: {}", refusals.join("; "))]
+    Refused { refusals: Vec<String> },
+}
+
+/// The handle to speak with the relays. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Relays {
+    pool: RelayPool,
+    /// As configured.
+    urls: Vec<RelayUrl>,
+    hearing: watch::Receiver<Hearing>,
+}
+
+impl Relays {
+    /// Prepares the relays; nothing is connected before the listener runs. The receiver gets what
+    /// is addressed to `node`, repeated as often as relays repeat it, signatures verified.
+    ///
+    /// # Errors
+    /// When an address is none.
+    pub async fn new(
+        options: &Options,
+        node: &Keys,
+    ) -> Result<(Self, Listener, mpsc::Receiver<Event>), RelayError> {
+        let mut urls = Vec::new();
+        for url in &options.urls {
+            let parsed =
+                RelayUrl::parse(url).map_err(|_| RelayError::BadUrl { url: url.clone() })?;
+            if !urls.contains(&parsed) {
+                urls.push(parsed);
+            }
+        }
+
+        let (events, received) = mpsc::channel(options.queue);
+        let tallies: HashMap<_, _> = urls.iter().map(|url| (url.clone(), Arc::default())).collect();
+        let ear = listen::Ear { events, tallies: tallies.clone() };
+        let pool = RelayPoolBuilder::new().admit_policy(ear).build();
+        // Some relays hand out messages only to whom they are addressed (NIP-42).
+        pool.state().set_signer(node.clone()).await;
+
+        let (hearing, heard) = watch::channel(Hearing::new(urls.len()));
+        let mut lines = Vec::new();
+        for (place, url) in urls.iter().enumerate() {
+            let unusable = |source| RelayError::Unusable { url: url.to_string(), source };
+            pool.add_relay(url.clone(), options.for_relay()).await.map_err(unusable)?;
+            lines.push(listen::Line {
+                relay: pool.relay(url.clone()).await.map_err(unusable)?,
+                place,
+                node: node.public_key(),
+                transports: options.transports.clone(),
+                retry: options.retry,
+                tally: tallies.get(url).cloned().unwrap_or_default(),
+                hearing: hearing.clone(),
+            });
+        }
+        let listener = Listener { lines, hearing };
+        Ok((Self { pool, urls, hearing: heard }, listener, received))
+    }
+
+    /// Sends an event to every connected relay; done when the first one has taken it.
+    ///
+    /// # Errors
+    /// When no relay is connected, or each one refused or did not answer in 10 s.
+    pub async fn publish(&self, event: &Event) -> Result<(), RelayError> {
+        let relays = self.pool.relays().await;
+        let connected = relays.values().filter(|relay| relay.is_connected());
+        // The first poll hands the event to all of them; after the first yes nobody waits for the
+        // others.
+        let mut answers: FuturesUnordered<_> = connected
+            .map(|relay| async move { (relay.url(), relay.send_event(event).await) })
+            .collect();
+        let mut refusals = Vec::new();
+        while let Some((url, answer)) = answers.next().await {
+            match answer {
+                Ok(_) => return Ok(()),
+                Err(reason) => refusals.push(format!("{url}: {reason}")),
+            }
+        }
+        if refusals.is_empty() {
+            return Err(RelayError::NoneConnected);
+        }
+        Err(RelayError::Refused { refusals })
+    }
+
+    /// The connected relays, in the order of the settings.
+    pub async fn connected(&self) -> Vec<String> {
+        let relays = self.pool.relays().await;
+        let is_connected = |url: &&RelayUrl| relays.get(url).is_some_and(Relay::is_connected);
+        let connected = self.urls.iter().filter(is_connected);
+        connected.map(|url| url.as_str_without_trailing_slash().to_owned()).collect()
+    }
+
+    /// Tells whether anybody is heard, and whether what was missed has arrived.
+    #[must_use]
+    pub fn hearing(&self) -> watch::Receiver<Hearing> {
+        self.hearing.clone()
+    }
+
+    /// Closes every connection, for good.
+    pub async fn close(&self) {
+        self.pool.shutdown().await;
+    }
+}
+
+impl Options {
+    fn for_relay(&self) -> RelayOptions {
+        let limits = RelayLimits {
+            messages: RelayMessageLimits {
+                max_size: Some(self.max_event_bytes.saturating_add(FRAME_BYTES)),
+            },
+            events: RelayEventLimits {
+                max_size: Some(self.max_event_bytes),
+                ..RelayEventLimits::default()
+            },
+        };
+        RelayOptions::new().limits(limits).retry_interval(self.retry).adjust_retry_interval(false)
+    }
+}
+
+#[cfg(test)]
+mod tests;

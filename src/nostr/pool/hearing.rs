@@ -1,0 +1,106 @@
+//! Whether anybody is heard: what the relays' subscriptions amount to together.
+
+/// What is known about the relays' subscriptions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hearing {
+    phases: Vec<Phase>,
+    is_caught_up: bool,
+}
+
+/// Where one relay's subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not connected, or the relay closed it.
+    Closed,
+    /// The relay is still sending what it has stored.
+    Asked,
+    /// Everything stored has come; what comes now is new.
+    Open,
+}
+
+impl Hearing {
+    pub(super) fn new(relays: usize) -> Self {
+        Self { phases: vec![Phase::Closed; relays], is_caught_up: false }
+    }
+
+    /// Whether a relay has an open subscription and has sent all that it had stored. If not, we
+    /// are deaf.
+    #[must_use]
+    pub fn is_hearing(&self) -> bool {
+        self.phases.contains(&Phase::Open)
+    }
+
+    /// Whether every connected relay has sent what it had stored, or has had time enough. False
+    /// again once all are lost.
+    ///
+    /// When it turns true, all that was heard before is in the channel.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.is_caught_up
+    }
+
+    /// Whether relays are asked and the answer is not complete.
+    pub(super) fn is_catching_up(&self) -> bool {
+        !self.is_caught_up && self.phases.iter().any(|phase| *phase != Phase::Closed)
+    }
+
+    pub(super) fn set(&mut self, place: usize, phase: Phase) {
+        if let Some(at) = self.phases.get_mut(place) {
+            *at = phase;
+        }
+        if self.phases.iter().all(|phase| *phase == Phase::Closed) {
+            self.is_caught_up = false;
+        } else if !self.phases.contains(&Phase::Asked) {
+            self.is_caught_up = true;
+        }
+    }
+
+    pub(super) fn run_out_of_patience(&mut self) {
+        self.is_caught_up = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(steps: &[(usize, Phase)], is_hearing: bool, is_caught_up: bool) {
+        let mut hearing = Hearing::new(2);
+        for (place, phase) in steps {
+            hearing.set(*place, *phase);
+        }
+        assert_eq!((hearing.is_hearing(), hearing.is_caught_up()), (is_hearing, is_caught_up));
+    }
+
+    // spec: D5
+    #[test]
+    fn one_open_subscription_is_enough_to_hear() {
+        check(&[], false, false);
+        check(&[(0, Phase::Asked)], false, false);
+        check(&[(0, Phase::Asked), (0, Phase::Open)], true, true);
+    }
+
+    // spec: D5
+    #[test]
+    fn catching_up_ends_when_every_connected_relay_has_sent_its_own() {
+        let both_asked = [(0, Phase::Asked), (1, Phase::Asked), (0, Phase::Open)];
+        check(&both_asked, true, false);
+        check(&[&both_asked[..], &[(1, Phase::Open)]].concat(), true, true);
+        check(&[&both_asked[..], &[(1, Phase::Closed)]].concat(), true, true);
+    }
+
+    // spec: D5
+    #[test]
+    fn a_relay_that_comes_later_does_not_make_the_others_wait_again() {
+        check(&[(0, Phase::Asked), (0, Phase::Open), (1, Phase::Asked)], true, true);
+    }
+
+    // spec: D5
+    #[test]
+    fn after_deafness_there_is_something_to_catch_up_with() {
+        let deaf = [(0, Phase::Open), (0, Phase::Closed)];
+        check(&deaf, false, false);
+        check(&[&deaf[..], &[(0, Phase::Asked)]].concat(), false, false);
+    }
+}

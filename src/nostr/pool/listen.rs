@@ -1,0 +1,364 @@
+//! Listening: subscriptions that start from a cursor, are opened again, and lose nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use nostr_sdk::pool::policy::{AdmitPolicy, AdmitStatus, PolicyError};
+use nostr_sdk::pool::{Relay, RelayNotification, RelayStatus};
+use nostr_sdk::util::BoxedFuture;
+use nostr_sdk::{ClientMessage, Event, Filter, PublicKey, RelayMessage, RelayUrl, SubscriptionId};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use trade::Timestamp;
+
+use super::hearing::{Hearing, Phase};
+use crate::nostr::envelope::Transport;
+
+/// The time of a gift wrap is up to two days before it was sent; an hour for slow clocks.
+const WRAP_OVERLAP_SECS: i64 = 49 * 60 * 60;
+const DIRECT_OVERLAP_SECS: i64 = 15 * 60;
+
+/// How long catching up may hold up what was heard already (D5).
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
+/// A relay that takes longer to answer a question does not listen to us.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// After so long without an event the relay is asked again: perhaps it forgot.
+const SILENCE: Duration = Duration::from_mins(15);
+/// How often a relay may cut short what it has stored: 500 events at a time, in most.
+const MAX_PAGES: u32 = 1_000;
+
+/// The task that keeps us listening. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) lines: Vec<Line>,
+    pub(super) hearing: watch::Sender<Hearing>,
+}
+
+impl Listener {
+    /// Connects to the relays and listens to each from `cursor` on, its value at the time of each
+    /// connection.
+    pub async fn run(self, cursor: watch::Receiver<Timestamp>) {
+        let lines = join_all(self.lines.iter().map(|line| line.listen(&cursor)));
+        join(lines, watch_patience(&self.hearing)).await;
+    }
+}
+
+/// Ends a catching up that takes too long, each time there is one.
+pub(super) async fn watch_patience(hearing: &watch::Sender<Hearing>) {
+    let mut seen = hearing.subscribe();
+    loop {
+        if seen.wait_for(Hearing::is_catching_up).await.is_err() {
+            return;
+        }
+        let over = seen.wait_for(|hearing| !hearing.is_catching_up());
+        if timeout(CATCH_UP_PATIENCE, over).await.is_err() {
+            hearing.send_modify(Hearing::run_out_of_patience);
+        }
+    }
+}
+
+/// Takes each verified event out of the pool, in the task that reads from the relay's socket: a
+/// full queue slows the relay down, and drops nothing.
+#[derive(Debug)]
+pub(super) struct Ear {
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) tallies: HashMap<RelayUrl, Arc<Tally>>,
+}
+
+impl AdmitPolicy for Ear {
+    fn admit_event<'a>(
+        &'a self,
+        relay_url: &'a RelayUrl,
+        subscription_id: &'a SubscriptionId,
+        event: &'a Event,
+    ) -> BoxedFuture<'a, Result<AdmitStatus, PolicyError>> {
+        Box::pin(async move {
+            let tally = self.tallies.get(relay_url);
+            let asked_for = tally.is_some_and(|tally| tally.count(subscription_id, event));
+            if asked_for && self.events.send(event.clone()).await.is_err() {
+                tracing::debug!(event.id = %event.id, "an event came after the last reader left");
+            }
+            // Not for the pool's own memory, which would call it seen the next time.
+            Ok(AdmitStatus::Rejected { reason: None })
+        })
+    }
+}
+
+/// What one relay has sent, by subscription.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    events: u64,
+    /// The time of the oldest event in the answer to each question.
+    oldest: [Option<nostr_sdk::Timestamp>; Question::ALL.len()],
+}
+
+impl Tally {
+    /// Counts an event; false when it answers no question of ours.
+    fn count(&self, id: &SubscriptionId, event: &Event) -> bool {
+        let Some(question) = Question::of(id) else { return false };
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.events = counts.events.wrapping_add(1);
+        let oldest = &mut counts.oldest[question as usize];
+        *oldest = Some(oldest.map_or(event.created_at, |oldest| oldest.min(event.created_at)));
+        true
+    }
+
+    fn events(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).events
+    }
+
+    /// The oldest event in the answer so far; the next answer starts anew.
+    fn take_oldest(&self, question: Question) -> Option<nostr_sdk::Timestamp> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.oldest[question as usize].take()
+    }
+}
+
+/// The subscriptions of one relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    GiftWraps,
+    Direct,
+    /// One more page of what is stored.
+    Older,
+}
+
+impl Question {
+    const ALL: [Self; 3] = [Self::GiftWraps, Self::Direct, Self::Older];
+
+    fn about(transport: Transport) -> Self {
+        match transport {
+            Transport::GiftWrap => Self::GiftWraps,
+            Transport::Direct => Self::Direct,
+        }
+    }
+
+    /// The question that a subscription belongs to; none when it is not ours.
+    fn of(id: &SubscriptionId) -> Option<Self> {
+        Self::ALL.into_iter().find(|question| question.name() == id.as_str())
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::GiftWraps => "mostro-wraps",
+            Self::Direct => "mostro-direct",
+            Self::Older => "mostro-older",
+        }
+    }
+
+    fn id(self) -> SubscriptionId {
+        SubscriptionId::new(self.name())
+    }
+}
+
+/// What a relay, or its silence, says about our subscriptions.
+#[derive(Debug)]
+enum Said {
+    AllSent(Question),
+    Closed(String),
+    /// It knows who we are now; what it refused before it may give.
+    Authenticated,
+    Nothing,
+    Gone,
+}
+
+impl Said {
+    fn by(message: RelayMessage<'static>) -> Option<Self> {
+        match message {
+            RelayMessage::EndOfStoredEvents(id) => Question::of(&id).map(Self::AllSent),
+            RelayMessage::Closed { subscription_id, message } => {
+                Question::of(&subscription_id).map(|_| Self::Closed(message.into_owned()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One relay, listened to.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) relay: Relay,
+    /// Among the relays of the settings.
+    pub(super) place: usize,
+    pub(super) node: PublicKey,
+    pub(super) transports: Vec<Transport>,
+    pub(super) retry: Duration,
+    pub(super) tally: Arc<Tally>,
+    pub(super) hearing: watch::Sender<Hearing>,
+}
+
+type News = Receiver<RelayNotification>;
+
+impl Line {
+    async fn listen(&self, cursor: &watch::Receiver<Timestamp>) {
+        let mut news = self.relay.notifications();
+        self.relay.connect();
+        let mut is_open = false;
+        loop {
+            self.connected(&mut news).await;
+            if !is_open {
+                self.set(Phase::Asked);
+            }
+            let from = *cursor.borrow();
+            let said = match self.ask(&mut news, from).await {
+                Ok(()) => {
+                    if !is_open {
+                        tracing::info!(relay.url = %self.relay.url(), "listening");
+                    }
+                    self.set(Phase::Open);
+                    is_open = true;
+                    self.until_it_ends(&mut news).await
+                }
+                // Silence ends a subscription that does not answer, not one that has answered.
+                Err(Said::Nothing) => Said::Closed("no answer".into()),
+                Err(said) => said,
+            };
+            match said {
+                Said::AllSent(_) | Said::Authenticated | Said::Nothing => {}
+                Said::Gone => {
+                    tracing::info!(relay.url = %self.relay.url(), "connection lost");
+                    self.set(Phase::Closed);
+                    is_open = false;
+                }
+                Said::Closed(reason) => {
+                    tracing::warn!(relay.url = %self.relay.url(), %reason, "subscription refused");
+                    self.set(Phase::Closed);
+                    is_open = false;
+                    self.pause(&mut news).await;
+                }
+            }
+        }
+    }
+
+    /// Waits before asking again, unless the relay goes or comes to know us.
+    async fn pause(&self, news: &mut News) {
+        let changed =
+            async { while !matches!(self.next(news).await, Said::Gone | Said::Authenticated) {} };
+        // Either way it is time to ask again.
+        timeout(self.retry, changed).await.unwrap_or_default();
+    }
+
+    async fn connected(&self, news: &mut News) {
+        while !self.relay.is_connected() {
+            if matches!(news.recv().await, Err(RecvError::Closed)) {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Subscribes to everything from the cursor on, and waits until all that is stored has come.
+    async fn ask(&self, news: &mut News, cursor: Timestamp) -> Result<(), Said> {
+        for transport in &self.transports {
+            let overlap = match transport {
+                Transport::GiftWrap => WRAP_OVERLAP_SECS,
+                Transport::Direct => DIRECT_OVERLAP_SECS,
+            };
+            let since = u64::try_from(cursor.0.saturating_sub(overlap)).unwrap_or(0);
+            let filter = Filter::new()
+                .kind(transport.kind())
+                .pubkey(self.node)
+                .since(nostr_sdk::Timestamp::from_secs(since));
+            let question = Question::about(*transport);
+            let oldest = self.ask_one(news, question, filter.clone()).await?;
+            self.ask_for_older(news, filter, oldest).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks page by page for what was stored before `oldest`: relays send their newest few hundred
+    /// events, and in 49 hours of gift wraps there may be more.
+    async fn ask_for_older(
+        &self,
+        news: &mut News,
+        filter: Filter,
+        mut oldest: Option<nostr_sdk::Timestamp>,
+    ) -> Result<(), Said> {
+        for _ in 0..MAX_PAGES {
+            let Some(until) = oldest else { break };
+            oldest = self.ask_one(news, Question::Older, filter.clone().until(until)).await?;
+            self.tell(ClientMessage::close(Question::Older.id()))?;
+            if oldest.is_none_or(|oldest| oldest >= until) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The time of the oldest event in the answer.
+    async fn ask_one(
+        &self,
+        news: &mut News,
+        question: Question,
+        filter: Filter,
+    ) -> Result<Option<nostr_sdk::Timestamp>, Said> {
+        self.tally.take_oldest(question);
+        self.tell(ClientMessage::req(question.id(), filter))?;
+        loop {
+            match self.next_within(ANSWER_WITHIN, news).await {
+                Said::AllSent(answered) if answered == question => {
+                    return Ok(self.tally.take_oldest(question));
+                }
+                Said::AllSent(_) => {}
+                said => return Err(said),
+            }
+        }
+    }
+
+    async fn until_it_ends(&self, news: &mut News) -> Said {
+        loop {
+            match self.next_within(SILENCE, news).await {
+                Said::AllSent(_) => {}
+                said => return said,
+            }
+        }
+    }
+
+    /// The next thing the relay says, or that it said nothing and sent nothing for so long.
+    async fn next_within(&self, patience: Duration, news: &mut News) -> Said {
+        loop {
+            let before = self.tally.events();
+            match timeout(patience, self.next(news)).await {
+                Ok(said) => return said,
+                Err(_) if self.tally.events() != before => {}
+                Err(_) => return Said::Nothing,
+            }
+        }
+    }
+
+    /// The next thing the relay says about our subscriptions.
+    async fn next(&self, news: &mut News) -> Said {
+        loop {
+            match news.recv().await {
+                Ok(RelayNotification::Message { message }) => {
+                    if let Some(said) = Said::by(message) {
+                        return said;
+                    }
+                }
+                Ok(RelayNotification::Authenticated) => return Said::Authenticated,
+                Ok(
+                    RelayNotification::RelayStatus { status: RelayStatus::Connected }
+                    | RelayNotification::Event { .. }
+                    | RelayNotification::AuthenticationFailed,
+                ) => {}
+                // Missed news may have been the end of our subscription: it is opened anew.
+                Ok(RelayNotification::RelayStatus { .. } | RelayNotification::Shutdown)
+                | Err(RecvError::Lagged(_) | RecvError::Closed) => return Said::Gone,
+            }
+        }
+    }
+
+    fn tell(&self, message: ClientMessage<'_>) -> Result<(), Said> {
+        self.relay.send_msg(message).map_err(|error| Said::Closed(error.to_string()))
+    }
+
+    fn set(&self, phase: Phase) {
+        self.hearing.send_modify(|hearing| hearing.set(self.place, phase));
+    }
+}

@@ -1,0 +1,366 @@
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nostr_relay_builder::prelude::{
+    LocalRelay, MemoryDatabase, MemoryDatabaseOptions, NostrDatabase, PolicyResult, QueryPolicy,
+    RateLimit, RelayBuilder, RelayBuilderNip42, RelayBuilderNip42Mode, WritePolicy,
+};
+use nostr_sdk::util::BoxedFuture;
+use nostr_sdk::{EventId, Filter, JsonUtil, Kind, Tag, UnsignedEvent};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use trade::Timestamp;
+
+use super::*;
+
+const NOW: i64 = 1_760_000_000;
+
+/// One node that listens to some relays, until it is dropped.
+struct World {
+    relays: Relays,
+    events: mpsc::Receiver<Event>,
+    cursor: watch::Sender<Timestamp>,
+    _tasks: JoinSet<()>,
+}
+
+impl World {
+    async fn listening_to(urls: &[String]) -> Self {
+        Self::with(Options { urls: urls.to_vec(), ..options() }).await
+    }
+
+    async fn with(options: Options) -> Self {
+        let (relays, listener, events) = Relays::new(&options, &node()).await.unwrap();
+        let (cursor, at) = watch::channel(Timestamp(NOW));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listener.run(at));
+        Self { relays, events, cursor, _tasks: tasks }
+    }
+
+    /// Waits for the state of hearing that the test is about.
+    async fn until(&self, wanted: impl FnMut(&Hearing) -> bool) {
+        let mut hearing = self.relays.hearing();
+        soon(hearing.wait_for(wanted)).await.unwrap();
+    }
+
+    /// The ids of the different events that wait to be read.
+    fn heard(&mut self) -> Vec<EventId> {
+        let waiting: Vec<_> = std::iter::from_fn(|| self.events.try_recv().ok()).collect();
+        let mut ids = ids(&waiting);
+        ids.dedup();
+        ids
+    }
+
+    /// The ids of the next `count` different events.
+    async fn next(&mut self, count: usize) -> Vec<EventId> {
+        let mut ids = Vec::new();
+        while ids.len() < count {
+            let id = soon(self.events.recv()).await.unwrap().id;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids.sort();
+        ids
+    }
+}
+
+fn options() -> Options {
+    Options {
+        urls: Vec::new(),
+        transports: Transport::ALL.to_vec(),
+        max_event_bytes: 16_384,
+        queue: 64,
+        retry: Duration::from_millis(50),
+    }
+}
+
+fn node() -> Keys {
+    Keys::parse(&"11".repeat(32)).unwrap()
+}
+
+/// A message to the node, sent `age` seconds before the cursor.
+fn message(kind: Kind, age: i64) -> Event {
+    addressed_to(&node(), kind, age)
+}
+
+fn direct(age: i64) -> Event {
+    message(Kind::PrivateDirectMessage, age)
+}
+
+fn addressed_to(reader: &Keys, kind: Kind, age: i64) -> Event {
+    event(reader, kind, age, "x")
+}
+
+fn with_content(content: &str) -> Event {
+    event(&node(), Kind::PrivateDirectMessage, 0, content)
+}
+
+fn event(reader: &Keys, kind: Kind, age: i64, content: &str) -> Event {
+    let at = nostr_sdk::Timestamp::from_secs((NOW - age).unsigned_abs());
+    let author = Keys::generate();
+    let tags = [Tag::public_key(reader.public_key())];
+    let event = UnsignedEvent::new(author.public_key(), at, kind, tags, content);
+    event.sign_with_keys(&author).unwrap()
+}
+
+fn ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<EventId> {
+    let mut ids: Vec<_> = events.into_iter().map(|event| event.id).collect();
+    ids.sort();
+    ids
+}
+
+fn builder() -> RelayBuilder {
+    let limit = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
+    RelayBuilder::default().rate_limit(limit)
+}
+
+async fn relay(builder: RelayBuilder) -> (LocalRelay, String) {
+    let relay = LocalRelay::new(builder);
+    relay.run().await.unwrap();
+    let url = relay.url().await.to_string();
+    (relay, url)
+}
+
+async fn relay_with(stored: &[Event], builder: RelayBuilder) -> (LocalRelay, String) {
+    relay(builder.database(database_with(stored).await)).await
+}
+
+async fn database_with(stored: &[Event]) -> MemoryDatabase {
+    let options = MemoryDatabaseOptions { events: true, max_events: None };
+    let database = MemoryDatabase::with_opts(options);
+    for event in stored {
+        database.save_event(event).await.unwrap();
+    }
+    database
+}
+
+/// Nothing here takes long, unless it never happens.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), future).await.expect("it should have happened by now")
+}
+
+// spec: D5
+#[tokio::test]
+async fn what_a_relay_has_stored_comes_before_catching_up_ends_and_what_is_new_after() {
+    let stored = [direct(60), message(Kind::GiftWrap, 3_600)];
+    let (relay, url) = relay_with(&stored, builder()).await;
+
+    let mut world = World::listening_to(&[url]).await;
+    world.until(Hearing::is_caught_up).await;
+    assert_eq!(world.heard(), ids(&stored));
+
+    let new = [message(Kind::GiftWrap, 170_000), direct(0)];
+    for event in &new {
+        relay.notify_event(event.clone());
+    }
+    assert_eq!(world.next(2).await, ids(&new));
+}
+
+// spec: D5
+#[tokio::test]
+async fn the_past_is_asked_for_as_far_as_each_transport_may_hide_it() {
+    let wanted =
+        [message(Kind::GiftWrap, 49 * 3_600 - 1), message(Kind::PrivateDirectMessage, 15 * 60 - 1)];
+    let unwanted = [
+        message(Kind::GiftWrap, 49 * 3_600 + 1),
+        message(Kind::PrivateDirectMessage, 15 * 60 + 1),
+        message(Kind::TextNote, 1),
+        addressed_to(&Keys::generate(), Kind::GiftWrap, 1),
+    ];
+    let (_relay, url) = relay_with(&[&wanted[..], &unwanted[..]].concat(), builder()).await;
+
+    let mut world = World::listening_to(&[url]).await;
+    world.until(Hearing::is_caught_up).await;
+    assert_eq!(world.heard(), ids(&wanted));
+}
+
+#[tokio::test]
+async fn only_the_transports_in_use_are_listened_to() {
+    let (wrap, direct) = (message(Kind::GiftWrap, 1), direct(1));
+    let (_relay, url) = relay_with(&[wrap.clone(), direct], builder()).await;
+
+    let options = Options { urls: vec![url], transports: vec![Transport::GiftWrap], ..options() };
+    let mut world = World::with(options).await;
+    world.until(Hearing::is_caught_up).await;
+    assert_eq!(world.heard(), [wrap.id]);
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_relay_that_sends_a_few_at_a_time_is_asked_until_all_have_come() {
+    let stored: Vec<_> = (0..35).map(|age| message(Kind::GiftWrap, age * 1_000)).collect();
+    let (_relay, url) = relay_with(&stored, builder().default_filter_limit(10)).await;
+
+    let mut world = World::listening_to(&[url]).await;
+    assert_eq!(world.next(35).await, ids(&stored));
+    world.until(Hearing::is_caught_up).await;
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_full_queue_makes_the_relay_wait_and_loses_nothing() {
+    let stored: Vec<_> = (0..50).map(direct).collect();
+    let (_relay, url) = relay_with(&stored, builder()).await;
+
+    let mut world = World::with(Options { urls: vec![url], queue: 1, ..options() }).await;
+    assert_eq!(world.next(50).await, ids(&stored));
+}
+
+#[tokio::test]
+async fn an_event_beyond_the_size_limit_is_not_taken_from_a_relay() {
+    let (relay, url) = relay(builder()).await;
+    let small = direct(0);
+    let max_event_bytes = u32::try_from(small.as_json().len()).unwrap();
+
+    let mut world = World::with(Options { urls: vec![url], max_event_bytes, ..options() }).await;
+    world.until(Hearing::is_caught_up).await;
+    relay.notify_event(with_content("xx"));
+    relay.notify_event(small.clone());
+    assert_eq!(world.next(1).await, [small.id]);
+}
+
+// spec: D5
+#[tokio::test]
+async fn after_a_lost_connection_the_relay_is_asked_again_from_the_newest_cursor() {
+    let old = direct(0);
+    let (first, url) = relay_with(std::slice::from_ref(&old), builder()).await;
+    let mut world = World::listening_to(std::slice::from_ref(&url)).await;
+    assert_eq!(world.next(1).await, [old.id]);
+    world.until(Hearing::is_hearing).await;
+
+    first.shutdown();
+    world.until(|hearing| !hearing.is_hearing() && !hearing.is_caught_up()).await;
+    world.heard();
+
+    world.cursor.send_replace(Timestamp(NOW + 10_000));
+    let missed = direct(-9_999);
+    let address: SocketAddr = url.trim_start_matches("ws://").parse().unwrap();
+    let again = builder().addr(address.ip()).port(address.port());
+    let (_second, _) = relay_with(&[old, missed.clone()], again).await;
+    assert_eq!(world.next(1).await, [missed.id]);
+    world.until(Hearing::is_hearing).await;
+}
+
+/// Refuses the first questions, as a busy relay would.
+#[derive(Debug)]
+struct Busy(AtomicU32);
+
+impl QueryPolicy for Busy {
+    fn admit_query<'a>(
+        &'a self,
+        _query: &'a Filter,
+        _from: &'a SocketAddr,
+    ) -> BoxedFuture<'a, PolicyResult> {
+        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        Box::pin(async move {
+            match left {
+                Ok(_) => PolicyResult::Reject("busy".into()),
+                Err(_) => PolicyResult::Accept,
+            }
+        })
+    }
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_subscription_that_a_relay_closes_is_opened_again() {
+    let stored = [direct(1)];
+    let busy = builder().query_policy(Busy(AtomicU32::new(3)));
+    let (_relay, url) = relay_with(&stored, busy).await;
+
+    let mut world = World::listening_to(&[url]).await;
+    assert_eq!(world.next(1).await, ids(&stored));
+    world.until(Hearing::is_hearing).await;
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_relay_that_wants_to_know_its_reader_is_told() {
+    let stored = [direct(1)];
+    let nip42 = RelayBuilderNip42 { mode: RelayBuilderNip42Mode::Both };
+    let (_relay, url) = relay_with(&stored, builder().nip42(nip42)).await;
+
+    let mut world = World::listening_to(&[url]).await;
+    assert_eq!(world.next(1).await, ids(&stored));
+}
+
+// spec: D5
+#[tokio::test(start_paused = true)]
+async fn catching_up_ends_after_ten_seconds_though_a_relay_is_still_sending() {
+    let (hearing, mut seen) = watch::channel(Hearing::new(1));
+    let mut tasks = JoinSet::new();
+    let watched = hearing.clone();
+    tasks.spawn(async move { listen::watch_patience(&watched).await });
+    let begun = tokio::time::Instant::now();
+
+    hearing.send_modify(|hearing| hearing.set(0, hearing::Phase::Asked));
+    seen.wait_for(Hearing::is_caught_up).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_secs(10));
+}
+
+#[derive(Debug)]
+struct TakesNothing;
+
+impl WritePolicy for TakesNothing {
+    fn admit_event<'a>(
+        &'a self,
+        _event: &'a Event,
+        _from: &'a SocketAddr,
+    ) -> BoxedFuture<'a, PolicyResult> {
+        Box::pin(async { PolicyResult::Reject("full".into()) })
+    }
+}
+
+// spec: INV-6
+#[tokio::test]
+async fn one_relay_that_takes_an_event_is_enough_however_often_it_is_sent() {
+    let (_grumpy, refusing) = relay(builder().write_policy(TakesNothing)).await;
+    let (_kind, taking) = relay(builder()).await;
+    let world = World::listening_to(&[refusing, taking]).await;
+    let both = async {
+        while world.relays.connected().await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(both).await;
+
+    let event = direct(0);
+    world.relays.publish(&event).await.unwrap();
+    world.relays.publish(&event).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_every_relay_refuses_is_an_error_with_their_reasons() {
+    let (_relay, url) = relay(builder().write_policy(TakesNothing)).await;
+    let world = World::listening_to(&[url]).await;
+    world.until(Hearing::is_hearing).await;
+
+    let error = world.relays.publish(&direct(0)).await.unwrap_err();
+    assert!(matches!(error, RelayError::Refused { .. }));
+    assert!(error.to_string().contains("full"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_published_while_no_relay_is_connected() {
+    let nobody = "ws://127.0.0.1:9".to_owned();
+    let world = World::listening_to(&[nobody]).await;
+    let error = world.relays.publish(&direct(0)).await;
+    assert!(matches!(error, Err(RelayError::NoneConnected)));
+    assert!(world.relays.connected().await.is_empty());
+}
+
+#[tokio::test]
+async fn connected_relays_are_named_as_in_the_settings() {
+    let (_relay, url) = relay(builder()).await;
+    let urls = ["ws://127.0.0.1:9".to_owned(), format!("{url}/"), url.clone()];
+    let world = World::listening_to(&urls).await;
+    world.until(Hearing::is_hearing).await;
+    assert_eq!(world.relays.connected().await, [url]);
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_refused_by_name() {
+    let options = Options { urls: vec!["relay.example.com".into()], ..options() };
+    let refused = Relays::new(&options, &node()).await.err();
+    assert!(matches!(refused, Some(RelayError::BadUrl { url }) if url == "relay.example.com"));
+}
