@@ -18,6 +18,17 @@ pub enum HoldVerdict {
     Report(HoldStatus),
 }
 
+/// What is left to do about a payment that is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentVerdict {
+    /// Nothing is known.
+    AskAgain,
+    /// LND does not know this try: send it. LND takes one payment per hash, so twice is once.
+    Send,
+    /// Nothing is to be sent. The core is told this, and may call a person.
+    Report(PaymentStatus),
+}
+
 /// Judges a fresh look-up of `hold`, given what was decided about it.
 ///
 /// Not for what a stream says: that can be older than the decision, and an old OPEN is not a lost
@@ -51,19 +62,32 @@ pub fn of_hold(hold: &Hold, answer: Option<HoldStatus>) -> HoldVerdict {
     }
 }
 
-/// Judges what LND says of a payment hash: only what concerns *this* try counts, all else is
-/// `Unknown` (D20). `None`: nothing is known, track until LND answers (P5).
+/// Judges what LND says of the hash of `attempt` when a send of it is to be made.
+///
+/// Look before every send: the one at hand may be the second copy of one whose answer was lost, and
+/// what that did is the answer to this one. Only what concerns *this* try counts, all else is as
+/// good as nothing (D20).
 #[must_use]
-pub fn of_payment(attempt: &Attempt, answer: Option<PaymentStatus>) -> Option<PaymentStatus> {
-    let status = answer?;
+pub fn of_payment(attempt: &Attempt, answer: Option<PaymentStatus>) -> PaymentVerdict {
+    let Some(status) = answer else {
+        return PaymentVerdict::AskAgain;
+    };
     let is_of_this_try = match status {
-        PaymentStatus::Unknown | PaymentStatus::Succeeded { .. } => true,
+        PaymentStatus::Unknown => false,
+        PaymentStatus::Succeeded { .. } => true,
         PaymentStatus::Failed { index, .. } if attempt.acked => index == attempt.payment_index,
         PaymentStatus::InFlight { index } | PaymentStatus::Failed { index, .. } => {
             index > attempt.base_index
         }
     };
-    Some(if is_of_this_try { status } else { PaymentStatus::Unknown })
+    if is_of_this_try {
+        PaymentVerdict::Report(status)
+    } else if attempt.acked {
+        // LND knew it and has forgotten it: the core freezes.
+        PaymentVerdict::Report(PaymentStatus::Unknown)
+    } else {
+        PaymentVerdict::Send
+    }
 }
 
 fn is_acknowledged(hold: &Hold) -> bool {

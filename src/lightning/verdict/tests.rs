@@ -98,19 +98,24 @@ fn without_an_answer_nothing_is_known_of_a_hold() {
 // spec: P5
 #[test]
 fn without_an_answer_nothing_is_known_of_a_payment() {
-    assert_eq!(of_payment(&first_try(), None), None);
-    assert_eq!(of_payment(&acked(7), None), None);
+    for attempt in [first_try(), second_try(), acked(7)] {
+        assert_eq!(of_payment(&attempt, None), PaymentVerdict::AskAgain);
+    }
 }
 
 // spec: P6
 #[test]
-fn a_payment_that_lnd_does_not_know_stays_unknown() {
-    for attempt in [first_try(), second_try(), acked(7)] {
-        assert_eq!(
-            of_payment(&attempt, Some(PaymentStatus::Unknown)),
-            Some(PaymentStatus::Unknown)
-        );
+fn a_try_that_lnd_does_not_know_is_sent() {
+    for attempt in [first_try(), second_try()] {
+        assert_eq!(of_payment(&attempt, Some(PaymentStatus::Unknown)), PaymentVerdict::Send);
     }
+}
+
+// spec: P6
+#[test]
+fn an_acknowledged_payment_that_lnd_has_forgotten_is_never_sent_again() {
+    let forgotten = PaymentVerdict::Report(PaymentStatus::Unknown);
+    assert_eq!(of_payment(&acked(7), Some(PaymentStatus::Unknown)), forgotten);
 }
 
 // spec: P4
@@ -118,38 +123,40 @@ fn a_payment_that_lnd_does_not_know_stays_unknown() {
 fn a_success_counts_whatever_try_it_was() {
     for attempt in [first_try(), second_try(), acked(7)] {
         for index in [1, 4, 7, 9] {
-            let paid =
-                PaymentStatus::Succeeded { index, receipt: Preimage([7; 32]), fee: Msats(1_000) };
-            assert_eq!(of_payment(&attempt, Some(paid)), Some(paid));
+            let receipt = Preimage([7; 32]);
+            let paid = PaymentStatus::Succeeded { index, receipt, fee: Msats(1_000) };
+            assert_eq!(of_payment(&attempt, Some(paid)), PaymentVerdict::Report(paid));
         }
     }
 }
 
 // spec: P3
 #[test]
-fn news_with_an_index_of_the_try_before_is_unknown() {
+fn news_of_the_try_before_is_no_reason_not_to_send() {
     for index in [1, 4] {
         for old in [PaymentStatus::InFlight { index }, failed(index)] {
-            assert_eq!(of_payment(&second_try(), Some(old)), Some(PaymentStatus::Unknown));
+            assert_eq!(of_payment(&second_try(), Some(old)), PaymentVerdict::Send);
         }
     }
 }
 
-// spec: P3
+// spec: P3 P5
 #[test]
-fn the_first_news_of_a_try_has_a_higher_index_than_the_try_before() {
-    for new in [PaymentStatus::InFlight { index: 5 }, failed(5)] {
-        assert_eq!(of_payment(&second_try(), Some(new)), Some(new));
-        assert_eq!(of_payment(&first_try(), Some(new)), Some(new));
+fn what_a_copy_of_this_send_did_is_reported_and_nothing_is_sent() {
+    for attempt in [first_try(), second_try()] {
+        for new in [PaymentStatus::InFlight { index: 5 }, failed(5)] {
+            assert_eq!(of_payment(&attempt, Some(new)), PaymentVerdict::Report(new));
+        }
     }
 }
 
 // spec: P3
 #[test]
 fn once_acknowledged_only_a_failure_of_that_very_registration_is_the_end() {
-    assert_eq!(of_payment(&acked(7), Some(failed(7))), Some(failed(7)));
+    assert_eq!(of_payment(&acked(7), Some(failed(7))), PaymentVerdict::Report(failed(7)));
     for other in [1, 4, 5, 6, 8] {
-        assert_eq!(of_payment(&acked(7), Some(failed(other))), Some(PaymentStatus::Unknown));
+        let verdict = of_payment(&acked(7), Some(failed(other)));
+        assert_eq!(verdict, PaymentVerdict::Report(PaymentStatus::Unknown), "{other}");
     }
 }
 
@@ -157,7 +164,7 @@ fn once_acknowledged_only_a_failure_of_that_very_registration_is_the_end() {
 #[test]
 fn an_acknowledged_payment_in_flight_is_in_flight() {
     let flying = PaymentStatus::InFlight { index: 7 };
-    assert_eq!(of_payment(&acked(7), Some(flying)), Some(flying));
+    assert_eq!(of_payment(&acked(7), Some(flying)), PaymentVerdict::Report(flying));
 }
 
 #[derive(Clone, Copy)]
