@@ -3,6 +3,9 @@
 //! Nothing here knows an order. [`verdict`] says what an answer means; acting on it is the outbox's
 //! and the watcher's business.
 
+mod answers;
+mod channel;
+pub mod client;
 pub mod error;
 pub mod invoice;
 pub mod verdict;
@@ -16,6 +19,7 @@ use trade::{
     BlockHeight, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage, Sats,
 };
 
+pub use client::{Lnd, LndAccess};
 pub use error::LightningError;
 
 /// What a trade needs from a Lightning node.

@@ -1,0 +1,164 @@
+//! LND's messages, read as our own values. What makes no sense is an error, never a guess.
+
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
+use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus as LndPaymentStatus;
+use fedimint_tonic_lnd::lnrpc::{
+    GetInfoResponse, Invoice, InvoiceHtlcState, Payment, PaymentFailureReason,
+};
+use fedimint_tonic_lnd::staterpc::WalletState;
+use sha2::{Digest, Sha256};
+use trade::{
+    BlockHeight, FailureReason, HoldStatus, LightningIdentity, Msats, Network, NodeKey,
+    PaymentHash, PaymentStatus, Preimage,
+};
+
+use super::{LightningError, NodeDescription};
+
+/// The oldest LND that keeps what the escrow relies on.
+const OLDEST_VERSION: (u32, u32) = (0, 20);
+
+/// Whether LND is fully started; an error before its calls answer at all.
+pub(super) fn is_active(state: i32) -> Result<bool, LightningError> {
+    match WalletState::try_from(state) {
+        Ok(WalletState::ServerActive) => Ok(true),
+        Ok(WalletState::RpcActive) => Ok(false),
+        Ok(WalletState::Unlocked | WalletState::WaitingToStart) | Err(_) => {
+            Err(LightningError::Starting)
+        }
+        Ok(WalletState::Locked) => Err(LightningError::Locked),
+        Ok(WalletState::NonExisting) => Err(LightningError::NoWallet),
+    }
+}
+
+/// Where a hold stands. Amount and expiry are those of the parts that are held: LND's own
+/// `amt_paid` stays when they have been given back.
+pub(super) fn hold_status(
+    call: &'static str,
+    hash: PaymentHash,
+    invoice: &Invoice,
+) -> Result<HoldStatus, LightningError> {
+    let nonsense = |problem| LightningError::Nonsense { call, problem };
+    if invoice.r_hash != hash.0 {
+        return Err(nonsense("it is about another hash"));
+    }
+    match InvoiceState::try_from(invoice.state) {
+        Ok(InvoiceState::Open) => Ok(HoldStatus::Open),
+        Ok(InvoiceState::Settled) => Ok(HoldStatus::Settled),
+        Ok(InvoiceState::Canceled) => Ok(HoldStatus::Canceled),
+        Ok(InvoiceState::Accepted) => {
+            accepted(invoice).ok_or(nonsense("it is accepted without a part that is held"))
+        }
+        Err(_) => Err(nonsense("the invoice is in a state that we do not know")),
+    }
+}
+
+fn accepted(invoice: &Invoice) -> Option<HoldStatus> {
+    let held =
+        || invoice.htlcs.iter().filter(|htlc| htlc.state == InvoiceHtlcState::Accepted as i32);
+    let lowest = held().map(|htlc| htlc.expiry_height).min()?;
+    let paid = held().try_fold(Msats::ZERO, |sum, htlc| sum.checked_add(Msats(htlc.amt_msat)))?;
+    Some(HoldStatus::Accepted { paid, expires_at: BlockHeight(u32::try_from(lowest).ok()?) })
+}
+
+/// Where a payment stands. A success is one only with the receipt in hand (P4).
+pub(super) fn payment_status(
+    call: &'static str,
+    hash: PaymentHash,
+    payment: &Payment,
+) -> Result<PaymentStatus, LightningError> {
+    let nonsense = |problem| LightningError::Nonsense { call, problem };
+    if PaymentHash::from_hex(&payment.payment_hash) != Some(hash) {
+        return Err(nonsense("it is about another hash"));
+    }
+    let index = payment.payment_index;
+    match LndPaymentStatus::try_from(payment.status) {
+        Ok(LndPaymentStatus::Succeeded) => {
+            let receipt = receipt(hash, &payment.payment_preimage)
+                .ok_or(nonsense("it is paid, and the preimage is not that of the hash"))?;
+            let fee = u64::try_from(payment.fee_msat)
+                .map_err(|_| nonsense("the routing fee is negative"))?;
+            Ok(PaymentStatus::Succeeded { index, receipt, fee: Msats(fee) })
+        }
+        Ok(LndPaymentStatus::Failed) => {
+            Ok(PaymentStatus::Failed { index, reason: failure_reason(payment.failure_reason) })
+        }
+        // Whatever LND invents is not final.
+        Ok(
+            LndPaymentStatus::InFlight | LndPaymentStatus::Initiated | LndPaymentStatus::Unknown,
+        )
+        | Err(_) => Ok(PaymentStatus::InFlight { index }),
+    }
+}
+
+fn receipt(hash: PaymentHash, preimage: &str) -> Option<Preimage> {
+    let preimage: [u8; 32] = hex::decode(preimage).ok()?.try_into().ok()?;
+    let preimage = Preimage(preimage);
+    (hash_of(&preimage) == hash).then_some(preimage)
+}
+
+pub(super) fn hash_of(preimage: &Preimage) -> PaymentHash {
+    PaymentHash(Sha256::digest(preimage.0).into())
+}
+
+fn failure_reason(reason: i32) -> FailureReason {
+    match PaymentFailureReason::try_from(reason) {
+        Ok(PaymentFailureReason::FailureReasonTimeout) => FailureReason::Timeout,
+        Ok(PaymentFailureReason::FailureReasonNoRoute) => FailureReason::NoRoute,
+        Ok(PaymentFailureReason::FailureReasonIncorrectPaymentDetails) => {
+            FailureReason::IncorrectPaymentDetails
+        }
+        Ok(PaymentFailureReason::FailureReasonInsufficientBalance) => {
+            FailureReason::InsufficientBalance
+        }
+        Ok(PaymentFailureReason::FailureReasonCanceled) => FailureReason::Canceled,
+        Ok(PaymentFailureReason::FailureReasonNone | PaymentFailureReason::FailureReasonError)
+        | Err(_) => FailureReason::Error,
+    }
+}
+
+/// Who the node is, if it is new enough to be relied on.
+pub(super) fn identity(
+    call: &'static str,
+    node: &GetInfoResponse,
+) -> Result<LightningIdentity, LightningError> {
+    let nonsense = |problem| LightningError::Nonsense { call, problem };
+    if is_too_old(&node.version) {
+        return Err(LightningError::TooOld { version: node.version.clone() });
+    }
+    let key =
+        NodeKey::from_hex(&node.identity_pubkey).ok_or(nonsense("its public key is not one"))?;
+    let network = match node.chains.first().map(|chain| chain.network.as_str()) {
+        Some("mainnet") => Network::Mainnet,
+        Some("testnet" | "testnet4") => Network::Testnet,
+        Some("signet") => Network::Signet,
+        Some("regtest") => Network::Regtest,
+        Some("simnet") => Network::Simnet,
+        _ => return Err(nonsense("its network is not one that we know")),
+    };
+    Ok(LightningIdentity { key, network })
+}
+
+/// A version that does not begin with two numbers is somebody's own build, and not judged.
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-', ' ']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < OLDEST_VERSION,
+        _ => false,
+    }
+}
+
+pub(super) fn description(node: GetInfoResponse) -> NodeDescription {
+    let networks = node.chains.iter().map(|chain| chain.network.clone()).collect();
+    NodeDescription {
+        version: node.version,
+        commit_hash: node.commit_hash,
+        alias: node.alias,
+        // LND knows no other chain since it gave up naming it.
+        chains: node.chains.iter().map(|_| "bitcoin".to_owned()).collect(),
+        networks,
+        uris: node.uris,
+    }
+}
+
+#[cfg(test)]
+mod tests;

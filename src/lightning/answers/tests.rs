@@ -1,0 +1,189 @@
+use fedimint_tonic_lnd::lnrpc::{Chain, InvoiceHtlc};
+
+use super::*;
+
+const PREIMAGE: Preimage = Preimage([7; 32]);
+
+// spec: E4
+#[test]
+fn an_escrow_expires_with_the_first_of_its_held_parts_and_is_worth_all_of_them() {
+    let invoice = Invoice {
+        htlcs: vec![
+            part(InvoiceHtlcState::Canceled, 9_000, 100),
+            part(InvoiceHtlcState::Accepted, 40_000, 147),
+            part(InvoiceHtlcState::Accepted, 60_500, 145),
+        ],
+        amt_paid_msat: 109_500,
+        ..invoice(InvoiceState::Accepted)
+    };
+
+    let status = hold_status("LookupInvoiceV2", hash(), &invoice).expect("makes sense");
+
+    let expires_at = BlockHeight(145);
+    assert_eq!(status, HoldStatus::Accepted { paid: Msats(100_500), expires_at });
+}
+
+#[test]
+fn the_amount_of_a_canceled_invoice_is_not_held() {
+    let invoice = Invoice {
+        htlcs: vec![part(InvoiceHtlcState::Canceled, 9_000, 100)],
+        amt_paid_msat: 9_000,
+        ..invoice(InvoiceState::Canceled)
+    };
+    assert_eq!(
+        hold_status("LookupInvoiceV2", hash(), &invoice).expect("makes sense"),
+        HoldStatus::Canceled
+    );
+}
+
+#[test]
+fn an_invoice_that_contradicts_itself_is_no_answer() {
+    let other_hash = Invoice { r_hash: vec![9; 32], ..invoice(InvoiceState::Settled) };
+    let new_state = Invoice { state: 17, ..invoice(InvoiceState::Open) };
+    let held_by_nothing = invoice(InvoiceState::Accepted);
+    let held_for_ever = Invoice {
+        htlcs: vec![part(InvoiceHtlcState::Accepted, 1, -1)],
+        ..invoice(InvoiceState::Accepted)
+    };
+
+    for invoice in [other_hash, new_state, held_by_nothing, held_for_ever] {
+        let answer = hold_status("LookupInvoiceV2", hash(), &invoice);
+        assert!(matches!(answer, Err(LightningError::Nonsense { .. })), "{invoice:?}");
+    }
+}
+
+// spec: P4
+#[test]
+fn a_success_comes_with_its_receipt() {
+    let payment = Payment {
+        payment_preimage: hex::encode(PREIMAGE.0),
+        fee_msat: 1_001,
+        ..payment(LndPaymentStatus::Succeeded)
+    };
+    assert_eq!(
+        payment_status("TrackPaymentV2", hash(), &payment).expect("makes sense"),
+        PaymentStatus::Succeeded { index: 3, receipt: PREIMAGE, fee: Msats(1_001) }
+    );
+}
+
+// spec: P4
+#[test]
+fn a_success_with_another_preimage_is_no_answer() {
+    for preimage in [String::new(), hex::encode([8; 32]), hex::encode([7; 31]), "x".repeat(64)] {
+        let payment =
+            Payment { payment_preimage: preimage, ..payment(LndPaymentStatus::Succeeded) };
+        let answer = payment_status("TrackPaymentV2", hash(), &payment);
+        assert!(matches!(answer, Err(LightningError::Nonsense { .. })));
+    }
+}
+
+#[test]
+fn news_of_another_payment_is_no_answer() {
+    let payment =
+        Payment { payment_hash: hex::encode([9; 32]), ..payment(LndPaymentStatus::Failed) };
+    let answer = payment_status("TrackPaymentV2", hash(), &payment);
+    assert!(matches!(answer, Err(LightningError::Nonsense { .. })));
+}
+
+#[test]
+fn a_status_that_lnd_invents_is_not_final() {
+    let initiated = payment(LndPaymentStatus::Initiated);
+    let invented = Payment { status: 99, ..payment(LndPaymentStatus::InFlight) };
+
+    for payment in [initiated, invented] {
+        let status = payment_status("TrackPaymentV2", hash(), &payment).expect("makes sense");
+        assert_eq!(status, PaymentStatus::InFlight { index: 3 });
+    }
+}
+
+#[test]
+fn a_failure_keeps_lnds_reason() {
+    for (lnd, ours) in [
+        (0, FailureReason::Error),
+        (1, FailureReason::Timeout),
+        (2, FailureReason::NoRoute),
+        (3, FailureReason::Error),
+        (4, FailureReason::IncorrectPaymentDetails),
+        (5, FailureReason::InsufficientBalance),
+        (6, FailureReason::Canceled),
+        (99, FailureReason::Error),
+    ] {
+        let payment = Payment { failure_reason: lnd, ..payment(LndPaymentStatus::Failed) };
+        assert_eq!(
+            payment_status("TrackPaymentV2", hash(), &payment).expect("makes sense"),
+            PaymentStatus::Failed { index: 3, reason: ours }
+        );
+    }
+}
+
+#[test]
+fn a_node_that_is_not_started_says_what_to_do() {
+    assert!(is_active(WalletState::ServerActive as i32).expect("answers"));
+    assert!(!is_active(WalletState::RpcActive as i32).expect("answers"));
+    for (state, remedy) in [
+        (WalletState::Locked as i32, "LND's wallet is locked: unlock it"),
+        (WalletState::NonExisting as i32, "LND has no wallet yet: create one"),
+        (WalletState::Unlocked as i32, "LND is still starting: wait for it"),
+        (WalletState::WaitingToStart as i32, "LND is still starting: wait for it"),
+        (77, "LND is still starting: wait for it"),
+    ] {
+        assert_eq!(is_active(state).expect_err("not started").to_string(), remedy);
+    }
+}
+
+#[test]
+fn an_lnd_older_than_0_20_is_refused() {
+    for version in ["0.19.3-beta commit=v0.19.3-beta", "0.13.0"] {
+        let error = identity("GetInfo", &node(version, "regtest")).expect_err("too old");
+        assert!(matches!(error, LightningError::TooOld { .. }), "{version}");
+    }
+    for version in ["0.20.0-beta", "0.21.2-beta commit=v0.21.2-beta", "1.0.0", "own build"] {
+        assert!(identity("GetInfo", &node(version, "regtest")).is_ok(), "{version}");
+    }
+}
+
+#[test]
+fn a_node_is_on_the_network_it_names() {
+    for (named, network) in [
+        ("mainnet", Network::Mainnet),
+        ("testnet", Network::Testnet),
+        ("testnet4", Network::Testnet),
+        ("signet", Network::Signet),
+        ("regtest", Network::Regtest),
+        ("simnet", Network::Simnet),
+    ] {
+        let identity = identity("GetInfo", &node("0.21.2-beta", named)).expect("makes sense");
+        assert_eq!(identity, LightningIdentity { key: NodeKey([2; 33]), network });
+    }
+    assert!(identity("GetInfo", &node("0.21.2-beta", "elsewhere")).is_err());
+}
+
+fn hash() -> PaymentHash {
+    hash_of(&PREIMAGE)
+}
+
+fn invoice(state: InvoiceState) -> Invoice {
+    Invoice { r_hash: hash().0.to_vec(), state: state as i32, ..Default::default() }
+}
+
+fn part(state: InvoiceHtlcState, amt_msat: u64, expiry_height: i32) -> InvoiceHtlc {
+    InvoiceHtlc { state: state as i32, amt_msat, expiry_height, ..Default::default() }
+}
+
+fn payment(status: LndPaymentStatus) -> Payment {
+    Payment {
+        payment_hash: hash().to_string(),
+        payment_index: 3,
+        status: status as i32,
+        ..Default::default()
+    }
+}
+
+fn node(version: &str, network: &str) -> GetInfoResponse {
+    GetInfoResponse {
+        version: version.to_owned(),
+        identity_pubkey: hex::encode([2; 33]),
+        chains: vec![Chain { network: network.to_owned(), ..Default::default() }],
+        ..Default::default()
+    }
+}
