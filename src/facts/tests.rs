@@ -1,0 +1,78 @@
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use trade::{BlockHeight, HoldStatus, Msats, PaymentHash, PaymentStatus, Preimage};
+
+use super::*;
+use crate::lightning::{Bolt11, LightningError, NewHold, NewPayment, Readiness};
+
+const HASH: PaymentHash = PaymentHash([1; 32]);
+const QUESTION: Question = Question::HoldStatus { hash: HASH };
+
+// spec: C6 C7
+#[tokio::test]
+async fn the_fact_is_what_lnd_says_of_the_hash() {
+    let status = HoldStatus::Accepted { paid: Msats(1_000), expires_at: BlockHeight(900) };
+    let facts = Facts::new(Arc::new(Node::Says(status)));
+
+    assert_eq!(facts.ask(QUESTION).await, Some(Fact::HoldSeen { hash: HASH, status }));
+}
+
+#[tokio::test]
+async fn an_error_is_no_fact() {
+    assert_eq!(Facts::new(Arc::new(Node::Fails)).ask(QUESTION).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_no_fact_and_is_not_waited_out() {
+    assert_eq!(Facts::new(Arc::new(Node::IsSilent)).ask(QUESTION).await, None);
+}
+
+#[derive(Debug)]
+enum Node {
+    Says(HoldStatus),
+    Fails,
+    IsSilent,
+}
+
+#[async_trait]
+impl LightningNode for Node {
+    async fn hold_status(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+        match self {
+            Self::Says(status) => Ok(*status),
+            Self::Fails => Err(LightningError::Locked),
+            Self::IsSilent => std::future::pending().await,
+        }
+    }
+
+    async fn add_hold(&self, _: NewHold) -> Result<Bolt11, LightningError> {
+        unimplemented!("no question adds a hold")
+    }
+
+    async fn settle_hold(&self, _: Preimage) -> Result<HoldStatus, LightningError> {
+        unimplemented!("no question settles")
+    }
+
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+        unimplemented!("no question cancels")
+    }
+
+    async fn send(&self, _: NewPayment) -> Result<PaymentStatus, LightningError> {
+        unimplemented!("no question pays")
+    }
+
+    async fn payment_status(&self, _: PaymentHash) -> Result<PaymentStatus, LightningError> {
+        unimplemented!("no question is about a payment")
+    }
+
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+        unimplemented!("no question watches")
+    }
+
+    fn follow(&self, _: PaymentHash) -> BoxStream<'_, PaymentStatus> {
+        unimplemented!("no question follows")
+    }
+
+    async fn readiness(&self) -> Result<Readiness, LightningError> {
+        unimplemented!("no question is about readiness")
+    }
+}
