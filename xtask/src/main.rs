@@ -1,9 +1,57 @@
-//! Chores of the workspace.
+//! Chores of the workspace, each a command of `cargo xtask`.
+
+use std::process::ExitCode;
+
 use anyhow::Result;
-use std::path::Path;
-fn main() -> Result<()> {
-    let to = Path::new("target/tools/protoc");
-    std::fs::create_dir_all("target/tools")?;
-    std::fs::copy(protoc_bin_vendored::protoc_bin_path()?, to)?;
-    Ok(())
+use clap::{Parser, Subcommand};
+use xtask::{bootstrap, queries, schema, tidy};
+
+#[derive(Parser)]
+#[command(about = "Chores of the workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Put in place what a fresh machine lacks to build: protoc
+    Bootstrap,
+    /// Hold the tree against the rules that compiler and clippy cannot know
+    Tidy,
+    /// Write schema.sql, the whole schema after all migrations
+    Schema {
+        /// Change nothing; fail if the file is out of date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write .sqlx, the descriptions that the query macros are checked against
+    Sqlx {
+        /// Change nothing; fail if a file is out of date
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().chore).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(chore: Chore) -> Result<()> {
+    let root = xtask::root();
+    match chore {
+        Chore::Bootstrap => bootstrap::run(&root),
+        Chore::Tidy => tidy::run(&root),
+        Chore::Schema { check: false } => schema::write(&root).await,
+        Chore::Schema { check: true } => schema::check(&root).await,
+        Chore::Sqlx { check: false } => queries::write(&root).await,
+        Chore::Sqlx { check: true } => queries::check(&root).await,
+    }
 }

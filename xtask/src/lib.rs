@@ -1,0 +1,15 @@
+//! Chores of the workspace. A library as well, so that `tidy` runs as an ordinary test.
+
+pub mod bootstrap; // what a fresh machine lacks
+pub mod queries; // .sqlx
+pub mod schema; // schema.sql
+pub mod tidy; // the rules of the tree
+
+use std::path::{Path, PathBuf};
+
+/// The folder of the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}

@@ -1,0 +1,214 @@
+//! The rules of the tree that neither compiler nor clippy can know.
+//!
+//! Runs as `cargo xtask tidy` and as a test of this crate. Each rule is a function from a file's
+//! text to faults, so that its own tests need no files.
+
+mod arrows;
+mod documents;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use source::Source;
+
+/// Files longer than this do more than one job; tests may be long.
+const MAX_LINES: usize = 600;
+/// Where to look; the rest of the tree is made by tools.
+const FOLDERS: [&str; 6] = ["crates", "docs", "migrations", "src", "tests", "xtask"];
+/// Words that announce work instead of doing it.
+const PROMISES: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
+/// What marks a text as SQL, lower case.
+const SQL: [&str; 7] = [
+    "select ",
+    "insert into ",
+    "delete from ",
+    "create table ",
+    "create index ",
+    "begin immediate",
+    "pragma ",
+];
+
+/// A rule that is broken, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub file: PathBuf,
+    /// Zero for the file as a whole.
+    pub line: usize,
+    pub what: String,
+}
+
+/// Prints every fault there is.
+///
+/// # Errors
+/// If there is one, or the tree cannot be read.
+pub fn run(root: &Path) -> Result<()> {
+    let faults = check(root)?;
+    for fault in &faults {
+        eprintln!("{fault}");
+    }
+    ensure!(faults.is_empty(), "{} faults", faults.len());
+    Ok(())
+}
+
+/// Holds the tree under `root` against all rules.
+///
+/// # Errors
+/// If the tree cannot be read.
+pub fn check(root: &Path) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut rust = String::new();
+    for file in list_files(root)? {
+        let text = fs::read_to_string(root.join(&file))
+            .with_context(|| format!("reading {}", file.display()))?;
+        faults.extend(check_promises(&file, &text));
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("rs") => {
+                faults.extend(check_rust(&file, &text));
+                if file.starts_with("src/config") {
+                    rust.push_str(&text);
+                }
+            }
+            Some("md") => faults.extend(documents::check_links(root, &file, &text)),
+            Some("sql") => faults.extend(check_history_in(&file, sql_comments(&text))),
+            _ => {}
+        }
+    }
+    faults.extend(documents::check_index(root)?);
+    let read =
+        |name: &str| fs::read_to_string(root.join(name)).with_context(|| format!("reading {name}"));
+    faults.extend(documents::check_template(&read("settings.tpl.toml")?, &rust));
+    faults.extend(documents::check_dependencies(&read("Cargo.toml")?));
+    faults.extend(documents::check_architecture(&read("ARCHITECTURE.md")?));
+    Ok(faults)
+}
+
+fn check_rust(file: &Path, text: &str) -> Vec<Fault> {
+    let source = Source::read(text);
+    let mut faults = check_length(file, text);
+    let comments = source.lines.iter().enumerate().map(|(at, line)| (at + 1, &*line.comment));
+    faults.extend(check_history_in(file, comments));
+    if !is_test(file) {
+        faults.extend(check_sql(file, &source));
+        faults.extend(arrows::check(file, &source));
+    }
+    faults
+}
+
+fn check_length(file: &Path, text: &str) -> Vec<Fault> {
+    let lines = text.lines().count();
+    if lines <= MAX_LINES || is_test(file) {
+        return Vec::new();
+    }
+    vec![fault(
+        file,
+        0,
+        format!("{lines} lines, {MAX_LINES} are enough: which two jobs does it do?"),
+    )]
+}
+
+fn check_promises(file: &Path, text: &str) -> Vec<Fault> {
+    numbered(text)
+        .filter(|(_, line)| PROMISES.iter().any(|word| line.contains(word)))
+        .map(|(at, _)| fault(file, at, "a promise: do it, or write an issue"))
+        .collect()
+}
+
+/// Comments say what holds today; what was, and who asked for it, is in git.
+fn check_history_in<'a>(
+    file: &Path,
+    comments: impl Iterator<Item = (usize, &'a str)>,
+) -> Vec<Fault> {
+    let is_issue = |comment: &str| {
+        comment.match_indices('#').any(|(at, _)| {
+            comment.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
+    };
+    comments
+        .filter(|(_, comment)| is_issue(comment) || comment.contains(concat!("Pha", "se")))
+        .map(|(at, _)| fault(file, at, "history in a comment: issue numbers and phases are git's"))
+        .collect()
+}
+
+fn check_sql(file: &Path, source: &Source) -> Vec<Fault> {
+    if !file.starts_with("src")
+        || file.starts_with("src/store")
+        || file == Path::new("src/store.rs")
+    {
+        return Vec::new();
+    }
+    let numbered = source.lines.iter().enumerate();
+    numbered
+        .filter(|(_, line)| is_sql(&line.text))
+        .map(|(at, _)| fault(file, at + 1, "SQL outside src/store"))
+        .collect()
+}
+
+fn is_sql(text: &str) -> bool {
+    let text = text.trim_start().to_lowercase();
+    SQL.iter().any(|word| text.starts_with(word))
+        || text.starts_with("update ") && text.contains(" set ")
+}
+
+fn sql_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    numbered(text).filter_map(|(at, line)| Some((at, line.split_once("--")?.1)))
+}
+
+/// Tests may be long, may look anywhere, and may write SQL to damage a database.
+fn is_test(file: &Path) -> bool {
+    let is_tests = |name: &std::ffi::OsStr| name == "tests" || name == "tests.rs";
+    file.iter().any(is_tests)
+}
+
+fn list_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = FOLDERS.map(PathBuf::from).to_vec();
+    folders.retain(|folder| root.join(folder).is_dir());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root.join(&folder))? {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if is_ours(&path) {
+                found.push(path);
+            }
+        }
+    }
+    for entry in fs::read_dir(root)? {
+        let path = PathBuf::from(entry?.file_name());
+        if is_ours(&path) && root.join(&path).is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_ours(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("rs" | "md" | "sql" | "toml" | "proto" | "yml"))
+}
+
+fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(at, line)| (at + 1, line))
+}
+
+fn fault(file: impl AsRef<Path>, line: usize, what: impl Into<String>) -> Fault {
+    Fault { file: file.as_ref().to_path_buf(), line, what: what.into() }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file.display(), self.what),
+            line => write!(f, "{}:{line}: {}", self.file.display(), self.what),
+        }
+    }
+}

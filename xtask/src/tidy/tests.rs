@@ -1,0 +1,123 @@
+use super::*;
+
+#[test]
+fn the_tree_is_tidy() {
+    let faults = check(&crate::root()).expect("the tree can be read");
+    let list = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(list, [""; 0]);
+}
+
+#[test]
+fn an_arrow_that_the_table_lacks_is_found_however_it_is_written() {
+    for code in [
+        "use crate::lightning::LightningNode;",
+        "use crate::{\n    clock::Clock,\n    lightning::{Bolt11, LightningNode},\n};",
+        "fn f(node: &crate::lightning::Client) {}",
+        "use super::super::lightning;",
+    ] {
+        let whats = rust_faults("src/intake/pool.rs", code);
+        assert_eq!(whats, ["intake may not use lightning"], "{code}");
+    }
+    assert_eq!(rust_faults("src/engine.rs", "use super::wire;"), ["engine may not use wire"]);
+    assert_eq!(rust_faults("src/main.rs", "use mostrod::store;"), ["main may not use store"]);
+}
+
+#[test]
+fn an_arrow_of_the_table_is_fine() {
+    for (file, code) in [
+        ("src/intake.rs", "use crate::{engine::Engine, tasks::Tasks, wire};"),
+        ("src/outbox/lightning.rs", "use super::lightning; use crate::lightning;"),
+        ("src/daemon.rs", "use crate::{store, wire};"),
+        ("src/engine.rs", "// not through crate::wire\nconst NAME: &str = \"crate::wire\";"),
+        ("src/engine.rs", "#[cfg(test)]\nmod tests {\n    use crate::lightning;\n}"),
+        ("src/engine/tests.rs", "use crate::lightning;"),
+        ("crates/devnet/src/main.rs", "use crate::lightning;"),
+    ] {
+        assert_eq!(rust_faults(file, code), [""; 0], "{file}: {code}");
+    }
+}
+
+#[test]
+fn a_module_without_a_place_in_the_table_is_found() {
+    assert_eq!(rust_faults("src/gossip.rs", "").len(), 1);
+}
+
+#[test]
+fn a_crate_is_named_by_its_owner_only() {
+    assert_eq!(rust_faults("src/store/orders.rs", "use sqlx::query;"), [""; 0]);
+    assert_eq!(
+        rust_faults("src/engine.rs", "use sqlx::query;"),
+        ["engine may not name the crate sqlx"]
+    );
+    assert_eq!(rust_faults("src/engine.rs", "use our_sqlx::query;"), [""; 0]);
+}
+
+#[test]
+fn sql_belongs_to_the_store() {
+    let code = "let found = ask(\"SELECT id FROM orders\");";
+    assert_eq!(rust_faults("src/timers.rs", code), ["SQL outside src/store"]);
+    assert_eq!(rust_faults("src/store/orders.rs", code), [""; 0]);
+    assert_eq!(rust_faults("src/timers.rs", "// select an order\nlet select = 1;"), [""; 0]);
+}
+
+#[test]
+fn a_long_file_is_two_files_unless_it_is_a_test() {
+    let long = "fn f() {}\n".repeat(MAX_LINES + 1);
+    assert_eq!(rust_faults("src/engine.rs", &long).len(), 1);
+    assert_eq!(rust_faults("src/engine/tests.rs", &long), [""; 0]);
+    assert_eq!(rust_faults("tests/it/flows/take.rs", &long), [""; 0]);
+}
+
+#[test]
+fn comments_tell_no_history() {
+    for code in ["// see #12", "/* Phase 3 */", "fn f() {} // since #4"] {
+        assert_eq!(rust_faults("crates/trade/src/lib.rs", code).len(), 1, "{code}");
+    }
+    for code in ["#[test]", "let text = \"#12\";", "// a # and a phase", "let r = r#\"// #1\"#;"] {
+        assert_eq!(rust_faults("crates/trade/src/lib.rs", code), [""; 0], "{code}");
+    }
+    let sql = "create table a (b); -- Phase 1\n-- what b means";
+    assert_eq!(check_history_in(Path::new("a.sql"), sql_comments(sql))[0].line, 1);
+}
+
+#[test]
+fn a_promise_is_found() {
+    let text = format!("fine\n// {}: later", PROMISES[0]);
+    assert_eq!(check_promises(Path::new("a.rs"), &text)[0].line, 2);
+}
+
+#[test]
+fn a_file_is_taken_apart_into_code_text_and_comment() {
+    let check = |source: &str, code: &str, text: &str, comment: &str| {
+        let lines = Source::read(source).lines;
+        let joined =
+            |part: fn(&source::Line) -> &str| lines.iter().map(part).collect::<Vec<_>>().join("\n");
+        assert_eq!(joined(|line| &line.code), code, "{source}");
+        assert_eq!(joined(|line| &line.text), text, "{source}");
+        assert_eq!(joined(|line| &line.comment), comment, "{source}");
+    };
+    check("a // b", "a ", "", " b");
+    check("a /* b /* c */ d */ e", "a  e", "", " b  c  d ");
+    check("f(\"// \\\" a\") b", "f() b", "// \\ a", "");
+    check("r#\"a\"b\"# c", " c", "a\"b", "");
+    check("'\"' '\\'' a::<'b> \"c\"", "  a::<'b> ", "c", "");
+    check("\"a\nb\" c", "\n c", "a\nb", "\n");
+}
+
+#[test]
+fn a_setting_that_nobody_reads_is_found() {
+    let template = "[a]\n# A sentence.\nfee = 0\n# name = \"x\"\n";
+    let found = documents::check_template(template, "read(\"fee\")");
+    assert_eq!(found, [fault("settings.tpl.toml", 4, "nobody reads name")]);
+}
+
+#[test]
+fn a_dependency_without_a_reason_is_found() {
+    let manifest =
+        "[workspace.dependencies]\nours = { path = \"x\" }\na = \"1\" # why\nb = \"1\"\n[x]\nc = 1";
+    assert_eq!(documents::check_dependencies(manifest)[0].line, 4);
+}
+
+fn rust_faults(file: &str, code: &str) -> Vec<String> {
+    check_rust(Path::new(file), code).into_iter().map(|fault| fault.what).collect()
+}
