@@ -1,0 +1,59 @@
+# Short names for this workspace's commands. What needs thought is in xtask.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help bootstrap demo fmt lint test tidy generated docs deny ci
+
+BINARIES = $${CARGO_TARGET_DIR:-target}/debug
+
+help: ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+bootstrap: ## Put in place what a fresh machine lacks: protoc
+	cargo xtask bootstrap
+
+demo: bootstrap ## A whole exchange on this machine: `make demo ARGS=--once`
+	cargo build --workspace --bins
+	$(BINARIES)/devnet $(ARGS)
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: bootstrap ## Clippy, warnings are errors
+	cargo clippy --workspace --all-targets -- -D warnings
+
+test: bootstrap ## All tests; needs nothing but cargo
+	$(if $(shell cargo nextest --version 2>/dev/null), \
+		cargo nextest run --workspace && cargo test --workspace --doc, \
+		cargo test --workspace)
+
+tidy: ## The rules of the tree
+	cargo xtask tidy
+
+generated: bootstrap ## Write schema.sql and .sqlx anew
+	cargo xtask schema
+	cargo xtask sqlx
+
+docs: bootstrap ## The crates' documentation
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+deny: ## Licences, bans and advisories of what we depend on
+	cargo deny --workspace check
+
+# What CI runs, in this order. Objects are not kept for a next time, so nothing is incremental.
+ci: export CARGO_INCREMENTAL = 0
+ci: bootstrap
+	cargo fmt --all --check
+	$(MAKE) lint
+	$(MAKE) tidy
+	cargo xtask schema --check
+	cargo xtask sqlx --check
+	$(MAKE) docs
+	$(MAKE) test
+	$(MAKE) demo ARGS=--once
+	$(call where_installed,cargo-deny,$(MAKE) deny)
+	$(call where_installed,typos,typos)
+
+define where_installed
+@if command -v $(1) > /dev/null; then $(2); else \
+	echo "**** SKIPPED: $(1) is not installed, its checks did not run ****" >&2; fi
+endef
