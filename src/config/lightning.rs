@@ -138,10 +138,7 @@ fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
 
 /// The limit on a payout's whole route. One too low for the last hop and a usual route would fail
 /// every payout, so it is set aside, as zero is, for LND's own.
-fn read_cltv_limit(
-    s: &mut Section<'_>,
-    max_final: Result<u32, Reported>,
-) -> Result<u32, Reported> {
+fn read_cltv_limit(s: &mut Section<'_>, max_final: Result<u32, Reported>) -> Result<u32, Reported> {
     let key = "payment_cltv_limit";
     let limit = s.number(key, Means(1008), ..=MAX_ROUTE_BLOCKS)?;
     let least = max_final?.saturating_add(ROUTE_BLOCKS);
