@@ -2,8 +2,10 @@
 //!
 //! Types here mirror the wire and judge nothing; what a message may do is decided in `trade`.
 
+pub mod command; // from a message to what it asks for
 pub mod message; // the envelope: wrapper, ids, action; parsing, canonical bytes, structural check
 pub mod names; // every fixed word of the protocol
+pub mod notice; // from what we have to say to its message
 pub mod payload; // what a message carries
 pub mod tags; // public events: order book, node, relay list, profile
 

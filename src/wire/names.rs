@@ -225,3 +225,65 @@ words! {
         Unknown = "unknown",
     }
 }
+
+impl From<trade::Kind> for Kind {
+    fn from(kind: trade::Kind) -> Self {
+        match kind {
+            trade::Kind::Buy => Self::Buy,
+            trade::Kind::Sell => Self::Sell,
+        }
+    }
+}
+
+impl From<Kind> for trade::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Buy => Self::Buy,
+            Kind::Sell => Self::Sell,
+        }
+    }
+}
+
+impl From<trade::Status> for Status {
+    fn from(status: trade::Status) -> Self {
+        match status {
+            trade::Status::Pending => Self::Pending,
+            trade::Status::WaitingPayment => Self::WaitingPayment,
+            trade::Status::WaitingBuyerInvoice => Self::WaitingBuyerInvoice,
+            trade::Status::Active => Self::Active,
+            trade::Status::FiatSent => Self::FiatSent,
+            trade::Status::SettledHoldInvoice => Self::SettledHoldInvoice,
+            trade::Status::Success => Self::Success,
+            trade::Status::Canceled => Self::Canceled,
+            trade::Status::Expired => Self::Expired,
+        }
+    }
+}
+
+impl From<trade::Refusal> for CantDoReason {
+    fn from(refusal: trade::Refusal) -> Self {
+        use trade::Refusal as R;
+        match refusal {
+            R::InvalidAction => Self::InvalidAction,
+            R::InvalidAmount => Self::InvalidAmount,
+            R::InvalidFiatCurrency => Self::InvalidFiatCurrency,
+            R::InvalidInvoice => Self::InvalidInvoice,
+            R::InvalidMintUrl => Self::InvalidMintUrl,
+            R::InvalidOrderKind => Self::InvalidOrderKind,
+            R::InvalidOrderStatus => Self::InvalidOrderStatus,
+            R::InvalidParameters => Self::InvalidParameters,
+            R::InvalidPayload => Self::InvalidPayload,
+            R::InvalidPeer => Self::InvalidPeer,
+            R::InvalidPubkey => Self::InvalidPubkey,
+            R::InvalidTradeIndex => Self::InvalidTradeIndex,
+            R::IsNotYourOrder => Self::IsNotYourOrder,
+            R::NotAllowedByStatus => Self::NotAllowedByStatus,
+            R::NotAuthorized => Self::NotAuthorized,
+            R::NotFound => Self::NotFound,
+            R::OrderAlreadyCanceled => Self::OrderAlreadyCanceled,
+            R::OutOfRangeSatsAmount => Self::OutOfRangeSatsAmount,
+            R::PendingOrderExists => Self::PendingOrderExists,
+            R::TooManyRequests => Self::TooManyRequests,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From a message to what it asks of the daemon.
+
+use trade::{Command, Destination, HoldSecret, NewOrder, OrderId, Refusal};
+
+use super::message::{Body, Message};
+use super::names::Action;
+use super::payload::{Payload, SmallOrder};
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    NewOrder(NewOrder),
+    Order { id: OrderId, command: Command },
+}
+
+/// Why a message asks for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// No request, or none that its sender's own library would have sent. Nobody is answered.
+    #[error("not a request")]
+    Silently,
+    #[error("refused: {0}")]
+    Because(#[from] Refusal),
+}
+
+/// Reads a request of an authenticated sender, whatever its wrapper. `decode` reads what a buyer
+/// named as the place to be paid; `draw` draws the secret of a hold, where one may be needed.
+///
+/// # Errors
+/// [`Declined::Silently`] for what wire-protocol §3.3 drops and for messages that only we send;
+/// a refusal for all other requests that cannot be carried out, `invalid_action` for those that are
+/// not built yet (D26).
+pub fn read(
+    message: &Message,
+    decode: impl Fn(&str) -> Destination,
+    draw: impl FnOnce() -> HoldSecret,
+) -> Result<Asked, Declined> {
+    let Body { action, payload, id, .. } = &message.body;
+    // Upstream answers these two however they are formed (wire-protocol §1.3).
+    let always_answered = matches!(action, Action::ExportReputation | Action::ImportReputation);
+    if is_never_a_request(*action) || !(message.is_well_formed() || always_answered) {
+        return Err(Declined::Silently);
+    }
+    let command = match (action, payload) {
+        (Action::NewOrder, Some(Payload::Order(order))) => {
+            return Ok(Asked::NewOrder(new_order(order, decode)));
+        }
+        (Action::TakeSell, None | Some(Payload::Amount(_))) => {
+            Command::TakeSell { destination: None, secret: draw() }
+        }
+        (Action::TakeSell, Some(Payload::PaymentRequest(_, to, _))) => {
+            Command::TakeSell { destination: Some(decode(&to.0)), secret: draw() }
+        }
+        (Action::TakeBuy, None | Some(Payload::Amount(_) | Payload::PaymentRequest(..))) => {
+            Command::TakeBuy { secret: draw() }
+        }
+        (Action::AddInvoice, Some(Payload::PaymentRequest(_, to, _))) => {
+            Command::AddInvoice { destination: decode(&to.0), secret: draw() }
+        }
+        (Action::FiatSent, None | Some(Payload::NextTrade(..))) => Command::FiatSent,
+        (Action::Release, None | Some(Payload::NextTrade(..))) => Command::Release,
+        (Action::Cancel, _) => Command::Cancel,
+        (
+            Action::NewOrder
+            | Action::TakeSell
+            | Action::TakeBuy
+            | Action::AddInvoice
+            | Action::FiatSent
+            | Action::Release,
+            _,
+        ) => return Err(Refusal::InvalidPayload.into()),
+        _ => return Err(Refusal::InvalidAction.into()),
+    };
+    let id = id.ok_or(Refusal::NotFound)?;
+    Ok(Asked::Order { id: OrderId(id.into_bytes()), command })
+}
+
+/// Id, status, times and keys in it are not the maker's to say.
+fn new_order(order: &SmallOrder, decode: impl Fn(&str) -> Destination) -> NewOrder {
+    NewOrder {
+        kind: order.kind.map(Into::into),
+        fiat_code: order.fiat_code.clone(),
+        fiat_amount: order.fiat_amount,
+        min_amount: order.min_amount,
+        max_amount: order.max_amount,
+        amount: order.amount,
+        payment_method: order.payment_method.clone(),
+        premium: order.premium,
+        destination: order.buyer_invoice.as_ref().map(|to| decode(&to.0)),
+        expires_at: order.expires_at,
+        names_a_mint: order.cashu_mint_url.is_some(),
+    }
+}
+
+/// What only daemons send, and what clients send only to each other.
+fn is_never_a_request(action: Action) -> bool {
+    matches!(
+        action,
+        Action::PayBondInvoice
+            | Action::FiatSentOk
+            | Action::Released
+            | Action::Canceled
+            | Action::CooperativeCancelInitiatedByYou
+            | Action::CooperativeCancelInitiatedByPeer
+            | Action::DisputeInitiatedByYou
+            | Action::DisputeInitiatedByPeer
+            | Action::CooperativeCancelAccepted
+            | Action::BuyerInvoiceAccepted
+            | Action::BondInvoiceAccepted
+            | Action::PurchaseCompleted
+            | Action::BondPayoutCompleted
+            | Action::BondSlashed
+            | Action::HoldInvoicePaymentAccepted
+            | Action::HoldInvoicePaymentSettled
+            | Action::HoldInvoicePaymentCanceled
+            | Action::WaitingSellerToPay
+            | Action::WaitingBuyerInvoice
+            | Action::BuyerTookOrder
+            | Action::Rate
+            | Action::RateReceived
+            | Action::CantDo
+            | Action::AdminCanceled
+            | Action::AdminSettled
+            | Action::AdminTookDispute
+            | Action::PaymentFailed
+            | Action::InvoiceUpdated
+            | Action::SendDm
+            | Action::CashuEscrowLocked
+            | Action::CashuPmSignature
+            | Action::PayerDeclared
+            | Action::ReputationExported
+            | Action::ReputationImported
+    )
+}
+
+#[cfg(test)]
+mod tests;
