@@ -4,7 +4,7 @@
 
 use nostr_sdk::{Kind as EventKind, PublicKey, Tag, TagKind, Url};
 use serde::Serialize;
-use trade::{OrderId, Ppm, Sats, Timestamp};
+use trade::{Fiat, Order, OrderId, Ppm, PublicStatus, Reputation, Sats, Timestamp};
 
 use super::names::Kind;
 use super::payload::UserInfo;
@@ -46,9 +46,9 @@ pub struct BookEntry {
     pub fiat_code: String,
     /// Zero is the market price.
     pub amount: Sats,
-    pub fiat_amount: i64,
+    pub fiat_amount: Fiat,
     /// Smallest and largest fiat amount of a range order.
-    pub range: Option<(i64, i64)>,
+    pub range: Option<(Fiat, Fiat)>,
     pub payment_method: String,
     pub premium: i64,
     pub created_at: Timestamp,
@@ -122,8 +122,8 @@ pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp) -> Draft {
     let range = entry.range.filter(|_| matches!(entry.status, Listing::Pending(_)));
     let amount = if range.is_some() { Sats::ZERO } else { entry.amount };
     let fiat_amounts = match range {
-        Some((min, max)) => vec![min.to_string(), max.to_string()],
-        None => vec![entry.fiat_amount.to_string()],
+        Some((min, max)) => vec![min.0.to_string(), max.0.to_string()],
+        None => vec![entry.fiat_amount.0.to_string()],
     };
     let methods = entry.payment_method.split(',').filter(|method| !method.is_empty());
 
@@ -215,6 +215,30 @@ pub fn profile(profile: &Profile) -> Option<Draft> {
 }
 
 impl BookEntry {
+    /// The entry of an order, given what is known of its maker.
+    #[must_use]
+    pub fn of(order: &Order, maker: Reputation) -> Self {
+        let terms = &order.terms;
+        Self {
+            id: order.id,
+            kind: terms.kind.into(),
+            status: match order.public_status() {
+                PublicStatus::Pending => Listing::Pending(maker.into()),
+                PublicStatus::InProgress => Listing::InProgress,
+                PublicStatus::Success => Listing::Success,
+                PublicStatus::Canceled => Listing::Canceled,
+            },
+            fiat_code: terms.fiat_code.clone(),
+            amount: terms.amount,
+            fiat_amount: terms.fiat_amount,
+            range: None,
+            payment_method: terms.payment_method.clone(),
+            premium: terms.premium,
+            created_at: terms.created_at,
+            expires_at: terms.expires_at,
+        }
+    }
+
     fn kept_until(&self, now: Timestamp) -> Timestamp {
         match self.status {
             Listing::Pending(_) if self.expires_at.0 > 0 => self.expires_at,

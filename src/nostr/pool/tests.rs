@@ -311,7 +311,6 @@ impl WritePolicy for TakesNothing {
     }
 }
 
-// spec: INV-6
 #[tokio::test]
 async fn one_relay_that_takes_an_event_is_enough_however_often_it_is_sent() {
     let (_grumpy, refusing) = relay(builder().write_policy(TakesNothing)).await;

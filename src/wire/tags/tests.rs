@@ -46,7 +46,7 @@ fn entry(status: Listing) -> BookEntry {
         status,
         fiat_code: "EUR".into(),
         amount: Sats::ZERO,
-        fiat_amount: 10,
+        fiat_amount: Fiat(10),
         range: None,
         payment_method: "face to face,bank transfer".into(),
         premium: 1,
@@ -88,7 +88,7 @@ fn terms() -> NodeTerms {
     }
 }
 
-// spec: T1
+// spec: D1
 #[test]
 fn an_order_in_the_book_shows_its_maker_and_its_source() {
     let market = entry(Listing::Pending(maker()));
@@ -102,12 +102,12 @@ fn an_order_in_the_book_shows_its_maker_and_its_source() {
     check_order("order pending, full-privacy maker", &private, 1_760_000_000);
 }
 
-// spec: T1
+// spec: D1
 #[test]
 fn a_range_order_in_the_book_shows_its_range_and_no_sats() {
     let range = BookEntry {
-        range: Some((10, 20)),
-        fiat_amount: 0,
+        range: Some((Fiat(10), Fiat(20))),
+        fiat_amount: Fiat(0),
         amount: Sats(9_999),
         ..entry(Listing::Pending(maker()))
     };
@@ -119,13 +119,50 @@ fn an_order_that_left_the_book_shows_what_was_agreed() {
     let taken = BookEntry { amount: Sats(10_000), ..entry(Listing::InProgress) };
     check_order("order in-progress", &taken, 1_760_000_060);
 
-    let from_range = BookEntry { range: Some((10, 20)), ..taken.clone() };
+    let from_range = BookEntry { range: Some((Fiat(10), Fiat(20))), ..taken.clone() };
     check_order("order in-progress", &from_range, 1_760_000_060);
 
     let paid = BookEntry { status: Listing::Success, ..taken };
     check_order("order success", &paid, 1_760_000_900);
 
     check_order("order canceled", &entry(Listing::Canceled), 1_760_000_950);
+}
+
+// spec: D1
+#[test]
+fn an_order_of_the_core_is_listed_with_its_own_terms() {
+    use trade::{IdentityKey, Kind, OrderState, Party, Terms, TradeKey};
+
+    let maker_keys =
+        Party { trade: TradeKey([1; 32]), identity: IdentityKey([2; 32]), index: Some(1) };
+    let order = Order {
+        id: entry(Listing::Canceled).id,
+        version: 0,
+        terms: Terms {
+            kind: Kind::Sell,
+            fiat_code: "EUR".into(),
+            fiat_amount: Fiat(10),
+            payment_method: "face to face,bank transfer".into(),
+            premium: 0,
+            amount: Sats(10_000),
+            fee: Sats(3),
+            created_at: Timestamp(1_760_000_000),
+            expires_at: Timestamp(1_760_086_400),
+        },
+        maker: maker_keys,
+        taker: None,
+        destination: None,
+        state: OrderState::Pending,
+        holds: Vec::new(),
+        payout: None,
+    };
+    let maker = Reputation {
+        rating_milli: 4_500,
+        reviews: 12,
+        operating_days: 100,
+        since: Some(Timestamp(1_751_328_000)),
+    };
+    check_order("order pending, fixed amount", &BookEntry::of(&order, maker), 1_760_000_000);
 }
 
 #[test]
