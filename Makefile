@@ -4,12 +4,14 @@
 .PHONY: help bootstrap demo fmt lint test tidy generated docs deny ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
+# Without its database, so that it builds in seconds and before there is a protoc.
+XTASK = cargo run --quiet --package xtask --no-default-features --
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 bootstrap: ## Put in place what a fresh machine lacks: protoc
-	cargo xtask bootstrap
+	$(XTASK) bootstrap
 
 demo: bootstrap ## A whole exchange on this machine: `make demo ARGS=--once`
 	cargo build --workspace --bins
@@ -27,7 +29,7 @@ test: bootstrap ## All tests; needs nothing but cargo
 		cargo test --workspace)
 
 tidy: ## The rules of the tree
-	cargo xtask tidy
+	$(XTASK) tidy
 
 generated: bootstrap ## Write schema.sql and .sqlx anew
 	cargo xtask schema
@@ -39,17 +41,19 @@ docs: bootstrap ## The crates' documentation
 deny: ## Licences, bans and advisories of what we depend on
 	cargo deny --workspace check
 
-# What CI runs, in this order. Objects are not kept for a next time, so nothing is incremental.
+# What CI runs, in this order. Everything is built once: the binaries come out of the build that the
+# tests use. Nothing is kept for a next time, so nothing is incremental.
 ci: export CARGO_INCREMENTAL = 0
 ci: bootstrap
 	cargo fmt --all --check
 	$(MAKE) lint
 	$(MAKE) tidy
-	cargo xtask schema --check
-	cargo xtask sqlx --check
-	$(MAKE) docs
+	cargo build --workspace --all-targets
+	$(BINARIES)/xtask schema --check
+	$(BINARIES)/xtask sqlx --check
 	$(MAKE) test
-	$(MAKE) demo ARGS=--once
+	$(BINARIES)/devnet --once
+	$(MAKE) docs
 	$(call where_installed,cargo-deny,$(MAKE) deny)
 	$(call where_installed,typos,typos)
 

@@ -1,7 +1,9 @@
 //! Chores of the workspace. A library as well, so that `tidy` runs as an ordinary test.
 
 pub mod bootstrap; // what a fresh machine lacks
+#[cfg(feature = "database")]
 pub mod queries; // .sqlx
+#[cfg(feature = "database")]
 pub mod schema; // schema.sql
 pub mod tidy; // the rules of the tree
 

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bootstrap, queries, schema, tidy};
+use xtask::{bootstrap, tidy};
+#[cfg(feature = "database")]
+use xtask::{queries, schema};
 
 #[derive(Parser)]
 #[command(about = "Chores of the workspace")]
@@ -19,12 +21,14 @@ enum Chore {
     Bootstrap,
     /// Hold the tree against the rules that compiler and clippy cannot know
     Tidy,
+    #[cfg(feature = "database")]
     /// Write schema.sql, the whole schema after all migrations
     Schema {
         /// Change nothing; fail if the file is out of date
         #[arg(long)]
         check: bool,
     },
+    #[cfg(feature = "database")]
     /// Write .sqlx, the descriptions that the query macros are checked against
     Sqlx {
         /// Change nothing; fail if a file is out of date
@@ -33,9 +37,8 @@ enum Chore {
     },
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(Arguments::parse().chore).await {
+fn main() -> ExitCode {
+    match run(&Arguments::parse().chore) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -44,14 +47,18 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(chore: Chore) -> Result<()> {
+fn run(chore: &Chore) -> Result<()> {
     let root = xtask::root();
     match chore {
         Chore::Bootstrap => bootstrap::run(&root),
         Chore::Tidy => tidy::run(&root),
-        Chore::Schema { check: false } => schema::write(&root).await,
-        Chore::Schema { check: true } => schema::check(&root).await,
-        Chore::Sqlx { check: false } => queries::write(&root).await,
-        Chore::Sqlx { check: true } => queries::check(&root).await,
+        #[cfg(feature = "database")]
+        Chore::Schema { check: false } => schema::write(&root),
+        #[cfg(feature = "database")]
+        Chore::Schema { check: true } => schema::check(&root),
+        #[cfg(feature = "database")]
+        Chore::Sqlx { check: false } => queries::write(&root),
+        #[cfg(feature = "database")]
+        Chore::Sqlx { check: true } => queries::check(&root),
     }
 }

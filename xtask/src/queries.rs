@@ -11,7 +11,6 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
-use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::schema;
@@ -20,22 +19,22 @@ const FOLDER: &str = ".sqlx";
 
 /// # Errors
 /// If the daemon does not compile against the migrated schema.
-pub async fn write(root: &Path) -> Result<()> {
+pub fn write(root: &Path) -> Result<()> {
     let folder = root.join(FOLDER);
-    describe(root, &folder).await
+    describe(root, &folder)
 }
 
 /// # Errors
 /// If the daemon does not compile against the migrated schema, or a file is out of date.
-pub async fn check(root: &Path) -> Result<()> {
+pub fn check(root: &Path) -> Result<()> {
     let fresh = root.join("target/sqlx");
-    describe(root, &fresh).await?;
+    describe(root, &fresh)?;
     let (written, fresh) = (contents(&root.join(FOLDER))?, contents(&fresh)?);
     ensure!(written == fresh, "{FOLDER} is out of date; run `cargo xtask sqlx`");
     Ok(())
 }
 
-async fn describe(root: &Path, folder: &Path) -> Result<()> {
+fn describe(root: &Path, folder: &Path) -> Result<()> {
     let database = root.join("target/sqlx.db");
     for leftover in [database.clone(), database.with_extension("db-wal")] {
         absent_is_fine(fs::remove_file(leftover))?;
@@ -44,7 +43,7 @@ async fn describe(root: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::create_dir_all(root.join("target"))?;
     let options = SqliteConnectOptions::new().filename(&database).create_if_missing(true);
-    schema::migrate(root, options).await?.close().await?;
+    schema::migrate(root, &options)?;
 
     expand_again(&root.join("src/lib.rs"))?;
     let status = Command::new(env!("CARGO"))
