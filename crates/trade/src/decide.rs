@@ -10,6 +10,8 @@ mod expiry;
 mod hold;
 mod payout;
 mod take;
+#[cfg(test)]
+mod tests;
 
 pub use create::create;
 

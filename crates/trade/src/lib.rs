@@ -21,6 +21,9 @@ pub mod refusal;
 pub mod state;
 pub mod time;
 
+#[cfg(test)]
+mod fixture;
+
 pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Posting};
 pub use env::{Account, Env};

@@ -1,0 +1,10 @@
+//! One test per rule of the protocol, told as stories.
+
+mod cancel;
+mod create;
+mod expiry;
+mod flows;
+mod hold;
+mod payout;
+mod release;
+mod take;

@@ -1,0 +1,354 @@
+use crate::fixture::{
+    ACCEPTED, ASKED, EXPIRES_AT, GUARD, MAKER, STRANGER, Story, TAKER, WARNING, add_invoice, check,
+    hold, hold_hash, opened, request,
+};
+use crate::{
+    BlockHeight, Command, Held, HoldDecision, HoldStatus, Kind, Msats, OrderState, Question,
+    Refusal, Seen,
+};
+
+fn decision_of(story: &Story) -> Option<HoldDecision> {
+    story.order.hold(hold_hash(1)).and_then(|hold| hold.decision)
+}
+
+// spec: T10 FL-F2 FL-F3 INV-1 E4 K-25
+#[test]
+fn a_paid_escrow_starts_the_trade_of_a_sell_order() {
+    let mut story = Story::awaiting_hold(Kind::Sell);
+
+    check(
+        &story.hears(hold(1, ACCEPTED)),
+        "Active",
+        &[
+            "maker: buyer-took-order {active, 100300 sats, buyer, seller}",
+            "taker: hold-invoice-payment-accepted {active, 99700 sats, buyer, seller}",
+        ],
+    );
+
+    let held = Held { hash: hold_hash(1), paid: ASKED, expires_at: EXPIRES_AT };
+    assert_eq!(story.order.state, OrderState::Active { held });
+}
+
+// spec: T10 FL-F5 INV-1 K-25
+#[test]
+fn a_paid_escrow_starts_the_trade_of_a_buy_order_with_an_invoice() {
+    let mut story = Story::awaiting_hold(Kind::Buy);
+
+    check(
+        &story.hears(hold(1, ACCEPTED)),
+        "Active",
+        &[
+            "taker: buyer-took-order {active, 100300 sats, buyer, seller}",
+            "maker: hold-invoice-payment-accepted {active, 99700 sats, buyer, seller}",
+        ],
+    );
+}
+
+// spec: T11 FL-F4 INV-1 E4 K-25
+#[test]
+fn a_paid_escrow_without_a_destination_asks_the_buyer_for_one() {
+    let mut story = Story::buy().taken().opened();
+
+    check(
+        &story.hears(hold(1, ACCEPTED)),
+        "AwaitingInvoice",
+        &[
+            "maker: add-invoice {waiting-buyer-invoice, 99700 sats}",
+            "taker: waiting-buyer-invoice",
+            "maker: add-invoice {reputation, 7 reviews}",
+        ],
+    );
+}
+
+// spec: T12 FL-F4 INV-1 K-20 K-25
+#[test]
+fn the_buyers_invoice_starts_the_trade_if_the_escrow_is_still_there() {
+    let mut story = Story::buy_awaiting_invoice();
+    let input = request(MAKER, add_invoice(1));
+
+    assert_eq!(story.asks(input.clone()), Question::HoldStatus { hash: hold_hash(1) });
+    story.asked(ACCEPTED);
+    check(
+        &story.does(input),
+        "Active",
+        &[
+            "taker: buyer-took-order {active, 100300 sats, buyer, seller}",
+            "maker: hold-invoice-payment-accepted {active, 99700 sats, buyer, seller, lnbcrt1} \
+             (answers add-invoice)",
+        ],
+    );
+}
+
+// spec: T12 K-20
+#[test]
+fn a_bad_invoice_is_refused_before_lnd_is_asked() {
+    let mut story = Story::buy_awaiting_invoice();
+    story.scene.payout_hash_is_known = true;
+
+    assert_eq!(story.refuses(MAKER, add_invoice(1)), Refusal::InvalidInvoice);
+    assert_eq!(story.refuses(TAKER, add_invoice(1)), Refusal::InvalidPeer);
+}
+
+// spec: C9
+#[test]
+fn a_repeated_acceptance_changes_nothing() {
+    let mut stories = vec![Story::active(Kind::Sell), Story::fiat_sent(Kind::Buy)];
+    stories.push(Story::buy_awaiting_invoice());
+    stories.push(Story::settling(Kind::Sell));
+
+    for mut story in stories {
+        let before = story.order.clone();
+        assert_eq!(story.hears(hold(1, ACCEPTED)).lines, [""; 0]);
+        assert_eq!(story.order, before);
+    }
+}
+
+// spec: C11
+#[test]
+fn the_end_of_a_hold_that_was_given_back_changes_only_the_debt() {
+    for end in [HoldStatus::Canceled, HoldStatus::Unknown] {
+        let mut story = Story::awaiting_hold(Kind::Buy);
+        story.asked(HoldStatus::Open).says(TAKER, Command::Cancel);
+        assert_eq!(decision_of(&story), Some(HoldDecision::Cancel));
+
+        check(&story.hears(hold(1, end)), "Pending", &[]);
+        assert!(story.order.holds.is_empty(), "nothing is owed any more");
+    }
+}
+
+// spec: C12 T15 T16
+#[test]
+fn an_unpaid_hold_that_lnd_canceled_ends_the_wait() {
+    let mut sell = Story::awaiting_hold(Kind::Sell);
+    check(
+        &sell.hears(hold(1, HoldStatus::Canceled)),
+        "Ended(Canceled)",
+        &["maker: canceled", "taker: canceled"],
+    );
+
+    let mut buy = Story::awaiting_hold(Kind::Buy);
+    check(
+        &buy.hears(hold(1, HoldStatus::Canceled)),
+        "Pending",
+        &["taker: canceled", "maker: new-order {pending, 100000 sats, buyer, lnbcrt1}"],
+    );
+}
+
+// spec: C13 T27 K-22 FL-T4
+#[test]
+fn a_lost_escrow_ends_a_trade_in_which_no_fiat_was_sent() {
+    for mut story in [Story::active(Kind::Sell), Story::buy_awaiting_invoice()] {
+        check(
+            &story.hears(hold(1, HoldStatus::Canceled)),
+            "Ended(Canceled)",
+            &[
+                "maker: hold-invoice-payment-canceled",
+                "taker: hold-invoice-payment-canceled",
+                "maker: canceled",
+                "taker: canceled",
+            ],
+        );
+    }
+}
+
+// spec: C13 K-22 D13
+#[test]
+fn a_lost_escrow_freezes_a_trade_in_which_fiat_was_sent() {
+    let mut story = Story::fiat_sent(Kind::Sell);
+
+    check(
+        &story.hears(hold(1, HoldStatus::Canceled)),
+        "Frozen(EscrowLost)",
+        &[
+            "maker: hold-invoice-payment-canceled",
+            "taker: hold-invoice-payment-canceled",
+            "alarm: EscrowLost",
+        ],
+    );
+
+    assert_eq!(story.order.status(), crate::Status::FiatSent, "the parties' status stays");
+    assert_eq!(story.refuses(MAKER, Command::Release), Refusal::NotAllowedByStatus);
+}
+
+// spec: E2 INV-4 D16
+#[test]
+fn an_escrow_that_lnd_gave_back_before_it_was_settled_freezes_the_trade() {
+    for end in [HoldStatus::Canceled, HoldStatus::Unknown] {
+        let mut story = Story::settling(Kind::Sell);
+
+        check(
+            &story.hears(hold(1, end)),
+            "Frozen(EscrowLost)",
+            &[
+                "maker: hold-invoice-payment-canceled",
+                "taker: hold-invoice-payment-canceled",
+                "alarm: EscrowLost",
+            ],
+        );
+        assert!(story.last.order.hold(hold_hash(1)).is_some_and(crate::Hold::is_lost));
+        assert_eq!(story.order.payout, None, "nobody is owed anything");
+    }
+}
+
+// spec: E2 E7 INV-4
+#[test]
+fn the_decision_on_a_hold_is_written_once() {
+    let mut given_back = Story::active(Kind::Sell);
+    given_back.at(GUARD).wakes();
+    assert_eq!(decision_of(&given_back), Some(HoldDecision::Cancel));
+    assert_eq!(given_back.refuses(MAKER, Command::Release), Refusal::NotAllowedByStatus);
+
+    let mut taken = Story::settling(Kind::Sell);
+    assert_eq!(decision_of(&taken), Some(HoldDecision::Settle));
+    taken.at(EXPIRES_AT);
+    check(&taken.wakes(), "Settling", &[]);
+    assert_eq!(taken.refuses(MAKER, Command::Cancel), Refusal::NotAllowedByStatus);
+    assert_eq!(decision_of(&taken), Some(HoldDecision::Settle));
+}
+
+// spec: INV-4 D13
+#[test]
+fn a_hold_that_settles_without_our_decision_freezes_the_trade() {
+    let stories = [
+        Story::sell().taken(),
+        Story::awaiting_hold(Kind::Sell),
+        Story::buy_awaiting_invoice(),
+        Story::active(Kind::Buy),
+        Story::fiat_sent(Kind::Sell),
+    ];
+    for mut story in stories {
+        check(
+            &story.hears(hold(1, HoldStatus::Settled)),
+            "Frozen(SettledWithoutDecision)",
+            &["alarm: SettledWithoutDecision"],
+        );
+    }
+}
+
+// spec: INV-4
+#[test]
+fn a_hold_that_settles_although_we_gave_it_back_is_an_alarm_and_no_trade() {
+    let mut story = Story::active(Kind::Sell);
+    story.at(GUARD).wakes();
+
+    let told = story.hears(hold(1, HoldStatus::Settled));
+
+    check(&told, "Ended(Canceled)", &["alarm: SettledThoughCanceled"]);
+    assert!(story.last.order.hold(hold_hash(1)).is_some_and(crate::Hold::is_lost));
+}
+
+// spec: D13
+#[test]
+fn a_hold_that_lnd_has_forgotten_freezes_the_trade() {
+    for mut story in [Story::awaiting_hold(Kind::Sell), Story::active(Kind::Buy)] {
+        let told = story.hears(hold(1, HoldStatus::Unknown));
+
+        check(&told, "Frozen(HoldForgotten)", &["alarm: HoldForgotten"]);
+        let kept = story.order.hold(hold_hash(1)).map(|hold| hold.seen);
+        assert_ne!(kept, Some(Seen::Canceled), "LND did not say so");
+    }
+}
+
+// spec: E1
+#[test]
+fn a_hold_that_lnd_does_not_know_yet_may_still_be_on_its_way_there() {
+    let mut story = Story::sell().taken();
+
+    check(&story.hears(hold(1, HoldStatus::Unknown)), "PreparingHold", &[]);
+    assert_eq!(story.opened().order.state.status(), crate::Status::WaitingPayment);
+}
+
+// spec: INV-5 C10
+#[test]
+fn news_of_a_hold_the_order_never_had_changes_nothing() {
+    for mut story in [Story::awaiting_hold(Kind::Sell), Story::active(Kind::Sell)] {
+        let before = story.order.clone();
+        for status in [HoldStatus::Unknown, ACCEPTED, HoldStatus::Settled, HoldStatus::Canceled] {
+            assert_eq!(story.hears(hold(7, status)).lines, [""; 0]);
+            assert_eq!(story.order, before);
+        }
+    }
+}
+
+// spec: C10 INV-3 INV-5
+#[test]
+fn a_retaken_order_stands_on_its_new_hold_and_owes_the_old_one() {
+    let mut story = Story::awaiting_hold(Kind::Buy);
+    story.asked(HoldStatus::Open).says(TAKER, Command::Cancel);
+    story.says(STRANGER, Command::TakeBuy { secret: crate::fixture::secret(2) });
+    story.hears(opened(2));
+
+    story.hears(hold(1, ACCEPTED));
+    assert_eq!(story.order.state.hold(), Some(hold_hash(2)), "the old hold starts nothing");
+    assert_eq!(story.order.status(), crate::Status::WaitingPayment);
+
+    check(&story.hears(hold(1, HoldStatus::Canceled)), "AwaitingHold", &[]);
+    assert_eq!(story.hears(hold(2, ACCEPTED)).place, "Active");
+}
+
+// spec: D10 T10
+#[test]
+fn an_escrow_one_percent_over_is_accepted_and_the_tip_is_income() {
+    let paid = Msats(101_303_000);
+    let mut story = Story::awaiting_hold(Kind::Sell);
+
+    assert_eq!(
+        story.hears(hold(1, HoldStatus::Accepted { paid, expires_at: EXPIRES_AT })).place,
+        "Active"
+    );
+
+    story.says(TAKER, Command::FiatSent);
+    story.says(MAKER, Command::Release);
+    let told = story.hears(hold(1, HoldStatus::Settled));
+    let books: Vec<_> = told.lines.iter().filter(|line| line.starts_with("books")).collect();
+    assert_eq!(
+        books,
+        [
+            "books: Buyer to Lightning 99700000 msats",
+            "books: FeeIncome to Lightning 600000 msats",
+            "books: OverpaymentIncome to Lightning 1003000 msats",
+        ]
+    );
+}
+
+// spec: D10 T15 T16
+#[test]
+fn an_escrow_more_than_one_percent_over_is_given_back_and_counts_as_unpaid() {
+    let over = HoldStatus::Accepted { paid: Msats(101_303_001), expires_at: EXPIRES_AT };
+
+    let mut sell = Story::awaiting_hold(Kind::Sell);
+    check(
+        &sell.hears(hold(1, over)),
+        "Ended(Canceled)",
+        &["LND: cancel hold h1", "maker: canceled", "taker: canceled"],
+    );
+
+    let mut buy = Story::buy().taken().opened();
+    check(
+        &buy.hears(hold(1, over)),
+        "Pending",
+        &[
+            "LND: cancel hold h1",
+            "taker: canceled",
+            "maker: new-order {pending, 100000 sats, buyer}",
+        ],
+    );
+}
+
+// spec: D21 INV-1 E5
+#[test]
+fn an_escrow_paid_too_close_to_its_end_is_given_back_and_counts_as_unpaid() {
+    let before = BlockHeight(WARNING.0.saturating_sub(1));
+    let mut in_time = Story::awaiting_hold(Kind::Sell);
+    assert_eq!(in_time.at(before).hears(hold(1, ACCEPTED)).place, "Active");
+
+    let mut sell = Story::awaiting_hold(Kind::Sell);
+    check(
+        &sell.at(WARNING).hears(hold(1, ACCEPTED)),
+        "Ended(Canceled)",
+        &["LND: cancel hold h1", "maker: canceled", "taker: canceled"],
+    );
+
+    let mut buy = Story::buy().taken().opened();
+    assert_eq!(buy.at(WARNING).hears(hold(1, ACCEPTED)).place, "Pending");
+}

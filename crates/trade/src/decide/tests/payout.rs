@@ -1,0 +1,372 @@
+use std::time::Duration;
+
+use crate::fixture::{
+    MAKER, NOW, OWED, STRANGER, SUCCEEDED, Story, TAKER, add_invoice, bolt11, check, failed, hold,
+    invoice, invoice_hash, payment, secret, unanswered,
+};
+use crate::{
+    Attempt, Command, Destination, FailureReason, HoldStatus, Invoice, Kind, Msats, PaymentStatus,
+    PayoutState, Policy, Ppm, Preimage, Refusal, Sats,
+};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn attempt(story: &Story) -> Attempt {
+    let payout = story.order.payout.clone().expect("a payout");
+    payout.attempt.expect("an attempt")
+}
+
+/// A payout to this invoice, about to be sent for the first time.
+fn paying_to(given: Invoice) -> Story {
+    let mut story = Story::sell_awaiting_invoice();
+    let destination = Destination::Bolt11(given);
+    story.says(TAKER, Command::AddInvoice { destination, secret: secret(1) });
+    let mut story = story.opened().paid();
+    story.says(TAKER, Command::FiatSent);
+    story.says(MAKER, Command::Release);
+    story
+}
+
+fn acked() -> Story {
+    let mut story = Story::paying(Kind::Sell);
+    story.hears(payment(1, PaymentStatus::InFlight { index: 1 }));
+    story
+}
+
+fn fails(story: &mut Story, index: u64) -> crate::fixture::Told {
+    story.hears(payment(1, failed(index, FailureReason::NoRoute)))
+}
+
+// spec: P1 P2 K-38
+#[test]
+fn the_attempt_is_saved_with_the_decision_to_send_byte_for_byte_and_with_limits() {
+    let mut story = Story::settling(Kind::Sell);
+
+    let told = story.hears(hold(1, HoldStatus::Settled));
+
+    assert!(told.lines.contains(&"LND: send payout i1".to_owned()));
+    let attempt = attempt(&story);
+    assert_eq!((attempt.hash, attempt.bolt11.as_str()), (invoice_hash(1), "lnbcrt1"));
+    assert_eq!(attempt.amount, None, "the invoice has one of its own");
+    assert_eq!((attempt.max_fee, attempt.cltv_limit), (Sats(199), 432));
+    assert_eq!((attempt.tries, attempt.acked), (1, false));
+}
+
+// spec: P2
+#[test]
+fn the_amount_goes_with_an_invoice_that_has_none() {
+    let mut story = paying_to(Invoice { amount: None, ..invoice(1) });
+    story.hears(hold(1, HoldStatus::Settled));
+
+    assert_eq!(attempt(&story).amount, Some(OWED));
+}
+
+// spec: K-42
+#[test]
+fn the_cap_on_routing_fees_never_falls_below_ten_sats() {
+    let policy = crate::fixture::policy();
+    let cap = |policy: &Policy, amount| policy.routing_fee_limit(Sats(amount));
+
+    assert_eq!(cap(&policy, 500), Sats(10));
+    assert_eq!(cap(&policy, 1_000), Sats(10));
+    assert_eq!(cap(&policy, 1_001), Sats(10));
+    assert_eq!(cap(&policy, 100_000), Sats(200));
+    assert_eq!(cap(&Policy { max_routing_fee: Ppm(0), ..policy }, 100_000), Sats(10));
+}
+
+// spec: K-63
+#[test]
+fn an_invoice_that_expired_during_the_trade_is_not_sent_and_the_buyer_is_asked_at_once() {
+    let mut story = paying_to(Invoice { expires_at: NOW.after(MINUTE * 61), ..invoice(1) });
+    story.after(MINUTE * 61);
+
+    let told = story.hears(hold(1, HoldStatus::Settled));
+
+    assert_eq!(told.place, "PayingBuyer(NeedsInvoice)");
+    assert_eq!(
+        told.lines.get(3).map(String::as_str),
+        Some("taker: add-invoice {settled-hold-invoice, 99700 sats, buyer, seller, lnbcrt1}")
+    );
+    assert!(!told.lines.iter().any(|line| line.contains("send payout")));
+}
+
+// spec: FL-F8 P9 K-41
+#[test]
+fn the_first_failure_is_told_and_the_same_invoice_is_tried_again() {
+    let mut story = Story::paying(Kind::Sell);
+
+    check(
+        &fails(&mut story, 1),
+        "PayingBuyer(Due)",
+        &["taker: payment-failed {2 left, every 60 s}"],
+    );
+    check(&story.wakes(), "PayingBuyer(Due)", &[]);
+    story.after(MINUTE);
+    check(&story.wakes(), "PayingBuyer(Sending)", &["LND: send payout i1"]);
+    assert_eq!(attempt(&story).tries, 2);
+}
+
+// spec: FL-F8 P9 K-25
+#[test]
+fn after_the_last_failure_the_buyer_is_asked_for_another_invoice() {
+    let mut story = Story::paying(Kind::Sell);
+    fails(&mut story, 1);
+    story.after(MINUTE).wakes();
+    check(&fails(&mut story, 2), "PayingBuyer(Due)", &[]);
+    story.after(MINUTE).wakes();
+
+    check(
+        &fails(&mut story, 3),
+        "PayingBuyer(NeedsInvoice)",
+        &["taker: add-invoice {settled-hold-invoice, 99700 sats, buyer, seller, lnbcrt1}"],
+    );
+
+    story.after(MINUTE * 60);
+    check(&story.wakes(), "PayingBuyer(NeedsInvoice)", &[]);
+    check(
+        &story.says(TAKER, add_invoice(2)),
+        "PayingBuyer(Sending)",
+        &["taker: invoice-updated (answers add-invoice)", "LND: send payout i2"],
+    );
+    let paid = PaymentStatus::Succeeded { index: 4, receipt: Preimage([1; 32]), fee: Msats::ZERO };
+    check(
+        &story.hears(payment(2, paid)),
+        "Ended(Success)",
+        &["taker: purchase-completed", "taker: rate", "books: Lightning to Buyer 99700000 msats"],
+    );
+}
+
+// spec: FL-F8
+#[test]
+fn another_destination_begins_with_all_its_attempts() {
+    let mut story = Story::paying(Kind::Sell);
+    fails(&mut story, 1);
+    story.says(TAKER, add_invoice(2));
+
+    let told = story.hears(payment(2, failed(2, FailureReason::Timeout)));
+
+    let first = "taker: payment-failed {2 left, every 60 s}";
+    check(&told, "PayingBuyer(Due)", &[first]);
+}
+
+// spec: K-40
+#[test]
+fn a_single_attempt_is_told_and_then_the_buyer_is_asked() {
+    let mut story = Story::paying(Kind::Sell);
+    story.scene.policy.payout_attempts = 1;
+
+    check(
+        &fails(&mut story, 1),
+        "PayingBuyer(NeedsInvoice)",
+        &[
+            "taker: payment-failed {0 left, every 60 s}",
+            "taker: add-invoice {settled-hold-invoice, 99700 sats, buyer, seller, lnbcrt1}",
+        ],
+    );
+}
+
+// spec: P9
+#[test]
+fn a_buyers_node_that_refuses_the_invoice_is_not_asked_again() {
+    let mut story = Story::paying(Kind::Sell);
+
+    let told = story.hears(payment(1, failed(1, FailureReason::IncorrectPaymentDetails)));
+
+    assert_eq!(told.place, "PayingBuyer(NeedsInvoice)");
+    assert_eq!(story.order.payout.map(|payout| payout.failures), Some(1));
+}
+
+// spec: P9 FL-F8
+#[test]
+fn a_failure_while_our_own_node_was_unwell_is_not_the_buyers() {
+    for reason in [FailureReason::NoRoute, FailureReason::IncorrectPaymentDetails] {
+        let mut story = Story::paying(Kind::Sell);
+        story.scene.lnd_unwell_at = Some(story.scene.now);
+
+        let told = story.hears(payment(1, failed(1, reason)));
+
+        check(&told, "PayingBuyer(Due)", &[]);
+        assert_eq!(story.order.payout.map(|payout| payout.failures), Some(0));
+    }
+    let mut story = Story::paying(Kind::Sell);
+    story.scene.lnd_unwell_at = Some(crate::Timestamp(NOW.0.saturating_sub(1)));
+    assert_eq!(fails(&mut story, 1).lines.len(), 1, "that was before the send");
+}
+
+// spec: P5 INV-2
+#[test]
+fn no_answer_is_no_verdict() {
+    let mut story = Story::paying(Kind::Sell);
+
+    check(&story.hears(unanswered(1)), "PayingBuyer(Sending)", &[]);
+    story.after(MINUTE * 600);
+    check(&story.wakes(), "PayingBuyer(Sending)", &[]);
+    check(
+        &story.hears(payment(1, PaymentStatus::InFlight { index: 1 })),
+        "PayingBuyer(Sending)",
+        &[],
+    );
+    assert!(attempt(&story).acked);
+}
+
+// spec: P6
+#[test]
+fn a_send_that_lnd_does_not_know_is_sent_again_after_the_quiet_time() {
+    let mut story = Story::paying(Kind::Sell);
+    let unknown = || payment(1, PaymentStatus::Unknown);
+
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+    story.hears(unanswered(1));
+    story.after(Duration::from_secs(59));
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+    story.after(Duration::from_secs(1));
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &["LND: send payout i1"]);
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+
+    assert_eq!((attempt(&story).hash, attempt(&story).tries), (invoice_hash(1), 2));
+}
+
+// spec: P6 D13
+#[test]
+fn a_payment_that_lnd_knew_and_has_forgotten_freezes_the_payout() {
+    let mut story = acked();
+    let unknown = || payment(1, PaymentStatus::Unknown);
+
+    story.hears(unknown());
+    story.after(MINUTE);
+    let told = story.hears(unknown());
+    assert_eq!(told.place, "Frozen(PayoutForgotten)");
+
+    check(&story.hears(unknown()), "Frozen(PayoutForgotten)", &[]);
+    story.after(MINUTE * 600);
+    check(&story.wakes(), "Frozen(PayoutForgotten)", &[]);
+    assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
+    assert_eq!(story.order.status(), crate::Status::SettledHoldInvoice);
+}
+
+// spec: P6 P3
+#[test]
+fn a_frozen_payout_is_ended_by_lnds_own_word() {
+    let frozen = || {
+        let mut story = acked();
+        story.hears(payment(1, PaymentStatus::Unknown));
+        story.after(MINUTE).hears(payment(1, PaymentStatus::Unknown));
+        story
+    };
+
+    assert_eq!(frozen().hears(payment(1, SUCCEEDED)).place, "Ended(Success)");
+    assert_eq!(fails(&mut frozen(), 1).place, "PayingBuyer(Due)");
+}
+
+// spec: P3 D20
+#[test]
+fn the_end_of_an_earlier_try_says_nothing_about_this_one() {
+    let mut story = Story::paying(Kind::Sell);
+    fails(&mut story, 1);
+    story.after(MINUTE).wakes();
+
+    check(&fails(&mut story, 1), "PayingBuyer(Sending)", &[]);
+    assert_eq!(story.order.payout.as_ref().map(|payout| payout.failures), Some(1));
+
+    // It counts as "unknown": after the quiet time the same invoice is sent again.
+    story.hears(unanswered(1));
+    story.after(MINUTE);
+    check(&fails(&mut story, 1), "PayingBuyer(Sending)", &["LND: send payout i1"]);
+    check(&fails(&mut story, 2), "PayingBuyer(Due)", &[]);
+}
+
+// spec: P3 D20
+#[test]
+fn an_old_success_is_a_success() {
+    let mut story = Story::paying(Kind::Sell);
+    fails(&mut story, 1);
+    story.after(MINUTE).wakes();
+
+    assert_eq!(story.hears(payment(1, SUCCEEDED)).place, "Ended(Success)");
+}
+
+// spec: P8
+#[test]
+fn an_expired_invoice_that_lnd_never_knew_is_given_up_after_two_answers() {
+    let mut story = Story::paying(Kind::Sell);
+    story.hears(unanswered(1));
+    story.after(MINUTE * 60 * 24);
+    let unknown = || payment(1, PaymentStatus::Unknown);
+
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+    story.after(Duration::from_secs(59));
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+    assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
+    story.after(Duration::from_secs(1));
+    check(
+        &story.hears(unknown()),
+        "PayingBuyer(NeedsInvoice)",
+        &["taker: add-invoice {settled-hold-invoice, 99700 sats, buyer, seller, lnbcrt1}"],
+    );
+}
+
+// spec: P8
+#[test]
+fn an_expired_invoice_that_lnd_knows_is_waited_for() {
+    let mut story = acked();
+    story.after(MINUTE * 60 * 24);
+    let in_flight = PaymentStatus::InFlight { index: 1 };
+
+    check(&story.hears(payment(1, in_flight)), "PayingBuyer(Sending)", &[]);
+    assert_eq!(story.hears(payment(1, SUCCEEDED)).place, "Ended(Success)");
+}
+
+// spec: P7 C18 INV-2 I4
+#[test]
+fn another_invoice_is_refused_while_a_payment_is_unresolved() {
+    let mut silent = Story::paying(Kind::Sell);
+    silent.hears(unanswered(1));
+    for story in [Story::paying(Kind::Sell), silent, acked()] {
+        assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
+    }
+}
+
+// spec: C18 C26 K-24 P7
+#[test]
+fn another_invoice_must_be_the_buyers_payable_and_new() {
+    let mut story = Story::paying(Kind::Sell);
+    fails(&mut story, 1);
+
+    assert_eq!(story.refuses(MAKER, add_invoice(2)), Refusal::InvalidPeer);
+    assert_eq!(story.refuses(STRANGER, add_invoice(2)), Refusal::InvalidPeer);
+    let wrong = Destination::Bolt11(Invoice { amount: Some(Msats(1)), ..invoice(2) });
+    for destination in [Destination::Unsupported, wrong] {
+        let command = Command::AddInvoice { destination, secret: secret(2) };
+        assert_eq!(story.refuses(TAKER, command), Refusal::InvalidInvoice);
+    }
+    story.scene.payout_hash_is_known = true;
+    let command = Command::AddInvoice { destination: bolt11(2), secret: secret(2) };
+    assert_eq!(story.refuses(TAKER, command), Refusal::InvalidInvoice);
+}
+
+// spec: C17 INV-2 I4
+#[test]
+fn a_second_tick_sends_nothing() {
+    let mut story = Story::paying(Kind::Sell);
+    fails(&mut story, 1);
+    story.after(MINUTE);
+
+    check(&story.wakes(), "PayingBuyer(Sending)", &["LND: send payout i1"]);
+    check(&story.wakes(), "PayingBuyer(Sending)", &[]);
+}
+
+// spec: C20 K-23 I9
+#[test]
+fn a_settled_order_is_paid_or_has_a_moment_or_a_person_to_wait_for() {
+    let mut story = Story::settling(Kind::Sell);
+    assert!(
+        story.hears(hold(1, HoldStatus::Settled)).lines.contains(&"LND: send payout i1".into())
+    );
+    let state = |story: &Story| story.order.payout.as_ref().map(|payout| payout.state);
+    assert_eq!(state(&story), Some(PayoutState::Sending));
+
+    fails(&mut story, 1);
+    let at = story.scene.now.after(MINUTE);
+    assert_eq!(state(&story), Some(PayoutState::Due { at }));
+    assert_eq!(story.order.deadline(24).at, Some(at));
+}
