@@ -2,7 +2,7 @@
 //!
 //! Other programs read the tags by name and mostly by position; the golden events fix both.
 
-use nostr_sdk::{Kind as EventKind, PublicKey, Tag, TagKind, Url};
+use nostr_sdk::{Event, Keys, Kind as EventKind, PublicKey, Tag, TagKind, UnsignedEvent, Url};
 use serde::Serialize;
 use trade::{Fiat, Order, OrderId, Ppm, PublicStatus, Reputation, Sats, Timestamp};
 
@@ -214,6 +214,22 @@ pub fn profile(profile: &Profile) -> Option<Draft> {
     Some(draft(PROFILE, json(profile), Vec::new()))
 }
 
+impl Draft {
+    /// The event itself, by `node`, at a time that its publisher keeps from going backwards.
+    ///
+    /// # Errors
+    /// When the library cannot sign; nothing that a caller could mend.
+    pub fn sign(
+        self,
+        node: &Keys,
+        created_at: Timestamp,
+    ) -> Result<Event, nostr_sdk::event::Error> {
+        let Self { kind, content, tags } = self;
+        UnsignedEvent::new(node.public_key(), unix(created_at), kind, tags, content)
+            .sign_with_keys(node)
+    }
+}
+
 impl BookEntry {
     /// The entry of an order, given what is known of its maker.
     #[must_use]
@@ -291,6 +307,11 @@ fn rating(maker: &UserInfo) -> String {
 fn fraction(rate: Ppm) -> String {
     let text = format!("{}.{:06}", rate.0 / 1_000_000, rate.0 % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The same moment in the library's type; what lies before 1970 is 1970.
+pub(crate) fn unix(at: Timestamp) -> nostr_sdk::Timestamp {
+    nostr_sdk::Timestamp::from_secs(u64::try_from(at.0).unwrap_or(0))
 }
 
 fn json(value: &impl Serialize) -> String {

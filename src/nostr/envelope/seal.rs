@@ -6,6 +6,7 @@ use trade::{Timestamp, TradeKey};
 
 use super::Transport;
 use crate::wire::Message;
+use crate::wire::tags::unix;
 
 /// How far back the times of wraps and seals are spread, so that they tell nothing (NIP-59).
 const BACKDATING_SECS: u64 = 172_800;
@@ -37,12 +38,12 @@ pub fn seal(
     let mut message = message.clone();
     message.body.version = transport.version();
     let message = message.to_json();
-    let now = timestamp(now);
+    let now = unix(now);
     match transport {
         Transport::GiftWrap => gift_wrap(&format!("[{message},null]"), to, node, now),
         Transport::Direct => {
             let content = format!("[{message},null,null]");
-            let tags = [p_tag(to), Tag::expiration(timestamp(expires_at))];
+            let tags = [p_tag(to), Tag::expiration(unix(expires_at))];
             encrypted(node, to, Kind::PrivateDirectMessage, &content, tags, now)
         }
     }
@@ -86,8 +87,4 @@ fn backdated(now: nostr_sdk::Timestamp) -> nostr_sdk::Timestamp {
     let mut at = now;
     at.tweak(0..BACKDATING_SECS);
     at
-}
-
-fn timestamp(at: Timestamp) -> nostr_sdk::Timestamp {
-    nostr_sdk::Timestamp::from_secs(u64::try_from(at.0).unwrap_or(0))
 }

@@ -17,6 +17,7 @@ use trade::Timestamp;
 
 use super::hearing::{Hearing, Phase};
 use crate::nostr::envelope::Transport;
+use crate::wire::tags::unix;
 
 /// The time of a gift wrap is up to two days before it was sent; an hour for slow clocks.
 const WRAP_OVERLAP_SECS: i64 = 49 * 60 * 60;
@@ -260,11 +261,8 @@ impl Line {
                 Transport::GiftWrap => WRAP_OVERLAP_SECS,
                 Transport::Direct => DIRECT_OVERLAP_SECS,
             };
-            let since = u64::try_from(cursor.0.saturating_sub(overlap)).unwrap_or(0);
-            let filter = Filter::new()
-                .kind(transport.kind())
-                .pubkey(self.node)
-                .since(nostr_sdk::Timestamp::from_secs(since));
+            let since = unix(Timestamp(cursor.0.saturating_sub(overlap)));
+            let filter = Filter::new().kind(transport.kind()).pubkey(self.node).since(since);
             let question = Question::about(*transport);
             let oldest = self.ask_one(news, question, filter.clone()).await?;
             self.ask_for_older(news, filter, oldest).await?;

@@ -130,6 +130,20 @@ fn an_order_that_left_the_book_shows_what_was_agreed() {
 
 // spec: D1
 #[test]
+fn a_signed_draft_is_the_golden_event_at_the_time_its_publisher_gives() {
+    let node = Keys::parse(&"11".repeat(32)).unwrap();
+    // One second after an earlier revision of the same second: the draft stays as it was.
+    let (golden, _) = golden("order in-progress, same second as a previous revision");
+    let taken = BookEntry { amount: Sats(10_000), ..entry(Listing::InProgress) };
+    let draft = order(&taken, &imprint(), Timestamp(1_760_000_060));
+
+    let event = draft.sign(&node, Timestamp(1_760_000_061)).unwrap();
+    assert_eq!(event.id, golden.id);
+    assert!(event.verify().is_ok());
+}
+
+// spec: D1
+#[test]
 fn an_order_of_the_core_is_listed_with_its_own_terms() {
     use trade::{IdentityKey, Kind, OrderState, Party, Terms, TradeKey};
 
