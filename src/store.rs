@@ -1,1 +1,109 @@
-//! To be built.
+//! All SQL: what was decided, on disk before anybody hears of it.
+//!
+//! One connection writes, a pool reads. Others ask in words of the domain, and there is one way to
+//! save an order. The schema is in `migrations/`, what each table means in `docs/DATA_MODEL.md`.
+
+mod book;
+mod daemon_state;
+mod error;
+mod holds;
+mod inbox;
+mod journal;
+mod open;
+mod orders;
+mod outbox;
+mod payouts;
+mod rows;
+mod text;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+pub use book::{BookRow, Published};
+pub use daemon_state::DaemonState;
+pub use error::{OpenError, StoreError};
+pub use inbox::{Delivery, EventId, Transport};
+pub use open::open;
+pub use orders::Line;
+pub use outbox::{Act, Message, OutboxId, OutboxRow};
+
+/// The one connection that writes, and the lock that keeps a second daemon out.
+#[derive(Debug)]
+pub struct Writer {
+    connection: SqliteConnection,
+    _lock: File,
+}
+
+/// A transaction that will write. Dropped without [`WriteTx::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct WriteTx<'c> {
+    tx: Transaction<'c, Sqlite>,
+}
+
+/// Any number of readers of what was committed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pool: SqlitePool,
+}
+
+impl Writer {
+    /// Begins a transaction that no other can come between.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn begin(&mut self) -> Result<WriteTx<'_>, StoreError> {
+        let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(WriteTx { tx })
+    }
+
+    /// Closes the file. What was committed is safe without it.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn close(self) -> Result<(), StoreError> {
+        Ok(self.connection.close().await?)
+    }
+}
+
+impl WriteTx<'_> {
+    /// A part of this transaction that can be undone by itself.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn savepoint(&mut self) -> Result<WriteTx<'_>, StoreError> {
+        Ok(WriteTx { tx: self.tx.begin().await? })
+    }
+
+    /// Makes it durable, or, of a savepoint, a part of the transaction around it.
+    ///
+    /// # Errors
+    /// If the database does not answer; then nothing was saved.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
+    }
+
+    /// Undoes it.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
+    }
+}
+
+impl Reader {
+    async fn connection(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Several reads that see the same moment.
+    async fn snapshot(&self) -> Result<Transaction<'_, Sqlite>, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+}

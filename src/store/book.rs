@@ -1,0 +1,192 @@
+//! The public events: a projection of what is true, published until the relays have it.
+
+use sqlx::SqliteConnection;
+use trade::{Order, OrderId, Timestamp};
+
+use super::text::{At, Text as _};
+use super::{Reader, StoreError, WriteTx, orders};
+
+/// An order whose public event is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookRow {
+    /// As it is now.
+    pub order: Order,
+    pub revision: i64,
+    /// The signed event of this very revision, if it was sealed before.
+    pub event: Option<String>,
+    /// Of the newest event that was signed; the next must be later (INV-7).
+    pub last_created_at: Timestamp,
+    /// How often sending this revision failed.
+    pub attempts: u32,
+}
+
+/// A signed public event, as it is sent, and the time it carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    pub created_at: Timestamp,
+    pub event: String,
+}
+
+impl WriteTx<'_> {
+    /// Saves the signed event of a revision before its first send.
+    ///
+    /// # Errors
+    /// `Forbidden` if its time is before that of an earlier one.
+    pub async fn seal_book(
+        &mut self,
+        order: OrderId,
+        revision: i64,
+        published: &Published,
+    ) -> Result<(), StoreError> {
+        let order = order.to_text();
+        sqlx::query!(
+            "update book set event = ?, event_revision = ?, last_created_at = ?
+            where order_id = ? and (event_revision is null or event_revision < ?)",
+            published.event,
+            revision,
+            published.created_at.0,
+            order,
+            revision
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Records that a relay has a revision.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn publish_book(&mut self, order: OrderId, revision: i64) -> Result<(), StoreError> {
+        let order = order.to_text();
+        sqlx::query!(
+            "update book set published = max(published, ?), attempts = 0, retry_at = 0
+            where order_id = ?",
+            revision,
+            order
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Puts the publication off after a failure.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn retry_book(&mut self, order: OrderId, at: Timestamp) -> Result<(), StoreError> {
+        let order = order.to_text();
+        sqlx::query!(
+            "update book set attempts = attempts + 1, retry_at = ? where order_id = ?",
+            at.0,
+            order
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Saves the newest event under an address before it is sent.
+    ///
+    /// # Errors
+    /// `Forbidden` if it is not later than the one before.
+    pub async fn seal_addressable(
+        &mut self,
+        kind: u16,
+        d: &str,
+        published: &Published,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into addressable (kind, d, created_at, event) values (?, ?, ?, ?)
+            on conflict (kind, d) do update set
+                created_at = excluded.created_at, event = excluded.event",
+            kind,
+            d,
+            published.created_at.0,
+            published.event
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// The orders whose public event is behind and may be sent now.
+    ///
+    /// An unreadable order is an error of its own; the others are published.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_book_due(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Result<BookRow, StoreError>>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let rows = sqlx::query!(
+            "select order_id, revision, event, event_revision, last_created_at, attempts from book
+            where published < revision and retry_at <= ? order by retry_at, order_id limit ?",
+            now.0,
+            limit
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut due = Vec::with_capacity(rows.len());
+        for row in rows {
+            let at = At::new("book", &row.order_id);
+            let found = match at.read("order_id", &row.order_id) {
+                Ok(id) => orders::find(&mut tx, id).await,
+                Err(error) => Err(error),
+            };
+            due.push(match found {
+                Ok(Some(order)) => Ok(BookRow {
+                    order,
+                    revision: row.revision,
+                    event: row.event.filter(|_| row.event_revision == Some(row.revision)),
+                    last_created_at: Timestamp(row.last_created_at),
+                    attempts: at.number("attempts", row.attempts)?,
+                }),
+                Ok(None) => Err(at.corrupt("its order is missing")),
+                Err(error @ StoreError::Corrupt { .. }) => Err(error),
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(due)
+    }
+
+    /// The newest event under an address that belongs to no order.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn find_addressable(
+        &self,
+        kind: u16,
+        d: &str,
+    ) -> Result<Option<Published>, StoreError> {
+        let row = sqlx::query!(
+            "select created_at, event from addressable where kind = ? and d = ?",
+            kind,
+            d
+        )
+        .fetch_optional(&mut *self.connection().await?)
+        .await?;
+        Ok(row.map(|row| Published { created_at: Timestamp(row.created_at), event: row.event }))
+    }
+}
+
+/// The public face of an order changed: its event is behind now.
+pub(super) async fn bump(
+    connection: &mut SqliteConnection,
+    order: OrderId,
+) -> Result<(), StoreError> {
+    let order = order.to_text();
+    sqlx::query!(
+        "insert into book (order_id, revision) values (?, 1)
+        on conflict (order_id) do update set revision = revision + 1, attempts = 0, retry_at = 0",
+        order
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Opening the database: one daemon, durable commits, a known schema, or no start.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqliteConnection};
+
+use super::{OpenError, Reader, Writer};
+
+/// The first SQLite without the WAL-reset corruption (reliability §2).
+const OLDEST_SQLITE: &str = "3.51.3";
+
+/// Readers side by side; each is a thread of SQLite's.
+const READERS: u32 = 4;
+
+/// How long a statement waits for the file. Nobody else writes, so only a checkpoint is waited for.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Opens or creates the database, takes the lock against a second daemon, checks what we rely on and
+/// brings the schema up to date.
+///
+/// # Errors
+/// With what an operator should do, if anything at all is not as it must be.
+pub async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
+    let lock = lock(path)?;
+    private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+
+    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .disable_statement_logging();
+    let mut writer = options.clone().connect().await.map_err(unreadable)?;
+    check_sqlite(&mut writer, path).await?;
+    check_pages(&mut writer, path).await?;
+    check_pragmas(&mut writer, path).await?;
+    sqlx::migrate!()
+        .run(&mut writer)
+        .await
+        .map_err(|source| OpenError::Migration { path: path.to_owned(), source })?;
+
+    let pool = PoolOptions::new().max_connections(READERS);
+    let readers = pool.connect_with(options.read_only(true)).await.map_err(unreadable)?;
+    Ok((Writer { connection: writer, _lock: lock }, Reader { pool: readers }))
+}
+
+/// The system gives the lock back when the process ends, however it ends.
+fn lock(database: &Path) -> Result<File, OpenError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let file =
+        private_file(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(OpenError::File { path, source }),
+    }
+}
+
+/// Preimages are in there: nobody else may read it. SQLite gives its `-wal` the same mode.
+fn private_file(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+async fn check_sqlite(writer: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let found = ask(writer, "select sqlite_version()", path).await?;
+    if numbers(&found) < numbers(OLDEST_SQLITE) {
+        return Err(OpenError::OldSqlite { found, needed: OLDEST_SQLITE });
+    }
+    Ok(())
+}
+
+async fn check_pages(writer: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let found = ask(writer, "pragma quick_check(1)", path).await?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(OpenError::Damaged { path: path.to_owned(), found })
+}
+
+async fn check_pragmas(writer: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    for (name, sql, needed) in [
+        ("journal_mode", "select journal_mode from pragma_journal_mode", "wal"),
+        ("synchronous", "select cast(synchronous as text) from pragma_synchronous", "2"),
+        ("foreign_keys", "select cast(foreign_keys as text) from pragma_foreign_keys", "1"),
+    ] {
+        let found = ask(writer, sql, path).await?;
+        if found != needed {
+            return Err(OpenError::Pragma { name, found, needed });
+        }
+    }
+    Ok(())
+}
+
+async fn ask(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    path: &Path,
+) -> Result<String, OpenError> {
+    sqlx::query_scalar(sql)
+        .fetch_one(connection)
+        .await
+        .map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map_while(|part| part.parse().ok()).collect()
+}

@@ -1,0 +1,474 @@
+//! Orders: the one way to load them and the one way to save them.
+
+use sqlx::SqliteConnection;
+use trade::{
+    BlockHeight, Decision, Fiat, IdentityKey, Invoice, Kind, Order, OrderId, OrderState, Party,
+    PaymentHash, PublicStatus, Sats, Side, Status, Terms, Timestamp,
+};
+
+use super::rows::{DestinationDocument, StateDocument};
+use super::text::{At, Text as _};
+use super::{
+    EventId, Reader, StoreError, WriteTx, book, daemon_state, holds, journal, outbox, payouts,
+    users,
+};
+
+/// How a new version of an order came about.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    pub at: Timestamp,
+    /// What was applied, by name.
+    pub input: &'static str,
+    /// The message it came in.
+    pub event_id: Option<EventId>,
+    /// The escrow margin in force; it decides when the order is due.
+    pub margin: u32,
+}
+
+impl WriteTx<'_> {
+    /// The order as it is now, with its unclosed holds and its payout.
+    ///
+    /// # Errors
+    /// `Corrupt` if its rows contradict one another: it must be left alone then.
+    pub async fn find_order(&mut self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        find(&mut self.tx, id).await
+    }
+
+    /// Saves an order that did not exist, and all that its creation asks for.
+    ///
+    /// # Errors
+    /// `Forbidden` if the id is taken.
+    pub async fn create(&mut self, decision: &Decision, line: &Line) -> Result<(), StoreError> {
+        insert(&mut self.tx, &decision.order, line.margin).await?;
+        self.carry_out(None, decision, 1, line).await
+    }
+
+    /// Saves the new state, the journal line, the ledger and the effects, or nothing.
+    ///
+    /// # Errors
+    /// `Moved` or `Forbidden` if something was saved that cannot have been: a bug.
+    pub async fn save(
+        &mut self,
+        before: &Order,
+        decision: &Decision,
+        line: &Line,
+    ) -> Result<(), StoreError> {
+        let version = before.version.saturating_add(1);
+        update(&mut self.tx, before, &decision.order, version, line.margin).await?;
+        self.carry_out(Some(before), decision, version, line).await
+    }
+
+    async fn carry_out(
+        &mut self,
+        before: Option<&Order>,
+        decision: &Decision,
+        version: u64,
+        line: &Line,
+    ) -> Result<(), StoreError> {
+        let tx = &mut *self.tx;
+        let order = &decision.order;
+        holds::save(tx, before.map_or(&[][..], |before| &before.holds), order).await?;
+        payouts::save(tx, before.and_then(|before| before.payout.as_ref()), order).await?;
+        journal::write(tx, before, decision, version, line).await?;
+        if let Some(change) = &decision.account {
+            users::change(tx, change, line.at).await?;
+        }
+        for effect in &decision.effects {
+            outbox::enqueue(tx, order.id, effect, line.at).await?;
+        }
+        if before.is_none_or(|before| public_face(before) != public_face(order)) {
+            book::bump(tx, order.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the deadlines again under the margin in force, of every order that has not ended.
+    ///
+    /// Returns what went wrong with single orders; those are left as they are.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn refresh_deadlines(&mut self, margin: u32) -> Result<Vec<StoreError>, StoreError> {
+        let mut failures = Vec::new();
+        for id in open(&mut self.tx).await? {
+            match find(&mut self.tx, id).await {
+                Ok(Some(order)) => write_deadline(&mut self.tx, &order, margin).await?,
+                Ok(None) => {}
+                Err(error @ StoreError::Corrupt { .. }) => failures.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(failures)
+    }
+
+    /// The orders whose waiting deadline stands still while we are deaf (D5).
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_waiting(&mut self) -> Result<Vec<OrderId>, StoreError> {
+        let rows = sqlx::query_scalar!(
+            "select id from orders where status in ('waiting-payment', 'waiting-buyer-invoice')"
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        rows.iter().map(|id| At::new("orders", id).read("id", id)).collect()
+    }
+
+    /// Whether an unfinished order waits for this identity on that side: a buyer's invoice, a
+    /// seller's payment.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn has_duty(&mut self, of: IdentityKey, side: Side) -> Result<bool, StoreError> {
+        let (waiting, makes) = match side {
+            Side::Buyer => (Status::WaitingBuyerInvoice, Kind::Buy),
+            Side::Seller => (Status::WaitingPayment, Kind::Sell),
+        };
+        let (identity, waiting, makes) = (of.to_text(), waiting.to_text(), makes.to_text());
+        let found = sqlx::query_scalar!(
+            r#"select exists (
+                select 1 from orders where status = ?1 and kind = ?2 and maker_identity = ?3
+                union all
+                select 1 from orders where status = ?1 and kind <> ?2 and taker_identity = ?3
+            ) as "found!: bool""#,
+            waiting,
+            makes,
+            identity
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(found)
+    }
+
+    /// Whether a payment hash already names a hold, a payout, or the place another running order
+    /// pays to (C26, K-24). The present destination and attempt of `order` itself do not count.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn is_payment_hash_known(
+        &mut self,
+        hash: PaymentHash,
+        order: Option<OrderId>,
+    ) -> Result<bool, StoreError> {
+        let (hash, order) = (hash.to_text(), order.map(|id| id.to_text()));
+        let found = sqlx::query_scalar!(
+            r#"select exists (
+                select 1 from holds where hash = ?1
+                union all
+                select 1 from payout_attempts attempt
+                join payouts payout on payout.id = attempt.payout_id
+                where attempt.hash = ?1 and (
+                    payout.order_id is not ?2
+                    or attempt.id < (select max(id) from payout_attempts
+                                     where payout_id = attempt.payout_id)
+                )
+                union all
+                select 1 from orders where destination_hash = ?1 and id is not ?2
+                and status not in ('success', 'canceled', 'cooperatively-canceled',
+                                   'canceled-by-admin', 'expired')
+            ) as "found!: bool""#,
+            hash,
+            order
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(found)
+    }
+}
+
+impl Reader {
+    /// The order as it was last committed, with its unclosed holds and its payout.
+    ///
+    /// # Errors
+    /// `Corrupt` if its rows contradict one another.
+    pub async fn find_order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        find(&mut *self.snapshot().await?, id).await
+    }
+
+    /// The orders that time or blocks alone must move on, the longest due first.
+    ///
+    /// The time of a waiting order stands still while we are deaf: a trader may have done its part
+    /// (D5).
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_due(
+        &self,
+        now: Timestamp,
+        height: BlockHeight,
+        limit: u32,
+    ) -> Result<Vec<OrderId>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let hears = daemon_state::read(&mut tx).await?.deaf_for(now).is_none();
+        let rows = sqlx::query_scalar!(
+            r#"select id as "id!" from (
+                select id, due_at from orders where due_at <= ?1
+                and (?2 or status not in ('waiting-payment', 'waiting-buyer-invoice'))
+                union
+                select id, due_at from orders where due_height <= ?3
+            ) order by due_at limit ?4"#,
+            now.0,
+            hears,
+            height.0,
+            limit
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        rows.iter().map(|id| At::new("orders", id).read("id", id)).collect()
+    }
+}
+
+struct OrderRow {
+    version: i64,
+    kind: String,
+    status: String,
+    state: String,
+    maker_key: String,
+    maker_identity: String,
+    maker_index: Option<i64>,
+    taker_key: Option<String>,
+    taker_identity: Option<String>,
+    taker_index: Option<i64>,
+    fiat_code: String,
+    fiat_amount: i64,
+    payment_method: String,
+    premium: i64,
+    amount: i64,
+    fee: i64,
+    destination: Option<String>,
+    created_at: i64,
+    expires_at: i64,
+}
+
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    id: OrderId,
+) -> Result<Option<Order>, StoreError> {
+    let key = id.to_text();
+    let row = sqlx::query_as!(
+        OrderRow,
+        "select version, kind, status, state, maker_key, maker_identity, maker_index, taker_key,
+            taker_identity, taker_index, fiat_code, fiat_amount, payment_method, premium, amount,
+            fee, destination, created_at, expires_at
+        from orders where id = ?",
+        key
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut order = row.into_order(id)?;
+    order.holds = holds::list_of(connection, id, order.state.hold()).await?;
+    order.payout = payouts::find_of(connection, id).await?;
+    trade::invariants::check(&order).map_err(|law| At::new("orders", id).corrupt(law))?;
+    Ok(Some(order))
+}
+
+impl OrderRow {
+    /// Without its holds and its payout.
+    fn into_order(self, id: OrderId) -> Result<Order, StoreError> {
+        let at = At::new("orders", id);
+        let state = OrderState::from(at.parse::<StateDocument>("state", &self.state)?);
+        if state.status() != at.read("status", &self.status)? {
+            return Err(at.corrupt(format!("status {} does not fit its state", self.status)));
+        }
+        let taker = match (self.taker_key, self.taker_identity) {
+            (Some(trade), Some(identity)) => Some(Party {
+                trade: at.read("taker_key", &trade)?,
+                identity: at.read("taker_identity", &identity)?,
+                index: self.taker_index,
+            }),
+            _ => None,
+        };
+        let destination = self
+            .destination
+            .map(|json| at.parse::<DestinationDocument>("destination", &json))
+            .transpose()?;
+        Ok(Order {
+            id,
+            version: at.number("version", self.version)?,
+            terms: Terms {
+                kind: at.read("kind", &self.kind)?,
+                fiat_code: self.fiat_code,
+                fiat_amount: Fiat(at.number("fiat_amount", self.fiat_amount)?),
+                payment_method: self.payment_method,
+                premium: self.premium,
+                amount: Sats(at.number("amount", self.amount)?),
+                fee: Sats(at.number("fee", self.fee)?),
+                created_at: Timestamp(self.created_at),
+                expires_at: Timestamp(self.expires_at),
+            },
+            maker: Party {
+                trade: at.read("maker_key", &self.maker_key)?,
+                identity: at.read("maker_identity", &self.maker_identity)?,
+                index: self.maker_index,
+            },
+            taker,
+            destination: destination.map(Invoice::from),
+            state,
+            holds: Vec::new(),
+            payout: None,
+        })
+    }
+}
+
+/// What strangers can see of an order; when it changes, a new public event is due.
+fn public_face(order: &Order) -> (PublicStatus, &Terms) {
+    (order.public_status(), &order.terms)
+}
+
+/// The columns that a save may change, as SQLite stores them.
+struct Changing {
+    status: String,
+    state: String,
+    maker_key: String,
+    maker_identity: String,
+    taker_key: Option<String>,
+    taker_identity: Option<String>,
+    taker_index: Option<i64>,
+    fiat_amount: i64,
+    amount: i64,
+    fee: i64,
+    destination: Option<String>,
+    destination_hash: Option<String>,
+    due_at: Option<i64>,
+    due_height: Option<u32>,
+}
+
+impl Changing {
+    fn of(order: &Order, margin: u32) -> Result<Self, StoreError> {
+        let at = At::new("orders", order.id);
+        let deadline = order.deadline(margin);
+        let destination = order.destination.as_ref();
+        Ok(Self {
+            status: order.status().to_text(),
+            state: at.write("state", &StateDocument::from(&order.state))?,
+            maker_key: order.maker.trade.to_text(),
+            maker_identity: order.maker.identity.to_text(),
+            taker_key: order.taker.map(|taker| taker.trade.to_text()),
+            taker_identity: order.taker.map(|taker| taker.identity.to_text()),
+            taker_index: order.taker.and_then(|taker| taker.index),
+            fiat_amount: at.integer("fiat_amount", order.terms.fiat_amount.0)?,
+            amount: at.integer("amount", order.terms.amount.0)?,
+            fee: at.integer("fee", order.terms.fee.0)?,
+            destination: destination
+                .map(|invoice| at.write("destination", &DestinationDocument::from(invoice)))
+                .transpose()?,
+            destination_hash: destination.map(|invoice| invoice.hash.to_text()),
+            due_at: deadline.at.map(|at| at.0),
+            due_height: deadline.height.map(|height| height.0),
+        })
+    }
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    order: &Order,
+    margin: u32,
+) -> Result<(), StoreError> {
+    let (id, kind, terms) = (order.id.to_text(), order.terms.kind.to_text(), &order.terms);
+    let new = Changing::of(order, margin)?;
+    sqlx::query!(
+        "insert into orders (id, version, kind, status, state, maker_key, maker_identity,
+            maker_index, taker_key, taker_identity, taker_index, fiat_code, fiat_amount,
+            payment_method, premium, amount, fee, destination, destination_hash, created_at,
+            expires_at, due_at, due_height)
+        values (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        id,
+        kind,
+        new.status,
+        new.state,
+        new.maker_key,
+        new.maker_identity,
+        order.maker.index,
+        new.taker_key,
+        new.taker_identity,
+        new.taker_index,
+        terms.fiat_code,
+        new.fiat_amount,
+        terms.payment_method,
+        terms.premium,
+        new.amount,
+        new.fee,
+        new.destination,
+        new.destination_hash,
+        terms.created_at.0,
+        terms.expires_at.0,
+        new.due_at,
+        new.due_height
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn update(
+    connection: &mut SqliteConnection,
+    before: &Order,
+    order: &Order,
+    version: u64,
+    margin: u32,
+) -> Result<(), StoreError> {
+    let at = At::new("orders", order.id);
+    let (id, new) = (before.id.to_text(), Changing::of(order, margin)?);
+    let (was, version) = (at.integer("version", before.version)?, at.integer("version", version)?);
+    let saved = sqlx::query!(
+        "update orders set version = ?, status = ?, state = ?, maker_key = ?, maker_identity = ?,
+            maker_index = ?, taker_key = ?, taker_identity = ?, taker_index = ?, fiat_amount = ?,
+            amount = ?, fee = ?, destination = ?, destination_hash = ?, expires_at = ?, due_at = ?,
+            due_height = ?
+        where id = ? and version = ?",
+        version,
+        new.status,
+        new.state,
+        new.maker_key,
+        new.maker_identity,
+        order.maker.index,
+        new.taker_key,
+        new.taker_identity,
+        new.taker_index,
+        new.fiat_amount,
+        new.amount,
+        new.fee,
+        new.destination,
+        new.destination_hash,
+        order.terms.expires_at.0,
+        new.due_at,
+        new.due_height,
+        id,
+        was
+    )
+    .execute(connection)
+    .await?;
+    if saved.rows_affected() != 1 {
+        return Err(StoreError::Moved { order: before.id, version: before.version });
+    }
+    Ok(())
+}
+
+async fn open(connection: &mut SqliteConnection) -> Result<Vec<OrderId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select id from orders where status not in
+            ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')"
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|id| At::new("orders", id).read("id", id)).collect()
+}
+
+async fn write_deadline(
+    connection: &mut SqliteConnection,
+    order: &Order,
+    margin: u32,
+) -> Result<(), StoreError> {
+    let (id, deadline) = (order.id.to_text(), order.deadline(margin));
+    let (due_at, due_height) = (deadline.at.map(|at| at.0), deadline.height.map(|height| height.0));
+    sqlx::query!(
+        "update orders set due_at = ?, due_height = ? where id = ?",
+        due_at,
+        due_height,
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

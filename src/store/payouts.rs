@@ -1,0 +1,263 @@
+//! Debts paid over Lightning, and their attempts.
+
+use sqlx::SqliteConnection;
+use trade::{Attempt, Msats, Order, OrderId, PaymentHash, Payout, PayoutState, Sats, Timestamp};
+
+use super::text::{At, Text as _};
+use super::{Reader, StoreError};
+
+impl Reader {
+    /// One attempt and the order whose debt it pays.
+    ///
+    /// # Errors
+    /// `Corrupt` if the row contradicts itself.
+    pub async fn find_attempt(
+        &self,
+        hash: PaymentHash,
+    ) -> Result<Option<(OrderId, Attempt)>, StoreError> {
+        let hash = hash.to_text();
+        let row = sqlx::query_as!(
+            AttemptRow,
+            "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
+                attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
+                missing_since, preimage
+            from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
+            where hash = ?",
+            hash
+        )
+        .fetch_optional(&mut *self.connection().await?)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let order = At::new("payout_attempts", &row.hash).read("order_id", &row.order_id)?;
+        Ok(Some((order, row.into_attempt()?)))
+    }
+
+    /// What LND must be asked about: the attempts whose send was begun and that have no end yet.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_payments_to_follow(&self) -> Result<Vec<(OrderId, PaymentHash)>, StoreError> {
+        let rows = sqlx::query!(
+            "select order_id, hash
+            from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
+            where attempt.state in ('dispatching', 'frozen') and not exists (
+                select 1 from outbox
+                where lane = 'ln:' || attempt.hash and kind = 'payout.send/1' and done_at is null
+            )
+            order by attempt.id"
+        )
+        .fetch_all(&mut *self.connection().await?)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let at = At::new("payout_attempts", &row.hash);
+                Ok((at.read("order_id", &row.order_id)?, at.read("hash", &row.hash)?))
+            })
+            .collect()
+    }
+}
+
+/// What the buyer of an order is owed, with the newest attempt to pay it.
+pub(super) async fn find_of(
+    connection: &mut SqliteConnection,
+    order: OrderId,
+) -> Result<Option<Payout>, StoreError> {
+    let (at, order) = (At::new("payouts", order), order.to_text());
+    let row = sqlx::query!(
+        "select id, amount, state, failures, due_at, fee_msat from payouts
+        where order_id = ? and purpose = 'buyer'",
+        order
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let state = match (row.state.as_str(), row.due_at, row.fee_msat) {
+        ("due", Some(due_at), None) => PayoutState::Due { at: Timestamp(due_at) },
+        ("sending", None, None) => PayoutState::Sending,
+        ("needs-invoice", None, None) => PayoutState::NeedsInvoice,
+        ("paid", None, Some(fee)) => PayoutState::Paid { fee: Msats(at.number("fee_msat", fee)?) },
+        ("frozen", None, None) => PayoutState::Frozen,
+        _ => return Err(at.corrupt("its state and its columns do not fit")),
+    };
+    let attempt = newest_attempt(connection, row.id).await?;
+    let fits = match &attempt {
+        Some(attempt) => attempt.state == attempt_state(state, attempt.tries),
+        None => matches!(state, PayoutState::Due { .. } | PayoutState::NeedsInvoice),
+    };
+    if !fits {
+        return Err(at.corrupt("its state and its newest attempt do not fit"));
+    }
+    Ok(Some(Payout {
+        amount: Sats(at.number("amount", row.amount)?),
+        failures: at.number("failures", row.failures)?,
+        state,
+        attempt: attempt.map(AttemptRow::into_attempt).transpose()?,
+    }))
+}
+
+/// Writes the payout of an order and its newest attempt, if they changed.
+pub(super) async fn save(
+    connection: &mut SqliteConnection,
+    before: Option<&Payout>,
+    order: &Order,
+) -> Result<(), StoreError> {
+    let Some(payout) = order.payout.as_ref().filter(|payout| before != Some(payout)) else {
+        return Ok(());
+    };
+    let (at, order) = (At::new("payouts", order.id), order.id.to_text());
+    let (state, due_at, fee_msat) = match payout.state {
+        PayoutState::Due { at } => ("due", Some(at.0), None),
+        PayoutState::Sending => ("sending", None, None),
+        PayoutState::NeedsInvoice => ("needs-invoice", None, None),
+        PayoutState::Paid { fee } => ("paid", None, Some(at.integer("fee_msat", fee.0)?)),
+        PayoutState::Frozen => ("frozen", None, None),
+    };
+    let amount = at.integer("amount", payout.amount.0)?;
+    let id = sqlx::query_scalar!(
+        r#"insert into payouts (order_id, purpose, amount, state, failures, due_at, fee_msat)
+        values (?, 'buyer', ?, ?, ?, ?, ?)
+        on conflict (order_id, purpose) do update set amount = excluded.amount,
+            state = excluded.state, failures = excluded.failures, due_at = excluded.due_at,
+            fee_msat = excluded.fee_msat
+        returning id as "id!""#,
+        order,
+        amount,
+        state,
+        payout.failures,
+        due_at,
+        fee_msat
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if let Some(attempt) = &payout.attempt {
+        save_attempt(connection, id, payout.state, attempt).await?;
+    }
+    Ok(())
+}
+
+struct AttemptRow {
+    order_id: String,
+    hash: String,
+    bolt11: String,
+    amount: Option<i64>,
+    max_fee: i64,
+    cltv_limit: i64,
+    expires_at: i64,
+    state: String,
+    tries: i64,
+    begun_at: i64,
+    acked: i64,
+    base_index: i64,
+    payment_index: i64,
+    unanswered_since: Option<i64>,
+    missing_since: Option<i64>,
+    preimage: Option<String>,
+}
+
+impl AttemptRow {
+    fn into_attempt(self) -> Result<Attempt, StoreError> {
+        let at = At::new("payout_attempts", &self.hash);
+        let amount = self.amount.map(|amount| at.number("amount", amount)).transpose()?;
+        Ok(Attempt {
+            hash: at.read("hash", &self.hash)?,
+            bolt11: self.bolt11,
+            amount: amount.map(Sats),
+            max_fee: Sats(at.number("max_fee", self.max_fee)?),
+            cltv_limit: at.number("cltv_limit", self.cltv_limit)?,
+            expires_at: Timestamp(self.expires_at),
+            tries: at.number("tries", self.tries)?,
+            begun_at: Timestamp(self.begun_at),
+            acked: self.acked != 0,
+            base_index: at.number("base_index", self.base_index)?,
+            payment_index: at.number("payment_index", self.payment_index)?,
+            unanswered_since: self.unanswered_since.map(Timestamp),
+            missing_since: self.missing_since.map(Timestamp),
+            receipt: at.read_some("preimage", self.preimage.as_deref())?,
+        })
+    }
+}
+
+/// What the state of a debt says of its newest attempt.
+fn attempt_state(payout: PayoutState, tries: i64) -> &'static str {
+    match payout {
+        PayoutState::Due { .. } | PayoutState::NeedsInvoice if tries == 0 => "planned",
+        PayoutState::Due { .. } | PayoutState::NeedsInvoice => "failed",
+        PayoutState::Sending => "dispatching",
+        PayoutState::Paid { .. } => "succeeded",
+        PayoutState::Frozen => "frozen",
+    }
+}
+
+async fn newest_attempt(
+    connection: &mut SqliteConnection,
+    payout: i64,
+) -> Result<Option<AttemptRow>, StoreError> {
+    let row = sqlx::query_as!(
+        AttemptRow,
+        "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
+            attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
+            missing_since, preimage
+        from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
+        where payout_id = ? order by attempt.id desc limit 1",
+        payout
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row)
+}
+
+/// One row per hash, however often it is sent (D20). Only the newest of a payout may change.
+async fn save_attempt(
+    connection: &mut SqliteConnection,
+    payout: i64,
+    state: PayoutState,
+    attempt: &Attempt,
+) -> Result<(), StoreError> {
+    let at = At::new("payout_attempts", attempt.hash);
+    let hash = attempt.hash.to_text();
+    let amount = attempt.amount.map(|amount| at.integer("amount", amount.0)).transpose()?;
+    let max_fee = at.integer("max_fee", attempt.max_fee.0)?;
+    let base_index = at.integer("base_index", attempt.base_index)?;
+    let payment_index = at.integer("payment_index", attempt.payment_index)?;
+    let state = attempt_state(state, i64::from(attempt.tries));
+    let unanswered_since = attempt.unanswered_since.map(|at| at.0);
+    let missing_since = attempt.missing_since.map(|at| at.0);
+    let preimage = attempt.receipt.map(|preimage| preimage.to_text());
+    let saved = sqlx::query!(
+        "insert into payout_attempts (payout_id, hash, bolt11, amount, max_fee, cltv_limit,
+            expires_at, state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
+            missing_since, preimage)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        on conflict (hash) do update set bolt11 = excluded.bolt11, amount = excluded.amount,
+            max_fee = excluded.max_fee, cltv_limit = excluded.cltv_limit,
+            expires_at = excluded.expires_at, state = excluded.state, tries = excluded.tries,
+            begun_at = excluded.begun_at, acked = excluded.acked, base_index = excluded.base_index,
+            payment_index = excluded.payment_index, unanswered_since = excluded.unanswered_since,
+            missing_since = excluded.missing_since, preimage = excluded.preimage
+        where payout_id = excluded.payout_id and id = (
+            select max(id) from payout_attempts newest where newest.payout_id = excluded.payout_id
+        )",
+        payout,
+        hash,
+        attempt.bolt11,
+        amount,
+        max_fee,
+        attempt.cltv_limit,
+        attempt.expires_at.0,
+        state,
+        attempt.tries,
+        attempt.begun_at.0,
+        attempt.acked,
+        base_index,
+        payment_index,
+        unanswered_since,
+        missing_since,
+        preimage
+    )
+    .execute(connection)
+    .await?;
+    if saved.rows_affected() != 1 {
+        return Err(at.corrupt("it belongs to another payout, or to an older try of this one"));
+    }
+    Ok(())
+}

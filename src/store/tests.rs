@@ -1,0 +1,3 @@
+//! Facts of the store, each on a real migrated file.
+
+mod opening;
