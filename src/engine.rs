@@ -1,1 +1,401 @@
-//! To be built.
+//! One writer: load, decide, save, commit, and only then answer.
+//!
+//! Everything that changes the database goes through here. All jobs that wait become one durable
+//! transaction, each under its own savepoint, so that one sync serves many decisions and one bad
+//! order spoils nothing but its own job. Nothing here waits for a network.
+
+mod decide;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
+use trade::{
+    BlockHeight, Fact, Input, LightningIdentity, NewOrder, Notice, OrderId, Policy, Question,
+    Refusal, Request, Sender, Timestamp,
+};
+
+use crate::clock::Clock;
+use crate::store::{Delivery, Message, OutboxId, Published, StoreError, WriteTx, Writer};
+
+pub use writer::WriterTask;
+
+/// Jobs that may wait for the writer; whoever brings more waits for room.
+const QUEUE: usize = 256;
+
+/// How often an input is decided anew with another fact.
+const ROUNDS: usize = 3;
+
+/// The door to the writer. Cheap to clone; when the last one is dropped, the writer ends.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    jobs: mpsc::Sender<Job>,
+    bell: watch::Receiver<u64>,
+}
+
+/// What came of a job. Whatever it says is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// The order moved, or what was asked for was written.
+    Saved,
+    /// There was nothing to change: late news, or nothing due.
+    Unchanged,
+    /// The rules say no; the sender's refusal is in the outbox.
+    Refused(Refusal),
+    /// The message was acted on before.
+    Repeat,
+    /// Nothing was written: this must be asked first, outside of any transaction.
+    Asks(Question),
+}
+
+/// A job that left no trace.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    #[error("the writer has stopped: the daemon is shutting down")]
+    Stopped,
+    #[error("there is no order {0}")]
+    NoSuchOrder(OrderId),
+    /// A bug. The order is as it was before.
+    #[error("deciding on order {order} went wrong: {what}")]
+    Broken { order: OrderId, what: String },
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl EngineError {
+    /// Whether it says nothing about the job itself: the same may be tried again.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Stopped => true,
+            Self::Store(error) => matches!(**error, StoreError::Unavailable(_)),
+            Self::NoSuchOrder(_) | Self::Broken { .. } => false,
+        }
+    }
+}
+
+impl Engine {
+    /// The door and the task behind it; nothing happens until the task runs.
+    #[must_use]
+    pub fn new(writer: Writer, policy: Policy, clock: Arc<dyn Clock>) -> (Self, WriterTask) {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let (ring, bell) = watch::channel(0);
+        (Self { jobs, bell }, WriterTask::new(writer, policy, clock, waiting, ring))
+    }
+
+    /// Changes after every commit: there may be something to send or to publish.
+    #[must_use]
+    pub fn bell(&self) -> watch::Receiver<u64> {
+        self.bell.clone()
+    }
+
+    /// Applies a user's message to the order it names, asking what the decision needs to know.
+    ///
+    /// Its id is remembered with the decision or the refusal. If a question finds no answer the
+    /// sender is refused.
+    ///
+    /// # Errors
+    /// Nothing was remembered or answered then: the message may come again.
+    pub async fn deliver<F>(
+        &self,
+        delivery: Delivery,
+        order: OrderId,
+        request: Request,
+        ask: impl Fn(Question) -> F + Send,
+    ) -> Result<Applied, EngineError>
+    where
+        F: Future<Output = Option<Fact>> + Send,
+    {
+        let (to, request_id) = (request.sender.trade, request.request_id);
+        let input = Input::User(request);
+        match self.rounds(Some(delivery), order, input, ask).await? {
+            Applied::Asks(_) => {
+                let refusal = Refusal::NotAllowedByStatus;
+                let notice = Notice::CantDo(refusal);
+                let message =
+                    Message { to, order: Some(order), request_id, trade_index: None, notice };
+                let answered = self.answer(delivery, message).await?;
+                Ok(if answered == Applied::Repeat { answered } else { Applied::Refused(refusal) })
+            }
+            applied => Ok(applied),
+        }
+    }
+
+    /// Brings an order into being. `id` was drawn by the caller.
+    ///
+    /// # Errors
+    /// Nothing was remembered or answered then: the message may come again.
+    pub async fn create(
+        &self,
+        delivery: Delivery,
+        id: OrderId,
+        sender: Sender,
+        request_id: Option<u64>,
+        new: NewOrder,
+    ) -> Result<Applied, EngineError> {
+        self.run(Task::Create { delivery, id, sender, request_id, new: Box::new(new) }).await
+    }
+
+    /// Answers a message that moves no order: a refusal, or what was only asked for (D19).
+    ///
+    /// # Errors
+    /// Nothing was remembered or answered then: the message may come again.
+    pub async fn answer(
+        &self,
+        delivery: Delivery,
+        message: Message,
+    ) -> Result<Applied, EngineError> {
+        self.run(Task::Answer { delivery, message: Box::new(message) }).await
+    }
+
+    /// Applies what nobody said: news from LND, time, blocks. May answer [`Applied::Asks`].
+    ///
+    /// # Errors
+    /// The order is as it was before.
+    pub async fn apply(&self, order: OrderId, input: Input) -> Result<Applied, EngineError> {
+        let input = Box::new(input);
+        self.run(Task::Apply { delivery: None, order, input, facts: Vec::new() }).await
+    }
+
+    /// As [`Engine::apply`], asking what the decision needs to know. Without an answer it waits for
+    /// the next tick: [`Applied::Asks`].
+    ///
+    /// # Errors
+    /// The order is as it was before.
+    pub async fn apply_asking<F>(
+        &self,
+        order: OrderId,
+        input: Input,
+        ask: impl Fn(Question) -> F + Send,
+    ) -> Result<Applied, EngineError>
+    where
+        F: Future<Output = Option<Fact>> + Send,
+    {
+        self.rounds(None, order, input, ask).await
+    }
+
+    /// A relay is heard now. To be called every ten seconds while one is.
+    ///
+    /// After a silence, also one in which the daemon was down, the waiting deadlines move by the gap
+    /// first (D5).
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn heard(&self) -> Result<Applied, EngineError> {
+        self.run(Task::Heard).await
+    }
+
+    /// Marks an act as done and applies what it brought to light, in one transaction.
+    ///
+    /// # Errors
+    /// The act is still to be done then.
+    pub async fn finish_act(
+        &self,
+        id: OutboxId,
+        news: Option<Input>,
+    ) -> Result<Applied, EngineError> {
+        self.run(Task::Finish { id, news: news.map(Box::new) }).await
+    }
+
+    /// An act is about to be tried: from now on it may have happened.
+    ///
+    /// # Errors
+    /// If it could not be written; the act must not be tried then.
+    pub async fn begin_act(&self, id: OutboxId) -> Result<Applied, EngineError> {
+        self.write(move |tx, now| Box::pin(tx.begin_act(id, now))).await
+    }
+
+    /// Puts an act off, and its lane with it.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn retry_act(&self, id: OutboxId, at: Timestamp) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.retry_act(id, at))).await
+    }
+
+    /// Saves the signed event of a message; it may be sent afterwards.
+    ///
+    /// # Errors
+    /// If it could not be written; it must not be sent then.
+    pub async fn seal_message(
+        &self,
+        id: OutboxId,
+        event: String,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| {
+            Box::pin(async move { tx.seal_message(id, &event, expires_at).await })
+        })
+        .await
+    }
+
+    /// Saves the signed public event of an order's revision; it may be sent afterwards.
+    ///
+    /// # Errors
+    /// If it could not be written; it must not be sent then.
+    pub async fn seal_book(
+        &self,
+        order: OrderId,
+        revision: i64,
+        published: Published,
+    ) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| {
+            Box::pin(async move { tx.seal_book(order, revision, &published).await })
+        })
+        .await
+    }
+
+    /// A relay has this revision of an order's public event.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn publish_book(
+        &self,
+        order: OrderId,
+        revision: i64,
+    ) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.publish_book(order, revision))).await
+    }
+
+    /// Puts the publication of an order off.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn retry_book(&self, order: OrderId, at: Timestamp) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.retry_book(order, at))).await
+    }
+
+    /// Saves the newest event under an address that belongs to no order; it may be sent afterwards.
+    ///
+    /// # Errors
+    /// If it could not be written, or is not later than the one before; it must not be sent then.
+    pub async fn seal_addressable(
+        &self,
+        kind: u16,
+        d: String,
+        published: Published,
+    ) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| {
+            Box::pin(async move { tx.seal_addressable(kind, &d, &published).await })
+        })
+        .await
+    }
+
+    /// Remembers from when on the relays are to be asked for messages.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn set_cursor(&self, at: Timestamp) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.set_cursor(at))).await
+    }
+
+    /// Remembers the tip of our node's chain; decisions see it from now on.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn set_height(&self, height: BlockHeight) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.set_height(height))).await
+    }
+
+    /// Remembers who our Lightning node is; decisions see it from now on.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn set_node(&self, node: LightningIdentity) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.set_node(node))).await
+    }
+
+    /// LND is unreachable or out of sync at this moment.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn lnd_is_unwell(&self) -> Result<Applied, EngineError> {
+        self.write(|tx, now| Box::pin(tx.set_lnd_unwell_at(now))).await
+    }
+
+    /// Applies an input, and again with each answer to what it asks.
+    async fn rounds<F>(
+        &self,
+        delivery: Option<Delivery>,
+        order: OrderId,
+        input: Input,
+        ask: impl Fn(Question) -> F + Send,
+    ) -> Result<Applied, EngineError>
+    where
+        F: Future<Output = Option<Fact>> + Send,
+    {
+        let mut facts = Vec::new();
+        let mut rounds = 0;
+        loop {
+            let (input, facts_so_far) = (Box::new(input.clone()), facts.clone());
+            let task = Task::Apply { delivery, order, input, facts: facts_so_far };
+            let applied = self.run(task).await?;
+            let Applied::Asks(question) = applied else { return Ok(applied) };
+            if rounds == ROUNDS {
+                return Ok(applied);
+            }
+            rounds += 1;
+            let Some(fact) = ask(question).await else { return Ok(applied) };
+            facts.push(fact);
+        }
+    }
+
+    async fn write(
+        &self,
+        write: impl for<'t> FnOnce(&'t mut WriteTx<'_>, Timestamp) -> Written<'t> + Send + 'static,
+    ) -> Result<Applied, EngineError> {
+        self.run(Task::Write(Box::new(write))).await
+    }
+
+    async fn run(&self, task: Task) -> Result<Applied, EngineError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job { task, answer }).await.map_err(|_| EngineError::Stopped)?;
+        answered.await.map_err(|_| EngineError::Stopped)?
+    }
+}
+
+/// What waits for the writer.
+struct Job {
+    task: Task,
+    answer: oneshot::Sender<Result<Applied, EngineError>>,
+}
+
+enum Task {
+    Apply {
+        delivery: Option<Delivery>,
+        order: OrderId,
+        input: Box<Input>,
+        facts: Vec<Fact>,
+    },
+    Create {
+        delivery: Delivery,
+        id: OrderId,
+        sender: Sender,
+        request_id: Option<u64>,
+        new: Box<NewOrder>,
+    },
+    Answer {
+        delivery: Delivery,
+        message: Box<Message>,
+    },
+    Finish {
+        id: OutboxId,
+        news: Option<Box<Input>>,
+    },
+    Heard,
+    Write(Write),
+}
+
+/// A small write that decides nothing.
+type Write = Box<dyn for<'t> FnOnce(&'t mut WriteTx<'_>, Timestamp) -> Written<'t> + Send>;
+type Written<'t> = BoxFuture<'t, Result<(), StoreError>>;

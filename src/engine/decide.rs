@@ -1,0 +1,303 @@
+//! One job inside its savepoint: what the transaction reads, what the core decides, what is saved.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use trade::{
+    Account, Command, Decision, Destination, Env, Fact, IdentityKey, Input, NewOrder, Notice,
+    Observation, Order, OrderId, PaymentHash, Policy, Refusal, Reputation, Request, Sender, Side,
+    Timestamp, Undecided,
+};
+
+use super::{Applied, EngineError, Task};
+use crate::store::{DaemonState, Delivery, Line, Message, WriteTx};
+
+/// What every job of one batch shares.
+#[derive(Debug)]
+pub(super) struct Deciding<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) now: Timestamp,
+    /// Orders that a job over many orders could not use; the job went on without them.
+    pub(super) failures: Vec<(OrderId, EngineError)>,
+}
+
+impl Deciding<'_> {
+    pub(super) async fn perform(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        task: Task,
+    ) -> Result<Applied, EngineError> {
+        match task {
+            Task::Apply { delivery, order, input, facts } => {
+                self.apply(tx, delivery, order, *input, &facts).await
+            }
+            Task::Create { delivery, id, sender, request_id, new } => {
+                self.create(tx, delivery, id, sender, request_id, *new).await
+            }
+            Task::Answer { delivery, message } => {
+                if !tx.remember(&delivery, self.now).await? {
+                    return Ok(Applied::Repeat);
+                }
+                tx.send(&message, self.now).await?;
+                Ok(Applied::Saved)
+            }
+            Task::Finish { id, news } => {
+                tx.finish_act(id, self.now).await?;
+                let (Some(input), Some(order)) = (news, tx.order_of_act(id).await?) else {
+                    return Ok(Applied::Saved);
+                };
+                self.apply(tx, None, order, *input, &[]).await
+            }
+            Task::Heard => self.heard(tx).await,
+            Task::Write(write) => {
+                write(tx, self.now).await?;
+                Ok(Applied::Saved)
+            }
+        }
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut WriteTx<'_>,
+        delivery: Option<Delivery>,
+        id: OrderId,
+        input: Input,
+        facts: &[Fact],
+    ) -> Result<Applied, EngineError> {
+        if let Some(delivery) = &delivery
+            && !tx.remember(delivery, self.now).await?
+        {
+            return Ok(Applied::Repeat);
+        }
+        let sender = match &input {
+            Input::User(request) => Some((request.sender, request.request_id)),
+            _ => None,
+        };
+        let Some(order) = tx.find_order(id).await? else {
+            let Some((sender, request_id)) = sender else {
+                return Err(EngineError::NoSuchOrder(id));
+            };
+            return self.refuse(tx, Some(id), sender, request_id, Refusal::NotFound).await;
+        };
+        let line = self.line(name(&input), delivery);
+        let found = self.read_for_input(tx, &order, &input).await?;
+        let env = self.env(&found, facts);
+        match guarded(id, || trade::decide(&order, input, &env))? {
+            Ok(decision) if is_idle(&order, &decision) => Ok(Applied::Unchanged),
+            Ok(decision) => {
+                check(&decision)?;
+                tx.save(&order, &decision, &line).await?;
+                Ok(Applied::Saved)
+            }
+            Err(Undecided::Ask(question)) => Ok(Applied::Asks(question)),
+            Err(Undecided::Refused(refusal)) => match sender {
+                Some((sender, request_id)) => {
+                    self.refuse(tx, Some(id), sender, request_id, refusal).await
+                }
+                None => Err(broken(id, format!("{} was refused: {refusal}", line.input))),
+            },
+        }
+    }
+
+    async fn create(
+        &self,
+        tx: &mut WriteTx<'_>,
+        delivery: Delivery,
+        id: OrderId,
+        sender: Sender,
+        request_id: Option<u64>,
+        new: NewOrder,
+    ) -> Result<Applied, EngineError> {
+        if !tx.remember(&delivery, self.now).await? {
+            return Ok(Applied::Repeat);
+        }
+        let user = tx.user(sender.identity, self.now).await?;
+        let found = Found {
+            daemon: tx.daemon_state().await?,
+            account: Account {
+                last_index: user.last_index,
+                is_banned: user.is_banned,
+                has_duty: false,
+            },
+            taker: Reputation::default(),
+            payout_hash_is_known: match hash_in(new.destination.as_ref()) {
+                Some(hash) => tx.is_payment_hash_known(hash, None).await?,
+                None => false,
+            },
+        };
+        let env = self.env(&found, &[]);
+        match guarded(id, || trade::create(id, sender, request_id, new, &env))? {
+            Ok(decision) => {
+                check(&decision)?;
+                tx.create(&decision, &self.line("new-order", Some(delivery))).await?;
+                Ok(Applied::Saved)
+            }
+            Err(refusal) => self.refuse(tx, None, sender, request_id, refusal).await,
+        }
+    }
+
+    /// The refusal is stored with the memory of the message: it is answered once, and certainly.
+    async fn refuse(
+        &self,
+        tx: &mut WriteTx<'_>,
+        order: Option<OrderId>,
+        sender: Sender,
+        request_id: Option<u64>,
+        refusal: Refusal,
+    ) -> Result<Applied, EngineError> {
+        let notice = Notice::CantDo(refusal);
+        let message = Message { to: sender.trade, order, request_id, trade_index: None, notice };
+        tx.send(&message, self.now).await?;
+        Ok(Applied::Refused(refusal))
+    }
+
+    /// Moves the waiting deadlines by the silence that ends here, each order by itself.
+    async fn heard(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
+        let gap = tx.daemon_state().await?.deaf_for(self.now).filter(|gap| !gap.is_zero());
+        if let Some(deaf_for) = gap {
+            for id in tx.list_waiting().await? {
+                let mut part = tx.savepoint().await?;
+                let input = Input::HeardAgain { deaf_for };
+                match self.apply(&mut part, None, id, input, &[]).await {
+                    Ok(_) => part.commit().await?,
+                    Err(error) if error.is_unavailable() => return Err(error),
+                    Err(error) => {
+                        part.rollback().await?;
+                        self.failures.push((id, error));
+                    }
+                }
+            }
+        }
+        tx.set_heard_at(self.now).await?;
+        Ok(Applied::Saved)
+    }
+
+    fn line(&self, input: &'static str, delivery: Option<Delivery>) -> Line {
+        let event_id = delivery.map(|delivery| delivery.event_id);
+        Line { at: self.now, input, event_id, margin: self.policy.escrow_margin }
+    }
+
+    fn env<'e>(&'e self, found: &'e Found, facts: &'e [Fact]) -> Env<'e> {
+        Env {
+            now: self.now,
+            height: found.daemon.height.unwrap_or_default(),
+            policy: self.policy,
+            node: found.daemon.node.as_ref(),
+            lnd_unwell_at: found.daemon.lnd_unwell_at,
+            account: found.account,
+            taker: found.taker,
+            payout_hash_is_known: found.payout_hash_is_known,
+            facts,
+        }
+    }
+
+    async fn read_for_input(
+        &self,
+        tx: &mut WriteTx<'_>,
+        order: &Order,
+        input: &Input,
+    ) -> Result<Found, EngineError> {
+        let daemon = tx.daemon_state().await?;
+        let Input::User(Request { sender, command, .. }) = input else {
+            let taker = self.taker_of(tx, order.taker.map(|taker| taker.identity)).await?;
+            return Ok(Found {
+                daemon,
+                account: Account::default(),
+                taker,
+                payout_hash_is_known: false,
+            });
+        };
+        let (duty, destination) = match command {
+            Command::TakeSell { destination, .. } => (Some(Side::Buyer), destination.as_ref()),
+            Command::TakeBuy { .. } => (Some(Side::Seller), None),
+            Command::AddInvoice { destination, .. } => (None, Some(destination)),
+            Command::FiatSent | Command::Release | Command::Cancel => (None, None),
+        };
+        let user = tx.user(sender.identity, self.now).await?;
+        let has_duty = match duty {
+            Some(side) => tx.has_duty(sender.identity, side).await?,
+            None => false,
+        };
+        Ok(Found {
+            daemon,
+            account: Account { last_index: user.last_index, is_banned: user.is_banned, has_duty },
+            taker: match duty {
+                Some(_) => user.reputation,
+                None => self.taker_of(tx, order.taker.map(|taker| taker.identity)).await?,
+            },
+            payout_hash_is_known: match hash_in(destination) {
+                Some(hash) => tx.is_payment_hash_known(hash, Some(order.id)).await?,
+                None => false,
+            },
+        })
+    }
+
+    async fn taker_of(
+        &self,
+        tx: &mut WriteTx<'_>,
+        identity: Option<IdentityKey>,
+    ) -> Result<Reputation, EngineError> {
+        let Some(identity) = identity else { return Ok(Reputation::default()) };
+        Ok(tx.user(identity, self.now).await?.reputation)
+    }
+}
+
+/// What the transaction read for one decision.
+struct Found {
+    daemon: DaemonState,
+    account: Account,
+    taker: Reputation,
+    payout_hash_is_known: bool,
+}
+
+fn hash_in(destination: Option<&Destination>) -> Option<PaymentHash> {
+    match destination {
+        Some(Destination::Bolt11(invoice)) => Some(invoice.hash),
+        Some(Destination::Unsupported) | None => None,
+    }
+}
+
+/// A panic of the core is a bug that one order has; the others go on (reliability §6.3).
+fn guarded<T>(order: OrderId, decide: impl FnOnce() -> T) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(decide))
+        .map_err(|_| broken(order, "the core panicked".to_owned()))
+}
+
+/// Nothing that breaks a law is saved.
+fn check(decision: &Decision) -> Result<(), EngineError> {
+    trade::invariants::check(&decision.order).map_err(|law| {
+        broken(decision.order.id, format!("{} would break a law: {law}", decision.cause))
+    })
+}
+
+fn broken(order: OrderId, what: String) -> EngineError {
+    EngineError::Broken { order, what }
+}
+
+fn is_idle(before: &Order, decision: &Decision) -> bool {
+    decision.order == *before
+        && decision.effects.is_empty()
+        && decision.postings.is_empty()
+        && decision.account.is_none()
+}
+
+/// What the journal calls an input.
+fn name(input: &Input) -> &'static str {
+    match input {
+        Input::User(request) => match request.command {
+            Command::TakeSell { .. } => "take-sell",
+            Command::TakeBuy { .. } => "take-buy",
+            Command::AddInvoice { .. } => "add-invoice",
+            Command::FiatSent => "fiat-sent",
+            Command::Release => "release",
+            Command::Cancel => "cancel",
+        },
+        Input::Lightning(observation) => match observation {
+            Observation::HoldOpened { .. } => "hold-opened",
+            Observation::Hold { .. } => "hold",
+            Observation::PayoutUnanswered { .. } => "payout-unanswered",
+            Observation::Payment { .. } => "payment",
+        },
+        Input::Deadline => "deadline",
+        Input::HeardAgain { .. } => "heard-again",
+    }
+}

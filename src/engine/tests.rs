@@ -1,0 +1,1 @@
+//! Facts of the engine, on real migrated files.

@@ -1,0 +1,167 @@
+//! The task that owns the writing connection.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use trade::{OrderId, Policy};
+
+use super::decide::Deciding;
+use super::{Applied, EngineError, Job, Task};
+use crate::clock::Clock;
+use crate::store::{OutboxId, WriteTx, Writer};
+
+/// Jobs in one transaction. More waiting ones come right after.
+const BATCH: usize = 64;
+
+/// Applies jobs in order of arrival until the last [`super::Engine`] is gone.
+#[derive(Debug)]
+pub struct WriterTask {
+    writer: Writer,
+    waiting: mpsc::Receiver<Job>,
+    ring: watch::Sender<u64>,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    /// What was reported as unusable; each is reported once.
+    set_aside: BTreeSet<Subject>,
+}
+
+impl WriterTask {
+    pub(super) fn new(
+        writer: Writer,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+        waiting: mpsc::Receiver<Job>,
+        ring: watch::Sender<u64>,
+    ) -> Self {
+        Self { writer, waiting, ring, policy, clock, set_aside: BTreeSet::new() }
+    }
+
+    /// Runs until the last engine is dropped, then closes the file.
+    ///
+    /// # Errors
+    /// If the database does not answer at the start or at the end. In between, failures are the
+    /// answers of jobs.
+    pub async fn run(mut self) -> Result<(), EngineError> {
+        self.refresh_deadlines().await?;
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.waiting.recv_many(&mut batch, BATCH).await > 0 {
+            let (tasks, answers): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|job: Job| (job.task, job.answer)).unzip();
+            let results = self.transact(tasks).await;
+            self.answer(answers, results);
+        }
+        Ok(self.writer.close().await?)
+    }
+
+    /// The settings may have changed since the deadlines were written.
+    async fn refresh_deadlines(&mut self) -> Result<(), EngineError> {
+        let mut tx = self.writer.begin().await?;
+        let failures = tx.refresh_deadlines(self.policy.escrow_margin).await?;
+        tx.commit().await?;
+        for error in failures {
+            tracing::error!(error = chain(&error), "an order cannot be used");
+        }
+        Ok(())
+    }
+
+    /// One transaction for all of them; either every result is on disk, or nothing is.
+    async fn transact(
+        &mut self,
+        tasks: Vec<Task>,
+    ) -> Result<Vec<Result<Applied, EngineError>>, EngineError> {
+        let mut deciding =
+            Deciding { policy: &self.policy, now: self.clock.now(), failures: Vec::new() };
+        let subjects: Vec<_> = tasks.iter().map(subject).collect();
+        let mut tx = self.writer.begin().await?;
+        let mut results = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            results.push(stage(&mut deciding, &mut tx, task).await?);
+        }
+        let failures = std::mem::take(&mut deciding.failures);
+        commit(tx).await?;
+        for (order, error) in &failures {
+            self.set_aside(&Subject::Order(*order), error);
+        }
+        for (subject, result) in subjects.iter().zip(&results) {
+            match result {
+                Ok(_) => _ = self.set_aside.remove(subject),
+                Err(error) => self.set_aside(subject, error),
+            }
+        }
+        Ok(results)
+    }
+
+    /// Rings before it answers, so that whoever was answered finds the bell rung.
+    fn answer(
+        &self,
+        answers: Vec<oneshot::Sender<Result<Applied, EngineError>>>,
+        results: Result<Vec<Result<Applied, EngineError>>, EngineError>,
+    ) {
+        let results = results.unwrap_or_else(|error| {
+            tracing::warn!(error = chain(&error), jobs = answers.len(), "nothing was saved");
+            answers.iter().map(|_| Err(error.clone())).collect()
+        });
+        self.ring.send_modify(|commits| *commits = commits.wrapping_add(1));
+        for (answer, result) in answers.into_iter().zip(results) {
+            if answer.send(result).is_err() {
+                tracing::debug!("whoever asked is gone; what was decided stands");
+            }
+        }
+    }
+
+    /// Reports something unusable once, not at every attempt to use it.
+    fn set_aside(&mut self, subject: &Subject, error: &EngineError) {
+        if self.set_aside.insert(*subject) {
+            tracing::error!(?subject, error = chain(error), "set aside; nothing was changed");
+        }
+    }
+}
+
+/// Performs one job under its own savepoint. An error that is not the job's own ends the batch.
+async fn stage(
+    deciding: &mut Deciding<'_>,
+    tx: &mut WriteTx<'_>,
+    task: Task,
+) -> Result<Result<Applied, EngineError>, EngineError> {
+    let mut part = tx.savepoint().await?;
+    let result = deciding.perform(&mut part, task).await;
+    match &result {
+        Ok(Applied::Saved | Applied::Unchanged | Applied::Refused(_)) => part.commit().await?,
+        Err(error) if error.is_unavailable() => return Err(error.clone()),
+        Ok(Applied::Repeat | Applied::Asks(_)) | Err(_) => part.rollback().await?,
+    }
+    Ok(result)
+}
+
+/// Everything before this is undone by a crash, everything after it finds it done.
+async fn commit(tx: WriteTx<'_>) -> Result<(), EngineError> {
+    Ok(tx.commit().await?)
+}
+
+/// What a job is about, for reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Order(OrderId),
+    Act(OutboxId),
+    Messages,
+    Hearing,
+    Notes,
+}
+
+fn subject(task: &Task) -> Subject {
+    match task {
+        Task::Apply { order, .. } => Subject::Order(*order),
+        Task::Create { id, .. } => Subject::Order(*id),
+        Task::Answer { .. } => Subject::Messages,
+        Task::Finish { id, .. } => Subject::Act(*id),
+        Task::Heard => Subject::Hearing,
+        Task::Write(_) => Subject::Notes,
+    }
+}
+
+/// An error and its sources in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |line, source| format!("{line}: {source}"))
+}
