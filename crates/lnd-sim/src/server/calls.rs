@@ -1,0 +1,81 @@
+//! One call from its arrival to its answer: counted, struck by a fault or not, done, answered.
+
+use std::future::pending;
+
+use tonic::{Code, Response, Status};
+
+use super::Lnd;
+use crate::PaymentHash;
+use crate::error::LndError;
+use crate::faults::{Fault, Rpc};
+use crate::world::World;
+
+impl Lnd {
+    /// Answers a call that has one answer.
+    pub(crate) async fn answer<T: Send + 'static>(
+        &self,
+        rpc: Rpc,
+        hash: Option<PaymentHash>,
+        work: impl FnOnce(&mut World, &str) -> Result<T, LndError> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let (done, _) = self.work(rpc, hash, work).await?;
+        Ok(Response::new(done))
+    }
+
+    /// Does the work of a call, and says which fault is still to strike its stream of answers.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        rpc: Rpc,
+        hash: Option<PaymentHash>,
+        work: impl FnOnce(&mut World, &str) -> Result<T, LndError> + Send + 'static,
+    ) -> Result<(T, Option<Fault>), Status> {
+        let fault = self.shared.with(|world| {
+            world.calls.count(&self.name, rpc, hash);
+            world.faults.strike(&self.name, rpc, hash)
+        });
+        let done = match &fault {
+            Some(Fault::Hang) => pending().await,
+            Some(Fault::Refuse { code, text }) => {
+                return Err(Status::new(Code::from_i32(*code), text));
+            }
+            Some(Fault::Freeze) => self.once_thawed(work).await,
+            Some(fault @ Fault::Slow { .. }) => {
+                tokio::time::sleep(fault.delay()).await;
+                self.step(work)
+            }
+            _ => self.step(work),
+        };
+        match &fault {
+            Some(Fault::LoseAnswer) => Err(Status::unavailable("transport is closing")),
+            Some(Fault::WithholdAnswer) => pending().await,
+            _ => Ok((done?, fault)),
+        }
+    }
+
+    fn step<T>(
+        &self,
+        work: impl FnOnce(&mut World, &str) -> Result<T, LndError>,
+    ) -> Result<T, LndError> {
+        self.shared.with(|world| work(world, &self.name))
+    }
+
+    /// The work is done when LND is thawed, whether or not the caller still waits.
+    async fn once_thawed<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut World, &str) -> Result<T, LndError> + Send + 'static,
+    ) -> Result<T, LndError> {
+        let lnd = self.clone();
+        let mut thawed = self.shared.thawed.subscribe();
+        #[expect(clippy::disallowed_methods, reason = "it must outlive the caller's connection")]
+        let frozen = tokio::spawn(async move {
+            if thawed.changed().await.is_err() {
+                return pending().await;
+            }
+            lnd.step(work)
+        });
+        match frozen.await {
+            Ok(done) => done,
+            Err(_) => pending().await,
+        }
+    }
+}

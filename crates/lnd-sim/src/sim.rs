@@ -1,0 +1,360 @@
+//! The handle's life: nodes are made, started, stopped, killed.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::error::SimError;
+use crate::identity::Identity;
+use crate::server::{self, Life, Lnd};
+use crate::shared::{Clock, Premises, Shared, ring, system_clock};
+use crate::state_file::{Saved, StateFile};
+use crate::world::{LndState, NodeRecord, Rules, World};
+
+/// The daemon's own node.
+pub const MOSTRO: &str = "mostro";
+
+/// How to set a simulation up.
+#[derive(Clone)]
+pub struct Config {
+    /// Each node has a folder in it, with `tls.cert`, `admin.macaroon` and `address`.
+    pub dir: PathBuf,
+    /// Where everything is kept over a restart; without it, a simulation ends with its process.
+    pub state: Option<PathBuf>,
+    /// Each has a channel with the daemon's node.
+    pub wallets: Vec<String>,
+    pub listen: IpAddr,
+    /// The daemon's node listens here, the others on the ports after it. 0: where they listened
+    /// the last time, else wherever there is room.
+    pub port: u16,
+    /// What either side of a wallet's channel begins with.
+    pub channel_sats: u64,
+    /// LND's `invoices.holdexpirydelta`: so many blocks before its HTLC's expiry a held payment is
+    /// given back.
+    pub hold_expiry_delta: u32,
+    pub clock: Clock,
+}
+
+impl Config {
+    /// A seller and a buyer, 10 BTC on either side of their channels, everything in `dir`, the
+    /// machine's clock.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            state: None,
+            wallets: vec!["seller".to_owned(), "buyer".to_owned()],
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            channel_sats: 1_000_000_000,
+            hold_expiry_delta: 18,
+            clock: system_clock(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("dir", &self.dir)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a client reaches a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAccess {
+    pub name: String,
+    /// The node's public key, as hex.
+    pub pubkey: String,
+    pub address: SocketAddr,
+    pub tls_cert: PathBuf,
+    pub macaroon: PathBuf,
+}
+
+impl NodeAccess {
+    /// `https://host:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+}
+
+/// A running simulation, steered through this handle. Clones steer the same one; it ends, as by
+/// SIGKILL, with the last of them.
+#[derive(Clone)]
+pub struct LndSim {
+    pub(crate) shared: Arc<Shared>,
+    machines: Arc<Machines>,
+}
+
+struct Machines {
+    config: Config,
+    running: Mutex<BTreeMap<String, Running>>,
+    ticker: JoinHandle<()>,
+}
+
+struct Running {
+    life: watch::Sender<Life>,
+    broken: watch::Sender<u64>,
+    task: JoinHandle<()>,
+}
+
+/// How often time alone is looked after; LND cancels an expired invoice within 0.1 s.
+const TICK: Duration = Duration::from_millis(50);
+const MAX_NAME: usize = 32;
+const BIND_TRIES: u32 = 40;
+
+impl LndSim {
+    /// Makes or loads the nodes and starts them all.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written, or a port that is taken.
+    pub async fn start(config: Config) -> Result<Self, SimError> {
+        let now = (config.clock)();
+        let rules = Rules { hold_expiry_delta: config.hold_expiry_delta };
+        let mut world = World::new(now, rules);
+        let saved = match &config.state {
+            Some(path) => Saved::read(path)?,
+            None => Saved::default(),
+        };
+        let mut identities = BTreeMap::new();
+        for record in saved.nodes() {
+            let identity = Identity::open(config.dir.join(&record.name))?;
+            world.add_node(record.clone(), identity.key, identity.pubkey.clone());
+            identities.insert(record.name, identity);
+        }
+        saved.restore(&mut world);
+        let file = match &config.state {
+            Some(path) => Some(StateFile::create(path, &world)?),
+            None => None,
+        };
+        let shared = Arc::new(Shared::new(config.dir.clone(), config.clock.clone(), world, file));
+        let ticker = tick_for(shared.clone());
+        let machines = Machines { config, running: Mutex::default(), ticker };
+        let sim = Self { shared, machines: Arc::new(machines) };
+        for (name, identity) in identities {
+            sim.move_in(&name, identity).await?;
+        }
+        sim.ensure_node(MOSTRO).await?;
+        for wallet in sim.machines.config.wallets.clone() {
+            if sim.ensure_node(&wallet).await? {
+                sim.open_channel(MOSTRO, &wallet)?;
+            }
+        }
+        Ok(sim)
+    }
+
+    /// Adds a wallet with a channel to the daemon's node.
+    ///
+    /// # Errors
+    /// A name that is taken or no name; files or a port as in [`LndSim::start`].
+    pub async fn add_wallet(&self, name: &str) -> Result<NodeAccess, SimError> {
+        let access = self.add_node(name).await?;
+        self.open_channel(MOSTRO, name)?;
+        Ok(access)
+    }
+
+    /// Adds a node without channels: a router, or a wallet behind one.
+    ///
+    /// # Errors
+    /// As [`LndSim::add_wallet`].
+    pub async fn add_node(&self, name: &str) -> Result<NodeAccess, SimError> {
+        if self.ensure_node(name).await? {
+            self.node(name)
+        } else {
+            Err(SimError::NameTaken(name.to_owned()))
+        }
+    }
+
+    /// How a client reaches this node.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn node(&self, name: &str) -> Result<NodeAccess, SimError> {
+        let pubkey = self.shared.read(|world| world.nodes.get(name).map(|n| n.pubkey.clone()));
+        let pubkey = pubkey.ok_or_else(|| no_node(name))?;
+        let premises = self.shared.premises();
+        let premises = premises.get(name).ok_or_else(|| no_node(name))?;
+        Ok(NodeAccess {
+            name: name.to_owned(),
+            pubkey,
+            address: premises.address,
+            tls_cert: premises.folder.certificate(),
+            macaroon: premises.folder.macaroon(),
+        })
+    }
+
+    /// The names of all nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<String> {
+        self.shared.read(|world| world.nodes.keys().cloned().collect())
+    }
+
+    /// SIGTERM: streams end as LND ends them, then the port is closed. What the node knows stays.
+    pub async fn stop(&self, name: &str) {
+        let running = self.running().remove(name);
+        if let Some(running) = running {
+            running.life.send_replace(Life::Stopping);
+            if running.task.await.is_err() {
+                tracing::debug!(node = name, "it did not stop by itself");
+            }
+        }
+        self.shared.with(|world| world.node_stops(name));
+    }
+
+    /// SIGKILL: connections break. What the node knows stays: it was on disk.
+    pub async fn kill(&self, name: &str) {
+        let running = self.running().remove(name);
+        self.shared.with(|world| world.node_stops(name));
+        if let Some(running) = running {
+            running.task.abort();
+            if running.task.await.is_ok() {
+                tracing::debug!(node = name, "it had stopped by itself");
+            }
+        }
+    }
+
+    /// Starts a stopped or killed node, where its clients knew it, ready for everything.
+    ///
+    /// # Errors
+    /// No such node, or its port is taken by somebody else.
+    pub async fn start_node(&self, name: &str) -> Result<(), SimError> {
+        self.start_node_at(name, LndState::ServerActive).await
+    }
+
+    /// Starts a stopped or killed node in a state of its start-up.
+    ///
+    /// # Errors
+    /// As [`LndSim::start_node`].
+    pub async fn start_node_at(&self, name: &str, state: LndState) -> Result<(), SimError> {
+        let address = self.node(name)?.address;
+        if self.running().contains_key(name) {
+            return Ok(());
+        }
+        let listener = bind(address).await?;
+        self.open_door(name, listener);
+        self.shared.with(|world| world.node_starts(name, state));
+        Ok(())
+    }
+
+    /// Breaks a node's connections; it goes on.
+    pub fn drop_connections(&self, name: &str) {
+        if let Some(running) = self.running().get(name) {
+            ring(&running.broken);
+        }
+    }
+
+    /// Stops every node.
+    pub async fn shut_down(&self) {
+        for name in self.nodes() {
+            self.stop(&name).await;
+        }
+    }
+
+    /// Makes sure the node exists; says whether it is new.
+    async fn ensure_node(&self, name: &str) -> Result<bool, SimError> {
+        let legal =
+            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(legal) {
+            return Err(SimError::BadName(name.to_owned()));
+        }
+        if self.shared.read(|world| world.nodes.contains_key(name)) {
+            return Ok(false);
+        }
+        let identity = Identity::open(self.shared.dir.join(name))?;
+        let record = NodeRecord { name: name.to_owned(), ..NodeRecord::default() };
+        let (key, pubkey) = (identity.key, identity.pubkey.clone());
+        self.shared.with(|world| world.add_node(record, key, pubkey));
+        self.move_in(name, identity).await?;
+        Ok(true)
+    }
+
+    async fn move_in(&self, name: &str, identity: Identity) -> Result<(), SimError> {
+        let Config { listen, port, .. } = self.machines.config;
+        let place = u16::try_from(self.shared.premises().len()).unwrap_or(u16::MAX);
+        let wanted = match (port, identity.address) {
+            (0, Some(address)) => address,
+            (0, None) => SocketAddr::new(listen, 0),
+            (first, _) => SocketAddr::new(listen, first.saturating_add(place)),
+        };
+        let listener = bind(wanted).await?;
+        let address =
+            listener.local_addr().map_err(|source| SimError::Listen { address: wanted, source })?;
+        identity.folder.write_address(address)?;
+        let Identity { folder, bakery, tls, .. } = identity;
+        self.shared.premises().insert(name.to_owned(), Premises { folder, bakery, tls, address });
+        self.open_door(name, listener);
+        self.shared.with(|world| world.node_starts(name, LndState::ServerActive));
+        Ok(())
+    }
+
+    fn open_door(&self, name: &str, listener: TcpListener) {
+        let (life, broken) = (watch::Sender::new(Life::Running), watch::Sender::default());
+        let lnd =
+            Lnd { shared: self.shared.clone(), name: name.to_owned(), life: life.subscribe() };
+        #[expect(clippy::disallowed_methods, reason = "it is aborted when the node is killed")]
+        let task = tokio::spawn(server::serve(lnd, listener, broken.subscribe()));
+        self.running().insert(name.to_owned(), Running { life, broken, task });
+    }
+
+    fn open_channel(&self, a: &str, b: &str) -> Result<(), SimError> {
+        let sats = self.machines.config.channel_sats;
+        self.open_channel_with((a, sats), (b, sats))
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.machines.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        self.ticker.abort();
+        for running in self.running.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            running.task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for LndSim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LndSim").field("dir", &self.shared.dir).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn no_node(name: &str) -> SimError {
+    SimError::NoSuchNode(name.to_owned())
+}
+
+/// Binds, waiting a little for a port that its last owner is just giving up.
+async fn bind(address: SocketAddr) -> Result<TcpListener, SimError> {
+    let mut tries_left = BIND_TRIES;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && tries_left > 0 => {
+                tries_left -= 1;
+                tokio::time::sleep(TICK).await;
+            }
+            bound => return bound.map_err(|source| SimError::Listen { address, source }),
+        }
+    }
+}
+
+fn tick_for(shared: Arc<Shared>) -> JoinHandle<()> {
+    #[expect(clippy::disallowed_methods, reason = "it is aborted when the simulation ends")]
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TICK).await;
+            shared.read(|_| ());
+        }
+    })
+}

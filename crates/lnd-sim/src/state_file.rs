@@ -1,0 +1,180 @@
+//! The state file: one line of JSON per step, written before anybody hears of the step.
+//!
+//! Each line holds whole records, the newest wins. A line cut short by a crash was never answered
+//! for and is dropped. At every start the file is rewritten with one line, by rename.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::PaymentHash;
+use crate::error::SimError;
+use crate::invoice::Invoice;
+use crate::ledger::Channel;
+use crate::payment::{Attempt, Payment};
+use crate::world::{Key, NodeRecord, World};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Record {
+    Chain { height: u32, tip_at: u64 },
+    Node(NodeRecord),
+    Channel(Channel),
+    Attempt(Box<Attempt>),
+    Invoice { node: String, hash: PaymentHash, is: Option<Box<Invoice>> },
+    Payment { node: String, hash: PaymentHash, is: Option<Box<Payment>> },
+}
+
+/// The open state file.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    path: PathBuf,
+    file: File,
+}
+
+/// What was saved, not yet in a world: nodes first need their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    records: Vec<Record>,
+}
+
+impl Saved {
+    /// Reads a state file; empty if there is none.
+    pub(crate) fn read(path: &Path) -> Result<Self, SimError> {
+        let mut records = Vec::new();
+        if !path.exists() {
+            return Ok(Self { records });
+        }
+        let failed = |source| SimError::File { action: "read", path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let mut lines = BufReader::new(file).split(b'\n').peekable();
+        while let Some(line) = lines.next() {
+            let line = line.map_err(failed)?;
+            match serde_json::from_slice::<Vec<Record>>(&line) {
+                Ok(step) => records.extend(step),
+                Err(_) if lines.peek().is_none() => break,
+                Err(error) => {
+                    return Err(SimError::Damaged {
+                        path: path.to_owned(),
+                        problem: error.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(Self { records })
+    }
+
+    /// The nodes that were saved, each as it was last.
+    pub(crate) fn nodes(&self) -> Vec<NodeRecord> {
+        let mut nodes: Vec<NodeRecord> = Vec::new();
+        for record in &self.records {
+            if let Record::Node(node) = record {
+                nodes.retain(|known| known.name != node.name);
+                nodes.push(node.clone());
+            }
+        }
+        nodes
+    }
+
+    /// Puts all else into a world that has the nodes.
+    pub(crate) fn restore(self, world: &mut World) {
+        for record in self.records {
+            match record {
+                Record::Chain { height, tip_at } => {
+                    world.height = height;
+                    world.tip_at = tip_at;
+                }
+                Record::Node(_) => {}
+                Record::Channel(channel) => {
+                    world.channels.insert(channel.id, channel);
+                }
+                Record::Attempt(attempt) => {
+                    world.attempts.insert(attempt.id, *attempt);
+                }
+                Record::Invoice { node, hash, is } => {
+                    let Some(node) = world.nodes.get_mut(&node) else { continue };
+                    match is {
+                        Some(invoice) => node.invoices.insert(hash, *invoice),
+                        None => node.invoices.remove(&hash),
+                    };
+                }
+                Record::Payment { node, hash, is } => {
+                    let Some(node) = world.nodes.get_mut(&node) else { continue };
+                    match is {
+                        Some(payment) => node.payments.insert(hash, *payment),
+                        None => node.payments.remove(&hash),
+                    };
+                }
+            }
+        }
+        world.index();
+    }
+}
+
+impl StateFile {
+    /// Writes the whole world afresh and keeps the file open for what follows.
+    pub(crate) fn create(path: &Path, world: &World) -> Result<Self, SimError> {
+        let failed = |source| SimError::File { action: "write", path: path.to_owned(), source };
+        let fresh = path.with_extension("new");
+        let mut file = File::create(&fresh).map_err(failed)?;
+        write_step(&mut file, &everything(world)).map_err(failed)?;
+        std::fs::rename(&fresh, path).map_err(failed)?;
+        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Writes what has changed. On return it survives the death of this process.
+    pub(crate) fn append(&mut self, world: &World) -> Result<(), SimError> {
+        let step: Vec<Record> = world.touched.iter().filter_map(|key| record(key, world)).collect();
+        if step.is_empty() {
+            return Ok(());
+        }
+        write_step(&mut self.file, &step).map_err(|source| SimError::File {
+            action: "write",
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+fn write_step(file: &mut File, step: &[Record]) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(step)?;
+    line.push(b'\n');
+    file.write_all(&line)
+}
+
+fn everything(world: &World) -> Vec<Record> {
+    let nodes = world.nodes.keys().cloned().map(Key::Node);
+    let channels = world.channels.keys().copied().map(Key::Channel);
+    let attempts = world.attempts.keys().copied().map(Key::Attempt);
+    let invoices = world.nodes.iter().flat_map(|(name, node)| {
+        node.invoices.keys().map(|hash| Key::Invoice(name.clone(), *hash))
+    });
+    let payments = world.nodes.iter().flat_map(|(name, node)| {
+        node.payments.keys().map(|hash| Key::Payment(name.clone(), *hash))
+    });
+    let keys = std::iter::once(Key::Chain).chain(nodes).chain(channels);
+    let keys = keys.chain(attempts).chain(invoices).chain(payments);
+    keys.filter_map(|key| record(&key, world)).collect()
+}
+
+fn record(key: &Key, world: &World) -> Option<Record> {
+    Some(match key {
+        Key::Chain => Record::Chain { height: world.height, tip_at: world.tip_at },
+        Key::Node(name) => Record::Node(world.nodes.get(name)?.record.clone()),
+        Key::Channel(id) => Record::Channel(world.channels.get(id)?.clone()),
+        Key::Attempt(id) => Record::Attempt(Box::new(world.attempts.get(id)?.clone())),
+        Key::Invoice(node, hash) => Record::Invoice {
+            node: node.clone(),
+            hash: *hash,
+            is: world.find_invoice(node, *hash).cloned().map(Box::new),
+        },
+        Key::Payment(node, hash) => Record::Payment {
+            node: node.clone(),
+            hash: *hash,
+            is: world.find_payment(node, *hash).cloned().map(Box::new),
+        },
+    })
+}

@@ -1,0 +1,446 @@
+//! The handle's verbs: what people do with the wallets, and what goes wrong.
+
+use fedimint_tonic_lnd::lnrpc;
+use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
+use tokio::sync::watch;
+use tonic::Code;
+
+use crate::error::SimError;
+use crate::faults::{Armed, Fault, Rpc};
+use crate::identity::write;
+use crate::invoice::{InvoiceState, NewInvoice};
+use crate::ledger::Balance;
+use crate::payment::FailureReason;
+use crate::shared::{Premises, ring};
+use crate::sim::{LndSim, MOSTRO, no_node};
+use crate::world::{LndState, Node, Payee, World};
+use crate::{PaymentHash, Preimage, messages};
+
+/// What a wallet allows a payment of its own to cost: 5 % and a little.
+fn fee_allowance(msat: i64) -> i64 {
+    msat / 20 + 10_000
+}
+
+/// People and their wallets.
+impl LndSim {
+    /// A wallet pays an invoice. Answers how the payment stands: of a hold invoice, `IN_FLIGHT`.
+    ///
+    /// # Errors
+    /// No such wallet, or LND's refusal before it tries.
+    pub fn pay(&self, wallet: &str, bolt11: &str) -> Result<lnrpc::Payment, SimError> {
+        let amount = crate::bolt11::decode(bolt11)?.amount_msat.unwrap_or_default();
+        self.pay_with(
+            wallet,
+            &SendPaymentRequest {
+                payment_request: bolt11.to_owned(),
+                fee_limit_msat: fee_allowance(i64::try_from(amount).unwrap_or(i64::MAX)),
+                timeout_seconds: 60,
+                ..Default::default()
+            },
+        )
+    }
+
+    /// A wallet sends what this request says, as through its own `SendPaymentV2`.
+    ///
+    /// # Errors
+    /// As [`LndSim::pay`].
+    pub fn pay_with(
+        &self,
+        wallet: &str,
+        request: &SendPaymentRequest,
+    ) -> Result<lnrpc::Payment, SimError> {
+        self.on(wallet, |world| {
+            let (hash, _) = world.send_payment(wallet, request)?;
+            payment_of(world, wallet, hash).ok_or_else(|| no_hash(wallet, hash))
+        })?
+    }
+
+    /// A wallet asks to be paid; 0 lets the payer choose how much.
+    ///
+    /// # Errors
+    /// No such wallet, or LND's refusal.
+    pub fn invoice(&self, wallet: &str, sats: u64) -> Result<String, SimError> {
+        let value = i64::try_from(sats).unwrap_or(i64::MAX);
+        self.invoice_with(wallet, lnrpc::Invoice { value, ..Default::default() })
+    }
+
+    /// A wallet asks to be paid on these terms (`memo`, `value`, `value_msat`, `expiry`,
+    /// `cltv_expiry`, `description_hash`).
+    ///
+    /// # Errors
+    /// As [`LndSim::invoice`].
+    pub fn invoice_with(&self, wallet: &str, terms: lnrpc::Invoice) -> Result<String, SimError> {
+        let new = NewInvoice {
+            memo: terms.memo,
+            value_sat: terms.value,
+            value_msat: terms.value_msat,
+            description_hash: terms.description_hash,
+            expiry: terms.expiry,
+            cltv_expiry: terms.cltv_expiry,
+        };
+        let mut preimage = [0; 32];
+        getrandom::fill(&mut preimage)?;
+        self.on(wallet, |world| Ok(world.add_invoice(wallet, Preimage(preimage), &new)?.bolt11))?
+    }
+
+    /// From now on a node treats payments to its ordinary invoices so.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn set_payee(&self, node: &str, manner: Payee) -> Result<(), SimError> {
+        self.on(node, |world| {
+            if let Some(record) = world.record_mut(node) {
+                record.payee = manner;
+            }
+        })
+    }
+
+    /// A payee takes what it holds ([`Payee::Holds`]).
+    ///
+    /// # Errors
+    /// No such node or invoice, or LND's refusal.
+    pub fn payee_settles(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |world| {
+            let invoice = world.find_invoice(node, hash).ok_or_else(|| no_hash(node, hash))?;
+            let preimage = invoice.preimage.ok_or_else(|| no_hash(node, hash))?;
+            Ok(world.settle_invoice(node, preimage)?)
+        })?
+    }
+
+    /// A payee fails back what it holds, or withdraws what was not paid.
+    ///
+    /// # Errors
+    /// As [`LndSim::payee_settles`].
+    pub fn payee_cancels(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |world| Ok(world.cancel_invoice(node, hash)?))?
+    }
+}
+
+/// The chain and the channels.
+impl LndSim {
+    /// Adds blocks.
+    pub fn mine(&self, blocks: u32) {
+        self.shared.with(|world| world.mine(blocks));
+    }
+
+    #[must_use]
+    pub fn height(&self) -> u32 {
+        self.shared.read(|world| world.height)
+    }
+
+    /// Opens a channel with so many sats on either side.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn open_channel_with(&self, a: (&str, u64), b: (&str, u64)) -> Result<(), SimError> {
+        let msat = |sats: u64| sats.saturating_mul(1000);
+        self.on(a.0, |_| ())?;
+        self.on(b.0, |world| {
+            world.open_channel((a.0, msat(a.1)), (b.0, msat(b.1)));
+        })
+    }
+
+    /// What a node asks for forwarding; the default is nothing.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn set_forwarding_fee(&self, node: &str, base_msat: u64, ppm: u64) -> Result<(), SimError> {
+        self.on(node, |world| {
+            if let Some(record) = world.record_mut(node) {
+                record.fee_base_msat = base_msat;
+                record.fee_ppm = ppm;
+            }
+        })
+    }
+
+    /// Moves sats between two neighbours outside any payment, to drain a side or fill it.
+    ///
+    /// # Errors
+    /// No such node, or not so many sats.
+    pub fn move_sats(&self, from: &str, to: &str, sats: u64) -> Result<(), SimError> {
+        self.on(from, |world| {
+            if world.push_sats(from, to, sats.saturating_mul(1000)) {
+                return Ok(());
+            }
+            Err(SimError::NoSats { from: from.to_owned(), to: to.to_owned(), sats })
+        })?
+    }
+}
+
+/// What goes wrong.
+impl LndSim {
+    /// Arms any fault.
+    pub fn arm(&self, armed: Armed) {
+        self.shared.with(|world| world.faults.arm(armed));
+    }
+
+    /// The daemon's node: this fault strikes the next call of this kind.
+    pub fn fault_next(&self, rpc: Rpc, fault: Fault) {
+        self.arm(Armed { node: MOSTRO.to_owned(), rpc, hash: None, fault, times: Some(1) });
+    }
+
+    /// The daemon's node: this fault strikes every call of this kind until faults are cleared.
+    pub fn fault_always(&self, rpc: Rpc, fault: Fault) {
+        self.arm(Armed { node: MOSTRO.to_owned(), rpc, hash: None, fault, times: None });
+    }
+
+    /// The daemon's node: calls of this kind get lost until faults are cleared.
+    pub fn hang(&self, rpc: Rpc) {
+        self.fault_always(rpc, Fault::Hang);
+    }
+
+    /// The daemon's node: the next call of this kind is refused before any effect.
+    pub fn fail_next(&self, rpc: Rpc, code: Code, text: &str) {
+        self.fault_next(rpc, Fault::Refuse { code: code.into(), text: text.to_owned() });
+    }
+
+    /// The daemon's node: the next call of this kind takes effect, then its connection fails.
+    pub fn answer_lost(&self, rpc: Rpc) {
+        self.fault_next(rpc, Fault::LoseAnswer);
+    }
+
+    /// Disarms every fault. Calls that hang already stay lost.
+    pub fn clear_faults(&self) {
+        self.shared.with(|world| world.faults.clear());
+    }
+
+    /// Lets frozen calls ([`Fault::Freeze`]) take effect.
+    pub fn thaw(&self) {
+        ring(&self.shared.thawed);
+    }
+
+    /// Breaks every open stream of a node (Unavailable).
+    pub fn drop_streams(&self, node: &str) {
+        self.shared.cut.send_modify(|cuts| *cuts.entry(node.to_owned()).or_default() += 1);
+    }
+
+    /// # Errors
+    /// No such node.
+    pub fn set_state(&self, node: &str, state: LndState) -> Result<(), SimError> {
+        self.change(node, |node| node.state = state)
+    }
+
+    /// `GetInfo.synced_to_chain`.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn set_synced(&self, node: &str, is_synced: bool) -> Result<(), SimError> {
+        self.change(node, |node| node.synced = is_synced)
+    }
+
+    /// Whether the node's links to its peers are up.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn set_channels_active(&self, node: &str, are_active: bool) -> Result<(), SimError> {
+        self.change(node, |node| node.links_up = are_active)
+    }
+
+    /// The next payments a node sends (all, without a number) fail for this reason, at once.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn fail_payments(
+        &self,
+        node: &str,
+        reason: FailureReason,
+        times: Option<u32>,
+    ) -> Result<(), SimError> {
+        self.change(node, |node| node.fails = Some((reason, times)))
+    }
+
+    /// Payments of this node find their way again.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn allow_payments(&self, node: &str) -> Result<(), SimError> {
+        self.change(node, |node| node.fails = None)
+    }
+
+    /// The next payment a node sends is registered and never leaves: `IN_FLIGHT` for ever.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn dangle_next(&self, node: &str) -> Result<(), SimError> {
+        self.change(node, |node| node.dangles += 1)
+    }
+
+    /// The channel of a dangling payment was closed and LND restarted: `FAILED/NO_ROUTE`.
+    ///
+    /// # Errors
+    /// No such node, or no dangling payment.
+    pub fn end_dangling(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |world| found(world.end_dangling(node, hash), node, hash))?
+    }
+
+    /// LND has lost its record of a payment: `NotFound`. An HTLC under way stays under way.
+    ///
+    /// # Errors
+    /// No such node or payment.
+    pub fn forget_payment(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |world| found(world.forget_payment(node, hash), node, hash))?
+    }
+
+    /// LND has garbage-collected a canceled invoice: `NotFound`.
+    ///
+    /// # Errors
+    /// No such node, or no canceled invoice of this hash.
+    pub fn forget_invoice(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |world| found(world.forget_invoice(node, hash), node, hash))?
+    }
+
+    /// Writes a new certificate and breaks the node's connections: who dials again sees it.
+    ///
+    /// # Errors
+    /// No such node, or files that cannot be written.
+    pub fn renew_certificate(&self, node: &str) -> Result<(), SimError> {
+        self.at(node, |premises| {
+            premises.tls = premises.folder.renew_certificate()?;
+            Ok(())
+        })?;
+        self.drop_connections(node);
+        Ok(())
+    }
+
+    /// Writes a new admin macaroon; the one before is refused from now on.
+    ///
+    /// # Errors
+    /// As [`LndSim::renew_certificate`].
+    pub fn renew_macaroon(&self, node: &str) -> Result<(), SimError> {
+        self.at(node, |premises| {
+            let macaroon = premises.bakery.renew();
+            write(&premises.folder.macaroon(), &macaroon)
+        })
+    }
+
+    /// Deletes a root key: macaroons baked with it are refused. The admin macaroon's is 0.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn delete_macaroon(&self, node: &str, root_key: u64) -> Result<(), SimError> {
+        self.at(node, |premises| {
+            premises.bakery.delete(root_key);
+            Ok(())
+        })
+    }
+
+    /// Makes a macaroon for some calls only (`/lnrpc.Lightning/GetInfo`).
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn bake_macaroon(
+        &self,
+        node: &str,
+        root_key: u64,
+        calls: &[String],
+    ) -> Result<Vec<u8>, SimError> {
+        self.at(node, |premises| Ok(premises.bakery.bake(root_key, calls)))
+    }
+}
+
+/// What is so.
+impl LndSim {
+    /// Every law that is broken, in words; empty when all is well.
+    #[must_use]
+    pub fn check(&self) -> Vec<String> {
+        self.shared.read(World::check)
+    }
+
+    /// Whose sats are where.
+    #[must_use]
+    pub fn balances(&self) -> Vec<Balance> {
+        self.shared.read(|world| world.nodes.keys().map(|name| world.balance(name)).collect())
+    }
+
+    /// # Errors
+    /// No such node.
+    pub fn balance(&self, node: &str) -> Result<Balance, SimError> {
+        self.on(node, |world| world.balance(node))
+    }
+
+    /// An invoice as its node's LND would show it.
+    #[must_use]
+    pub fn find_invoice(&self, node: &str, hash: PaymentHash) -> Option<lnrpc::Invoice> {
+        self.shared.read(|world| world.find_invoice(node, hash).map(messages::invoice))
+    }
+
+    /// A payment as its node's LND would show it.
+    #[must_use]
+    pub fn find_payment(&self, node: &str, hash: PaymentHash) -> Option<lnrpc::Payment> {
+        self.shared.read(|world| payment_of(world, node, hash))
+    }
+
+    /// The invoices a node has in this state, oldest first.
+    #[must_use]
+    pub fn list_invoices(&self, node: &str, state: InvoiceState) -> Vec<PaymentHash> {
+        self.shared.read(|world| {
+            let known = world.nodes.get(node).into_iter().flat_map(|node| node.invoices.values());
+            let mut found: Vec<_> = known.filter(|invoice| invoice.state == state).collect();
+            found.sort_by_key(|invoice| invoice.add_index);
+            found.iter().map(|invoice| invoice.hash).collect()
+        })
+    }
+
+    /// How often this call came to the daemon's node, faults included.
+    #[must_use]
+    pub fn calls(&self, rpc: Rpc) -> u64 {
+        self.shared.read(|world| world.calls.of(MOSTRO, rpc))
+    }
+
+    /// How often this call came to the daemon's node about this hash, faults included.
+    #[must_use]
+    pub fn calls_about(&self, rpc: Rpc, hash: PaymentHash) -> u64 {
+        self.shared.read(|world| world.calls.about(MOSTRO, rpc, hash))
+    }
+
+    /// Counts calls from zero again.
+    pub fn forget_calls(&self) {
+        self.shared.with(|world| world.calls.forget());
+    }
+
+    /// Changes whenever something happens, calls included: wait on it rather than sleep.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.stirred.subscribe()
+    }
+}
+
+impl LndSim {
+    fn on<T>(&self, node: &str, work: impl FnOnce(&mut World) -> T) -> Result<T, SimError> {
+        self.shared.with(|world| {
+            if world.nodes.contains_key(node) { Ok(work(world)) } else { Err(no_node(node)) }
+        })
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<(), SimError> {
+        self.shared.with(|world| match world.nodes.get_mut(name) {
+            Some(node) => {
+                change(node);
+                Ok(())
+            }
+            None => Err(no_node(name)),
+        })
+    }
+
+    fn at<T>(
+        &self,
+        node: &str,
+        work: impl FnOnce(&mut Premises) -> Result<T, SimError>,
+    ) -> Result<T, SimError> {
+        work(self.shared.premises().get_mut(node).ok_or_else(|| no_node(node))?)
+    }
+}
+
+fn payment_of(world: &World, node: &str, hash: PaymentHash) -> Option<lnrpc::Payment> {
+    let payment = world.find_payment(node, hash)?;
+    let attempt = payment.attempt.and_then(|id| world.attempts.get(&id));
+    Some(messages::payment(payment, attempt, world))
+}
+
+fn found(was_found: bool, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+    if was_found { Ok(()) } else { Err(no_hash(node, hash)) }
+}
+
+fn no_hash(node: &str, hash: PaymentHash) -> SimError {
+    SimError::NoSuchHash { node: node.to_owned(), hash }
+}

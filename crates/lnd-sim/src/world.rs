@@ -1,0 +1,312 @@
+//! All that is simulated: one chain, the nodes on it, the channels between them.
+//!
+//! Everything happens under one lock and at once; what takes time in LND is time between two calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bitcoin::secp256k1::SecretKey;
+use serde::{Deserialize, Serialize};
+
+use crate::PaymentHash;
+use crate::faults::{Calls, Faults};
+use crate::invoice::{Invoice, InvoiceState};
+use crate::ledger::Channel;
+use crate::payment::{Attempt, FailureReason, Payment};
+
+/// How far LND has come with starting up, as `State.GetState` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LndState {
+    WaitingToStart,
+    NonExisting,
+    Locked,
+    Unlocked,
+    RpcActive,
+    ServerActive,
+}
+
+/// What a node does with a payment to an ordinary invoice of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payee {
+    /// Takes it at once.
+    #[default]
+    Takes,
+    /// Keeps the HTLC in flight until told otherwise, or until its LND gives it back.
+    Holds,
+    /// Fails it back.
+    Refuses,
+}
+
+/// What the nodes have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// LND's `invoices.holdexpirydelta`.
+    pub(crate) hold_expiry_delta: u32,
+}
+
+/// What of a node is kept over a restart.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct NodeRecord {
+    pub(crate) name: String,
+    pub(crate) last_add_index: u64,
+    pub(crate) last_settle_index: u64,
+    pub(crate) last_payment_index: u64,
+    pub(crate) fee_base_msat: u64,
+    pub(crate) fee_ppm: u64,
+    pub(crate) payee: Payee,
+}
+
+/// One LND.
+pub(crate) struct Node {
+    pub(crate) record: NodeRecord,
+    pub(crate) key: SecretKey,
+    pub(crate) pubkey: String,
+    pub(crate) invoices: BTreeMap<PaymentHash, Invoice>,
+    pub(crate) payments: BTreeMap<PaymentHash, Payment>,
+    pub(crate) up: bool,
+    pub(crate) state: LndState,
+    pub(crate) synced: bool,
+    pub(crate) links_up: bool,
+    /// Blocks that came while it was down are looked at from this moment on.
+    pub(crate) catches_up_at: Option<Duration>,
+    /// So many of the next payments are registered and never leave.
+    pub(crate) dangles: u32,
+    /// The next payments fail so; the number says how many, none means all.
+    pub(crate) fails: Option<(FailureReason, Option<u32>)>,
+}
+
+impl Node {
+    /// Whether its channels carry payments.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.up && self.links_up && self.state == LndState::ServerActive
+    }
+}
+
+/// What has changed and must be on disk before anybody hears of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Chain,
+    Node(String),
+    Channel(u64),
+    Attempt(u64),
+    Invoice(String, PaymentHash),
+    Payment(String, PaymentHash),
+}
+
+pub(crate) struct World {
+    pub(crate) now: Duration,
+    pub(crate) rules: Rules,
+    pub(crate) height: u32,
+    /// When the tip was mined, in seconds.
+    pub(crate) tip_at: u64,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) channels: BTreeMap<u64, Channel>,
+    pub(crate) attempts: BTreeMap<u64, Attempt>,
+    /// Attempts whose HTLC is not resolved yet.
+    pub(crate) in_flight: BTreeSet<u64>,
+    /// Attempts that are decided, while the payer's link is down.
+    pub(crate) undelivered: BTreeSet<u64>,
+    /// OPEN invoices by the second at which they run out.
+    pub(crate) expiries: BTreeSet<(u64, String, PaymentHash)>,
+    pub(crate) faults: Faults,
+    pub(crate) calls: Calls,
+    pub(crate) violations: Vec<String>,
+    pub(crate) touched: BTreeSet<Key>,
+}
+
+/// Blocks on the chain when a simulation begins.
+const FIRST_HEIGHT: u32 = 450;
+
+impl World {
+    pub(crate) fn new(now: Duration, rules: Rules) -> Self {
+        Self {
+            now,
+            rules,
+            height: FIRST_HEIGHT,
+            tip_at: now.as_secs(),
+            nodes: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
+            undelivered: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            faults: Faults::default(),
+            calls: Calls::default(),
+            violations: Vec::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Puts a node with this record and key into the world, switched off.
+    pub(crate) fn add_node(&mut self, record: NodeRecord, key: SecretKey, pubkey: String) {
+        let name = record.name.clone();
+        let node = Node {
+            record,
+            key,
+            pubkey,
+            invoices: BTreeMap::new(),
+            payments: BTreeMap::new(),
+            up: false,
+            state: LndState::ServerActive,
+            synced: true,
+            links_up: true,
+            catches_up_at: None,
+            dangles: 0,
+            fails: None,
+        };
+        self.nodes.insert(name.clone(), node);
+        self.touched.insert(Key::Node(name));
+    }
+
+    /// Lets happen what time alone brings, up to `now`.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        self.now = now;
+        self.expire_invoices();
+        let late: Vec<String> = self
+            .nodes
+            .values()
+            .filter(|node| node.up && node.catches_up_at.is_some_and(|at| at <= now))
+            .map(|node| node.record.name.clone())
+            .collect();
+        for name in late {
+            if let Some(node) = self.nodes.get_mut(&name) {
+                node.catches_up_at = None;
+            }
+            self.give_back_near_expiry(&name);
+        }
+        self.deliver_outcomes();
+    }
+
+    /// Adds blocks, one after the other.
+    pub(crate) fn mine(&mut self, blocks: u32) {
+        for _ in 0..blocks {
+            self.height = self.height.saturating_add(1);
+            self.tip_at = self.now.as_secs();
+            let watching: Vec<String> = self
+                .nodes
+                .values()
+                .filter(|node| node.up && node.catches_up_at.is_none())
+                .map(|node| node.record.name.clone())
+                .collect();
+            for name in watching {
+                self.give_back_near_expiry(&name);
+            }
+        }
+        self.touched.insert(Key::Chain);
+    }
+
+    /// LND starts. What it should have given back meanwhile it gives back about a second later.
+    pub(crate) fn node_starts(&mut self, name: &str, state: LndState) {
+        let is_behind = !self.list_near_expiry(name).is_empty();
+        let soon = self.now + Duration::from_secs(1);
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.up = true;
+            node.state = state;
+            node.catches_up_at = is_behind.then_some(soon);
+        }
+    }
+
+    pub(crate) fn node_stops(&mut self, name: &str) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.up = false;
+        }
+    }
+
+    pub(crate) fn find_by_pubkey(&self, pubkey: &str) -> Option<&Node> {
+        self.nodes.values().find(|node| node.pubkey == pubkey)
+    }
+
+    pub(crate) fn find_invoice(&self, node: &str, hash: PaymentHash) -> Option<&Invoice> {
+        self.nodes.get(node)?.invoices.get(&hash)
+    }
+
+    /// The invoice, to be changed: it will be on disk before anybody hears of it.
+    pub(crate) fn invoice_mut(&mut self, node: &str, hash: PaymentHash) -> Option<&mut Invoice> {
+        self.touched.insert(Key::Invoice(node.to_owned(), hash));
+        self.nodes.get_mut(node)?.invoices.get_mut(&hash)
+    }
+
+    pub(crate) fn find_payment(&self, node: &str, hash: PaymentHash) -> Option<&Payment> {
+        self.nodes.get(node)?.payments.get(&hash)
+    }
+
+    pub(crate) fn payment_mut(&mut self, node: &str, hash: PaymentHash) -> Option<&mut Payment> {
+        self.touched.insert(Key::Payment(node.to_owned(), hash));
+        self.nodes.get_mut(node)?.payments.get_mut(&hash)
+    }
+
+    pub(crate) fn record_mut(&mut self, node: &str) -> Option<&mut NodeRecord> {
+        self.touched.insert(Key::Node(node.to_owned()));
+        self.nodes.get_mut(node).map(|node| &mut node.record)
+    }
+
+    pub(crate) fn attempt_mut(&mut self, id: u64) -> Option<&mut Attempt> {
+        self.touched.insert(Key::Attempt(id));
+        self.attempts.get_mut(&id)
+    }
+
+    pub(crate) fn channel_mut(&mut self, id: u64) -> Option<&mut Channel> {
+        self.touched.insert(Key::Channel(id));
+        self.channels.get_mut(&id)
+    }
+
+    /// A payment LND has no record of any more: deleted, or the database of another day.
+    pub(crate) fn forget_payment(&mut self, node: &str, hash: PaymentHash) -> bool {
+        self.touched.insert(Key::Payment(node.to_owned(), hash));
+        self.nodes.get_mut(node).is_some_and(|node| node.payments.remove(&hash).is_some())
+    }
+
+    /// A canceled invoice that LND has garbage-collected. Others stay: `false`.
+    pub(crate) fn forget_invoice(&mut self, node: &str, hash: PaymentHash) -> bool {
+        if self.find_invoice(node, hash).is_none_or(|found| found.state != InvoiceState::Canceled) {
+            return false;
+        }
+        self.touched.insert(Key::Invoice(node.to_owned(), hash));
+        self.nodes.get_mut(node).is_some_and(|node| node.invoices.remove(&hash).is_some())
+    }
+
+    /// Rebuilds what follows from the rest, after loading.
+    pub(crate) fn index(&mut self) {
+        self.in_flight = self
+            .attempts
+            .values()
+            .filter(|attempt| attempt.is_in_flight())
+            .map(|attempt| attempt.id)
+            .collect();
+        self.undelivered = self
+            .attempts
+            .values()
+            .filter(|attempt| attempt.is_in_flight() && attempt.outcome.is_some())
+            .map(|attempt| attempt.id)
+            .collect();
+        self.expiries.clear();
+        for (name, node) in &self.nodes {
+            for invoice in node.invoices.values().filter(|i| i.state == InvoiceState::Open) {
+                self.expiries.insert((invoice.expires_at_secs(), name.clone(), invoice.hash));
+            }
+        }
+        self.start_logs();
+    }
+
+    fn start_logs(&mut self) {
+        let invoices: Vec<(String, PaymentHash)> = self
+            .nodes
+            .iter()
+            .flat_map(|(name, node)| node.invoices.keys().map(|hash| (name.clone(), *hash)))
+            .collect();
+        for (name, hash) in invoices {
+            self.log_invoice(&name, hash);
+        }
+        let payments: Vec<(String, PaymentHash)> = self
+            .nodes
+            .iter()
+            .flat_map(|(name, node)| node.payments.keys().map(|hash| (name.clone(), *hash)))
+            .collect();
+        for (name, hash) in payments {
+            self.log_payment(&name, hash);
+        }
+        self.touched.clear();
+    }
+}

@@ -1,0 +1,160 @@
+//! Who may call, and when LND is ready.
+
+use fedimint_tonic_lnd::connect;
+use fedimint_tonic_lnd::lnrpc::{self, GetInfoRequest};
+use fedimint_tonic_lnd::staterpc::{GetStateRequest, GetStateResponse, WalletState};
+use lnd_sim::{LndState, MOSTRO};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+
+use crate::harness::{PREIMAGE, SELLER, World, answer, client};
+
+/// A channel as any gRPC program makes it, trusting the node's certificate.
+async fn channel(world: &World) -> Channel {
+    let node = world.sim.node(MOSTRO).unwrap();
+    let pem = std::fs::read(&node.tls_cert).unwrap();
+    let tls =
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)).domain_name("localhost");
+    Endpoint::from_shared(node.url()).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
+}
+
+async fn get_state(world: &World, path: &'static str) -> Result<WalletState, Status> {
+    let mut grpc = Grpc::new(channel(world).await);
+    grpc.ready().await.unwrap();
+    let codec = tonic::codec::ProstCodec::<GetStateRequest, GetStateResponse>::default();
+    let path = PathAndQuery::from_static(path);
+    let answer = grpc.unary(Request::new(GetStateRequest {}), path, codec).await?;
+    Ok(answer.into_inner().state())
+}
+
+async fn info_with(world: &World, macaroon: Option<&[u8]>) -> String {
+    let mut grpc = Grpc::new(channel(world).await);
+    grpc.ready().await.unwrap();
+    let codec = tonic::codec::ProstCodec::<GetInfoRequest, lnrpc::GetInfoResponse>::default();
+    let mut request = Request::new(GetInfoRequest {});
+    if let Some(macaroon) = macaroon {
+        request.metadata_mut().insert("macaroon", hex::encode(macaroon).parse().unwrap());
+    }
+    let path = PathAndQuery::from_static("/lnrpc.Lightning/GetInfo");
+    answer(grpc.unary(request, path, codec).await)
+}
+
+// case: state_package
+#[tokio::test]
+async fn state_is_served_under_lnds_name_without_a_macaroon() {
+    let world = World::start().await;
+
+    let lnrpc = get_state(&world, "/lnrpc.State/GetState").await;
+    let staterpc = get_state(&world, "/staterpc.State/GetState").await;
+
+    assert_eq!(lnrpc.unwrap(), WalletState::ServerActive);
+    assert_eq!(answer(staterpc), "UNIMPLEMENTED: unknown service staterpc.State");
+}
+
+// case: uri_macaroon
+#[tokio::test]
+async fn a_call_needs_one_macaroon_of_this_node() {
+    let world = World::start().await;
+    let other = std::fs::read(world.sim.node(SELLER).unwrap().macaroon).unwrap();
+    let own = std::fs::read(world.sim.node(MOSTRO).unwrap().macaroon).unwrap();
+
+    assert_eq!(info_with(&world, None).await, "UNKNOWN: expected 1 macaroon, got 0");
+    assert_eq!(
+        info_with(&world, Some(b"garbage")).await,
+        "UNKNOWN: cannot determine data format of binary-encoded macaroon"
+    );
+    assert_eq!(
+        info_with(&world, Some(&other)).await,
+        "UNKNOWN: verification failed: signature mismatch after caveat verification"
+    );
+    assert_eq!(info_with(&world, Some(&own)).await, "OK");
+}
+
+// case: uri_macaroon
+#[tokio::test]
+async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_key() {
+    let world = World::start().await;
+    let calls = ["/lnrpc.Lightning/GetInfo".to_owned()];
+    let baked = world.sim.bake_macaroon(MOSTRO, 77, &calls).unwrap();
+    let file = world.dir.path().join("mostro.macaroon");
+    std::fs::write(&file, baked).unwrap();
+    let node = world.sim.node(MOSTRO).unwrap();
+    let mut caller = connect(node.url(), node.tls_cert, file).await.unwrap();
+    let denied = "UNKNOWN: permission denied";
+
+    assert_eq!(answer(caller.lightning().get_info(GetInfoRequest {}).await), "OK");
+    let add = caller.lightning().add_invoice(lnrpc::Invoice::default()).await;
+    assert_eq!(answer(add), denied);
+    let send = caller.lightning().send_coins(lnrpc::SendCoinsRequest::default()).await;
+    assert_eq!(answer(send), denied);
+
+    world.sim.delete_macaroon(MOSTRO, 77).unwrap();
+    assert_eq!(
+        answer(caller.lightning().get_info(GetInfoRequest {}).await),
+        "UNKNOWN: cannot retrieve macaroon: cannot get macaroon: root key with id 77 doesn't exist"
+    );
+}
+
+// case: startup, locked_wallet
+#[tokio::test]
+async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
+    let mut world = World::start().await;
+    let cases = [
+        (
+            LndState::NonExisting,
+            WalletState::NonExisting,
+            "UNKNOWN: wallet not created, create one to enable full RPC access",
+        ),
+        (
+            LndState::WaitingToStart,
+            WalletState::WaitingToStart,
+            "UNKNOWN: waiting to start, RPC services not available",
+        ),
+        (
+            LndState::Locked,
+            WalletState::Locked,
+            "UNKNOWN: wallet locked, unlock it to enable full RPC access",
+        ),
+        (
+            LndState::Unlocked,
+            WalletState::Unlocked,
+            "UNKNOWN: the RPC server is in the process of starting up, but not yet ready to accept calls",
+        ),
+        (LndState::RpcActive, WalletState::RpcActive, "NOT_FOUND: unable to locate invoice"),
+    ];
+    for (state, shown, expected) in cases {
+        world.sim.set_state(MOSTRO, state).unwrap();
+        assert_eq!(get_state(&world, "/lnrpc.State/GetState").await.unwrap(), shown);
+        assert_eq!(answer(world.lookup().await), expected);
+    }
+}
+
+// case: synced_after_block
+#[tokio::test]
+async fn a_node_that_is_not_synced_says_so_and_still_settles() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    world.sim.set_synced(MOSTRO, false).unwrap();
+
+    let info = world.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
+
+    assert!(!info.synced_to_chain);
+    assert_eq!(info.block_height, world.sim.height());
+    assert_eq!(answer(world.settle().await), "OK");
+}
+
+// case: none; `tlsautorefresh` of `lightning.md` §3
+#[tokio::test]
+async fn a_renewed_certificate_shuts_out_who_pinned_the_old_one() {
+    let mut world = World::start().await;
+    world.add_hold(|_| ()).await.unwrap();
+
+    world.sim.renew_certificate(MOSTRO).unwrap();
+
+    assert!(world.lookup().await.is_err());
+    let mut fresh = client(&world.sim, MOSTRO).await;
+    assert!(fresh.lightning().get_info(GetInfoRequest {}).await.is_ok());
+    assert!(world.sim.find_invoice(MOSTRO, PREIMAGE.hash()).is_some());
+}

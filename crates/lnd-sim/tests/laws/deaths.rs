@@ -1,0 +1,275 @@
+//! LND stops, dies, comes back; calls and answers get lost; the simulation's own process dies.
+
+use std::time::Duration;
+
+use fedimint_tonic_lnd::invoicesrpc::SettleInvoiceMsg;
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState::{Accepted, Canceled, Open, Settled};
+use lnd_sim::{Config, Fault, LndSim, MOSTRO, Payee, Rpc};
+use tonic::Code;
+
+use crate::harness::{
+    BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payout, rest, said, shown,
+};
+
+// case: stream_ends
+#[tokio::test]
+async fn at_sigterm_invoice_streams_end_ok_and_the_routers_fail() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    let invoice = world.subscribe().await.unwrap();
+    let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
+    world.sim.set_payee(BUYER, Payee::Holds).unwrap();
+    let payment = world.send(payout(&bolt11)).await.unwrap();
+
+    world.sim.stop(MOSTRO).await;
+
+    let (seen, end) = rest(invoice).await;
+    assert_eq!((seen.len(), end.is_ok()), (1, true));
+    let (_, end) = rest(payment).await;
+    assert_eq!(said(&end.unwrap_err()), "UNKNOWN: routerrpc server shutting down");
+}
+
+// case: stream_ends; what the client library makes of a broken connection is its own affair
+#[tokio::test]
+async fn at_sigkill_streams_break() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    let mut invoice = world.subscribe().await.unwrap();
+    invoice.message().await.unwrap();
+
+    world.sim.kill(MOSTRO).await;
+
+    assert!(invoice.message().await.is_err());
+    assert!(world.lookup().await.is_err());
+}
+
+// case: kill_accepted, kill_after_settle
+#[tokio::test]
+async fn what_is_held_survives_a_kill_and_settles_at_once() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    world.sim.kill(MOSTRO).await;
+    world.sim.start_node(MOSTRO).await.unwrap();
+
+    assert_eq!(world.state().await, Accepted);
+    assert_eq!(answer(world.settle().await), "OK");
+    world.sim.kill(MOSTRO).await;
+    world.sim.start_node(MOSTRO).await.unwrap();
+
+    assert_eq!(world.state().await, Settled);
+    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(shown(&paid), "SUCCEEDED");
+    world.all_is_well();
+}
+
+// case: kill_accepted (expired while down)
+#[tokio::test]
+async fn an_invoice_that_ran_out_while_down_is_canceled_when_lnd_is_back() {
+    let mut world = World::start().await;
+    world.add_hold(|request| request.expiry = 10).await.unwrap();
+    world.sim.kill(MOSTRO).await;
+    world.advance(10);
+    assert_eq!(world.sim.find_invoice(MOSTRO, PREIMAGE.hash()).unwrap().state(), Open);
+
+    world.sim.start_node(MOSTRO).await.unwrap();
+
+    assert_eq!(world.state().await, Canceled);
+}
+
+// case: auto_cancel_while_down
+#[tokio::test]
+async fn blocks_missed_while_down_cancel_a_second_later_and_a_settle_before_wins() {
+    for settles in [true, false] {
+        let mut world = World::start().await;
+        world.add_held().await;
+        world.sim.kill(MOSTRO).await;
+        world.sim.mine(140);
+        world.sim.start_node(MOSTRO).await.unwrap();
+        assert_eq!(world.state().await, Accepted);
+        if settles {
+            assert_eq!(answer(world.settle().await), "OK");
+        }
+
+        world.advance(1);
+
+        assert_eq!(world.state().await, if settles { Settled } else { Canceled });
+        world.all_is_well();
+    }
+}
+
+// case: payer_restart
+#[tokio::test]
+async fn a_payer_that_was_away_hears_of_the_settle_when_its_link_is_back() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    world.sim.kill(SELLER).await;
+    assert_eq!(answer(world.settle().await), "OK");
+    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(shown(&paid), "IN_FLIGHT");
+    world.all_is_well();
+
+    world.sim.start_node(SELLER).await.unwrap();
+
+    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(shown(&paid), "SUCCEEDED");
+    world.all_is_well();
+}
+
+// case: kill_in_flight, final_survives
+#[tokio::test]
+async fn a_payment_in_flight_survives_a_kill_and_so_does_its_end() {
+    let mut world = World::start().await;
+    let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
+    world.sim.set_payee(BUYER, Payee::Holds).unwrap();
+    let hash = hash_of(&world.sim, BUYER);
+    world.send(payout(&bolt11)).await.unwrap();
+    world.sim.kill(MOSTRO).await;
+    world.sim.start_node(MOSTRO).await.unwrap();
+    assert_eq!(world.outcome(payout(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
+    let stream = world.track(hash).await.unwrap();
+
+    world.sim.payee_settles(BUYER, hash).unwrap();
+
+    let (seen, end) = rest(stream).await;
+    assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["IN_FLIGHT", "SUCCEEDED"]);
+    assert!(end.is_ok());
+    world.sim.kill(MOSTRO).await;
+    world.sim.start_node(MOSTRO).await.unwrap();
+    let (seen, _) = rest(world.track(hash).await.unwrap()).await;
+    assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["SUCCEEDED"]);
+    assert_eq!(world.outcome(payout(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
+}
+
+// case: kill_during_settle
+#[tokio::test]
+async fn a_settle_whose_answer_is_lost_is_done_and_may_be_repeated() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    world.sim.answer_lost(Rpc::SettleInvoice);
+
+    assert_eq!(world.settle().await.unwrap_err().code(), Code::Unavailable);
+
+    assert_eq!(world.state().await, Settled);
+    assert_eq!(answer(world.settle().await), "OK");
+    assert_eq!(world.sim.calls_about(Rpc::SettleInvoice, PREIMAGE.hash()), 2);
+}
+
+// case: deadline_then_effect
+#[tokio::test]
+async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_has_given_up() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    world.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
+    let gave_up = tokio::time::timeout(Duration::from_millis(100), world.settle()).await;
+    assert!(gave_up.is_err());
+    assert_eq!(world.state().await, Accepted);
+    let mut stream = world.subscribe().await.unwrap();
+    stream.message().await.unwrap();
+
+    world.sim.thaw();
+
+    assert_eq!(stream.message().await.unwrap().unwrap().state(), Settled);
+}
+
+// case: none; the handle's faults
+#[tokio::test]
+async fn a_call_that_hangs_never_takes_effect() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    world.sim.hang(Rpc::SettleInvoice);
+
+    assert!(tokio::time::timeout(Duration::from_millis(100), world.settle()).await.is_err());
+
+    assert_eq!(world.state().await, Accepted);
+    world.sim.clear_faults();
+    assert_eq!(answer(world.settle().await), "OK");
+}
+
+// case: none; the handle's faults
+#[tokio::test]
+async fn a_call_can_be_refused_once_before_any_effect() {
+    let mut world = World::start().await;
+    world.sim.fail_next(Rpc::AddHoldInvoice, Code::Unknown, "database is locked");
+
+    assert_eq!(answer(world.add_hold(|_| ()).await), "UNKNOWN: database is locked");
+
+    assert_eq!(answer(world.add_hold(|_| ()).await), "OK");
+}
+
+// case: none; the handle's faults
+#[tokio::test]
+async fn streams_can_be_cut_ended_silenced_and_dropped() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    let rpc = Rpc::SubscribeSingleInvoice;
+    world.sim.fault_next(rpc, Fault::Cut { after: 1 });
+    let (seen, end) = rest(world.subscribe().await.unwrap()).await;
+    assert_eq!((seen.len(), end.unwrap_err().code()), (1, Code::Unavailable));
+    world.sim.fault_next(rpc, Fault::End { after: 1 });
+    let (seen, end) = rest(world.subscribe().await.unwrap()).await;
+    assert_eq!((seen.len(), end.is_ok()), (1, true));
+    let dropped = world.subscribe().await.unwrap();
+    world.sim.fault_next(rpc, Fault::Silence { after: 1 });
+    let mut silent = world.subscribe().await.unwrap();
+    silent.message().await.unwrap();
+
+    world.sim.drop_streams(MOSTRO);
+    world.settle().await.unwrap();
+
+    assert_eq!(rest(dropped).await.1.unwrap_err().code(), Code::Unavailable);
+    let silence = tokio::time::timeout(Duration::from_millis(100), silent.message()).await;
+    assert!(silence.is_err());
+}
+
+// case: none; `--state`
+#[tokio::test]
+async fn everything_survives_the_end_of_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { state: Some(dir.path().join("state")), ..Config::new(dir.path()) };
+    let preimage = PREIMAGE.0.to_vec();
+    let (node, bolt11) = {
+        let sim = LndSim::start(config.clone()).await.unwrap();
+        let mut lnd = client(&sim, MOSTRO).await;
+        let request = fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest {
+            hash: PREIMAGE.hash().0.to_vec(),
+            value: 10_000,
+            ..Default::default()
+        };
+        lnd.invoices().add_hold_invoice(request).await.unwrap();
+        let hold = sim.find_invoice(MOSTRO, PREIMAGE.hash()).unwrap().payment_request;
+        sim.pay(SELLER, &hold).unwrap();
+        sim.add_wallet("third").await.unwrap();
+        sim.mine(5);
+        (sim.node(MOSTRO).unwrap(), sim.invoice(BUYER, 5_000).unwrap())
+    };
+
+    let sim = LndSim::start(config).await.unwrap();
+
+    assert_eq!(sim.node(MOSTRO).unwrap(), node, "clients find it where they knew it");
+    assert_eq!(sim.height(), 455);
+    assert_eq!(sim.nodes(), ["buyer", "mostro", "seller", "third"]);
+    assert_eq!(sim.balance(SELLER).unwrap().outgoing_held_msat, 10_000_000);
+    let mut lnd = client(&sim, MOSTRO).await;
+    lnd.invoices().settle_invoice(SettleInvoiceMsg { preimage }).await.unwrap();
+    assert_eq!(shown(&sim.find_payment(SELLER, PREIMAGE.hash()).unwrap()), "SUCCEEDED");
+    assert_eq!(shown(&sim.pay(SELLER, &bolt11).unwrap()), "SUCCEEDED");
+    assert_eq!(sim.check(), Vec::<String>::new());
+}
+
+// case: none; `--state`
+#[tokio::test]
+async fn a_line_cut_short_by_a_crash_is_dropped_and_damage_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    let config = Config { state: Some(path.clone()), ..Config::new(dir.path()) };
+    LndSim::start(config.clone()).await.unwrap().mine(5);
+    let mut saved = std::fs::read(&path).unwrap();
+    saved.extend_from_slice(b"[{\"chain\":{\"hei");
+    std::fs::write(&path, &saved).unwrap();
+    assert_eq!(LndSim::start(config.clone()).await.unwrap().height(), 455);
+
+    std::fs::write(&path, b"nonsense\n[]\n").unwrap();
+
+    let refused = LndSim::start(config).await.unwrap_err().to_string();
+    assert!(refused.contains("delete it to start afresh"), "{refused}");
+}

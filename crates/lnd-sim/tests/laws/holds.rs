@@ -1,0 +1,403 @@
+//! Hold invoices: added, watched, held, settled, canceled, run out.
+
+use std::time::Duration;
+
+use fedimint_tonic_lnd::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use fedimint_tonic_lnd::invoicesrpc::{LookupInvoiceMsg, SettleInvoiceMsg};
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState::{Accepted, Canceled, Open, Settled};
+use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
+use fedimint_tonic_lnd::lnrpc::{Invoice, InvoiceHtlcState};
+use lnd_sim::{MOSTRO, PaymentHash, Rpc};
+
+use crate::harness::{PREIMAGE, SELLER, World, answer, client, payout, rest, said, shown};
+
+fn states(seen: &[Invoice]) -> Vec<&'static str> {
+    seen.iter().map(|invoice| invoice.state().as_str_name()).collect()
+}
+
+// case: add_duplicate
+#[tokio::test]
+async fn a_hash_is_taken_once_whatever_became_of_its_invoice() {
+    let mut world = World::start().await;
+    let refused = "UNKNOWN: invoice with payment hash already exists";
+
+    world.add_hold(|_| ()).await.unwrap();
+    assert_eq!(answer(world.add_hold(|_| ()).await), refused);
+    world.cancel().await.unwrap();
+    assert_eq!(answer(world.add_hold(|_| ()).await), refused);
+    let other = |r: &mut fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest| {
+        r.hash = lnd_sim::Preimage([8; 32]).hash().0.to_vec();
+    };
+    let bolt11 = world.add_hold(other).await.unwrap();
+    world.sim.pay(SELLER, &bolt11).unwrap();
+    assert_eq!(answer(world.add_hold(other).await), refused);
+    let preimage = vec![8; 32];
+    world.client.invoices().settle_invoice(SettleInvoiceMsg { preimage }).await.unwrap();
+    assert_eq!(answer(world.add_hold(other).await), refused);
+    world.all_is_well();
+}
+
+// case: add_defaults
+#[tokio::test]
+async fn zeros_are_a_day_eighty_blocks_and_any_amount() {
+    let mut world = World::start().await;
+    let bolt11 = world
+        .add_hold(|request| {
+            request.value = 0;
+            request.cltv_expiry = 0;
+        })
+        .await
+        .unwrap();
+
+    let added = world.lookup().await.unwrap();
+
+    assert_eq!((added.expiry, added.cltv_expiry, added.value), (86_400, 80, 0));
+    let mut seller = client(&world.sim, SELLER).await;
+    let mut request = payout(&bolt11);
+    request.amt = 777;
+    let mut stream = seller.router().send_payment_v2(request).await.unwrap().into_inner();
+    stream.message().await.unwrap();
+    assert_eq!(world.lookup().await.unwrap().amt_paid_sat, 777);
+}
+
+// case: add_limits
+#[tokio::test]
+async fn what_is_out_of_bounds_is_refused_in_lnds_words() {
+    type Change = fn(&mut fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest);
+    let cases: &[(Change, &str)] = &[
+        (|r| r.cltv_expiry = 23, "UNKNOWN: CLTV delta of 23 must be greater than minimum of 24"),
+        (
+            |r| r.cltv_expiry = 65_536,
+            "UNKNOWN: CLTV delta of 65536 is too large, max accepted is: 65535",
+        ),
+        (
+            |r| r.expiry = 31_536_001,
+            "UNKNOWN: expiry of 3.1536001e+07 seconds greater than max expiry of 3.1536e+07 seconds",
+        ),
+        (|r| r.value_msat = 1, "UNKNOWN: sat and msat arguments are mutually exclusive"),
+        (|r| r.value = -1, "UNKNOWN: amount cannot be negative"),
+        (|r| r.memo = "x".repeat(640), "UNKNOWN: data length too big to fit within 10 bits: 1024"),
+        (|r| r.memo = "x".repeat(1025), "UNKNOWN: memo too large: 1025 bytes (maxsize=1024)"),
+        (|r| r.hash = vec![1; 31], "UNKNOWN: invalid hash length of 31, want 32"),
+        (|r| r.hash = vec![], "UNKNOWN: invalid hash length of 0, want 32"),
+        (|r| r.expiry = -1, "OK"),
+        (|r| r.hash = vec![0; 32], "OK"),
+    ];
+    let mut world = World::start().await;
+    for (change, expected) in cases {
+        assert_eq!(answer(world.add_hold(*change).await), *expected);
+    }
+    for (nth, change) in [
+        (|r| r.cltv_expiry = 24) as Change,
+        |r| r.cltv_expiry = 65_535,
+        |r| r.expiry = 31_536_000,
+        |r| r.memo = "x".repeat(639),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let added = world
+            .add_hold(|request| {
+                change(request);
+                request.hash = vec![u8::try_from(nth).unwrap() + 1; 32];
+            })
+            .await;
+        assert_eq!(answer(added), "OK");
+    }
+}
+
+// case: sub_to_settled
+#[tokio::test]
+async fn a_subscription_tells_the_state_at_once_then_every_change_and_ends() {
+    let mut world = World::start().await;
+    let bolt11 = world.add_hold(|_| ()).await.unwrap();
+    let stream = world.subscribe().await.unwrap();
+    world.sim.pay(SELLER, &bolt11).unwrap();
+    world.settle().await.unwrap();
+
+    let (seen, end) = rest(stream).await;
+
+    assert_eq!(states(&seen), ["OPEN", "ACCEPTED", "SETTLED"]);
+    assert!(end.is_ok());
+    assert_eq!(seen[1].r_preimage, Vec::<u8>::new());
+    assert_eq!(seen[2].r_preimage, PREIMAGE.0);
+    let (replayed, end) = rest(world.subscribe().await.unwrap()).await;
+    assert_eq!((states(&replayed), end.is_ok()), (vec!["SETTLED"], true));
+}
+
+// case: sub_to_canceled
+#[tokio::test]
+async fn a_canceled_hold_ends_its_subscription_and_fails_the_payer() {
+    let mut world = World::start().await;
+    let bolt11 = world.add_hold(|_| ()).await.unwrap();
+    let stream = world.subscribe().await.unwrap();
+    world.sim.pay(SELLER, &bolt11).unwrap();
+    world.cancel().await.unwrap();
+
+    let (seen, end) = rest(stream).await;
+
+    assert_eq!((states(&seen), end.is_ok()), (vec!["OPEN", "ACCEPTED", "CANCELED"], true));
+    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(shown(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    assert_eq!(seen[2].amt_paid_msat, 10_000_000, "it stays, and never means held");
+    world.all_is_well();
+}
+
+// case: sub_unknown
+#[tokio::test]
+async fn a_subscription_to_an_unknown_hash_gives_not_even_headers() {
+    let mut world = World::start().await;
+
+    let opened = tokio::time::timeout(Duration::from_millis(200), world.subscribe()).await;
+
+    assert!(opened.is_err());
+}
+
+// case: sub_before_add
+#[tokio::test]
+async fn a_subscription_made_before_the_invoice_delivers_it() {
+    let mut world = World::start().await;
+    let mut early = client(&world.sim, MOSTRO).await;
+    let request = fedimint_tonic_lnd::invoicesrpc::SubscribeSingleInvoiceRequest {
+        r_hash: PREIMAGE.hash().0.to_vec(),
+    };
+    let follows = async {
+        rest(early.invoices().subscribe_single_invoice(request).await.unwrap().into_inner()).await
+    };
+    let acts = async {
+        world.until(|sim| sim.calls(Rpc::SubscribeSingleInvoice) == 1).await;
+        world.add_held().await;
+        world.settle().await.unwrap();
+    };
+
+    let ((seen, end), ()) = tokio::join!(follows, acts);
+
+    assert_eq!((states(&seen), end.is_ok()), (vec!["OPEN", "ACCEPTED", "SETTLED"], true));
+}
+
+// case: settle_twice, settle_open, settle_canceled, settle_unknown, settle_short_preimage
+#[tokio::test]
+async fn settling_is_idempotent_and_refused_where_nothing_is_held() {
+    let mut world = World::start().await;
+    assert_eq!(answer(world.settle().await), "UNKNOWN: unable to locate invoice");
+    let short = SettleInvoiceMsg { preimage: vec![7; 31] };
+    assert_eq!(
+        answer(world.client.invoices().settle_invoice(short).await),
+        "UNKNOWN: invalid preimage length of 31, want 32"
+    );
+    let bolt11 = world.add_hold(|_| ()).await.unwrap();
+    assert_eq!(answer(world.settle().await), "UNKNOWN: invoice still open");
+    world.sim.pay(SELLER, &bolt11).unwrap();
+    assert_eq!(answer(world.settle().await), "OK");
+    assert_eq!(answer(world.settle().await), "OK");
+    assert_eq!(answer(world.cancel().await), "UNKNOWN: invoice already settled");
+    assert_eq!(world.state().await, Settled);
+    world.all_is_well();
+}
+
+// case: settle_canceled_held, cancel_twice, cancel_unknown
+#[tokio::test]
+async fn canceling_is_idempotent_and_final() {
+    let mut world = World::start().await;
+    assert_eq!(answer(world.cancel().await), "UNKNOWN: unable to locate invoice");
+    world.add_held().await;
+    assert_eq!(answer(world.cancel().await), "OK");
+    assert_eq!(answer(world.cancel().await), "OK");
+    assert_eq!(answer(world.settle().await), "UNKNOWN: invoice already canceled");
+    world.all_is_well();
+}
+
+// case: lookup_v2_unknown, lookup_v2_empty, lookup_v1_unknown, lookup_v2_canceled
+#[tokio::test]
+async fn only_an_unknown_hash_is_not_found() {
+    let mut world = World::start().await;
+    let unlocated = "NOT_FOUND: unable to locate invoice";
+    assert_eq!(answer(world.lookup().await), unlocated);
+    let v1 = fedimint_tonic_lnd::lnrpc::PaymentHash {
+        r_hash: PREIMAGE.hash().0.to_vec(),
+        ..Default::default()
+    };
+    assert_eq!(answer(world.client.lightning().lookup_invoice(v1).await), unlocated);
+    let empty = LookupInvoiceMsg::default();
+    let refused = world.client.invoices().lookup_invoice_v2(empty).await;
+    assert_eq!(answer(refused), "INVALID_ARGUMENT: invoice ref must be set");
+
+    world.add_hold(|_| ()).await.unwrap();
+    world.cancel().await.unwrap();
+
+    let canceled = world.lookup().await.unwrap();
+    let by_addr = LookupInvoiceMsg {
+        invoice_ref: Some(InvoiceRef::PaymentAddr(canceled.payment_addr.clone())),
+        ..Default::default()
+    };
+    let found = world.client.invoices().lookup_invoice_v2(by_addr).await.unwrap().into_inner();
+    assert_eq!((canceled.state(), found.state()), (Canceled, Canceled));
+}
+
+// case: expiry_open, expiry_accepted
+#[tokio::test]
+async fn the_clock_cancels_what_is_open_and_leaves_what_is_held() {
+    let mut world = World::start().await;
+    let open = lnd_sim::Preimage([8; 32]).hash();
+    let bolt11 = world.add_hold(|r| r.expiry = 2).await.unwrap();
+    world.sim.pay(SELLER, &bolt11).unwrap();
+    let unpaid = world
+        .add_hold(|request| {
+            request.hash = open.0.to_vec();
+            request.expiry = 2;
+        })
+        .await
+        .unwrap();
+
+    world.advance(2);
+
+    assert_eq!(world.sim.find_invoice(MOSTRO, open).unwrap().state(), Canceled);
+    assert_eq!(world.state().await, Accepted);
+    assert_eq!(answer(world.settle().await), "OK");
+    world.advance(1);
+    let refused = world.sim.pay(SELLER, &unpaid).unwrap_err().to_string();
+    assert!(refused.contains("invoice expired. Valid until 2026-11-21 15:00:02 +0000 UTC"));
+    world.all_is_well();
+}
+
+// case: amounts_and_secrets
+#[tokio::test]
+async fn overpaying_is_accepted_underpaying_and_wrong_secrets_are_not() {
+    let mut world = World::start().await;
+    world.add_hold(|_| ()).await.unwrap();
+    let invoice = world.lookup().await.unwrap();
+    let mut seller = client(&world.sim, SELLER).await;
+    let mostro = hex::decode(world.sim.node(MOSTRO).unwrap().pubkey).unwrap();
+    let bare =
+        |amt, payment_addr, final_cltv_delta| fedimint_tonic_lnd::routerrpc::SendPaymentRequest {
+            dest: mostro.clone(),
+            payment_hash: PREIMAGE.hash().0.to_vec(),
+            amt,
+            payment_addr,
+            final_cltv_delta,
+            ..Default::default()
+        };
+    let addr = invoice.payment_addr;
+    for wrong in [
+        bare(9_999, addr.clone(), 144),
+        bare(10_000, vec![1; 32], 144),
+        bare(10_000, addr.clone(), 100),
+    ] {
+        let stream = seller.router().send_payment_v2(wrong).await.unwrap().into_inner();
+        let (seen, _) = rest(stream).await;
+        assert_eq!(shown(seen.last().unwrap()), "FAILED/INCORRECT_PAYMENT_DETAILS");
+        assert_eq!(world.state().await, Open);
+    }
+
+    seller.router().send_payment_v2(bare(100_000, addr, 144)).await.unwrap();
+
+    let held = world.lookup().await.unwrap();
+    assert_eq!((held.state(), held.amt_paid_msat), (Accepted, 100_000_000));
+    world.all_is_well();
+}
+
+// case: second_payer
+#[tokio::test]
+async fn a_second_payer_is_failed_back_and_the_first_stays_held() {
+    let mut world = World::start().await;
+    let bolt11 = world.add_held().await;
+
+    let second = world.sim.pay("buyer", &bolt11).unwrap();
+
+    assert_eq!(shown(&second), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    assert_eq!(world.lookup().await.unwrap().htlcs.len(), 1);
+    assert_eq!(world.state().await, Accepted);
+    world.all_is_well();
+}
+
+// case: auto_cancel
+#[tokio::test]
+async fn what_is_held_is_given_back_eighteen_blocks_before_its_expiry_not_one_earlier() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    let htlc = world.lookup().await.unwrap().htlcs[0].clone();
+    assert_eq!(htlc.accept_height, i32::try_from(world.sim.height()).unwrap());
+    assert_eq!(htlc.expiry_height, htlc.accept_height + 144 + 3);
+
+    world.sim.mine(144 + 3 - 18 - 1);
+    assert_eq!(world.state().await, Accepted);
+    world.sim.mine(1);
+
+    assert_eq!(world.state().await, Canceled);
+    assert_eq!(answer(world.settle().await), "UNKNOWN: invoice already canceled");
+    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(shown(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    world.all_is_well();
+}
+
+// case: auto_cancel; delta 12 is LND before 0.21
+#[tokio::test]
+async fn the_delta_of_giving_back_is_a_setting() {
+    let mut world = World::start_with(|config| config.hold_expiry_delta = 12).await;
+    world.add_held().await;
+
+    world.sim.mine(144 + 3 - 13);
+    assert_eq!(world.state().await, Accepted);
+    world.sim.mine(1);
+
+    assert_eq!(world.state().await, Canceled);
+}
+
+// case: settle_cancel_race
+#[tokio::test]
+async fn of_settle_and_cancel_at_once_exactly_one_wins() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    let (mut one, mut two) = (client(&world.sim, MOSTRO).await, client(&world.sim, MOSTRO).await);
+    let settle = SettleInvoiceMsg { preimage: PREIMAGE.0.to_vec() };
+    let cancel = fedimint_tonic_lnd::invoicesrpc::CancelInvoiceMsg {
+        payment_hash: PREIMAGE.hash().0.to_vec(),
+    };
+
+    let (settled, canceled) =
+        tokio::join!(one.invoices().settle_invoice(settle), two.invoices().cancel_invoice(cancel));
+
+    match (settled, canceled) {
+        (Ok(_), Err(lost)) => assert_eq!(said(&lost), "UNKNOWN: invoice already settled"),
+        (Err(lost), Ok(_)) => assert_eq!(said(&lost), "UNKNOWN: invoice already canceled"),
+        both => panic!("{both:?}"),
+    }
+    world.all_is_well();
+}
+
+// case: gc_canceled
+#[tokio::test]
+async fn a_collected_invoice_is_as_if_it_had_never_been() {
+    let mut world = World::start().await;
+    world.add_hold(|_| ()).await.unwrap();
+    world.cancel().await.unwrap();
+    world.sim.forget_invoice(MOSTRO, PREIMAGE.hash()).unwrap();
+
+    assert_eq!(answer(world.lookup().await), "NOT_FOUND: unable to locate invoice");
+    assert_eq!(answer(world.cancel().await), "UNKNOWN: unable to locate invoice");
+    assert_eq!(answer(world.settle().await), "UNKNOWN: unable to locate invoice");
+    assert_eq!(answer(world.add_hold(|_| ()).await), "OK");
+}
+
+// case: sub_to_settled; the sats go where the ledger says
+#[tokio::test]
+async fn a_settled_hold_moves_its_sats_from_seller_to_node_to_the_msat() {
+    let mut world = World::start().await;
+    let before = world.sim.balance(SELLER).unwrap().available_msat;
+    let node_before = world.sim.balance(MOSTRO).unwrap().available_msat;
+    world.add_held().await;
+    let held = world.sim.balance(SELLER).unwrap();
+    assert_eq!(held.outgoing_held_msat, 10_000_000);
+    assert_eq!(world.sim.balance(MOSTRO).unwrap().incoming_held_msat, 10_000_000);
+
+    world.settle().await.unwrap();
+
+    assert_eq!(world.sim.balance(SELLER).unwrap().available_msat, before - 10_000_000);
+    assert_eq!(world.sim.balance(MOSTRO).unwrap().available_msat, node_before + 10_000_000);
+    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(paid.status(), PaymentStatus::Succeeded);
+    let htlc = world.lookup().await.unwrap().htlcs[0].clone();
+    assert_eq!(htlc.state(), InvoiceHtlcState::Settled);
+    assert_eq!(PaymentHash::try_from(paid.payment_hash).unwrap(), PREIMAGE.hash());
+    world.all_is_well();
+}
