@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use trade::{Preimage, Timestamp};
+use sha2::{Digest as _, Sha256};
+use trade::{HoldSecret, OrderId, PaymentHash, Preimage, Timestamp};
 
 /// Where the daemon's parts learn the time. Two implementations: the system's and a test's.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -95,8 +96,17 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// A fresh preimage (E1).
+/// A fresh preimage and its hash (E1).
 #[must_use]
-pub fn draw_preimage(entropy: &dyn Entropy) -> Preimage {
-    Preimage(entropy.draw())
+pub fn draw_hold_secret(entropy: &dyn Entropy) -> HoldSecret {
+    let preimage = Preimage(entropy.draw());
+    HoldSecret { hash: PaymentHash(Sha256::digest(preimage.0).into()), preimage }
+}
+
+/// A fresh id: a UUID v4.
+#[must_use]
+pub fn draw_order_id(entropy: &dyn Entropy) -> OrderId {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&entropy.draw()[..16]);
+    OrderId(uuid::Builder::from_random_bytes(bytes).into_uuid().into_bytes())
 }

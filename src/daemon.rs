@@ -1,1 +1,305 @@
-//! To be built.
+//! The composition root: the only place that knows every part, and the order in which they start
+//! and stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use nostr_sdk::{Keys, SecretKey, ToBech32 as _};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use trade::{LightningIdentity, Timestamp};
+
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::config::{self, Settings};
+use crate::engine::Engine;
+use crate::facts::Facts;
+use crate::intake::{self, Intake, MAX_EVENT_BYTES};
+use crate::lightning::{LightningNode, Lnd, LndAccess};
+use crate::nostr::{Options, Relays, Transport};
+use crate::outbox::{Book, Messenger, NodeEvents, Outbox};
+use crate::store::{self, Reader};
+use crate::tasks::Tasks;
+use crate::timers::Timers;
+use crate::watcher::{Comparison, Health, HealthMonitor, Streams};
+use crate::wire::tags::{Imprint, NodeTerms, Profile};
+
+/// Events that may wait to be read from the relays.
+const EVENT_QUEUE: usize = 1_024;
+
+/// How long a lost relay waits to be tried again.
+const RELAY_RETRY: Duration = Duration::from_secs(5);
+
+/// The longest time between two comparisons with LND (E3).
+const COMPARISON: Duration = Duration::from_mins(1);
+
+/// How long the parts may take to come to their end (behaviour §12.5).
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// Runs until a signal or until a part fails.
+///
+/// # Errors
+/// With what an operator should do, if it cannot start or cannot go on.
+pub async fn run(settings: Settings) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let clock = Arc::new(SystemClock::new());
+    let mut tasks = start(settings, clock, Arc::new(SystemEntropy)).await?;
+    tokio::select! {
+        ended = tasks.watch() => bail!("{ended}: stopping, so that a supervisor starts it anew"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; a second signal does not wait");
+    tokio::select! {
+        unwilling = tasks.stop(STOP_WITHIN) => {
+            if !unwilling.is_empty() {
+                tracing::warn!("did not stop in time: {}", unwilling.join(", "));
+            }
+        }
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The node's keys, as the nostr library wants them.
+///
+/// # Errors
+/// Never for settings that were loaded.
+pub fn node_keys(settings: &Settings) -> Result<Keys> {
+    let secret = SecretKey::from_slice(settings.nostr.node_secret.expose())?;
+    Ok(Keys::new(secret))
+}
+
+/// Starts every part and returns without waiting for LND or a relay.
+///
+/// # Errors
+/// If the database or a setting stands in the way.
+pub async fn start(
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Tasks> {
+    let node = node_keys(&settings)?;
+    tracing::info!("node {} ({})", node.public_key().to_bech32()?, node.public_key());
+
+    let (writer, reader) = store::open(&settings.database.file).await?;
+    let remembered = reader.daemon_state().await?;
+    let lnd: Arc<dyn LightningNode> = Arc::new(Lnd::new(access(&settings.lightning))?);
+    let transports = transports(&settings);
+    let options = Options {
+        urls: settings.nostr.relays.clone(),
+        transports: transports.clone(),
+        max_event_bytes: MAX_EVENT_BYTES,
+        queue: EVENT_QUEUE,
+        retry: RELAY_RETRY,
+    };
+    let (relays, listener, events) = Relays::new(&options, &node).await?;
+
+    let mut tasks = Tasks::new();
+    let (engine, engine_task) = Engine::new(writer, settings.policy(), Arc::clone(&clock));
+    tasks.spawn("engine", async move {
+        if let Err(error) = engine_task.run().await {
+            tracing::error!(error = crate::chain(&error), "the writer cannot go on");
+        }
+    });
+    let parts = Parts { settings, clock, entropy, node, reader, engine, lnd, relays, transports };
+
+    let is_free = parts.settings.lightning.allow_node_change;
+    let health = parts.start_watcher(&mut tasks, remembered.node.filter(|_| !is_free));
+    parts.start_outbox(&mut tasks, &health);
+    parts.start_intake(&mut tasks, events, listener, remembered.heard_at);
+    Ok(tasks)
+}
+
+/// Where LND is, as its client wants to know it.
+#[must_use]
+pub fn access(settings: &config::Lightning) -> LndAccess {
+    LndAccess {
+        host: settings.lnd_grpc_host.clone(),
+        cert_file: settings.lnd_cert_file.clone(),
+        macaroon_file: settings.lnd_macaroon_file.clone(),
+    }
+}
+
+fn transports(settings: &Settings) -> Vec<Transport> {
+    match settings.mostro.transport {
+        config::Transport::Both => vec![Transport::Direct, Transport::GiftWrap],
+        config::Transport::Nip44 => vec![Transport::Direct],
+        config::Transport::GiftWrap => vec![Transport::GiftWrap],
+    }
+}
+
+/// What the parts are made of.
+struct Parts {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    node: Keys,
+    reader: Reader,
+    engine: Engine,
+    lnd: Arc<dyn LightningNode>,
+    relays: Relays,
+    transports: Vec<Transport>,
+}
+
+impl Parts {
+    fn start_watcher(&self, tasks: &mut Tasks, remembered: Option<LightningIdentity>) -> Health {
+        let (monitor, health) =
+            HealthMonitor::new(Arc::clone(&self.lnd), self.engine.clone(), remembered);
+        tasks.spawn("LND health", monitor.run(tasks.shutdown()));
+        let streams = Streams::new(Arc::clone(&self.lnd), self.reader.clone(), self.engine.clone());
+        tasks.spawn("LND streams", streams.run(tasks.shutdown()));
+        let comparison = Comparison {
+            node: Arc::clone(&self.lnd),
+            reader: self.reader.clone(),
+            engine: self.engine.clone(),
+            health: health.clone(),
+            period: COMPARISON.min(self.settings.lightning.payout_quiet),
+        };
+        tasks.spawn("LND comparison", comparison.run(tasks.shutdown()));
+        health
+    }
+
+    fn start_outbox(&self, tasks: &mut Tasks, health: &Health) {
+        let messenger = Messenger {
+            relays: self.relays.clone(),
+            node: self.node.clone(),
+            reader: self.reader.clone(),
+            engine: self.engine.clone(),
+            clock: Arc::clone(&self.clock),
+            retention: self.settings.expiration.dm,
+            transports: self.transports.clone(),
+        };
+        let outbox = Outbox::new(
+            Arc::clone(&self.lnd),
+            messenger,
+            self.reader.clone(),
+            self.engine.clone(),
+            Arc::clone(&self.clock),
+        );
+        tasks.spawn("outbox", outbox.run(tasks.shutdown()));
+        let book = Book {
+            reader: self.reader.clone(),
+            engine: self.engine.clone(),
+            relays: self.relays.clone(),
+            node: self.node.clone(),
+            health: health.clone(),
+            clock: Arc::clone(&self.clock),
+            imprint: self.imprint(),
+        };
+        tasks.spawn("book", book.run(tasks.shutdown()));
+        let node_events = NodeEvents {
+            reader: self.reader.clone(),
+            engine: self.engine.clone(),
+            relays: self.relays.clone(),
+            node: self.node.clone(),
+            health: health.clone(),
+            clock: Arc::clone(&self.clock),
+            imprint: self.imprint(),
+            terms: self.terms(),
+            profile: self.profile(),
+            terms_interval: self.settings.mostro.publish_info_interval,
+            relays_interval: self.settings.mostro.publish_relays_interval,
+        };
+        tasks.spawn("node events", node_events.run(tasks.shutdown()));
+    }
+
+    fn start_intake(
+        &self,
+        tasks: &mut Tasks,
+        events: mpsc::Receiver<nostr_sdk::Event>,
+        listener: crate::nostr::Listener,
+        heard_at: Option<Timestamp>,
+    ) {
+        let facts = Facts::new(Arc::clone(&self.lnd));
+        let parts = intake::Parts {
+            events,
+            hearing: self.relays.hearing(),
+            node: self.node.clone(),
+            pow: self.settings.mostro.pow,
+            transports: self.transports.clone(),
+            catch_up: self.settings.nostr.inbox_catch_up,
+            reader: self.reader.clone(),
+            engine: self.engine.clone(),
+            facts: facts.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        };
+        let (intake, cursor) = Intake::new(parts, heard_at);
+        tasks.spawn("intake", intake.run(tasks.shutdown()));
+        let mut shutdown = tasks.shutdown();
+        tasks.spawn("relays", async move {
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = listener.run(cursor) => {}
+            }
+        });
+        let timers = Timers {
+            reader: self.reader.clone(),
+            engine: self.engine.clone(),
+            facts,
+            clock: Arc::clone(&self.clock),
+        };
+        tasks.spawn("timers", timers.run(tasks.shutdown()));
+    }
+
+    fn imprint(&self) -> Imprint {
+        Imprint {
+            pubkey: self.node.public_key(),
+            instance: self.settings.mostro.name.clone(),
+            relays: self.settings.nostr.relays.clone(),
+            networks: Vec::new(),
+        }
+    }
+
+    fn terms(&self) -> NodeTerms {
+        let (mostro, lightning) = (&self.settings.mostro, &self.settings.lightning);
+        NodeTerms {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit_hash: option_env!("MOSTROD_COMMIT").unwrap_or("unknown").to_owned(),
+            max_order_amount: mostro.max_order_amount,
+            min_order_amount: mostro.min_payment_amount,
+            expiration_hours: whole_hours(mostro.order_expiration),
+            expiration_seconds: whole_secs(mostro.waiting_expiration),
+            fiat_currencies: mostro.fiat_currencies_accepted.clone(),
+            max_orders_per_response: mostro.max_orders_per_response.into(),
+            fee: mostro.fee,
+            pow: mostro.pow,
+            pow_first_contact: mostro.pow_first_contact,
+            protocol_version: self.transports.iter().map(|way| way.version()).max().unwrap_or(2),
+            hold_invoice_cltv_delta: lightning.hold_invoice_cltv_delta,
+            escrow_deadline_margin_blocks: lightning.escrow_deadline_margin_blocks,
+            lnd: None,
+            invoice_expiration_window: whole_secs(lightning.invoice_expiration_window),
+            hold_invoice_expiration_window: whole_secs(lightning.hold_invoice_expiration_window),
+        }
+    }
+
+    /// An address that is none is left out (behaviour §11.3).
+    fn profile(&self) -> Profile {
+        let mostro = &self.settings.mostro;
+        let url = |name: &str, text: &Option<String>| {
+            let url = nostr_sdk::Url::parse(text.as_deref()?);
+            if url.is_err() {
+                tracing::warn!("mostro.{name} is not a URL and is left out of the profile");
+            }
+            url.ok()
+        };
+        Profile {
+            name: mostro.name.clone(),
+            about: mostro.about.clone(),
+            picture: url("picture", &mostro.picture),
+            website: url("website", &mostro.website),
+        }
+    }
+}
+
+fn whole_secs(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn whole_hours(duration: Duration) -> u32 {
+    whole_secs(duration) / 3_600
+}

@@ -1,1 +1,257 @@
-//! To be built.
+//! From a relay's event to a command: opened on all cores, judged by age, handed on in order.
+//!
+//! What is unknown, stale or forged leaves no trace. One sender's messages are handled one after the
+//! other, different senders' side by side (INV-9). While the relays are still sending what they had
+//! stored, nothing is handled: it is sorted first (D5).
+
+mod age;
+mod hearing;
+mod lanes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
+use nostr_sdk::{Event, Keys};
+use tokio::sync::{mpsc, watch};
+use trade::{Notice, OrderId, Request, Sender, Timestamp};
+
+use crate::clock::{Clock, Entropy, draw_hold_secret, draw_order_id};
+use crate::crash;
+use crate::engine::Engine;
+use crate::facts::Facts;
+use crate::lightning::invoice;
+use crate::nostr::{Hearing, Opened, Policy, Transport, open};
+use crate::store::{self, Delivery, EventId, Message, Reader};
+use crate::tasks::Shutdown;
+use crate::wire::command::{self, Asked, Declined};
+use crate::wire::message::Body;
+use age::Age;
+use hearing::Ear;
+use lanes::Lanes;
+
+/// The largest event we take, wrapped or not (wire-protocol §1.5).
+pub const MAX_EVENT_BYTES: u32 = 65_536;
+
+/// Events being decrypted at once.
+const OPENING_AT_ONCE: usize = 16;
+
+/// Commands being handled at once.
+const HANDLING_AT_ONCE: usize = 256;
+
+/// Messages kept for sorting while relays send what they had stored. What is beyond is handled as it
+/// comes.
+const BACKLOG: usize = 20_000;
+
+/// What intake needs of the others.
+#[derive(Debug)]
+pub struct Parts {
+    pub events: mpsc::Receiver<Event>,
+    pub hearing: watch::Receiver<Hearing>,
+    pub node: Keys,
+    pub pow: u8,
+    pub transports: Vec<Transport>,
+    pub catch_up: Duration,
+    pub reader: Reader,
+    pub engine: Engine,
+    pub facts: Facts,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+#[derive(Debug)]
+pub struct Intake {
+    events: mpsc::Receiver<Event>,
+    hearing: watch::Receiver<Hearing>,
+    opener: Opener,
+    ear: Ear,
+    catch_up: Duration,
+    handler: Handler,
+    opening: FuturesOrdered<BoxFuture<'static, Option<Received>>>,
+    backlog: Vec<Received>,
+    lanes: Lanes,
+}
+
+/// A message that is proven, and when it came.
+#[derive(Debug)]
+struct Received {
+    opened: Opened,
+    at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+struct Opener {
+    node: Keys,
+    pow: u8,
+    transports: Arc<[Transport]>,
+    reader: Reader,
+}
+
+#[derive(Debug, Clone)]
+struct Handler {
+    engine: Engine,
+    facts: Facts,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Intake {
+    /// The receiver is the cursor from which relays are asked.
+    #[must_use]
+    pub fn new(parts: Parts, heard_at: Option<Timestamp>) -> (Self, watch::Receiver<Timestamp>) {
+        let Parts { events, hearing, node, pow, transports, catch_up, .. } = parts;
+        let Parts { reader, engine, facts, clock, entropy, .. } = parts;
+        let (ear, cursor) = Ear::new(engine.clone(), clock, heard_at);
+        let intake = Self {
+            events,
+            hearing,
+            opener: Opener { node, pow, transports: transports.into(), reader },
+            ear,
+            catch_up,
+            handler: Handler { engine, facts, entropy },
+            opening: FuturesOrdered::new(),
+            backlog: Vec::new(),
+            lanes: Lanes::default(),
+        };
+        (intake, cursor)
+    }
+
+    pub async fn run(mut self, mut shutdown: Shutdown) {
+        let mut beat = tokio::time::interval(hearing::BEAT);
+        let mut flush_after = None;
+        loop {
+            let has_room = self.opening.len() < OPENING_AT_ONCE
+                && self.lanes.len() < HANDLING_AT_ONCE
+                && self.backlog.len() < BACKLOG;
+            tokio::select! {
+                () = shutdown.requested() => break,
+                Some(event) = self.events.recv(), if has_room => self.start_opening(event),
+                Some(opened) = self.opening.next() => {
+                    flush_after = flush_after.map(|left: usize| left.saturating_sub(1));
+                    self.backlog.extend(opened);
+                }
+                Ok(()) = self.hearing.changed() => flush_after = self.listen_up(),
+                _ = beat.tick() => {
+                    self.ear.beat().await;
+                    flush_after = flush_after.or_else(|| self.listen_up());
+                }
+                Some(()) = self.lanes.next() => {}
+            }
+            if flush_after == Some(0) {
+                self.ear.resume().await;
+                flush_after = None;
+            }
+            if self.ear.is_reachable() || self.backlog.len() >= BACKLOG {
+                self.flush();
+            }
+        }
+        self.lanes.finish().await;
+    }
+
+    /// What the relays had stored is all here once so many more events have been opened; `None`
+    /// while they are still sending, or nobody is heard.
+    fn listen_up(&mut self) -> Option<usize> {
+        let hearing = self.hearing.borrow_and_update().clone();
+        if !(hearing.is_hearing() && hearing.is_caught_up()) {
+            self.ear.lose();
+            return None;
+        }
+        (!self.ear.is_reachable()).then_some(self.events.len() + self.opening.len())
+    }
+
+    fn start_opening(&mut self, event: Event) {
+        let (opener, at) = (self.opener.clone(), self.ear.now());
+        self.opening.push_back(async move { opener.open(event, at).await }.boxed());
+    }
+
+    fn flush(&mut self) {
+        let mut backlog = std::mem::take(&mut self.backlog);
+        backlog.sort_by_key(|received| age::turn(&received.opened));
+        for received in backlog {
+            match age::judge(&received.opened, received.at, self.catch_up) {
+                Age::Fresh | Age::Late => self.hand_on(received.opened),
+                Age::Dropped(reason) => {
+                    tracing::debug!(event.id = %received.opened.event_id, reason, "not honoured");
+                }
+            }
+        }
+    }
+
+    fn hand_on(&mut self, opened: Opened) {
+        let handler = self.handler.clone();
+        self.lanes.push(opened.sender, async move { handler.handle(opened).await });
+    }
+}
+
+impl Opener {
+    /// Reads what only this node can read, on a thread of its own. What was acted on before is not
+    /// read again.
+    async fn open(self, event: Event, at: Timestamp) -> Option<Received> {
+        match self.reader.is_remembered(EventId(event.id.to_bytes())).await {
+            Ok(false) => {}
+            Ok(true) => return None,
+            Err(error) => tracing::error!(%error, "the inbox cannot be read"),
+        }
+        let opening = tokio::task::spawn_blocking(move || {
+            let policy = Policy {
+                pow: self.pow,
+                max_bytes: MAX_EVENT_BYTES as usize,
+                transports: &self.transports,
+            };
+            open(&event, &self.node, &policy)
+                .inspect_err(|dropped| {
+                    tracing::debug!(event.id = %event.id, %dropped, "dropped");
+                })
+                .ok()
+        });
+        let opened = opening.await.inspect_err(|error| {
+            tracing::error!(%error, "an event broke what reads it; please report this");
+        });
+        Some(Received { opened: opened.ok()??, at })
+    }
+}
+
+impl Handler {
+    async fn handle(self, opened: Opened) {
+        crash::point("intake.received");
+        let delivery = Delivery {
+            event_id: EventId(opened.event_id.to_bytes()),
+            rumor_id: opened.rumor_id.map(|id| EventId(id.to_bytes())),
+            created_at: opened.created_at,
+            from: opened.sender,
+            transport: match opened.transport {
+                Transport::GiftWrap => store::Transport::GiftWrap,
+                Transport::Direct => store::Transport::Nip44,
+            },
+        };
+        let Body { request_id, trade_index, id, .. } = opened.message.body;
+        let Opened { sender: trade, identity, .. } = opened;
+        let sender = Sender { trade, identity, trade_index };
+        let draw = || draw_hold_secret(&*self.entropy);
+        let done = match command::read(&opened.message, invoice::decode, draw) {
+            Ok(Asked::NewOrder(new)) => {
+                let id = draw_order_id(&*self.entropy);
+                self.engine.create(delivery, id, sender, request_id, new).await
+            }
+            Ok(Asked::Order { id, command }) => {
+                let request = Request { sender, request_id, command };
+                let ask = |question| self.facts.ask(question);
+                self.engine.deliver(delivery, id, request, ask).await
+            }
+            Err(Declined::Because(refusal)) => {
+                let (order, notice) = (id.map(order_id), Notice::CantDo(refusal));
+                let message = Message { to: trade, order, request_id, trade_index: None, notice };
+                self.engine.answer(delivery, message).await
+            }
+            Err(Declined::Silently) => return,
+        };
+        if let Err(error) = done {
+            tracing::error!(event.id = %opened.event_id, %error, "a message could not be acted on");
+        }
+    }
+}
+
+fn order_id(id: uuid::Uuid) -> OrderId {
+    OrderId(id.into_bytes())
+}

@@ -3,8 +3,11 @@
 //! Deciding happens in the crate `trade`; everything here carries inputs to it and carries out
 //! what it decided. `ARCHITECTURE.md` is the map.
 
+mod chain; // an error with its causes, on one line
+pub mod check; // `mostrod check`
 pub mod clock; // time and chance, as values
 pub mod config; // settings: read, checked, taken apart
+pub mod crash; // where a test makes the process die
 pub mod daemon; // the composition root: every part, start and stop order
 pub mod engine; // one writer: load, decide, save, commit
 pub mod facts; // what the core asks before it can decide
@@ -17,3 +20,5 @@ pub mod tasks; // named tasks that bring the daemon down if they end too early
 pub mod timers; // whose deadline passed?
 pub mod watcher; // what LND says of holds and payments, live and by comparison
 pub mod wire; // message JSON ⇄ our types; names of statuses and reasons; event tags
+
+use chain::chain;

@@ -1,1 +1,102 @@
-fn main() {}
+//! The command line: arguments, log output, exit codes. Everything else is in the library.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mostrod::config::{self, Loaded, Settings};
+use mostrod::{check, daemon};
+use tracing_subscriber::EnvFilter;
+
+/// Wrong settings, like a wrong command line.
+const EXIT_USAGE: u8 = 2;
+
+/// Lets strangers trade bitcoin for fiat: a daemon for the Mostro protocol.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Without a command it runs. RUST_LOG sets what is logged.")]
+struct Arguments {
+    /// Where settings.toml, .env and the database are [default: ~/.mostro]
+    #[arg(short, long = "dirsettings", value_name = "DIR", global = true)]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Verb {
+    /// Run the daemon
+    Run,
+    /// Say whether the daemon could run: settings, database, LND and relays, and what the ledger holds
+    Check,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let Some(dir) = arguments.dir.or_else(default_dir) else {
+        complain("there is no home directory: name the settings directory with -d DIR");
+        return ExitCode::from(EXIT_USAGE);
+    };
+    match config::write_template(&dir) {
+        Ok(None) => {}
+        Ok(Some(path)) => {
+            complain(&format!(
+                "there were no settings: a template is now in {}. Fill in LND, relays and key, and \
+                 start again.",
+                path.display()
+            ));
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            complain(&format!("cannot write settings into {}: {error}", dir.display()));
+            return ExitCode::FAILURE;
+        }
+    }
+    let loaded = match Settings::load(&dir, std::env::vars()) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(&format!("the settings in {} cannot be run with:", dir.display()));
+            for problem in problems {
+                complain(&format!("  {problem}"));
+            }
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    start(arguments.verb.unwrap_or(Verb::Run), loaded)
+}
+
+fn start(verb: Verb, Loaded { settings, warnings }: Loaded) -> ExitCode {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,mostrod=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match verb {
+        Verb::Run => runtime.block_on(daemon::run(settings)),
+        Verb::Check => runtime.block_on(check::run(settings, &mut io::stdout())),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn default_dir() -> Option<PathBuf> {
+    std::env::home_dir().map(|home| home.join(".mostro"))
+}
+
+/// To standard error, where a full or closed pipe is nobody's fault.
+fn complain(line: &str) {
+    drop(writeln!(io::stderr(), "mostrod: {line}"));
+}

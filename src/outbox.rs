@@ -1,1 +1,231 @@
-//! To be built.
+//! What was committed is carried out, at least once: messages, Lightning commands, alarms.
+//!
+//! Rows lie in lanes (`dm:<trade key>`, `ln:<hash>`): within a lane strictly one after the other,
+//! across lanes side by side up to a limit. A row is done in the transaction that applies its news.
+//! Failure means: due later. Nothing is dropped after some number of tries.
+
+mod book;
+mod lightning;
+mod messages;
+mod node_events;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinSet};
+use trade::{Input, Observation};
+
+pub use book::Book;
+pub use messages::Messenger;
+pub use node_events::NodeEvents;
+
+use crate::clock::Clock;
+use crate::crash;
+use crate::engine::{Engine, EngineError};
+use crate::lightning::{LightningError, LightningNode};
+use crate::nostr::{RelayError, SealError};
+use crate::store::{Act, OutboxRow, Reader, StoreError};
+use crate::tasks::Shutdown;
+use lightning::ToLightning;
+
+/// Rows under way at once.
+const SIDE_BY_SIDE: usize = 64;
+
+/// How long the loop sleeps when nothing rings.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The wait when LND is not ready, or has not done it yet: somebody may be waiting for the answer.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How long shutdown waits for acts under way.
+const LAST_ACTS: Duration = Duration::from_secs(10);
+
+/// The first wait after a failure; doubled with every further one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest wait between two tries.
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
+
+#[derive(Debug)]
+pub struct Outbox {
+    reader: Reader,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    lightning: ToLightning,
+    messenger: Messenger,
+}
+
+/// How an act went.
+#[derive(Debug)]
+enum Delivered {
+    Done(Option<Observation>),
+    NotYet(&'static str),
+}
+
+/// The world says not now, or we are wrong; either way the row stays.
+#[derive(Debug, thiserror::Error)]
+enum OutboxError {
+    #[error("the database did not do its part")]
+    Store(#[from] StoreError),
+    #[error("the engine did not do its part")]
+    Engine(#[from] EngineError),
+    #[error("LND did not do its part")]
+    Lightning(#[from] LightningError),
+    #[error("the relays did not do their part")]
+    Relay(#[from] RelayError),
+    #[error("a message cannot be sealed")]
+    Seal(#[from] SealError),
+    #[error("a public event cannot be signed")]
+    Sign(#[from] nostr_sdk::event::Error),
+    #[error("{0} cannot be read")]
+    Unreadable(&'static str),
+}
+
+impl Outbox {
+    #[must_use]
+    pub fn new(
+        node: Arc<dyn LightningNode>,
+        messenger: Messenger,
+        reader: Reader,
+        engine: Engine,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let lightning = ToLightning { node, reader: reader.clone(), engine: engine.clone() };
+        Arc::new(Self { reader, engine, clock, lightning, messenger })
+    }
+
+    /// Carries out whatever is due, until shutdown; then lets what is under way come to its end.
+    pub async fn run(self: Arc<Self>, mut shutdown: Shutdown) {
+        let mut changes = self.engine.bell();
+        let mut lanes = BusyLanes::default();
+        loop {
+            if let Err(error) = self.start_due(&mut lanes).await {
+                tracing::error!(%error, "the outbox cannot be read");
+            }
+            tokio::select! {
+                () = shutdown.requested() => break,
+                Ok(()) = changes.changed() => {}
+                () = lanes.one_done() => {}
+                () = tokio::time::sleep(IDLE) => {}
+            }
+        }
+        lanes.finish().await;
+    }
+
+    async fn start_due(self: &Arc<Self>, lanes: &mut BusyLanes) -> Result<(), StoreError> {
+        let free = SIDE_BY_SIDE.saturating_sub(lanes.len());
+        if free == 0 {
+            return Ok(());
+        }
+        // The busy ones are among those that are due.
+        let limit = u32::try_from(SIDE_BY_SIDE + free).unwrap_or(u32::MAX);
+        for row in self.reader.list_acts_due(self.clock.now(), limit).await? {
+            match row {
+                Ok(row) if lanes.len() < SIDE_BY_SIDE => {
+                    let outbox = Arc::clone(self);
+                    lanes.start(row.lane.clone(), async move { outbox.carry_out(row).await });
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "an act cannot be read; its lane stands"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, row: OutboxRow) {
+        let saved = match self.act(&row).await {
+            Ok(Delivered::Done(news)) => {
+                self.engine.finish_act(row.id, news.map(Input::Lightning)).await
+            }
+            Ok(Delivered::NotYet(reason)) => {
+                tracing::debug!(outbox.lane = row.lane, reason, "not yet");
+                self.engine.retry_act(row.id, self.clock.now().after(SOON)).await
+            }
+            Err(error) => {
+                let wait = backoff(row.attempts);
+                let error = crate::chain(&error);
+                tracing::warn!(outbox.lane = row.lane, %error, "again in {wait:?}");
+                self.engine.retry_act(row.id, self.clock.now().after(wait)).await
+            }
+        };
+        if let Err(error) = saved {
+            tracing::error!(outbox.lane = row.lane, %error, "what was done could not be saved");
+            // The row is still due: without a pause it would be tried in a circle.
+            tokio::time::sleep(FIRST_RETRY).await;
+        }
+        crash::point("outbox.finished");
+    }
+
+    async fn act(&self, row: &OutboxRow) -> Result<Delivered, OutboxError> {
+        match &row.act {
+            Act::Notify(message) => self.messenger.deliver(row, message).await,
+            Act::Lightning(command) => {
+                self.lightning.carry_out(row.id, row.begun_at.is_some(), command.clone()).await
+            }
+            Act::Alarm(alarm) => {
+                let order = row.order.map(|order| order.to_string()).unwrap_or_default();
+                tracing::error!(order.id = order, "ALARM: {alarm}");
+                Ok(Delivered::quietly())
+            }
+        }
+    }
+}
+
+impl Delivered {
+    fn quietly() -> Self {
+        Self::Done(None)
+    }
+
+    fn with(news: Observation) -> Self {
+        Self::Done(Some(news))
+    }
+}
+
+/// The lanes with an act under way. One act a lane, so that order is kept.
+#[derive(Debug, Default)]
+struct BusyLanes {
+    acts: JoinSet<()>,
+    lanes: HashMap<Id, String>,
+    names: HashSet<String>,
+}
+
+impl BusyLanes {
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn start(&mut self, lane: String, act: impl Future<Output = ()> + Send + 'static) {
+        if self.names.insert(lane.clone()) {
+            let id = self.acts.spawn(act).id();
+            self.lanes.insert(id, lane);
+        }
+    }
+
+    /// Waits for an act to end; for ever if there is none. Cancel safe.
+    async fn one_done(&mut self) {
+        let id = match self.acts.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(error)) => {
+                tracing::error!(%error, "an act broke; it is tried again");
+                error.id()
+            }
+            None => std::future::pending().await,
+        };
+        if let Some(lane) = self.lanes.remove(&id) {
+            self.names.remove(&lane);
+        }
+    }
+
+    async fn finish(mut self) {
+        let all = async { while self.acts.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_ACTS, all).await.is_err() {
+            tracing::warn!("some acts were under way; the next start takes them up");
+        }
+    }
+}
+
+/// Doubled from [`FIRST_RETRY`] with each failure, up to [`LONGEST_RETRY`].
+fn backoff(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
+}

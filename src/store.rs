@@ -29,7 +29,7 @@ pub use book::{BookRow, Published};
 pub use daemon_state::DaemonState;
 pub use error::{OpenError, StoreError};
 pub use inbox::{Delivery, EventId, Transport};
-pub use open::open;
+pub use open::{open, open_reader};
 pub use orders::Line;
 pub use outbox::{Act, Message, OutboxId, OutboxRow};
 

@@ -45,6 +45,8 @@ pub struct Lightning {
     pub payment_cltv_limit: u32,
     /// How long LND must not know an unacknowledged payout before the same invoice is sent again.
     pub payout_quiet: Duration,
+    /// Whether another LND may take the place of the remembered one.
+    pub allow_node_change: bool,
 }
 
 pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
@@ -64,9 +66,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
     let max_inflight_payouts_per_destination =
         s.number("max_inflight_payouts_per_destination", Means(10), ..);
     let payout_quiet = s.seconds("payout_quiet_seconds", Means(60), 1..);
-    if s.value("allow_node_change", Means(false))? {
-        s.warn("allow_node_change", "has no effect: this daemon does not remember LND's identity");
-    }
+    let allow_node_change = s.value("allow_node_change", Means(false));
 
     let escrow = escrow?;
     Ok(Lightning {
@@ -85,6 +85,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
         max_inflight_payouts_per_destination: max_inflight_payouts_per_destination?,
         payment_cltv_limit: payment_cltv_limit?,
         payout_quiet: payout_quiet?,
+        allow_node_change: allow_node_change?,
     })
 }
 

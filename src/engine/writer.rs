@@ -10,6 +10,7 @@ use super::decide::Deciding;
 use super::{Applied, EngineError, Job, Task};
 use crate::clock::Clock;
 use crate::store::{OutboxId, WriteTx, Writer};
+use crate::{chain, crash};
 
 /// Jobs in one transaction. More waiting ones come right after.
 const BATCH: usize = 64;
@@ -136,7 +137,9 @@ async fn stage(
 
 /// Everything before this is undone by a crash, everything after it finds it done.
 async fn commit(tx: WriteTx<'_>) -> Result<(), EngineError> {
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    crash::point("engine.committed");
+    Ok(())
 }
 
 /// What a job is about, for reports.
@@ -158,10 +161,4 @@ fn subject(task: &Task) -> Subject {
         Task::Heard => Subject::Hearing,
         Task::Write(_) => Subject::Notes,
     }
-}
-
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |line, source| format!("{line}: {source}"))
 }

@@ -52,6 +52,21 @@ pub async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
     Ok((Writer { connection: writer, _lock: lock }, Reader { pool: readers }))
 }
 
+/// Opens an existing database to read from, beside a daemon that may be running.
+///
+/// # Errors
+/// With what an operator should do, if it cannot be read.
+pub async fn open_reader(path: &Path) -> Result<Reader, OpenError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY)
+        .disable_statement_logging();
+    let pool = PoolOptions::new().max_connections(1).connect_with(options).await;
+    let pool = pool.map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
+    Ok(Reader { pool })
+}
+
 /// The system gives the lock back when the process ends, however it ends.
 fn lock(database: &Path) -> Result<File, OpenError> {
     let mut path = database.as_os_str().to_owned();

@@ -91,7 +91,7 @@ pub struct NodeTerms {
 }
 
 /// LND's own description of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LndNode {
     pub version: String,
     pub pubkey: String,
@@ -215,6 +215,13 @@ pub fn profile(profile: &Profile) -> Option<Draft> {
 }
 
 impl Draft {
+    /// The `d` tag: what this event replaces shares it. Empty for kinds that replace by kind alone.
+    #[must_use]
+    pub fn identifier(&self) -> &str {
+        let mut values = self.tags.iter().map(Tag::as_slice);
+        values.find_map(|tag| Some(tag.get(1)?.as_str()).filter(|_| tag[0] == "d")).unwrap_or("")
+    }
+
     /// The event itself, by `node`, at a time that its publisher keeps from going backwards.
     ///
     /// # Errors

@@ -1,0 +1,60 @@
+//! Is a message still to be honoured? Judged when it is received, by its sender's clock (D5).
+
+use std::time::Duration;
+
+use trade::Timestamp;
+
+use crate::nostr::Opened;
+use crate::wire::Action;
+
+/// How old a message may be, or how far ahead its sender's clock.
+const FRESH: Duration = Duration::from_mins(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    Fresh,
+    /// Old, and it only helps a running trade.
+    Late,
+    Dropped(&'static str),
+}
+
+pub(super) fn judge(opened: &Opened, received_at: Timestamp, catch_up: Duration) -> Age {
+    let (written_at, action) = (opened.created_at, opened.message.body.action);
+    if written_at > received_at.after(FRESH) {
+        return Age::Dropped("its time lies ahead");
+    }
+    let age = received_at.since(written_at);
+    if age <= FRESH {
+        Age::Fresh
+    } else if !helps_a_running_trade(action) {
+        Age::Dropped("too old for what it asks")
+    } else if age > catch_up {
+        Age::Dropped("older than inbox_catch_up_hours")
+    } else {
+        Age::Late
+    }
+}
+
+/// What came in together is handled in the order it was written; in the same second a `fiat-sent`
+/// comes first, for the `release` that may follow it (D5).
+pub(super) fn turn(opened: &Opened) -> (Timestamp, bool) {
+    (opened.created_at, opened.message.body.action != Action::FiatSent)
+}
+
+/// Nobody wants to be matched an hour later; but a trade that runs wants to go on.
+fn helps_a_running_trade(action: Action) -> bool {
+    matches!(
+        action,
+        Action::FiatSent
+            | Action::Release
+            | Action::Cancel
+            | Action::Dispute
+            | Action::AddInvoice
+            | Action::RateUser
+            | Action::TradePubkey
+            | Action::AdminCancel
+            | Action::AdminSettle
+            | Action::AdminAddSolver
+            | Action::AdminTakeDispute
+    )
+}

@@ -1,0 +1,114 @@
+//! The public book: one addressable event for each order, made from the order as it is now.
+//!
+//! Not a queue but a projection: whatever was missed, refused or lost in a crash, the next look sees
+//! that the published revision is behind (D15, INV-7).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use nostr_sdk::{Event, JsonUtil as _, Keys};
+
+use super::{OutboxError, backoff};
+use crate::clock::Clock;
+use crate::crash;
+use crate::engine::Engine;
+use crate::nostr::Relays;
+use crate::store::{BookRow, Published, Reader};
+use crate::tasks::Shutdown;
+use crate::watcher::Health;
+use crate::wire::tags::{self, BookEntry, Imprint};
+
+/// Events sent at once.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Orders taken up at one look.
+const AT_ONCE: u32 = 200;
+
+#[derive(Debug)]
+pub struct Book {
+    pub reader: Reader,
+    pub engine: Engine,
+    pub relays: Relays,
+    pub node: Keys,
+    pub health: Health,
+    pub clock: Arc<dyn Clock>,
+    pub imprint: Imprint,
+}
+
+impl Book {
+    pub async fn run(self, mut shutdown: Shutdown) {
+        let mut changes = self.engine.bell();
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::error!(error = crate::chain(&error), "the public book cannot be read");
+            }
+            tokio::select! {
+                () = shutdown.requested() => return,
+                Ok(()) = changes.changed() => {}
+                () = tokio::time::sleep(super::IDLE) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), OutboxError> {
+        let due = self.reader.list_book_due(self.clock.now(), AT_ONCE).await?;
+        futures::stream::iter(due)
+            .for_each_concurrent(SIDE_BY_SIDE, |row| async move {
+                match row {
+                    Ok(row) => self.publish_or_put_off(row).await,
+                    Err(error) => tracing::error!(%error, "an order is not published"),
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn publish_or_put_off(&self, row: BookRow) {
+        let (order, attempts) = (row.order.id, row.attempts);
+        let Err(error) = self.publish(row).await else { return };
+        let wait = backoff(attempts);
+        tracing::warn!(
+            order.id = %order,
+            error = crate::chain(&error),
+            "the order's public event was not taken; again in {wait:?}"
+        );
+        if let Err(error) = self.engine.retry_book(order, self.clock.now().after(wait)).await {
+            tracing::error!(%error, "the retry could not be saved");
+        }
+    }
+
+    async fn publish(&self, row: BookRow) -> Result<(), OutboxError> {
+        let (order, revision) = (row.order.id, row.revision);
+        let event = match &row.event {
+            Some(event) => Event::from_json(event)
+                .map_err(|_| OutboxError::Unreadable("the saved event of an order"))?,
+            None => self.seal(&row).await?,
+        };
+        crash::around("publish.book", self.relays.publish(&event)).await?;
+        self.engine.publish_book(order, revision).await?;
+        Ok(())
+    }
+
+    /// Revisions of one order never share a second (INV-7).
+    async fn seal(&self, row: &BookRow) -> Result<Event, OutboxError> {
+        let next = row.last_created_at.after(Duration::from_secs(1));
+        let created_at = self.clock.now().max(next);
+        let maker = self.reader.reputation(row.order.maker.identity, created_at).await?;
+        let entry = BookEntry::of(&row.order, maker);
+        let draft = tags::order(&entry, &self.imprint(), created_at);
+        let event = draft.sign(&self.node, created_at)?;
+        let published = Published { created_at, event: event.as_json() };
+        self.engine.seal_book(row.order.id, row.revision, published).await?;
+        Ok(event)
+    }
+
+    /// With the networks as LND names them, once it was heard.
+    fn imprint(&self) -> Imprint {
+        let mut imprint = self.imprint.clone();
+        if let Some(readiness) = &*self.health.borrow() {
+            imprint.networks.clone_from(&readiness.node.networks);
+        }
+        imprint
+    }
+}

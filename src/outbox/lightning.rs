@@ -1,0 +1,119 @@
+//! Carrying out what was decided about holds and payouts, until LND's own word ends it.
+
+use std::sync::Arc;
+
+use trade::{Hold, HoldDecision, HoldStatus, LnCommand, Observation, PaymentHash, PaymentStatus};
+
+use super::{Delivered, OutboxError};
+use crate::crash;
+use crate::engine::Engine;
+use crate::lightning::verdict::{self, HoldVerdict};
+use crate::lightning::{LightningNode, NewHold, NewPayment};
+use crate::store::{OutboxId, Reader};
+
+/// Speaks to LND. Every call may be made twice, but for a payout's: that its call was begun is on
+/// disk before the first byte (P1), and one that was begun is asked about, not made again (P5).
+#[derive(Debug)]
+pub(super) struct ToLightning {
+    pub(super) node: Arc<dyn LightningNode>,
+    pub(super) reader: Reader,
+    pub(super) engine: Engine,
+}
+
+impl ToLightning {
+    pub(super) async fn carry_out(
+        &self,
+        row: OutboxId,
+        was_begun: bool,
+        command: LnCommand,
+    ) -> Result<Delivered, OutboxError> {
+        match command {
+            LnCommand::AddHold { hash, amount, expiry, cltv_delta, memo } => {
+                self.add_hold(NewHold { hash, amount, expiry, cltv_delta, memo }).await
+            }
+            LnCommand::SettleHold { hash } | LnCommand::CancelHold { hash } => {
+                self.end_hold(hash).await
+            }
+            LnCommand::SendPayout { hash } if was_begun => {
+                Ok(Delivered::with(Observation::PayoutUnanswered { hash }))
+            }
+            LnCommand::SendPayout { hash } => self.send_payout(row, hash).await,
+        }
+    }
+
+    async fn add_hold(&self, wanted: NewHold) -> Result<Delivered, OutboxError> {
+        let hash = wanted.hash;
+        // Nobody waits for it any more (D17).
+        if self.hold(hash).await?.decision.is_some() {
+            return Ok(Delivered::quietly());
+        }
+        if !self.node.readiness().await?.may_escrow() {
+            return Ok(Delivered::NotYet("LND is not synced to its chain"));
+        }
+        let bolt11 = crash::around("ln.add", self.node.add_hold(wanted)).await?.0;
+        Ok(Delivered::with(Observation::HoldOpened { hash, bolt11 }))
+    }
+
+    /// Makes the call of the hold's decision until LND agrees, or did the other thing.
+    async fn end_hold(&self, hash: PaymentHash) -> Result<Delivered, OutboxError> {
+        let hold = self.hold(hash).await?;
+        let answer = match hold.decision {
+            Some(HoldDecision::Settle) => {
+                crash::around("ln.settle", self.node.settle_hold(hold.preimage)).await
+            }
+            Some(HoldDecision::Cancel) => {
+                crash::around("ln.cancel", self.node.cancel_hold(hash)).await
+            }
+            None => return Ok(Delivered::quietly()),
+        };
+        Ok(judge(&hold, answer?))
+    }
+
+    async fn hold(&self, hash: PaymentHash) -> Result<Hold, OutboxError> {
+        let found = self.reader.find_hold(hash).await?;
+        found.map(|(_, hold)| hold).ok_or(OutboxError::Unreadable("the hold of a command"))
+    }
+
+    async fn send_payout(
+        &self,
+        row: OutboxId,
+        hash: PaymentHash,
+    ) -> Result<Delivered, OutboxError> {
+        let (_, attempt) = self
+            .reader
+            .find_attempt(hash)
+            .await?
+            .ok_or(OutboxError::Unreadable("the attempt of a payout"))?;
+        if !self.node.readiness().await?.may_pay() {
+            return Ok(Delivered::NotYet("LND is not ready to pay"));
+        }
+        self.engine.begin_act(row).await?;
+        let payment = NewPayment {
+            hash,
+            bolt11: attempt.bolt11,
+            amount: attempt.amount,
+            max_fee: attempt.max_fee,
+            cltv_limit: attempt.cltv_limit,
+        };
+        let answer = crash::around("ln.send", self.node.send(payment)).await;
+        Ok(Delivered::with(match answer {
+            Ok(PaymentStatus::Unknown) => Observation::PayoutUnanswered { hash },
+            Ok(status) => Observation::Payment { hash, status },
+            Err(error) => {
+                tracing::warn!(ln.hash = %hash, %error, "the payout's call was not answered: asking LND about it from now on");
+                Observation::PayoutUnanswered { hash }
+            }
+        }))
+    }
+}
+
+fn judge(hold: &Hold, status: HoldStatus) -> Delivered {
+    match verdict::of_hold(hold, Some(status)) {
+        HoldVerdict::Report(status) => {
+            Delivered::with(Observation::Hold { hash: hold.hash, status })
+        }
+        HoldVerdict::AskAgain | HoldVerdict::AddAgain | HoldVerdict::CallAgain => {
+            Delivered::NotYet("LND has not done it")
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The periodic comparison of every open hold and payment with LND (E3, P5). Recovery after a
+//! restart is its first round.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use trade::{Observation, OrderId, PaymentHash};
+
+use super::Health;
+use crate::engine::Engine;
+use crate::lightning::{LightningError, LightningNode};
+use crate::store::{Reader, StoreError};
+use crate::tasks::Shutdown;
+
+/// Questions to LND at once.
+const SIDE_BY_SIDE: usize = 16;
+
+#[derive(Debug)]
+pub struct Comparison {
+    pub node: Arc<dyn LightningNode>,
+    pub reader: Reader,
+    pub engine: Engine,
+    pub health: Health,
+    /// From one round to the next; a round also follows whenever LND is back.
+    pub period: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Open {
+    Hold(OrderId, PaymentHash),
+    Payment(OrderId, PaymentHash),
+}
+
+impl Comparison {
+    pub async fn run(mut self, mut shutdown: Shutdown) {
+        loop {
+            if let Err(error) = self.round().await {
+                tracing::error!(%error, "what is open at LND cannot be listed");
+            }
+            tokio::select! {
+                () = shutdown.requested() => return,
+                () = tokio::time::sleep(self.period) => {}
+                () = back_again(&mut self.health) => {}
+            }
+        }
+    }
+
+    async fn round(&self) -> Result<(), StoreError> {
+        if self.health.borrow().is_none() {
+            return Ok(());
+        }
+        let holds = self.reader.list_holds_to_watch().await?;
+        let payments = self.reader.list_payments_to_follow().await?;
+        let open = holds
+            .into_iter()
+            .map(|(order, hash)| Open::Hold(order, hash))
+            .chain(payments.into_iter().map(|(order, hash)| Open::Payment(order, hash)));
+        futures::stream::iter(open)
+            .for_each_concurrent(SIDE_BY_SIDE, |open| async move {
+                match self.ask(open).await {
+                    Ok((order, news)) => super::report(&self.engine, order, news).await,
+                    Err(error) => {
+                        tracing::debug!(%error, ?open, "LND did not say; asking again later");
+                    }
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn ask(&self, open: Open) -> Result<(OrderId, Observation), LightningError> {
+        Ok(match open {
+            Open::Hold(order, hash) => {
+                let status = self.node.hold_status(hash).await?;
+                (order, Observation::Hold { hash, status })
+            }
+            Open::Payment(order, hash) => {
+                let status = self.node.payment_status(hash).await?;
+                (order, Observation::Payment { hash, status })
+            }
+        })
+    }
+}
+
+/// Returns when LND answers after a time of silence.
+async fn back_again(health: &mut Health) {
+    let gone = health.wait_for(Option::is_none).await.is_ok();
+    if !gone || health.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
