@@ -89,9 +89,8 @@ impl Lnd {
 impl LightningNode for Lnd {
     async fn add_hold(&self, hold: NewHold) -> Result<Bolt11, LightningError> {
         let request = add_request(&hold)?;
-        let mut client = self.invoices.clone();
         let answer = self
-            .call("AddHoldInvoice", request, async move |request| {
+            .call("AddHoldInvoice", &self.invoices, request, |mut client, request| async move {
                 client.add_hold_invoice(request).await
             })
             .await;
@@ -104,9 +103,8 @@ impl LightningNode for Lnd {
     async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {
         let hash = answers::hash_of(&preimage);
         let request = SettleInvoiceMsg { preimage: preimage.0.to_vec() };
-        let mut client = self.invoices.clone();
         let answer = self
-            .call("SettleInvoice", request, async move |request| {
+            .call("SettleInvoice", &self.invoices, request, |mut client, request| async move {
                 client.settle_invoice(request).await
             })
             .await;
@@ -115,9 +113,8 @@ impl LightningNode for Lnd {
 
     async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
         let request = CancelInvoiceMsg { payment_hash: hash.0.to_vec() };
-        let mut client = self.invoices.clone();
         let answer = self
-            .call("CancelInvoice", request, async move |request| {
+            .call("CancelInvoice", &self.invoices, request, |mut client, request| async move {
                 client.cancel_invoice(request).await
             })
             .await;
@@ -135,9 +132,10 @@ impl LightningNode for Lnd {
         const CALL: &str = "SendPaymentV2";
         let hash = payment.hash;
         let request = send_request(CALL, payment)?;
-        let mut client = self.router.clone();
         let opened = self
-            .open(CALL, request, async move |request| client.send_payment_v2(request).await)
+            .open(CALL, &self.router, request, |mut client, request| async move {
+                client.send_payment_v2(request).await
+            })
             .await;
         match opened {
             Ok((first, _)) => answers::payment_status(CALL, hash, &first),
@@ -161,8 +159,7 @@ impl LightningNode for Lnd {
     fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus> {
         const CALL: &str = "SubscribeSingleInvoice";
         let request = SubscribeSingleInvoiceRequest { r_hash: hash.0.to_vec() };
-        let mut client = self.invoices.clone();
-        let opened = self.open(CALL, request, async move |request| {
+        let opened = self.open(CALL, &self.invoices, request, |mut client, request| async move {
             client.subscribe_single_invoice(request).await
         });
         words(opened, move |invoice| answers::hold_status(CALL, hash, &invoice)).boxed()
@@ -175,16 +172,18 @@ impl LightningNode for Lnd {
 
     async fn readiness(&self) -> Result<Readiness, LightningError> {
         let active = self.is_active().await?;
-        let mut client = self.lightning.clone();
         let node = self
-            .call("GetInfo", GetInfoRequest {}, async move |request| client.get_info(request).await)
+            .call("GetInfo", &self.lightning, GetInfoRequest {}, |mut client, request| async move {
+                client.get_info(request).await
+            })
             .await
             .map_err(forbidden)?;
         let identity = answers::identity("GetInfo", &node)?;
-        let mut client = self.lightning.clone();
         let request = ListChannelsRequest { active_only: true, ..Default::default() };
         let channels = self
-            .call("ListChannels", request, async move |request| client.list_channels(request).await)
+            .call("ListChannels", &self.lightning, request, |mut client, request| async move {
+                client.list_channels(request).await
+            })
             .await
             .map_err(forbidden)?;
         Ok(Readiness {
@@ -235,9 +234,8 @@ impl Lnd {
             invoice_ref: Some(InvoiceRef::PaymentHash(hash.0.to_vec())),
             ..Default::default()
         };
-        let mut client = self.invoices.clone();
         let answer = self
-            .call("LookupInvoiceV2", request, async move |request| {
+            .call("LookupInvoiceV2", &self.invoices, request, |mut client, request| async move {
                 client.lookup_invoice_v2(request).await
             })
             .await;
@@ -256,7 +254,7 @@ impl Lnd {
     }
 
     async fn is_active(&self) -> Result<bool, LightningError> {
-        let answer = self.within("GetState", channel::state(self.channel.clone())).await?;
+        let answer = self.within("GetState", || channel::state(self.channel.clone())).await?;
         answers::is_active(answer.into_inner().state)
     }
 
@@ -266,69 +264,96 @@ impl Lnd {
     ) -> Result<(Payment, Streaming<Payment>), LightningError> {
         let request =
             TrackPaymentRequest { payment_hash: hash.0.to_vec(), no_inflight_updates: false };
-        let mut client = self.router.clone();
-        self.open(TRACK, request, async move |request| client.track_payment_v2(request).await).await
-    }
-
-    /// Makes a call that has one answer.
-    async fn call<Q, A, F>(
-        &self,
-        call: &'static str,
-        message: Q,
-        send: impl FnOnce(Request<Q>) -> F,
-    ) -> Result<A, LightningError>
-    where
-        F: Future<Output = Result<Response<A>, Status>>,
-    {
-        let request = self.request(message).await?;
-        self.within(call, send(request)).await.map(Response::into_inner)
-    }
-
-    /// Opens a stream and waits for its first message. LND sends not even headers before it has
-    /// something to say, so both are under one deadline.
-    async fn open<Q, A, F>(
-        &self,
-        call: &'static str,
-        message: Q,
-        send: impl FnOnce(Request<Q>) -> F,
-    ) -> Result<(A, Streaming<A>), LightningError>
-    where
-        F: Future<Output = Result<Response<Streaming<A>>, Status>>,
-    {
-        let request = self.request(message).await?;
-        self.within(call, async {
-            let mut stream = send(request).await?.into_inner();
-            match stream.message().await? {
-                Some(first) => Ok((first, stream)),
-                None => Err(Status::unavailable("the stream ended before its first message")),
-            }
+        self.open(TRACK, &self.router, request, |mut client, request| async move {
+            client.track_payment_v2(request).await
         })
         .await
     }
 
-    /// A request with the macaroon as it is on disk now.
-    async fn request<Q>(&self, message: Q) -> Result<Request<Q>, LightningError> {
+    /// Makes a call that has one answer.
+    async fn call<C: Clone, Q: Clone, A, F>(
+        &self,
+        call: &'static str,
+        client: &C,
+        message: Q,
+        send: impl Fn(C, Request<Q>) -> F,
+    ) -> Result<A, LightningError>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let macaroon = self.macaroon().await?;
+        let answer = self.within(call, || send(client.clone(), with(&macaroon, message.clone())));
+        answer.await.map(Response::into_inner)
+    }
+
+    /// Opens a stream and waits for its first message. LND sends not even headers before it has
+    /// something to say, so both are under one deadline.
+    async fn open<C: Clone, Q: Clone, A, F>(
+        &self,
+        call: &'static str,
+        client: &C,
+        message: Q,
+        send: impl Fn(C, Request<Q>) -> F,
+    ) -> Result<(A, Streaming<A>), LightningError>
+    where
+        F: Future<Output = Result<Response<Streaming<A>>, Status>>,
+    {
+        let macaroon = self.macaroon().await?;
+        let first = || async {
+            let request = with(&macaroon, message.clone());
+            let mut stream = send(client.clone(), request).await?.into_inner();
+            match stream.message().await? {
+                Some(first) => Ok((first, stream)),
+                None => Err(Status::unavailable("the stream ended before its first message")),
+            }
+        };
+        self.within(call, first).await
+    }
+
+    /// The macaroon as it is on disk now.
+    async fn macaroon(&self) -> Result<MetadataValue<Ascii>, LightningError> {
         let unreadable =
             |source| LightningError::MacaroonFile { path: self.macaroon_file.clone(), source };
         let bytes = tokio::fs::read(&self.macaroon_file).await.map_err(unreadable)?;
         let mut macaroon = MetadataValue::<Ascii>::try_from(hex::encode(bytes))
             .map_err(|_| unreadable(std::io::ErrorKind::InvalidData.into()))?;
         macaroon.set_sensitive(true);
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("macaroon", macaroon);
-        Ok(request)
+        Ok(macaroon)
     }
 
-    async fn within<T>(
+    /// Waits for an answer, but not for ever.
+    ///
+    /// That LND closed the connection shows at the first request made on it, which fails unsent;
+    /// the same request is then made once more, on a connection of its own.
+    async fn within<T, F>(
         &self,
         call: &'static str,
-        answer: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, LightningError> {
+        ask: impl Fn() -> F,
+    ) -> Result<T, LightningError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let answer = async {
+            match ask().await {
+                Err(status) if was_unsent(&status) => ask().await,
+                answer => answer,
+            }
+        };
         match tokio::time::timeout(self.deadline, answer).await {
             Ok(answer) => answer.map_err(|status| failure(call, status)),
             Err(elapsed) => Err(LightningError::Unreachable { call, source: elapsed.into() }),
         }
     }
+}
+
+fn with<Q>(macaroon: &MetadataValue<Ascii>, message: Q) -> Request<Q> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("macaroon", macaroon.clone());
+    request
+}
+
+fn was_unsent(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.source().is_some()
 }
 
 fn add_request(hold: &NewHold) -> Result<AddHoldInvoiceRequest, LightningError> {
