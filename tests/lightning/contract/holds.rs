@@ -1,0 +1,298 @@
+//! Hold invoices.
+
+use std::time::Duration;
+
+use mostrod::lightning::{Bolt11, LightningError, LightningNode, NewHold, invoice};
+use trade::{BlockHeight, Destination, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
+
+use crate::network::Network;
+use crate::stage::{
+    AMOUNT, CLTV_DELTA, Escrow, HOLD_EXPIRY_DELTA, PAYER_PADDING, Stage, all, hold_at, new_hold,
+    next, until,
+};
+
+// measured: add_duplicate
+// spec: E1
+pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(stage: &Stage<impl Network>) {
+    let (hold, preimage) = new_hold();
+    let hash = hold.hash;
+    let first = stage.ours.add_hold(hold.clone()).await.expect("added");
+    let again = async |when: &str| {
+        let adopted = stage.ours.add_hold(hold.clone()).await;
+        assert_eq!(adopted.expect("adopted"), first, "{when}");
+    };
+
+    again("open").await;
+    let Bolt11(bolt11) = first.clone();
+    stage.seller_pays(&Escrow { hash, preimage, bolt11 }).await;
+    again("accepted").await;
+    stage.ours.settle_hold(preimage).await.expect("settled");
+    again("settled").await;
+
+    let (hold, _) = new_hold();
+    let first = stage.ours.add_hold(hold.clone()).await.expect("added");
+    stage.ours.cancel_hold(hold.hash).await.expect("canceled");
+    let adopted = stage.ours.add_hold(hold).await.expect("adopted");
+    assert_eq!(adopted, first, "canceled");
+}
+
+// measured: add_duplicate
+// spec: E1
+pub(crate) async fn a_hold_of_another_amount_is_never_adopted(stage: &Stage<impl Network>) {
+    let (hold, _) = new_hold();
+    stage.ours.add_hold(hold.clone()).await.expect("added");
+
+    let answer = stage.ours.add_hold(NewHold { amount: Sats(10_004), ..hold.clone() }).await;
+
+    let Err(LightningError::OtherHold { hash, wanted, found }) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!((hash, wanted, found), (hold.hash, Sats(10_004), 10_003_000));
+}
+
+pub(crate) async fn a_hold_asks_for_what_it_was_told_to(stage: &Stage<impl Network>) {
+    let escrow = stage.open_escrow().await;
+
+    let Destination::Bolt11(invoice) = invoice::decode(&escrow.bolt11) else {
+        panic!("no invoice: {}", escrow.bolt11)
+    };
+
+    let identity = stage.ours.readiness().await.expect("it is up").identity;
+    assert_eq!(invoice.hash, escrow.hash);
+    assert_eq!(invoice.amount, AMOUNT.to_msats());
+    assert_eq!(invoice.min_final_cltv, CLTV_DELTA);
+    assert_eq!((invoice.payee, invoice.network), (identity.key, identity.network));
+}
+
+// measured: add_limits
+pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(stage: &Stage<impl Network>) {
+    let (hold, _) = new_hold();
+    for wrong in [
+        NewHold { cltv_delta: 23, ..hold.clone() },
+        NewHold { cltv_delta: 65_536, ..hold.clone() },
+        NewHold { expiry: Duration::from_secs(31_536_001), ..hold.clone() },
+        NewHold { memo: "m".repeat(640), ..hold.clone() },
+    ] {
+        let answer = stage.ours.add_hold(wrong).await;
+        assert!(matches!(answer, Err(LightningError::Refused { .. })), "{answer:?}");
+        let status = stage.ours.hold_status(hold.hash).await.expect("an answer");
+        assert_eq!(status, HoldStatus::Unknown);
+    }
+
+    for (cltv_delta, memo_bytes) in [(24, 639), (65_535, 0)] {
+        let (hold, _) = new_hold();
+        let hold = NewHold { cltv_delta, memo: "m".repeat(memo_bytes), ..hold };
+        stage.ours.add_hold(hold).await.expect("within the limits");
+    }
+}
+
+// measured: sub_to_settled
+pub(crate) async fn a_watch_tells_every_change_up_to_settled(stage: &Stage<impl Network>) {
+    let escrow = stage.open_escrow().await;
+    let mut watch = stage.ours.watch(escrow.hash);
+
+    assert_eq!(next(&mut watch).await, Some(HoldStatus::Open));
+    stage.seller_pays(&escrow).await;
+    assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
+    stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+    assert_eq!(all(watch).await, [HoldStatus::Settled]);
+
+    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldStatus::Settled], "replayed");
+}
+
+// measured: sub_to_canceled
+pub(crate) async fn a_watch_tells_every_change_up_to_canceled(stage: &Stage<impl Network>) {
+    let open = stage.open_escrow().await;
+    let mut watch = stage.ours.watch(open.hash);
+    assert_eq!(next(&mut watch).await, Some(HoldStatus::Open));
+    stage.ours.cancel_hold(open.hash).await.expect("an answer");
+    assert_eq!(all(watch).await, [HoldStatus::Canceled]);
+
+    let held = stage.held_escrow().await;
+    let mut watch = stage.ours.watch(held.hash);
+    assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
+    stage.ours.cancel_hold(held.hash).await.expect("an answer");
+    assert_eq!(all(watch).await, [HoldStatus::Canceled]);
+
+    assert_eq!(all(stage.ours.watch(held.hash)).await, [HoldStatus::Canceled], "replayed");
+    crate::contract::payments::assert_refused(stage.seller_learns(held.hash).await);
+}
+
+// measured: sub_unknown
+pub(crate) async fn a_watch_of_an_unknown_hash_says_nothing_and_ends(stage: &Stage<impl Network>) {
+    let hasty = stage.ours.clone().with_deadline(Duration::from_millis(100));
+    assert_eq!(all(hasty.watch(PaymentHash([7; 32]))).await, []);
+}
+
+// measured: sub_before_add
+pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
+    stage: &Stage<impl Network>,
+) {
+    let (hold, _) = new_hold();
+    let mut watch = stage.ours.watch(hold.hash);
+
+    let (word, added) = futures::join!(next(&mut watch), stage.ours.add_hold(hold));
+
+    added.expect("added");
+    assert_eq!(word, Some(HoldStatus::Open));
+}
+
+// measured: lookup_v2_unknown, settle_unknown, cancel_unknown
+pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
+    stage: &Stage<impl Network>,
+) {
+    let (hold, preimage) = new_hold();
+    let node = &stage.ours;
+
+    assert_eq!(node.hold_status(hold.hash).await.expect("an answer"), HoldStatus::Unknown);
+    assert_eq!(node.settle_hold(preimage).await.expect("an answer"), HoldStatus::Unknown);
+    assert_eq!(node.cancel_hold(hold.hash).await.expect("an answer"), HoldStatus::Unknown);
+}
+
+// measured: settle_twice
+// spec: E2
+pub(crate) async fn settling_twice_is_settling_once(stage: &Stage<impl Network>) {
+    let escrow = stage.held_escrow().await;
+
+    for _ in 0..2 {
+        let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+        assert_eq!(status, HoldStatus::Settled);
+    }
+
+    let learned = stage.seller_learns(escrow.hash).await;
+    let PaymentStatus::Succeeded { receipt, .. } = learned else { panic!("{learned:?}") };
+    assert!(receipt == escrow.preimage, "the receipt is the preimage");
+}
+
+// measured: settle_open
+pub(crate) async fn an_open_hold_is_not_settled(stage: &Stage<impl Network>) {
+    let escrow = stage.open_escrow().await;
+
+    let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+
+    assert_eq!(status, HoldStatus::Open);
+}
+
+// measured: settle_canceled, settle_canceled_held, lookup_v2_canceled
+// spec: E2
+pub(crate) async fn a_canceled_hold_is_never_settled(stage: &Stage<impl Network>) {
+    for escrow in [stage.open_escrow().await, stage.held_escrow().await] {
+        stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+
+        let settled = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+        let looked_up = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+
+        assert_eq!((settled, looked_up), (HoldStatus::Canceled, HoldStatus::Canceled));
+    }
+}
+
+// measured: cancel_twice
+// spec: E2
+pub(crate) async fn canceling_twice_is_canceling_once(stage: &Stage<impl Network>) {
+    let escrow = stage.held_escrow().await;
+
+    for _ in 0..2 {
+        let status = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+        assert_eq!(status, HoldStatus::Canceled);
+    }
+}
+
+// measured: cancel_settled
+// spec: E2
+pub(crate) async fn a_settled_hold_is_never_canceled(stage: &Stage<impl Network>) {
+    let escrow = stage.held_escrow().await;
+    stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+
+    let status = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+
+    assert_eq!(status, HoldStatus::Settled);
+}
+
+// measured: settle_cancel_race
+// spec: E2
+pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
+    stage: &Stage<impl Network>,
+) {
+    for _ in 0..5 {
+        let escrow = stage.held_escrow().await;
+
+        let (settled, canceled) = futures::join!(
+            stage.ours.settle_hold(escrow.preimage),
+            stage.ours.cancel_hold(escrow.hash)
+        );
+
+        let (settled, canceled) = (settled.expect("an answer"), canceled.expect("an answer"));
+        assert_eq!(settled, canceled);
+        assert!(matches!(settled, HoldStatus::Settled | HoldStatus::Canceled), "{settled:?}");
+    }
+}
+
+// spec: E4
+pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
+    stage: &Stage<impl Network>,
+) {
+    let height = stage.height().await;
+    let escrow = stage.held_escrow().await;
+
+    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+
+    let expires_at = BlockHeight(height.0 + CLTV_DELTA + PAYER_PADDING);
+    assert_eq!(status, HoldStatus::Accepted { paid: Msats(10_003_000), expires_at });
+}
+
+// measured: amounts_and_secrets
+// spec: E4
+pub(crate) async fn an_overpayment_is_accepted_and_told(stage: &Stage<impl Network>) {
+    let escrow = stage.open_escrow().await;
+    stage.network.overpay(&escrow.bolt11, Sats(100_030)).await;
+
+    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+    let status = until(stage.ours.watch(escrow.hash), held).await;
+
+    let HoldStatus::Accepted { paid, .. } = status else { panic!("{status:?}") };
+    assert_eq!(paid, Msats(100_030_000));
+}
+
+// measured: expiry_open
+// spec: C12
+pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(stage: &Stage<impl Network>) {
+    let escrow = hold_at(&stage.ours, short_lived).await;
+
+    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldStatus::Open, HoldStatus::Canceled]);
+}
+
+// measured: expiry_accepted
+pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Network>) {
+    let held = hold_at(&stage.ours, short_lived).await;
+    stage.seller_pays(&held).await;
+    let unpaid = hold_at(&stage.ours, short_lived).await;
+    until(stage.ours.watch(unpaid.hash), |status| *status == HoldStatus::Canceled).await;
+
+    let status = stage.ours.hold_status(held.hash).await.expect("an answer");
+    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+    let status = stage.ours.settle_hold(held.preimage).await.expect("an answer");
+    assert_eq!(status, HoldStatus::Settled);
+}
+
+// measured: auto_cancel
+// spec: E5
+pub(crate) async fn an_accepted_hold_is_given_back_at_its_horizon_and_not_a_block_earlier(
+    stage: &Stage<impl Network>,
+) {
+    let escrow = stage.held_escrow().await;
+    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let HoldStatus::Accepted { expires_at, .. } = status else { panic!("{status:?}") };
+    let left = expires_at.0 - HOLD_EXPIRY_DELTA - stage.height().await.0;
+
+    stage.network.mine(left - 1).await;
+    assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("an answer"), status);
+
+    stage.network.mine(1).await;
+    until(stage.ours.watch(escrow.hash), |status| *status == HoldStatus::Canceled).await;
+    let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+    assert_eq!(status, HoldStatus::Canceled);
+}
+
+fn short_lived(hold: NewHold) -> NewHold {
+    NewHold { expiry: Duration::from_secs(1), ..hold }
+}

@@ -1,0 +1,261 @@
+//! Outgoing payments.
+
+use std::time::Duration;
+
+use mostrod::lightning::{LightningError, LightningNode, NewHold, NewPayment};
+use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
+
+use crate::network::{Network, Node};
+use crate::stage::{Stage, all, hash_of, hold_at, index, last, next, payment, until};
+
+// measured: pay_first_update
+// spec: P3 P4
+pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
+    stage: &Stage<impl Network>,
+) {
+    let invoice = stage.undecided_buyer().await;
+
+    let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+
+    let PaymentStatus::InFlight { index } = first else { panic!("{first:?}") };
+    let mut follow = stage.ours.follow(invoice.hash);
+    assert_eq!(next(&mut follow).await, Some(first));
+    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+    until(stage.buyer.watch(invoice.hash), held).await;
+    stage.buyer.settle_hold(invoice.preimage).await.expect("an answer");
+    let paid = PaymentStatus::Succeeded { index, receipt: invoice.preimage, fee: Msats::ZERO };
+    assert!(last(follow).await == paid, "the receipt is the buyer's preimage");
+}
+
+// measured: pay_zero_with_amt
+pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(stage: &Stage<impl Network>) {
+    let bolt11 = stage.network.invoice(None).await;
+    let hash = hash_of(&bolt11);
+    let amount = Some(Sats(777));
+    stage.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
+    let end = last(stage.ours.follow(hash)).await;
+
+    assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
+    assert_eq!(stage.ours.payment_status(hash).await.expect("an answer"), end);
+    assert_eq!(all(stage.ours.follow(hash)).await, [end]);
+}
+
+// measured: track_unknown
+// spec: P6
+pub(crate) async fn an_unknown_payment_is_unknown_and_its_stream_says_nothing(
+    stage: &Stage<impl Network>,
+) {
+    let hash = PaymentHash([7; 32]);
+    let status = stage.ours.payment_status(hash).await.expect("an answer");
+
+    assert_eq!(status, PaymentStatus::Unknown);
+    assert_eq!(all(stage.ours.follow(hash)).await, []);
+}
+
+// measured: send_again
+// spec: P5
+pub(crate) async fn a_payment_in_flight_is_not_sent_twice(stage: &Stage<impl Network>) {
+    let invoice = stage.payment_in_flight().await;
+    let before = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+
+    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+
+    assert!(matches!(again, PaymentStatus::InFlight { .. }), "{again:?}");
+    assert_eq!(again, before);
+}
+
+// measured: send_again
+// spec: P5
+pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Network>) {
+    let invoice = stage.payment_in_flight().await;
+    stage.buyer.settle_hold(invoice.preimage).await.expect("an answer");
+    let paid = last(stage.ours.follow(invoice.hash)).await;
+
+    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+
+    assert!(matches!(again, PaymentStatus::Succeeded { .. }), "{again:?}");
+    assert_eq!(again, paid);
+}
+
+// measured: send_again
+// spec: P3
+pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
+    stage: &Stage<impl Network>,
+) {
+    let invoice = stage.payment_in_flight().await;
+    stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
+    let first = last(stage.ours.follow(invoice.hash)).await;
+    assert_refused(first);
+
+    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let second = last(stage.ours.follow(invoice.hash)).await;
+
+    assert!(index(again) > index(first), "{first:?}, then {again:?}");
+    assert_eq!(index(again), index(second));
+    assert_refused(second);
+}
+
+// measured: payee_offline, send_again
+// spec: P9
+pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Network>) {
+    let bolt11 = stage.network.invoice(Some(Sats(500))).await;
+    stage.network.stop(Node::Buyer).await;
+    stage.ours.send(payment(&bolt11)).await.expect("an answer");
+    let failed = last(stage.ours.follow(hash_of(&bolt11))).await;
+    assert!(matches!(failed, PaymentStatus::Failed { .. }), "{failed:?}");
+    stage.network.start(Node::Buyer).await;
+
+    stage.ours.send(payment(&bolt11)).await.expect("an answer");
+    let paid = last(stage.ours.follow(hash_of(&bolt11))).await;
+
+    assert!(matches!(paid, PaymentStatus::Succeeded { .. }), "{paid:?}");
+    assert!(index(paid) > index(failed));
+}
+
+// measured: payee_offline
+pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
+    stage: &Stage<impl Network>,
+) {
+    let bolt11 = stage.network.invoice(Some(Sats(500))).await;
+    stage.network.stop(Node::Buyer).await;
+
+    stage.ours.send(payment(&bolt11)).await.expect("an answer");
+
+    let end = last(stage.ours.follow(hash_of(&bolt11))).await;
+    let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
+    assert_eq!(reason, FailureReason::NoRoute);
+}
+
+// measured: pay_no_balance
+pub(crate) async fn a_payment_beyond_our_means_fails_for_our_own_reason(
+    stage: &Stage<impl Network>,
+) {
+    let amount = Sats(100_000_000_000);
+    let invoice = hold_at(&stage.buyer, |hold| NewHold { amount, ..hold }).await;
+
+    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+
+    let end = last(stage.ours.follow(invoice.hash)).await;
+    let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
+    assert_eq!(reason, FailureReason::InsufficientBalance);
+}
+
+// measured: send_expired
+// spec: P8
+pub(crate) async fn an_expired_invoice_that_was_never_sent_stays_unknown(
+    stage: &Stage<impl Network>,
+) {
+    let invoice = hold_at(&stage.buyer, short_lived).await;
+    until(stage.buyer.watch(invoice.hash), |status| *status == HoldStatus::Canceled).await;
+
+    assert_refused_call(&stage.ours.send(payment(&invoice.bolt11)).await);
+
+    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    assert_eq!(status, PaymentStatus::Unknown);
+}
+
+// measured: send_expired
+// spec: P5
+pub(crate) async fn an_expired_invoice_hides_the_payment_that_is_in_flight(
+    stage: &Stage<impl Network>,
+) {
+    let invoice = hold_at(&stage.buyer, short_lived).await;
+    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let unpaid = hold_at(&stage.buyer, short_lived).await;
+    until(stage.buyer.watch(unpaid.hash), |status| *status == HoldStatus::Canceled).await;
+
+    assert_refused_call(&stage.ours.send(payment(&invoice.bolt11)).await);
+
+    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    assert!(matches!(status, PaymentStatus::InFlight { .. }), "{status:?}");
+    stage.buyer.settle_hold(invoice.preimage).await.expect("an answer");
+    let end = last(stage.ours.follow(invoice.hash)).await;
+    assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
+}
+
+// measured: pay_self, pay_other_network, pay_zero_without_amt, pay_amt_given_twice, pay_cltv_too_small, pay_cltv_too_big, pay_min_final_over_limit
+// spec: P5
+pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
+    stage: &Stage<impl Network>,
+) {
+    let own = stage.open_escrow().await.bolt11;
+    let open = stage.network.invoice(None).await;
+    let fixed = stage.network.invoice(Some(Sats(500))).await;
+    let slow = hold_at(&stage.buyer, |hold| NewHold { cltv_delta: 500, ..hold }).await.bolt11;
+    let abroad = golden("mainnet-9997-sat");
+
+    for wrong in [
+        payment(&own),
+        payment(&abroad),
+        payment(&open),
+        payment(&slow),
+        NewPayment { amount: Some(Sats(500)), ..payment(&fixed) },
+        NewPayment { cltv_limit: 20, ..payment(&fixed) },
+        NewPayment { cltv_limit: 2_017, ..payment(&fixed) },
+    ] {
+        let hash = wrong.hash;
+        assert_refused_call(&stage.ours.send(wrong).await);
+        let status = stage.ours.payment_status(hash).await.expect("an answer");
+        assert_eq!(status, PaymentStatus::Unknown);
+    }
+}
+
+// measured: pay_zero_with_amt
+pub(crate) async fn an_invoice_without_an_amount_is_paid_what_we_say(stage: &Stage<impl Network>) {
+    let bolt11 = stage.network.invoice(None).await;
+
+    let amount = Some(Sats(777));
+    stage.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
+
+    let end = last(stage.ours.follow(hash_of(&bolt11))).await;
+    assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
+}
+
+// measured: pay_cltv_just_enough
+pub(crate) async fn a_time_lock_just_long_enough_is_enough(stage: &Stage<impl Network>) {
+    let invoice = hold_at(&stage.buyer, |hold| NewHold { cltv_delta: 80, ..hold }).await;
+
+    let limited = NewPayment { cltv_limit: 84, ..payment(&invoice.bolt11) };
+    let first = stage.ours.send(limited).await.expect("an answer");
+
+    assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
+    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+    until(stage.buyer.watch(invoice.hash), held).await;
+}
+
+// measured: own_hash
+// spec: C26
+pub(crate) async fn a_foreign_invoice_with_the_hash_of_our_escrow_is_paid(
+    stage: &Stage<impl Network>,
+) {
+    let escrow = stage.held_escrow().await;
+    let foreign = hold_at(&stage.buyer, |hold| NewHold { hash: escrow.hash, ..hold }).await;
+
+    let first = stage.ours.send(payment(&foreign.bolt11)).await.expect("an answer");
+
+    assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
+    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+}
+
+/// The payee did not want it.
+#[track_caller]
+pub(crate) fn assert_refused(status: PaymentStatus) {
+    let PaymentStatus::Failed { reason, .. } = status else { panic!("{status:?}") };
+    assert_eq!(reason, FailureReason::IncorrectPaymentDetails);
+}
+
+#[track_caller]
+fn assert_refused_call(answer: &Result<PaymentStatus, LightningError>) {
+    assert!(matches!(answer, Err(LightningError::Refused { .. })), "{answer:?}");
+}
+
+fn short_lived(hold: NewHold) -> NewHold {
+    NewHold { expiry: Duration::from_secs(2), ..hold }
+}
+
+fn golden(name: &str) -> String {
+    let text = include_str!("../../golden/invoices.json");
+    let file: serde_json::Value = serde_json::from_str(text).expect("the golden file is JSON");
+    file["invoices"][name]["bolt11"].as_str().expect("a golden invoice").to_owned()
+}

@@ -1,0 +1,297 @@
+//! Answers that are lost, late or never come: told by the simulated node only.
+
+use std::time::Duration;
+
+use lnd_sim::{Fault, MOSTRO, Rpc};
+use mostrod::lightning::{Bolt11, LightningError, LightningNode, Lnd};
+use tonic::Code;
+use trade::{FailureReason, HoldStatus, PaymentHash, PaymentStatus};
+
+use crate::simulated::{self, Simulated};
+use crate::stage::{Stage, all, index, last, new_hold, next, payment, until};
+
+// spec: E1
+#[tokio::test]
+async fn a_hold_whose_answer_was_lost_is_adopted() {
+    let stage = stage().await;
+    stage.network.sim.answer_lost(Rpc::AddHoldInvoice);
+    let (hold, _) = new_hold();
+
+    let added = stage.ours.add_hold(hold.clone()).await.expect("adopted");
+
+    let Bolt11(bolt11) = added;
+    assert_eq!(crate::stage::hash_of(&bolt11), hold.hash);
+    assert_eq!(stage.network.sim.calls(Rpc::AddHoldInvoice), 1);
+}
+
+// spec: E1
+#[tokio::test]
+async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
+    let stage = stage().await;
+    stage.network.sim.fail_next(Rpc::AddHoldInvoice, Code::Unavailable, "gone");
+    let (hold, _) = new_hold();
+
+    let answer = stage.ours.add_hold(hold.clone()).await;
+
+    assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
+    stage.ours.add_hold(hold).await.expect("added");
+}
+
+// spec: E2
+#[tokio::test]
+async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
+    let stage = stage().await;
+
+    let escrow = stage.held_escrow().await;
+    stage.network.sim.answer_lost(Rpc::SettleInvoice);
+    let status = stage.ours.settle_hold(escrow.preimage).await.expect("looked up");
+    assert_eq!(status, HoldStatus::Settled);
+
+    let escrow = stage.held_escrow().await;
+    stage.network.sim.fail_next(Rpc::SettleInvoice, Code::Unknown, "invoice already canceled");
+    let status = stage.ours.settle_hold(escrow.preimage).await.expect("looked up");
+    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+}
+
+// spec: E2
+#[tokio::test]
+async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
+    let stage = stage().await;
+
+    let escrow = stage.held_escrow().await;
+    stage.network.sim.answer_lost(Rpc::CancelInvoice);
+    let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
+    assert_eq!(status, HoldStatus::Canceled);
+
+    let escrow = stage.held_escrow().await;
+    stage.network.sim.fail_next(Rpc::CancelInvoice, Code::NotFound, "unable to locate invoice");
+    let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
+    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+}
+
+// spec: E3
+#[tokio::test]
+async fn without_a_look_up_nothing_is_known_of_a_settle() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    stage.network.sim.fail_next(Rpc::LookupInvoiceV2, Code::Unavailable, "gone");
+
+    let answer = stage.ours.settle_hold(escrow.preimage).await;
+
+    assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
+}
+
+// measured: deadline_then_effect
+// spec: E3
+#[tokio::test]
+async fn a_call_whose_deadline_passed_may_still_take_effect() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    let mut watch = stage.ours.watch(escrow.hash);
+    assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
+    stage.network.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
+
+    let status = hasty(&stage.ours).settle_hold(escrow.preimage).await.expect("looked up");
+    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+
+    stage.network.sim.thaw();
+    assert_eq!(all(watch).await, [HoldStatus::Settled]);
+}
+
+#[tokio::test]
+async fn every_call_has_a_deadline() {
+    let stage = stage().await;
+    let node = hasty(&stage.ours);
+    let invoice = stage.undecided_buyer().await;
+    let (hold, preimage) = new_hold();
+    for rpc in [
+        Rpc::GetState,
+        Rpc::AddHoldInvoice,
+        Rpc::SettleInvoice,
+        Rpc::CancelInvoice,
+        Rpc::LookupInvoiceV2,
+        Rpc::SendPaymentV2,
+        Rpc::TrackPaymentV2,
+        Rpc::SubscribeSingleInvoice,
+    ] {
+        stage.network.sim.hang(rpc);
+    }
+
+    let (added, settled, canceled, seen, sent, tracked, ready, watched, followed) = futures::join!(
+        node.add_hold(hold.clone()),
+        node.settle_hold(preimage),
+        node.cancel_hold(hold.hash),
+        node.hold_status(hold.hash),
+        node.send(payment(&invoice.bolt11)),
+        node.payment_status(invoice.hash),
+        node.readiness(),
+        all(node.watch(hold.hash)),
+        all(node.follow(invoice.hash)),
+    );
+
+    let errors = [
+        added.err(),
+        settled.err(),
+        canceled.err(),
+        seen.err(),
+        sent.err(),
+        tracked.err(),
+        ready.err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, Some(LightningError::Unreachable { .. })), "{error:?}");
+    }
+    assert_eq!((watched, followed), (vec![], vec![]));
+}
+
+// spec: P5
+#[tokio::test]
+async fn a_send_whose_answer_was_lost_is_found_by_asking() {
+    for fault in [Fault::LoseAnswer, Fault::WithholdAnswer, Fault::End { after: 0 }] {
+        let stage = stage().await;
+        let invoice = stage.undecided_buyer().await;
+        stage.network.sim.fault_next(Rpc::SendPaymentV2, fault.clone());
+
+        let answer = hasty(&stage.ours).send(payment(&invoice.bolt11)).await;
+        assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{fault:?}: {answer:?}");
+
+        let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+        assert!(matches!(status, PaymentStatus::InFlight { .. }), "{fault:?}: {status:?}");
+    }
+}
+
+// spec: P5 P6
+#[tokio::test]
+async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
+    let stage = stage().await;
+    let invoice = stage.undecided_buyer().await;
+    stage.network.sim.fail_next(Rpc::SendPaymentV2, Code::Unavailable, "gone");
+
+    let answer = stage.ours.send(payment(&invoice.bolt11)).await;
+    assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
+    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    assert_eq!(status, PaymentStatus::Unknown);
+
+    let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
+}
+
+// spec: E3
+#[tokio::test]
+async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
+    for fault in [Fault::Cut { after: 1 }, Fault::End { after: 1 }] {
+        let stage = stage().await;
+        let escrow = stage.held_escrow().await;
+        let held = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+        stage.network.sim.fault_next(Rpc::SubscribeSingleInvoice, fault);
+
+        assert_eq!(all(stage.ours.watch(escrow.hash)).await, [held]);
+
+        let mut again = stage.ours.watch(escrow.hash);
+        assert_eq!(next(&mut again).await, Some(held));
+    }
+}
+
+// spec: P5
+#[tokio::test]
+async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
+    for fault in [Fault::Cut { after: 1 }, Fault::End { after: 1 }] {
+        let stage = stage().await;
+        let invoice = stage.payment_in_flight().await;
+        let flying = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+        stage.network.sim.fault_next(Rpc::TrackPaymentV2, fault);
+
+        assert_eq!(all(stage.ours.follow(invoice.hash)).await, [flying]);
+
+        let mut again = stage.ours.follow(invoice.hash);
+        assert_eq!(next(&mut again).await, Some(flying));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_dialed_again() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    let held = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let mut watch = stage.ours.watch(escrow.hash);
+    assert_eq!(next(&mut watch).await, Some(held));
+
+    stage.network.sim.drop_connections(MOSTRO);
+
+    assert_eq!(all(watch).await, [], "the stream ends");
+    assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("dialed again"), held);
+}
+
+// measured: gc_canceled
+// spec: E2
+#[tokio::test]
+async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_it() {
+    let stage = stage().await;
+    let escrow = stage.open_escrow().await;
+    stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+    let hash = lnd_sim::PaymentHash(escrow.hash.0);
+    stage.network.sim.forget_invoice(MOSTRO, hash).expect("it was there");
+
+    let node = &stage.ours;
+    assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
+    assert_eq!(node.cancel_hold(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
+    assert_eq!(node.settle_hold(escrow.preimage).await.expect("an answer"), HoldStatus::Unknown);
+    assert_eq!(all(hasty(node).watch(escrow.hash)).await, []);
+}
+
+// spec: P6
+#[tokio::test]
+async fn a_payment_that_lnd_has_forgotten_is_unknown() {
+    let stage = stage().await;
+    let invoice = stage.payment_in_flight().await;
+    let hash = lnd_sim::PaymentHash(invoice.hash.0);
+    stage.network.sim.forget_payment(MOSTRO, hash).expect("it was there");
+
+    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+
+    assert_eq!(status, PaymentStatus::Unknown);
+}
+
+// measured: dangling
+// spec: P12
+#[tokio::test]
+async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
+    let stage = stage().await;
+    stage.network.sim.dangle_next(MOSTRO).expect("it is there");
+    let invoice = stage.undecided_buyer().await;
+    let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+
+    stage.network.sim.kill(MOSTRO).await;
+    stage.network.sim.start_node(MOSTRO).await.expect("it starts again");
+    stage.network.sim.mine(700);
+    assert_eq!(flight(&stage.ours, invoice.hash).await, index(first));
+    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    assert_eq!(index(again), index(first), "not sent twice");
+
+    let hash = lnd_sim::PaymentHash(invoice.hash.0);
+    stage.network.sim.end_dangling(MOSTRO, hash).expect("it dangles");
+    let end = last(stage.ours.follow(invoice.hash)).await;
+    let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
+    assert_eq!(reason, FailureReason::NoRoute);
+
+    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+    until(stage.buyer.watch(invoice.hash), held).await;
+}
+
+async fn stage() -> Stage<Simulated> {
+    Stage::on(simulated::start().await)
+}
+
+/// A client that does not wait long for what never comes.
+fn hasty(node: &Lnd) -> Lnd {
+    node.clone().with_deadline(Duration::from_secs(1))
+}
+
+/// The index of a payment that is in flight.
+async fn flight(node: &Lnd, hash: PaymentHash) -> u64 {
+    match node.payment_status(hash).await.expect("an answer") {
+        PaymentStatus::InFlight { index } => index,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,17 @@
+//! The contract of the Lightning port: one list of laws, for every network there is.
+//!
+//! Each law names the cases in `lnd-0.21.2.json` that it rests on: what a real LND was measured to
+//! do. `contract` holds the laws, `access` and `faults` what only the simulated node can be told to
+//! do.
+#![expect(clippy::panic, reason = "that is how a law says that it does not hold")]
+
+mod access;
+mod contract;
+mod faults;
+mod network;
+mod simulated;
+mod stage;
+
+mod on_the_simulated_node {
+    crate::contract::every_law!(crate::simulated::start);
+}

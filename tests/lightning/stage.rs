@@ -1,0 +1,167 @@
+//! Our client on all three nodes of a network, and the little verbs that laws are told in.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use mostrod::clock::{SystemEntropy, draw_preimage};
+use mostrod::lightning::{Bolt11, LightningNode, Lnd, NewHold, NewPayment, invoice};
+use sha2::{Digest, Sha256};
+use trade::{BlockHeight, Destination, HoldStatus, PaymentHash, PaymentStatus, Preimage, Sats};
+
+use crate::network::{Network, Node};
+
+/// How long a law waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many blocks before its HTLC's expiry LND gives a held payment back.
+pub(crate) const HOLD_EXPIRY_DELTA: u32 = 18;
+
+pub(crate) const AMOUNT: Sats = Sats(10_003);
+pub(crate) const CLTV_DELTA: u32 = 144;
+
+/// What an LND payer adds to the payee's delta.
+pub(crate) const PAYER_PADDING: u32 = 3;
+
+pub(crate) struct Stage<N> {
+    pub(crate) network: N,
+    pub(crate) ours: Lnd,
+    pub(crate) seller: Lnd,
+    pub(crate) buyer: Lnd,
+}
+
+/// A hold invoice and what settles it.
+#[derive(Clone)]
+pub(crate) struct Escrow {
+    pub(crate) hash: PaymentHash,
+    pub(crate) preimage: Preimage,
+    pub(crate) bolt11: String,
+}
+
+impl<N: Network> Stage<N> {
+    pub(crate) fn on(network: N) -> Self {
+        let client = |node| Lnd::new(network.access(node)).expect("a URL");
+        let (ours, seller, buyer) = (client(Node::Ours), client(Node::Seller), client(Node::Buyer));
+        Self { network, ours, seller, buyer }
+    }
+
+    /// A hold invoice of ours that nobody has paid.
+    pub(crate) async fn open_escrow(&self) -> Escrow {
+        hold_at(&self.ours, |hold| hold).await
+    }
+
+    /// A hold invoice of ours that the seller has paid.
+    pub(crate) async fn held_escrow(&self) -> Escrow {
+        let escrow = self.open_escrow().await;
+        self.seller_pays(&escrow).await;
+        escrow
+    }
+
+    /// The seller pays, and our node holds it.
+    pub(crate) async fn seller_pays(&self, escrow: &Escrow) {
+        self.seller.send(payment(&escrow.bolt11)).await.expect("it is sent");
+        let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+        until(self.ours.watch(escrow.hash), held).await;
+    }
+
+    /// How the seller's payment ends.
+    pub(crate) async fn seller_learns(&self, hash: PaymentHash) -> PaymentStatus {
+        last(self.seller.follow(hash)).await
+    }
+
+    /// A buyer's invoice whose payment it keeps in flight until it decides.
+    pub(crate) async fn undecided_buyer(&self) -> Escrow {
+        hold_at(&self.buyer, |hold| hold).await
+    }
+
+    /// A payment of ours that the buyer keeps in flight.
+    pub(crate) async fn payment_in_flight(&self) -> Escrow {
+        let invoice = self.undecided_buyer().await;
+        self.ours.send(payment(&invoice.bolt11)).await.expect("it is sent");
+        let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+        until(self.buyer.watch(invoice.hash), held).await;
+        invoice
+    }
+
+    pub(crate) async fn height(&self) -> BlockHeight {
+        self.ours.readiness().await.expect("it is up").height
+    }
+}
+
+/// Adds a hold invoice at a node, on terms that `change` makes of the usual ones.
+pub(crate) async fn hold_at(node: &Lnd, change: impl FnOnce(NewHold) -> NewHold) -> Escrow {
+    let (hold, preimage) = new_hold();
+    let hold = change(hold);
+    let hash = hold.hash;
+    let Bolt11(bolt11) = node.add_hold(hold).await.expect("it is added");
+    Escrow { hash, preimage, bolt11 }
+}
+
+/// The usual terms, under a fresh hash.
+pub(crate) fn new_hold() -> (NewHold, Preimage) {
+    let preimage = draw_preimage(&SystemEntropy);
+    let hold = NewHold {
+        hash: PaymentHash(Sha256::digest(preimage.0).into()),
+        amount: AMOUNT,
+        expiry: Duration::from_hours(1),
+        cltv_delta: CLTV_DELTA,
+        memo: "an escrow".to_owned(),
+    };
+    (hold, preimage)
+}
+
+/// The usual limits.
+pub(crate) fn payment(bolt11: &str) -> NewPayment {
+    NewPayment {
+        hash: hash_of(bolt11),
+        bolt11: bolt11.to_owned(),
+        amount: None,
+        max_fee: Sats(200),
+        cltv_limit: 432,
+    }
+}
+
+pub(crate) fn hash_of(bolt11: &str) -> PaymentHash {
+    match invoice::decode(bolt11) {
+        Destination::Bolt11(invoice) => invoice.hash,
+        Destination::Unsupported => panic!("no invoice: {bolt11}"),
+    }
+}
+
+/// LND's index of the registration that `status` is about.
+pub(crate) fn index(status: PaymentStatus) -> u64 {
+    match status {
+        PaymentStatus::InFlight { index }
+        | PaymentStatus::Succeeded { index, .. }
+        | PaymentStatus::Failed { index, .. } => index,
+        PaymentStatus::Unknown => panic!("LND does not know the payment"),
+    }
+}
+
+/// The next word of a stream, which must come.
+pub(crate) async fn next<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
+    tokio::time::timeout(PATIENCE, stream.next()).await.expect("the stream says something")
+}
+
+/// The first word that is as wanted. Streams end without meaning anything; the wanted word is
+/// expected before.
+pub(crate) async fn until<T: Copy + std::fmt::Debug>(
+    mut stream: impl Stream<Item = T> + Unpin,
+    is_wanted: impl Fn(&T) -> bool,
+) -> T {
+    loop {
+        let word = next(&mut stream).await.expect("the stream goes on to the wanted word");
+        if is_wanted(&word) {
+            return word;
+        }
+    }
+}
+
+/// Everything a stream says.
+pub(crate) async fn all<T>(stream: impl Stream<Item = T>) -> Vec<T> {
+    tokio::time::timeout(PATIENCE, stream.collect()).await.expect("the stream ends")
+}
+
+/// The last word of a stream.
+pub(crate) async fn last<T>(stream: impl Stream<Item = T>) -> T {
+    all(stream).await.pop().expect("the stream says something")
+}
