@@ -40,6 +40,8 @@ pub enum SimError {
         #[source]
         source: std::io::Error,
     },
+    #[error("another simulation runs in {0}; stop it, or take another folder")]
+    Occupied(PathBuf),
     #[error("cannot listen on {address}; free the port, or delete the node's `address` file")]
     Listen {
         address: SocketAddr,

@@ -57,6 +57,7 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Armed {
     /// The node whose LND misbehaves.
+    #[serde(default = "crate::sim::mostro")]
     pub node: String,
     pub rpc: Rpc,
     /// Only calls about this hash.

@@ -9,6 +9,7 @@
 //! was canceled, payer and payee agree on every HTLC, nobody is paid twice for one hash.
 
 mod bolt11;
+pub mod control;
 mod error;
 mod faults;
 mod hash;

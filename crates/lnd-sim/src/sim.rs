@@ -1,9 +1,10 @@
 //! The handle's life: nodes are made, started, stopped, killed.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +101,7 @@ struct Machines {
     config: Config,
     running: Mutex<BTreeMap<String, Running>>,
     ticker: JoinHandle<()>,
+    _lock: File,
 }
 
 struct Running {
@@ -117,8 +119,14 @@ impl LndSim {
     /// Makes or loads the nodes and starts them all.
     ///
     /// # Errors
-    /// Files that cannot be read or written, or a port that is taken.
+    /// Files that cannot be read or written, a port that is taken, or a folder in which another
+    /// simulation runs.
     pub async fn start(config: Config) -> Result<Self, SimError> {
+        make_folder(&config.dir)?;
+        if let Some(parent) = config.state.as_deref().and_then(Path::parent) {
+            make_folder(parent)?;
+        }
+        let lock = lock(&config.dir)?;
         let now = (config.clock)();
         let rules = Rules { hold_expiry_delta: config.hold_expiry_delta };
         let mut world = World::new(now, rules);
@@ -139,7 +147,7 @@ impl LndSim {
         };
         let shared = Arc::new(Shared::new(config.dir.clone(), config.clock.clone(), world, file));
         let ticker = tick_for(shared.clone());
-        let machines = Machines { config, running: Mutex::default(), ticker };
+        let machines = Machines { config, running: Mutex::default(), ticker, _lock: lock };
         let sim = Self { shared, machines: Arc::new(machines) };
         for (name, identity) in identities {
             sim.move_in(&name, identity).await?;
@@ -191,6 +199,12 @@ impl LndSim {
             tls_cert: premises.folder.certificate(),
             macaroon: premises.folder.macaroon(),
         })
+    }
+
+    /// The folder of all nodes' folders.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
     }
 
     /// The names of all nodes.
@@ -331,8 +345,27 @@ impl std::fmt::Debug for LndSim {
     }
 }
 
+/// What serde puts where no node is named.
+pub(crate) fn mostro() -> String {
+    MOSTRO.to_owned()
+}
+
 pub(crate) fn no_node(name: &str) -> SimError {
     SimError::NoSuchNode(name.to_owned())
+}
+
+fn make_folder(path: &Path) -> Result<(), SimError> {
+    let failed = |source| SimError::File { action: "make", path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)
+}
+
+/// Keeps a second simulation out of the folder for as long as the file lives.
+fn lock(dir: &Path) -> Result<File, SimError> {
+    let path = dir.join("lock");
+    let failed = |source| SimError::File { action: "make", path: path.clone(), source };
+    let file = File::create(&path).map_err(failed)?;
+    file.try_lock().map_err(|_| SimError::Occupied(dir.to_owned()))?;
+    Ok(file)
 }
 
 /// Binds, waiting a little for a port that its last owner is just giving up.

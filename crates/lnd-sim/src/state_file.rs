@@ -1,7 +1,7 @@
 //! The state file: one line of JSON per step, written before anybody hears of the step.
 //!
 //! Each line holds whole records, the newest wins. A line cut short by a crash was never answered
-//! for and is dropped. At every start the file is rewritten with one line, by rename.
+//! for and is dropped. At every start, and when it has grown much, the file is written afresh, by rename.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -32,7 +32,14 @@ enum Record {
 pub(crate) struct StateFile {
     path: PathBuf,
     file: File,
+    /// Written since the file was written afresh.
+    grown_bytes: usize,
+    /// As much again may be added before it is written afresh.
+    may_grow_bytes: usize,
 }
+
+/// A file is not written afresh for less.
+const LEAST_GROWTH_BYTES: usize = 32 * 1024 * 1024;
 
 /// What was saved, not yet in a world: nodes first need their keys.
 #[derive(Debug, Default)]
@@ -119,10 +126,15 @@ impl StateFile {
         let failed = |source| SimError::File { action: "write", path: path.to_owned(), source };
         let fresh = path.with_extension("new");
         let mut file = File::create(&fresh).map_err(failed)?;
-        write_step(&mut file, &everything(world)).map_err(failed)?;
+        let written = write_step(&mut file, &everything(world)).map_err(failed)?;
         std::fs::rename(&fresh, path).map_err(failed)?;
         let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            grown_bytes: 0,
+            may_grow_bytes: written.max(LEAST_GROWTH_BYTES),
+        })
     }
 
     /// Writes what has changed. On return it survives the death of this process.
@@ -131,18 +143,20 @@ impl StateFile {
         if step.is_empty() {
             return Ok(());
         }
-        write_step(&mut self.file, &step).map_err(|source| SimError::File {
-            action: "write",
-            path: self.path.clone(),
-            source,
-        })
+        let failed = |source| SimError::File { action: "write", path: self.path.clone(), source };
+        self.grown_bytes += write_step(&mut self.file, &step).map_err(failed)?;
+        if self.grown_bytes > self.may_grow_bytes {
+            *self = Self::create(&self.path, world)?;
+        }
+        Ok(())
     }
 }
 
-fn write_step(file: &mut File, step: &[Record]) -> std::io::Result<()> {
+fn write_step(file: &mut File, step: &[Record]) -> std::io::Result<usize> {
     let mut line = serde_json::to_vec(step)?;
     line.push(b'\n');
-    file.write_all(&line)
+    file.write_all(&line)?;
+    Ok(line.len())
 }
 
 fn everything(world: &World) -> Vec<Record> {

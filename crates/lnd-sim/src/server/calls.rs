@@ -4,11 +4,14 @@ use std::future::pending;
 
 use tonic::{Code, Response, Status};
 
-use super::Lnd;
+use super::{Lnd, stopping};
 use crate::PaymentHash;
 use crate::error::LndError;
 use crate::faults::{Fault, Rpc};
 use crate::world::World;
+
+/// What grpc-go says of a connection that ends under a call.
+pub(crate) const CLOSING: &str = "transport is closing";
 
 impl Lnd {
     /// Answers a call that has one answer.
@@ -46,7 +49,7 @@ impl Lnd {
             _ => self.step(work),
         };
         match &fault {
-            Some(Fault::LoseAnswer) => Err(Status::unavailable("transport is closing")),
+            Some(Fault::LoseAnswer) => Err(Status::unavailable(CLOSING)),
             Some(Fault::WithholdAnswer) => pending().await,
             _ => Ok((done?, fault)),
         }
@@ -68,10 +71,12 @@ impl Lnd {
         let mut thawed = self.shared.thawed.subscribe();
         #[expect(clippy::disallowed_methods, reason = "it must outlive the caller's connection")]
         let frozen = tokio::spawn(async move {
-            if thawed.changed().await.is_err() {
-                return pending().await;
+            let mut life = lnd.life.clone();
+            tokio::select! {
+                biased; // a thaw after its death does not wake it
+                () = stopping(&mut life) => Err(LndError::new(Code::Unavailable, CLOSING)),
+                _ = thawed.changed() => lnd.step(work),
             }
-            lnd.step(work)
         });
         match frozen.await {
             Ok(done) => done,

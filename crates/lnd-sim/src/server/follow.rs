@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tonic::{Response, Status};
 
+use super::calls::CLOSING;
 use super::{Life, Lnd, stopping};
 use crate::faults::Fault;
 use crate::world::World;
@@ -124,6 +125,6 @@ impl<T: Send + 'static> Follow<T> {
     #[expect(clippy::unnecessary_wraps, reason = "it is the last item of a stream")]
     fn breaks(&mut self) -> Option<Result<T, Status>> {
         self.is_over = true;
-        Some(Err(Status::unavailable("transport is closing")))
+        Some(Err(Status::unavailable(CLOSING)))
     }
 }

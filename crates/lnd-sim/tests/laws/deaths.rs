@@ -171,6 +171,22 @@ async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_has_given_up() {
     assert_eq!(stream.message().await.unwrap().unwrap().state(), Settled);
 }
 
+// case: kill_during_settle; a call that LND had not begun dies with it
+#[tokio::test]
+async fn a_frozen_call_dies_with_its_lnd() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    world.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
+    let gave_up = tokio::time::timeout(Duration::from_millis(100), world.settle()).await;
+    assert!(gave_up.is_err());
+
+    world.sim.kill(MOSTRO).await;
+    world.sim.thaw();
+    world.sim.start_node(MOSTRO).await.unwrap();
+
+    assert_eq!(world.state().await, Accepted);
+}
+
 // case: none; the handle's faults
 #[tokio::test]
 async fn a_call_that_hangs_never_takes_effect() {
@@ -254,6 +270,16 @@ async fn everything_survives_the_end_of_the_process() {
     assert_eq!(shown(&sim.find_payment(SELLER, PREIMAGE.hash()).unwrap()), "SUCCEEDED");
     assert_eq!(shown(&sim.pay(SELLER, &bolt11).unwrap()), "SUCCEEDED");
     assert_eq!(sim.check(), Vec::<String>::new());
+}
+
+// case: none; two writers would spoil the state file
+#[tokio::test]
+async fn a_second_simulation_is_kept_out_of_the_folder() {
+    let world = World::start().await;
+
+    let refused = LndSim::start(Config::new(world.dir.path())).await.unwrap_err().to_string();
+
+    assert!(refused.contains("another simulation runs in"), "{refused}");
 }
 
 // case: none; `--state`

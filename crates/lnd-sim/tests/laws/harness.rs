@@ -1,5 +1,6 @@
 //! A simulation in a folder of its own, a clock that stands, and clients as any program has them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -140,10 +141,17 @@ impl World {
 }
 
 pub(crate) async fn client(sim: &LndSim, node: &str) -> Client {
+    client_in(sim.dir(), node).await
+}
+
+/// A client from the files of a node, as any program finds them.
+pub(crate) async fn client_in(dir: &Path, node: &str) -> Client {
     let provider = rustls::crypto::ring::default_provider();
     drop(provider.install_default()); // the first test to come here does it for all
-    let node = sim.node(node).unwrap();
-    connect(node.url(), node.tls_cert, node.macaroon).await.unwrap()
+    let files = dir.join(node);
+    let address = std::fs::read_to_string(files.join("address")).unwrap();
+    let (cert, macaroon) = (files.join("tls.cert"), files.join("admin.macaroon"));
+    connect(format!("https://{address}"), cert, macaroon).await.unwrap()
 }
 
 /// A payment as the daemon asks for it.

@@ -8,3 +8,4 @@ mod deaths;
 mod harness;
 mod holds;
 mod payments;
+mod program;

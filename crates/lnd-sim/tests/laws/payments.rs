@@ -1,14 +1,18 @@
 //! Payments: checked, registered by hash, followed, failed, sent again.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{self, ListChannelsRequest, ListPaymentsRequest, Payment};
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
+use lightning_invoice::{Currency, InvoiceBuilder};
 use lnd_sim::{FailureReason, LndState, MOSTRO, Payee, PaymentHash, Preimage, Rpc};
 
 use crate::harness::{
-    BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payout, rest, said, shown,
+    BEGIN_SECS, BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payout, rest, said, shown,
 };
 
 fn states(seen: &[Payment]) -> Vec<(String, usize)> {
@@ -145,6 +149,28 @@ async fn what_cannot_be_paid_is_refused_in_lnds_words() {
         assert_eq!(world.outcome(request).await, expected);
     }
     world.all_is_well();
+}
+
+// case: pay_no_secret
+#[tokio::test]
+async fn an_invoice_without_a_payment_secret_is_refused() {
+    let mut world = World::start().await;
+    let curve = Secp256k1::new();
+    let key = SecretKey::from_slice(&[5; 32]).unwrap();
+    let bare = InvoiceBuilder::new(Currency::Regtest)
+        .description("no secret".to_owned())
+        .payment_hash(sha256::Hash::from_byte_array(PREIMAGE.hash().0))
+        .duration_since_epoch(Duration::from_secs(BEGIN_SECS))
+        .amount_milli_satoshis(5_000_000)
+        .build_raw()
+        .unwrap()
+        .sign(|digest| Ok::<_, Infallible>(curve.sign_ecdsa_recoverable(digest, &key)))
+        .unwrap();
+
+    assert_eq!(
+        world.outcome(payout(&bare.to_string())).await,
+        "UNKNOWN: payment request must contain either a payment address or blinded paths"
+    );
 }
 
 // case: pay_no_balance, pay_unknown_hash

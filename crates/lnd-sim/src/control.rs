@@ -1,0 +1,425 @@
+//! Steering from another process: every verb of the handle as a line of JSON over TCP.
+//!
+//! The address stands in `DIR/control`, written when everything is ready. One line asks, one line
+//! answers: `{"do":"mine","blocks":6}` → `{"ok":null}` or `{"error":"…"}`. The port is on the
+//! loopback and for the people of this machine; it asks for no password.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use fedimint_tonic_lnd::lnrpc;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::error::SimError;
+use crate::faults::{Armed, Rpc};
+use crate::identity::write;
+use crate::invoice::InvoiceState;
+use crate::payment::FailureReason;
+use crate::sim::{LndSim, mostro};
+use crate::world::{LndState, Payee};
+use crate::{Balance, NodeAccess, PaymentHash};
+
+/// One verb of the handle; `node` is the daemon's where it is left out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Command {
+    Pay {
+        wallet: String,
+        bolt11: String,
+    },
+    Invoice {
+        wallet: String,
+        sats: u64,
+    },
+    SetPayee {
+        node: String,
+        manner: Payee,
+    },
+    PayeeSettles {
+        node: String,
+        hash: PaymentHash,
+    },
+    PayeeCancels {
+        node: String,
+        hash: PaymentHash,
+    },
+    Mine {
+        blocks: u32,
+    },
+    Height,
+    Nodes,
+    AddWallet {
+        name: String,
+    },
+    AddNode {
+        name: String,
+    },
+    OpenChannel {
+        a: String,
+        a_sats: u64,
+        b: String,
+        b_sats: u64,
+    },
+    SetForwardingFee {
+        node: String,
+        base_msat: u64,
+        ppm: u64,
+    },
+    MoveSats {
+        from: String,
+        to: String,
+        sats: u64,
+    },
+    Arm(Armed),
+    ClearFaults,
+    Thaw,
+    DropStreams {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    DropConnections {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    SetState {
+        #[serde(default = "mostro")]
+        node: String,
+        state: LndState,
+    },
+    SetSynced {
+        #[serde(default = "mostro")]
+        node: String,
+        is_synced: bool,
+    },
+    SetChannelsActive {
+        #[serde(default = "mostro")]
+        node: String,
+        are_active: bool,
+    },
+    FailPayments {
+        #[serde(default = "mostro")]
+        node: String,
+        reason: FailureReason,
+        #[serde(default)]
+        times: Option<u32>,
+    },
+    AllowPayments {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    DangleNext {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    EndDangling {
+        #[serde(default = "mostro")]
+        node: String,
+        hash: PaymentHash,
+    },
+    ForgetPayment {
+        #[serde(default = "mostro")]
+        node: String,
+        hash: PaymentHash,
+    },
+    ForgetInvoice {
+        #[serde(default = "mostro")]
+        node: String,
+        hash: PaymentHash,
+    },
+    RenewCertificate {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    RenewMacaroon {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    DeleteMacaroon {
+        #[serde(default = "mostro")]
+        node: String,
+        root_key: u64,
+    },
+    BakeMacaroon {
+        #[serde(default = "mostro")]
+        node: String,
+        root_key: u64,
+        calls: Vec<String>,
+    },
+    Stop {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    Kill {
+        #[serde(default = "mostro")]
+        node: String,
+    },
+    Start {
+        #[serde(default = "mostro")]
+        node: String,
+        #[serde(default = "ready")]
+        state: LndState,
+    },
+    Check,
+    Balances,
+    FindInvoice {
+        #[serde(default = "mostro")]
+        node: String,
+        hash: PaymentHash,
+    },
+    FindPayment {
+        #[serde(default = "mostro")]
+        node: String,
+        hash: PaymentHash,
+    },
+    ListInvoices {
+        #[serde(default = "mostro")]
+        node: String,
+        state: InvoiceState,
+    },
+    Calls {
+        rpc: Rpc,
+        #[serde(default)]
+        hash: Option<PaymentHash>,
+    },
+    ForgetCalls,
+}
+
+/// Why a command got no answer, or the answer that it cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("no simulation runs in {dir}: start one with `lnd-sim --dir {dir}`")]
+    NotRunning {
+        dir: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the simulation in {dir} hung up")]
+    HungUp { dir: PathBuf },
+    #[error("{0}")]
+    Refused(String),
+    #[error("the simulation gave an answer that is none")]
+    Garbled(#[from] serde_json::Error),
+}
+
+/// Serves commands until dropped, and writes down where.
+///
+/// # Errors
+/// No port, or a folder that cannot be written.
+pub async fn serve(sim: LndSim) -> Result<ControlPort, SimError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let failed = |source| SimError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let dir = sim.dir().to_owned();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(accept(sim, listener));
+    // By rename: whoever sees the file sees all of it.
+    let fresh = dir.join("control.new");
+    write(&fresh, address.to_string().as_bytes())?;
+    let path = file(&dir);
+    std::fs::rename(&fresh, &path).map_err(|source| SimError::File {
+        action: "write",
+        path,
+        source,
+    })?;
+    Ok(ControlPort { address, _tasks: tasks })
+}
+
+/// A served control port; dropped, it closes.
+#[derive(Debug)]
+pub struct ControlPort {
+    pub address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+/// Sends one command to the simulation that runs in `dir`.
+///
+/// # Errors
+/// Nothing runs there, or it cannot do what was asked.
+pub async fn tell(dir: &Path, command: &Command) -> Result<Value, ControlError> {
+    let hung_up = |_| ControlError::HungUp { dir: dir.to_owned() };
+    let not_running = |source| ControlError::NotRunning { dir: dir.to_owned(), source };
+    let address = tokio::fs::read_to_string(file(dir)).await.map_err(not_running)?;
+    let mut stream = TcpStream::connect(address.trim()).await.map_err(not_running)?;
+    let mut line = serde_json::to_vec(command)?;
+    line.push(b'\n');
+    stream.write_all(&line).await.map_err(hung_up)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).await.map_err(hung_up)?;
+    if answer.is_empty() {
+        return Err(ControlError::HungUp { dir: dir.to_owned() });
+    }
+    match serde_json::from_str(&answer)? {
+        Answer::Ok(value) => Ok(value),
+        Answer::Error(text) => Err(ControlError::Refused(text)),
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Ok(Value),
+    Error(String),
+}
+
+/// No command is longer; BOLT 11 invoices come nowhere near.
+const MAX_LINE_BYTES: u64 = 64 * 1024;
+/// Connections at a time; more wait.
+const MAX_CONNECTIONS: usize = 64;
+
+async fn accept(sim: LndSim, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= MAX_CONNECTIONS {
+            connections.join_next().await;
+        }
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(converse(sim.clone(), stream));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn converse(sim: LndSim, stream: TcpStream) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = Vec::new();
+        match (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let (answer, is_command) = match serde_json::from_slice(&line) {
+            Ok(command) => match execute(&sim, command).await {
+                Ok(value) => (Answer::Ok(value), true),
+                Err(error) => (Answer::Error(error.to_string()), true),
+            },
+            Err(error) => (Answer::Error(format!("this is no command: {error}")), false),
+        };
+        let Ok(mut text) = serde_json::to_vec(&answer) else { return };
+        text.push(b'\n');
+        // Who talks another language gets no second line: a browser's request could hold one of ours.
+        if writer.write_all(&text).await.is_err() || !is_command {
+            return;
+        }
+    }
+}
+
+async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
+    use Command as C;
+    let mut answer = Value::Null;
+    match command {
+        C::Pay { wallet, bolt11 } => answer = payment(&sim.pay(&wallet, &bolt11)?),
+        C::Invoice { wallet, sats } => answer = json!(sim.invoice(&wallet, sats)?),
+        C::SetPayee { node, manner } => sim.set_payee(&node, manner)?,
+        C::PayeeSettles { node, hash } => sim.payee_settles(&node, hash)?,
+        C::PayeeCancels { node, hash } => sim.payee_cancels(&node, hash)?,
+        C::Mine { blocks } => sim.mine(blocks),
+        C::Height => answer = json!(sim.height()),
+        C::Nodes => {
+            let nodes: Result<Vec<NodeAccess>, SimError> =
+                sim.nodes().iter().map(|name| sim.node(name)).collect();
+            answer = json!(nodes?.iter().map(access).collect::<Vec<Value>>());
+        }
+        C::AddWallet { name } => answer = access(&sim.add_wallet(&name).await?),
+        C::AddNode { name } => answer = access(&sim.add_node(&name).await?),
+        C::OpenChannel { a, a_sats, b, b_sats } => {
+            sim.open_channel_with((&a, a_sats), (&b, b_sats))?;
+        }
+        C::SetForwardingFee { node, base_msat, ppm } => {
+            sim.set_forwarding_fee(&node, base_msat, ppm)?;
+        }
+        C::MoveSats { from, to, sats } => sim.move_sats(&from, &to, sats)?,
+        C::Arm(armed) => sim.arm(armed),
+        C::ClearFaults => sim.clear_faults(),
+        C::Thaw => sim.thaw(),
+        C::DropStreams { node } => sim.drop_streams(&node),
+        C::DropConnections { node } => sim.drop_connections(&node),
+        C::SetState { node, state } => sim.set_state(&node, state)?,
+        C::SetSynced { node, is_synced } => sim.set_synced(&node, is_synced)?,
+        C::SetChannelsActive { node, are_active } => sim.set_channels_active(&node, are_active)?,
+        C::FailPayments { node, reason, times } => sim.fail_payments(&node, reason, times)?,
+        C::AllowPayments { node } => sim.allow_payments(&node)?,
+        C::DangleNext { node } => sim.dangle_next(&node)?,
+        C::EndDangling { node, hash } => sim.end_dangling(&node, hash)?,
+        C::ForgetPayment { node, hash } => sim.forget_payment(&node, hash)?,
+        C::ForgetInvoice { node, hash } => sim.forget_invoice(&node, hash)?,
+        C::RenewCertificate { node } => sim.renew_certificate(&node)?,
+        C::RenewMacaroon { node } => sim.renew_macaroon(&node)?,
+        C::DeleteMacaroon { node, root_key } => sim.delete_macaroon(&node, root_key)?,
+        C::BakeMacaroon { node, root_key, calls } => {
+            answer = json!(hex::encode(sim.bake_macaroon(&node, root_key, &calls)?));
+        }
+        C::Stop { node } => sim.stop(&node).await,
+        C::Kill { node } => sim.kill(&node).await,
+        C::Start { node, state } => sim.start_node_at(&node, state).await?,
+        C::Check => answer = json!(sim.check()),
+        C::Balances => answer = json!(sim.balances()),
+        C::FindInvoice { node, hash } => {
+            answer = json!(sim.find_invoice(&node, hash).as_ref().map(invoice));
+        }
+        C::FindPayment { node, hash } => {
+            answer = json!(sim.find_payment(&node, hash).as_ref().map(payment));
+        }
+        C::ListInvoices { node, state } => answer = json!(sim.list_invoices(&node, state)),
+        C::Calls { rpc, hash: None } => answer = json!(sim.calls(rpc)),
+        C::Calls { rpc, hash: Some(hash) } => answer = json!(sim.calls_about(rpc, hash)),
+        C::ForgetCalls => sim.forget_calls(),
+    }
+    Ok(answer)
+}
+
+fn access(node: &NodeAccess) -> Value {
+    json!({
+        "name": node.name,
+        "pubkey": node.pubkey,
+        "url": node.url(),
+        "tls_cert": node.tls_cert,
+        "macaroon": node.macaroon,
+    })
+}
+
+fn invoice(invoice: &lnrpc::Invoice) -> Value {
+    json!({
+        "hash": hex::encode(&invoice.r_hash),
+        "state": invoice.state().as_str_name(),
+        "value_msat": invoice.value_msat,
+        "amt_paid_msat": invoice.amt_paid_msat,
+        "expiry_height": invoice.htlcs.iter().map(|htlc| htlc.expiry_height).min(),
+        "bolt11": invoice.payment_request,
+    })
+}
+
+fn payment(payment: &lnrpc::Payment) -> Value {
+    json!({
+        "hash": payment.payment_hash,
+        "status": payment.status().as_str_name(),
+        "failure_reason": payment.failure_reason().as_str_name(),
+        "value_msat": payment.value_msat,
+        "fee_msat": payment.fee_msat,
+        "payment_index": payment.payment_index,
+        "bolt11": payment.payment_request,
+    })
+}
+
+fn file(dir: &Path) -> PathBuf {
+    dir.join("control")
+}
+
+fn ready() -> LndState {
+    LndState::ServerActive
+}
+
+/// Reads what [`Command::Balances`] answers.
+///
+/// # Errors
+/// Something else was answered.
+pub fn read_balances(answer: Value) -> Result<Vec<Balance>, ControlError> {
+    Ok(serde_json::from_value(answer)?)
+}
