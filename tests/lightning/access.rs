@@ -76,7 +76,6 @@ async fn a_node_without_a_channel_up_may_not_pay_and_would_fail_for_its_own_reas
 }
 
 // measured: startup
-// spec: P6
 #[tokio::test]
 async fn a_node_that_is_not_fully_started_knows_what_it_has_and_nothing_of_what_it_has_not() {
     let stage = stage().await;
@@ -181,7 +180,6 @@ async fn a_renewed_certificate_is_used_at_the_next_dial() {
     answered_at_last(&stage.ours).await;
 }
 
-// spec: I10
 #[tokio::test]
 async fn a_node_with_another_certificate_is_sent_nothing() {
     let stage = stage().await;

@@ -160,7 +160,7 @@ async fn a_send_whose_answer_was_lost_is_found_by_asking() {
     }
 }
 
-// spec: P5 P6
+// spec: P5
 #[tokio::test]
 async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
     let stage = stage().await;
@@ -239,7 +239,6 @@ async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_
     assert_eq!(all(hasty(node).watch(escrow.hash)).await, []);
 }
 
-// spec: P6
 #[tokio::test]
 async fn a_payment_that_lnd_has_forgotten_is_unknown() {
     let stage = stage().await;
@@ -253,7 +252,6 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
 }
 
 // measured: dangling
-// spec: P12
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     let stage = stage().await;

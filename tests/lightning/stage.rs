@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use mostrod::clock::{SystemEntropy, draw_preimage};
+use mostrod::clock::{SystemEntropy, draw_hold_secret};
 use mostrod::lightning::{Bolt11, LightningNode, Lnd, NewHold, NewPayment, invoice};
-use sha2::{Digest, Sha256};
-use trade::{BlockHeight, Destination, HoldStatus, PaymentHash, PaymentStatus, Preimage, Sats};
+use trade::{
+    BlockHeight, Destination, HoldSecret, HoldStatus, PaymentHash, PaymentStatus, Preimage, Sats,
+};
 
 use crate::network::{Network, Node};
 
@@ -98,9 +99,9 @@ pub(crate) async fn hold_at(node: &Lnd, change: impl FnOnce(NewHold) -> NewHold)
 
 /// The usual terms, under a fresh hash.
 pub(crate) fn new_hold() -> (NewHold, Preimage) {
-    let preimage = draw_preimage(&SystemEntropy);
+    let HoldSecret { hash, preimage } = draw_hold_secret(&SystemEntropy);
     let hold = NewHold {
-        hash: PaymentHash(Sha256::digest(preimage.0).into()),
+        hash,
         amount: AMOUNT,
         expiry: Duration::from_hours(1),
         cltv_delta: CLTV_DELTA,

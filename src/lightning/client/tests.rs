@@ -127,7 +127,6 @@ fn a_payment_has_its_own_limits_and_goes_on_without_us() {
     assert!(!request.cancelable && !request.no_inflight_updates && !request.allow_self_payment);
 }
 
-// spec: P1
 #[test]
 fn a_payment_that_could_not_be_asked_about_is_never_sent() {
     let payment = payment(&golden("regtest-9997-sat"));

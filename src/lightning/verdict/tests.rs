@@ -47,7 +47,7 @@ fn a_hold_seen_by_lnd_counts_as_acknowledged_though_its_invoice_was_lost() {
     assert_eq!(of_hold(&hold, Some(HoldStatus::Unknown)), HoldVerdict::Report(HoldStatus::Unknown));
 }
 
-// spec: E2 INV-3
+// spec: E2
 #[test]
 fn a_cancel_is_repeated_until_lnd_holds_nothing_any_more() {
     use HoldVerdict::{CallAgain, Report};
@@ -66,7 +66,7 @@ fn a_cancel_is_repeated_until_lnd_holds_nothing_any_more() {
     }
 }
 
-// spec: E2 P0
+// spec: E2
 #[test]
 fn a_settle_is_repeated_while_the_sats_are_held_and_lost_when_they_are_not() {
     use HoldVerdict::{CallAgain, Report};

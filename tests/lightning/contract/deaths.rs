@@ -43,7 +43,6 @@ pub(crate) async fn an_accepted_hold_survives_a_kill_and_can_be_settled_or_cance
 }
 
 // measured: kill_after_settle
-// spec: P0
 pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
     stage: &Stage<impl Network>,
 ) {
@@ -89,7 +88,6 @@ pub(crate) async fn the_payer_may_die_while_we_settle(stage: &Stage<impl Network
 }
 
 // measured: auto_cancel_while_down
-// spec: E5
 pub(crate) async fn the_horizon_may_pass_while_lnd_is_down(stage: &Stage<impl Network>) {
     let escrow = stage.held_escrow().await;
     let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
@@ -144,7 +142,6 @@ pub(crate) async fn what_the_payee_decides_while_lnd_is_down_is_told_when_it_is_
 }
 
 // measured: kill_after_first_update
-// spec: P3
 pub(crate) async fn the_first_update_is_durable(stage: &Stage<impl Network>) {
     let invoice = stage.undecided_buyer().await;
     let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");

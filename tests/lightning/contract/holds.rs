@@ -254,7 +254,6 @@ pub(crate) async fn an_overpayment_is_accepted_and_told(stage: &Stage<impl Netwo
 }
 
 // measured: expiry_open
-// spec: C12
 pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(stage: &Stage<impl Network>) {
     let escrow = hold_at(&stage.ours, short_lived).await;
 
@@ -275,7 +274,6 @@ pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Netw
 }
 
 // measured: auto_cancel
-// spec: E5
 pub(crate) async fn an_accepted_hold_is_given_back_at_its_horizon_and_not_a_block_earlier(
     stage: &Stage<impl Network>,
 ) {

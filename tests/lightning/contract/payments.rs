@@ -9,7 +9,7 @@ use crate::network::{Network, Node};
 use crate::stage::{Stage, all, hash_of, hold_at, index, last, next, payment, until};
 
 // measured: pay_first_update
-// spec: P3 P4
+// spec: P4
 pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
     stage: &Stage<impl Network>,
 ) {
@@ -41,7 +41,6 @@ pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(stage: &Stage<imp
 }
 
 // measured: track_unknown
-// spec: P6
 pub(crate) async fn an_unknown_payment_is_unknown_and_its_stream_says_nothing(
     stage: &Stage<impl Network>,
 ) {
@@ -78,7 +77,6 @@ pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Network>
 }
 
 // measured: send_again
-// spec: P3
 pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
     stage: &Stage<impl Network>,
 ) {
@@ -96,7 +94,6 @@ pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
 }
 
 // measured: payee_offline, send_again
-// spec: P9
 pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Network>) {
     let bolt11 = stage.network.invoice(Some(Sats(500))).await;
     stage.network.stop(Node::Buyer).await;
@@ -141,7 +138,6 @@ pub(crate) async fn a_payment_beyond_our_means_fails_for_our_own_reason(
 }
 
 // measured: send_expired
-// spec: P8
 pub(crate) async fn an_expired_invoice_that_was_never_sent_stays_unknown(
     stage: &Stage<impl Network>,
 ) {
@@ -224,7 +220,6 @@ pub(crate) async fn a_time_lock_just_long_enough_is_enough(stage: &Stage<impl Ne
 }
 
 // measured: own_hash
-// spec: C26
 pub(crate) async fn a_foreign_invoice_with_the_hash_of_our_escrow_is_paid(
     stage: &Stage<impl Network>,
 ) {
