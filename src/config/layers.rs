@@ -60,7 +60,8 @@ impl Layers {
                 key: file.display().to_string(),
                 value: None,
                 fault: format!("cannot be read ({error})"),
-                remedy: "start once with an empty directory to have the template written".into(),
+                remedy: "make it readable, or start in an empty directory to have it written"
+                    .into(),
             }]
         })?;
         let mut warnings = Vec::new();
@@ -81,11 +82,11 @@ impl Layers {
     }
 
     pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
-        let given = child(&self.tree, name).filter(|value| !is_table(value)).map(shown);
-        if given.is_some() && self.known.insert(name.to_owned()) {
+        let is_value = child(&self.tree, name).is_some_and(|value| !is_table(value));
+        if is_value && self.known.insert(name.to_owned()) {
             self.problems.push(Problem {
                 key: name.to_owned(),
-                value: given,
+                value: None,
                 fault: "is a section, not a value".into(),
                 remedy: format!("write a line [{name}] and the keys below it"),
             });
@@ -432,20 +433,23 @@ fn example(section: &str, key: &str) -> String {
     }
 }
 
+/// A text as a log may show it. Keys and credentials get into the strangest places.
+pub(super) fn shown_text(text: &str) -> String {
+    if text.contains("nsec1") || text.contains("://") && text.contains('@') {
+        return "[secret]".into();
+    }
+    format!("{:?}", text.chars().take(SHOWN_CHARS).collect::<String>())
+}
+
 fn shown(value: &Value) -> String {
-    let text = match &value.kind {
-        // Credentials have no place in any of our addresses, and none in our log.
-        ValueKind::String(text) if text.contains("://") && text.contains('@') => {
-            "[an address with credentials]".into()
-        }
-        ValueKind::String(text) => format!("{text:?}"),
+    match &value.kind {
+        ValueKind::String(text) => shown_text(text),
         ValueKind::Array(items) => {
             format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
         }
         ValueKind::Table(_) => "{ … }".into(),
         kind => kind.to_string(),
-    };
-    text.chars().take(SHOWN_CHARS).collect()
+    }
 }
 
 fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {

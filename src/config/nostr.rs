@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Problem;
 use super::layers::Absent::{Means, Refused};
-use super::layers::{Layers, Reported, Section};
+use super::layers::{Layers, Reported, Section, shown_text};
 use super::secret::NodeSecret;
 use super::url;
 
@@ -58,7 +58,10 @@ fn read_relays(s: &mut Section<'_>) -> Result<Vec<String>, Reported> {
     let relays = s.value::<Vec<String>>(key, Refused)?;
     let mut faults = relays
         .iter()
-        .filter_map(|relay| Some(format!("{relay:?} {}", url::check(relay, &["wss", "ws"]).err()?)))
+        .filter_map(|relay| {
+            let fault = url::check(relay, &["wss", "ws"]).err()?;
+            Some(format!("{} {fault}", shown_text(relay)))
+        })
         .collect::<Vec<_>>();
     if relays.is_empty() {
         faults.push("names no relay".into());

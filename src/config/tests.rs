@@ -343,6 +343,8 @@ fn the_key_appears_in_no_problem_no_warning_and_no_debug_output() {
         inline(KEY_NSEC),
         inline(&format!("[{KEY_NSEC:?}]")),
         inline(&format!("{KEY_NSEC:?}")),
+        TEMPLATE.replace("wss://relay.mostro.network", KEY_NSEC),
+        format!("nostr = {KEY_NSEC:?}"),
     ];
     for text in texts {
         let dir = directory(&text);
