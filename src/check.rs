@@ -4,12 +4,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use nostr_sdk::ToBech32 as _;
 
 use crate::config::Settings;
 use crate::daemon;
 use crate::lightning::{LightningNode as _, Lnd};
-use crate::nostr::{Options, Relays};
+use crate::nostr::{Hearing, Options, Relays, ToBech32 as _};
 use crate::store;
 
 /// How long a relay may take to be reached.
@@ -78,7 +77,7 @@ async fn relays(settings: &Settings) -> Result<String> {
     let (relays, listener, _events) = Relays::new(&options, &daemon::node_keys(settings)?).await?;
     let (_cursor, cursor) = tokio::sync::watch::channel(trade::Timestamp(0));
     let mut hearing = relays.hearing();
-    let heard = async { drop(hearing.wait_for(crate::nostr::Hearing::is_hearing).await) };
+    let heard = async { drop(hearing.wait_for(Hearing::is_hearing).await) };
     tokio::select! {
         () = listener.run(cursor) => {}
         () = heard => {}

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use nostr_sdk::{Keys, SecretKey, ToBech32 as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use trade::{LightningIdentity, Timestamp};
@@ -15,13 +14,15 @@ use crate::config::{self, Settings};
 use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::intake::{self, Intake, MAX_EVENT_BYTES};
-use crate::lightning::{LightningNode, Lnd, LndAccess};
-use crate::nostr::{Options, Relays, Transport};
+use crate::lightning::{self, Health, LightningNode, Lnd, LndAccess};
+use crate::nostr::{
+    Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport, Url,
+};
 use crate::outbox::{Book, Messenger, NodeEvents, Outbox};
 use crate::store::{self, Reader};
 use crate::tasks::Tasks;
 use crate::timers::Timers;
-use crate::watcher::{Comparison, Health, HealthMonitor, Streams};
+use crate::watcher::{Comparison, HealthMonitor, Streams};
 use crate::wire::tags::{Imprint, NodeTerms, Profile};
 
 /// Events that may wait to be read from the relays.
@@ -209,8 +210,8 @@ impl Parts {
     fn start_intake(
         &self,
         tasks: &mut Tasks,
-        events: mpsc::Receiver<nostr_sdk::Event>,
-        listener: crate::nostr::Listener,
+        events: mpsc::Receiver<Event>,
+        listener: Listener,
         heard_at: Option<Timestamp>,
     ) {
         let facts = Facts::new(Arc::clone(&self.lnd));
@@ -224,6 +225,7 @@ impl Parts {
             reader: self.reader.clone(),
             engine: self.engine.clone(),
             facts: facts.clone(),
+            read_destination: lightning::invoice::decode,
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         };
@@ -281,7 +283,7 @@ impl Parts {
     fn profile(&self) -> Profile {
         let mostro = &self.settings.mostro;
         let url = |name: &str, text: &Option<String>| {
-            let url = nostr_sdk::Url::parse(text.as_deref()?);
+            let url = Url::parse(text.as_deref()?);
             if url.is_err() {
                 tracing::warn!("mostro.{name} is not a URL and is left out of the profile");
             }

@@ -14,16 +14,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
-use nostr_sdk::{Event, Keys};
 use tokio::sync::{mpsc, watch};
-use trade::{Notice, OrderId, Request, Sender, Timestamp};
+use trade::{Destination, Notice, OrderId, Request, Sender, Timestamp};
 
 use crate::clock::{Clock, Entropy, draw_hold_secret, draw_order_id};
 use crate::crash;
 use crate::engine::Engine;
 use crate::facts::Facts;
-use crate::lightning::invoice;
-use crate::nostr::{Hearing, Opened, Policy, Transport, open};
+use crate::nostr::{Event, Hearing, Keys, Opened, Policy, Transport, open};
 use crate::store::{self, Delivery, EventId, Message, Reader};
 use crate::tasks::Shutdown;
 use crate::wire::command::{self, Asked, Declined};
@@ -57,6 +55,8 @@ pub struct Parts {
     pub reader: Reader,
     pub engine: Engine,
     pub facts: Facts,
+    /// Reads where a buyer wants to be paid.
+    pub read_destination: fn(&str) -> Destination,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -93,6 +93,7 @@ struct Opener {
 struct Handler {
     engine: Engine,
     facts: Facts,
+    read_destination: fn(&str) -> Destination,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -101,7 +102,7 @@ impl Intake {
     #[must_use]
     pub fn new(parts: Parts, heard_at: Option<Timestamp>) -> (Self, watch::Receiver<Timestamp>) {
         let Parts { events, hearing, node, pow, transports, catch_up, .. } = parts;
-        let Parts { reader, engine, facts, clock, entropy, .. } = parts;
+        let Parts { reader, engine, facts, read_destination, clock, entropy, .. } = parts;
         let (ear, cursor) = Ear::new(engine.clone(), clock, heard_at);
         let intake = Self {
             events,
@@ -109,7 +110,7 @@ impl Intake {
             opener: Opener { node, pow, transports: transports.into(), reader },
             ear,
             catch_up,
-            handler: Handler { engine, facts, entropy },
+            handler: Handler { engine, facts, read_destination, entropy },
             opening: FuturesOrdered::new(),
             backlog: Vec::new(),
             lanes: Lanes::default(),
@@ -229,7 +230,7 @@ impl Handler {
         let Opened { sender: trade, identity, .. } = opened;
         let sender = Sender { trade, identity, trade_index };
         let draw = || draw_hold_secret(&*self.entropy);
-        let done = match command::read(&opened.message, invoice::decode, draw) {
+        let done = match command::read(&opened.message, self.read_destination, draw) {
             Ok(Asked::NewOrder(new)) => {
                 let id = draw_order_id(&*self.entropy);
                 self.engine.create(delivery, id, sender, request_id, new).await

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use tokio::sync::watch;
 use trade::{
     BlockHeight, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage, Sats,
 };
@@ -70,6 +71,9 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
     /// A node whose wallet is locked, or that is still starting, is an error that says so.
     async fn readiness(&self) -> Result<Readiness, LightningError>;
 }
+
+/// What the node last said of itself; `None` while it does not answer.
+pub type Health = watch::Receiver<Option<Readiness>>;
 
 /// A hold invoice to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,5 +3,9 @@
 pub mod envelope; // one message, encrypted and authenticated, on either transport
 pub mod pool; // the relays: what we hear from them, what we tell them
 
+// The rest of the daemon knows these types by our name: which crate they are from is settled here.
+pub use nostr_sdk::event::Error as EventError;
+pub use nostr_sdk::{Event, JsonUtil, Keys, SecretKey, ToBech32, Url};
+
 pub use envelope::{Dropped, Opened, Policy, SealError, Transport, open, seal};
 pub use pool::{Hearing, Listener, Options, RelayError, Relays};

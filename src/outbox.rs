@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{LightningError, LightningNode};
-use crate::nostr::{RelayError, SealError};
+use crate::nostr::{EventError, RelayError, SealError};
 use crate::store::{Act, OutboxRow, Reader, StoreError};
 use crate::tasks::Shutdown;
 use lightning::ToLightning;
@@ -77,7 +77,7 @@ enum OutboxError {
     #[error("a message cannot be sealed")]
     Seal(#[from] SealError),
     #[error("a public event cannot be signed")]
-    Sign(#[from] nostr_sdk::event::Error),
+    Sign(#[from] EventError),
     #[error("{0} cannot be read")]
     Unreadable(&'static str),
 }

@@ -8,7 +8,7 @@ mod health;
 mod streams;
 
 pub use comparison::Comparison;
-pub use health::{Health, HealthMonitor};
+pub use health::HealthMonitor;
 pub use streams::Streams;
 
 use trade::{Input, Observation, OrderId};

@@ -92,14 +92,14 @@ mod tests {
     #[tokio::test]
     async fn a_sender_who_is_slow_delays_nobody_else() {
         let mut lanes = Lanes::default();
-        let (held, hold) = oneshot::channel::<()>();
+        let (gate, opened) = oneshot::channel::<()>();
         let (said, heard) = oneshot::channel();
 
-        lanes.push(ANNA, async move { drop(hold.await) });
-        lanes.push(BEN, async move { drop(said.send("ben")) });
+        lanes.push(ANNA, async move { drop(opened.await) });
+        lanes.push(BEN, async move { said.send("ben").expect("heard") });
 
         assert_eq!(heard.await, Ok("ben"));
-        drop(held);
+        drop(gate);
     }
 
     // spec: INV-7
@@ -109,7 +109,7 @@ mod tests {
         let (said, heard) = oneshot::channel();
 
         lanes.push(ANNA, async { panic!("broken") });
-        lanes.push(ANNA, async move { drop(said.send("second")) });
+        lanes.push(ANNA, async move { said.send("second").expect("heard") });
         assert_eq!(lanes.len(), 1);
 
         while lanes.next().await.is_some() {}

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use nostr_sdk::{Event, JsonUtil as _, Keys};
 
 use super::{OutboxError, backoff};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::Engine;
-use crate::nostr::Relays;
+use crate::lightning::Health;
+use crate::nostr::{Event, JsonUtil as _, Keys, Relays};
 use crate::store::{BookRow, Published, Reader};
 use crate::tasks::Shutdown;
-use crate::watcher::Health;
 use crate::wire::tags::{self, BookEntry, Imprint};
 
 /// Events sent at once.

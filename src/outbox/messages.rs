@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nostr_sdk::{Event, JsonUtil as _, Keys};
 use trade::TradeKey;
 
 use super::{Delivered, OutboxError};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::Engine;
-use crate::nostr::{Relays, Transport, seal};
+use crate::nostr::{Event, JsonUtil as _, Keys, Relays, Transport, seal};
 use crate::store::{self, Message, OutboxId, OutboxRow, Reader};
 use crate::wire::notice;
 

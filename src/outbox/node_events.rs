@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nostr_sdk::{JsonUtil as _, Keys};
-
 use super::OutboxError;
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::lightning::Readiness;
-use crate::nostr::Relays;
+use crate::lightning::{Health, Readiness};
+use crate::nostr::{JsonUtil as _, Keys, Relays};
 use crate::store::{Published, Reader};
 use crate::tasks::Shutdown;
-use crate::watcher::Health;
 use crate::wire::tags::{self, Draft, Imprint, LndNode, NodeTerms, Profile};
 
 /// How soon something is tried again that no relay took.

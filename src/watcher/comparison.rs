@@ -7,9 +7,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use trade::{Observation, OrderId, PaymentHash};
 
-use super::Health;
 use crate::engine::Engine;
-use crate::lightning::{LightningError, LightningNode};
+use crate::lightning::{Health, LightningError, LightningNode};
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
 

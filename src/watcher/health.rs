@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use trade::{BlockHeight, LightningIdentity};
 
 use crate::engine::{Engine, EngineError};
-use crate::lightning::{LightningNode, Readiness};
+use crate::lightning::{Health, LightningNode, Readiness};
 use crate::tasks::Shutdown;
 
 /// How often a healthy node is asked.
@@ -15,9 +15,6 @@ const CALM: Duration = Duration::from_secs(15);
 
 /// How often one is asked that was not well.
 const WORRIED: Duration = Duration::from_secs(2);
-
-/// What LND last said of itself; `None` while it does not answer.
-pub type Health = watch::Receiver<Option<Readiness>>;
 
 #[derive(Debug)]
 pub struct HealthMonitor {

@@ -6,10 +6,13 @@ use super::source::Source;
 use super::{Fault, fault};
 
 /// Each module of the daemon, and the modules it may name.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("admin", &["engine", "facts", "store", "wire"]),
+    ("chain", &[]),
+    ("check", &["daemon", "engine", "intake", "lightning", "nostr", "store"]),
     ("clock", &[]),
     ("config", &[]),
+    ("crash", &[]),
     (
         "daemon",
         &[
@@ -35,7 +38,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("lib", &[]),
     ("lightning", &[]),
     ("lnurl", &[]),
-    ("main", &["daemon"]),
+    ("main", &["check", "daemon"]),
     ("metrics", &[]),
     ("nostr", &["wire"]),
     ("outbox", &["engine", "lightning", "lnurl", "nostr", "store", "wire"]),
@@ -48,7 +51,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("wire", &[]),
 ];
 /// Modules that anyone may name.
-const FREE: [&str; 4] = ["clock", "config", "metrics", "tasks"];
+const FREE: [&str; 6] = ["chain", "clock", "config", "crash", "metrics", "tasks"];
 
 /// Crates that belong to one part, and that part.
 const CRATES: [(&str, &[&str]); 7] = [
