@@ -16,7 +16,9 @@ pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecid
     let height = due.height.is_some_and(|height| height <= env.height);
     match &order.state {
         OrderState::Pending if time => Ok(expired(order)),
-        OrderState::PreparingHold(preparing) if time => Ok(undo(order, preparing)),
+        OrderState::PreparingHold(preparing) if time => {
+            Ok(undo(Decision::on(order, "D17 undone"), preparing))
+        }
         OrderState::AwaitingHold { hash, .. } if time => abandoned_unless_paid(order, *hash, env),
         OrderState::AwaitingInvoice { .. } if time || height => {
             Ok(Decision::on(order, "T19 T20").abandoned_by(Side::Buyer))
@@ -53,13 +55,13 @@ fn expired(order: &Order) -> Decision {
         .tell(&order.maker, Notice::Canceled)
 }
 
-/// LND did not answer in time: the order goes back to where it was, and the requester is told (D17).
-fn undo(order: &Order, preparing: &Preparing) -> Decision {
-    let mut decision = Decision::on(order, "D17 undone").give_back();
+/// LND has no invoice for us: the order goes back to where it was, and the requester is told (D17).
+pub(super) fn undo(mut decision: Decision, preparing: &Preparing) -> Decision {
+    decision = decision.give_back();
     let requester = match preparing.from {
         PreparingFrom::Book { index_before } => {
             let taker = decision.order.taker.take();
-            if order.terms.kind == crate::Kind::Sell {
+            if decision.order.terms.kind == crate::Kind::Sell {
                 decision.order.destination = None;
             }
             decision.order.state = OrderState::Pending;
@@ -76,7 +78,7 @@ fn undo(order: &Order, preparing: &Preparing) -> Decision {
         PreparingFrom::AwaitingInvoice { until } => {
             decision.order.destination = None;
             decision.order.state = OrderState::AwaitingInvoice { escrow: None, until };
-            order.buyer().copied()
+            decision.order.buyer().copied()
         }
     };
     match requester {

@@ -1,6 +1,6 @@
 //! LND's word about a hold, and what an escrow is good for: T8 to T12, T27, T29, T34.
 
-use super::{Undecided, payout};
+use super::{Undecided, expiry, payout};
 use crate::policy::OVERPAYMENT;
 use crate::{
     Alarm, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice, Kind,
@@ -133,6 +133,9 @@ fn undecided(
         }
         (HoldStatus::Accepted { paid, expires_at }, OrderState::AwaitingHold { .. }) => {
             accepted(order, Held { hash, paid, expires_at }, env)
+        }
+        (HoldStatus::Canceled, OrderState::PreparingHold(preparing)) => {
+            expiry::undo(Decision { cause: "D17 refused", ..recorded }, preparing)
         }
         (HoldStatus::Canceled, OrderState::AwaitingHold { .. }) => {
             Decision { cause: "C12 T15 T16", ..recorded }.abandoned_by(Side::Seller)

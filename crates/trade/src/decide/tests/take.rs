@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use crate::fixture::{
-    MAKER, NOW, STRANGER, Scene, Story, TAKER, add_invoice, bolt11, check, hold_hash, invoice,
-    invoice_hash, new_order, opened, secret,
+    MAKER, NOW, STRANGER, Scene, Story, TAKER, add_invoice, bolt11, check, hold, hold_hash,
+    invoice, invoice_hash, new_order, opened, secret,
 };
 use crate::{
-    Account, Command, Destination, Effect, IdentityKey, Invoice, Kind, LnCommand, NewOrder,
-    NodeKey, OrderState, PreparingFrom, PublicStatus, Refusal, Seen, Sender,
+    Account, Command, Destination, Effect, HoldStatus, IdentityKey, Invoice, Kind, LnCommand,
+    NewOrder, NodeKey, OrderState, PreparingFrom, PublicStatus, Refusal, Seen, Sender,
 };
 
 fn take_sell(destination: Option<Destination>) -> Command {
@@ -334,6 +334,24 @@ fn an_invoice_that_lnd_does_not_serve_in_time_leaves_the_duty_with_its_old_deadl
 
     story.order.holds.clear();
     assert_eq!(story.order, before, "the order is as it was");
+}
+
+// spec: D17 E1
+#[test]
+fn a_hold_that_lnd_canceled_before_anybody_had_its_invoice_undoes_the_take_at_once() {
+    let mut story = Story::sell().taken();
+
+    let told = story.hears(hold(1, HoldStatus::Canceled));
+
+    check(
+        &told,
+        "Pending",
+        &[
+            "taker: cant-do {not_allowed_by_status} (answers take)",
+            "account: taker gets index 9 back, last is none",
+        ],
+    );
+    assert!(story.order.holds.is_empty(), "there is nothing to give back");
 }
 
 // spec: D17 C10
