@@ -69,11 +69,7 @@ fn furthest(hold: &Hold, status: HoldStatus) -> Option<Seen> {
         HoldStatus::Accepted { paid, expires_at } => Seen::Accepted { paid, expires_at },
         HoldStatus::Settled => Seen::Settled,
     };
-    let is_old = if hold.is_closed() {
-        hold.decision.is_some() || news != hold.seen
-    } else {
-        rank(news) < rank(hold.seen)
-    };
+    let is_old = hold.is_closed() || rank(news) < rank(hold.seen);
     (!is_old).then_some(news)
 }
 
@@ -121,14 +117,16 @@ fn undecided(
 ) -> Decision {
     let hash = hold.hash;
     let recorded = Decision::on(order, "seen").record(hash, news);
-    if order.state.hold() != Some(hash) {
-        return recorded;
-    }
     match (status, &order.state) {
+        // A person looks at it already, and should know.
+        (HoldStatus::Settled, OrderState::Frozen { .. }) => {
+            recorded.alarm(Alarm::SettledWithoutDecision)
+        }
         (HoldStatus::Settled, _) => Decision { cause: "settled by nobody", ..recorded }
             .freeze(FrozenBecause::SettledWithoutDecision),
+        // Not recorded as canceled: LND did not say so.
+        (HoldStatus::Unknown, OrderState::Frozen { .. }) => Decision::on(order, "late news"),
         (HoldStatus::Unknown, _) => {
-            // Not recorded as canceled: LND did not say so.
             Decision::on(order, "forgotten").freeze(FrozenBecause::HoldForgotten)
         }
         (HoldStatus::Accepted { paid, expires_at }, OrderState::AwaitingHold { .. }) => {

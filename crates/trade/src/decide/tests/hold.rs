@@ -244,9 +244,21 @@ fn a_hold_that_lnd_has_forgotten_freezes_the_trade() {
         let told = story.hears(hold(1, HoldStatus::Unknown));
 
         check(&told, "Frozen(HoldForgotten)", &["alarm: HoldForgotten"]);
-        let kept = story.order.hold(hold_hash(1)).map(|hold| hold.seen);
-        assert_ne!(kept, Some(Seen::Canceled), "LND did not say so");
     }
+}
+
+// spec: D13 INV-3 I7
+#[test]
+fn a_forgotten_hold_is_watched_on_however_often_lnd_does_not_know_it() {
+    let mut story = Story::active(Kind::Sell);
+    story.hears(hold(1, HoldStatus::Unknown));
+
+    check(&story.hears(hold(1, HoldStatus::Unknown)), "Frozen(HoldForgotten)", &[]);
+
+    let kept = story.order.hold(hold_hash(1)).map(|hold| hold.seen);
+    assert!(matches!(kept, Some(Seen::Accepted { .. })), "nobody gave the sats back: {kept:?}");
+    let told = story.hears(hold(1, HoldStatus::Settled));
+    check(&told, "Frozen(HoldForgotten)", &["alarm: SettledWithoutDecision"]);
 }
 
 // spec: E1
