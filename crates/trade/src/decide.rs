@@ -95,7 +95,7 @@ fn add_invoice(
         }
         OrderState::AwaitingInvoice { escrow: Some(held), .. } => {
             let invoice = payable(order, destination, env)?;
-            hold::rely_on_escrow(order, held.hash, invoice, request_id, env)
+            hold::rely_on_escrow(order, held.hash, invoice, sender, request_id, env)
         }
         OrderState::PayingBuyer => payout::another_destination(order, request_id, destination, env),
         _ => Err(Refusal::NotAllowedByStatus.into()),
@@ -208,6 +208,13 @@ impl Decision {
     /// An answer that names the trade index of its reader.
     fn answer_indexed(self, to: &Party, request_id: Option<u64>, notice: Notice) -> Self {
         self.notify(to.trade, request_id, to.index, notice)
+    }
+
+    /// The answer to a request that something else came before, ahead of what that something says.
+    fn came_too_late(mut self, to: TradeKey, request_id: Option<u64>) -> Self {
+        let notice = Notice::CantDo(Refusal::NotAllowedByStatus);
+        self.effects.insert(0, Effect::Notify { to, request_id, trade_index: None, notice });
+        self
     }
 
     /// Both parties, without an answer to anybody.

@@ -2,8 +2,7 @@
 
 use super::{Undecided, hold};
 use crate::{
-    Decision, Env, HoldStatus, Notice, Order, OrderState, Outcome, PaymentHash, Question, Refusal,
-    TradeKey,
+    Decision, Env, HoldStatus, Order, OrderState, Outcome, PaymentHash, Question, Refusal, TradeKey,
 };
 
 pub(super) fn cancel(
@@ -54,17 +53,7 @@ fn cancel_unless_paid(
         Some(HoldStatus::Open | HoldStatus::Canceled) => {
             Ok(by_party(order, sender, request_id, ["T13", "T14"]))
         }
-        Some(status) => {
-            let mut decision = hold::seen(order, hash, status, env);
-            let refused = Decision::on(order, "").notify(
-                sender,
-                request_id,
-                None,
-                Notice::CantDo(Refusal::NotAllowedByStatus),
-            );
-            decision.effects.splice(0..0, refused.effects);
-            Ok(decision)
-        }
+        Some(status) => Ok(hold::seen(order, hash, status, env).came_too_late(sender, request_id)),
     }
 }
 

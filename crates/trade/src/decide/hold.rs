@@ -5,7 +5,7 @@ use crate::policy::OVERPAYMENT;
 use crate::{
     Alarm, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice, Kind,
     LedgerAccount, Msats, Notice, Order, OrderState, OrderView, PaymentHash, Payout, PayoutState,
-    Posting, Question, Sats, Seen, Side, Status,
+    Posting, Question, Sats, Seen, Side, Status, TradeKey,
 };
 
 /// LND has the invoice: T8 and T9 are complete, and both sides may know.
@@ -189,6 +189,7 @@ pub(super) fn rely_on_escrow(
     order: &Order,
     hash: PaymentHash,
     invoice: Invoice,
+    sender: TradeKey,
     request_id: Option<u64>,
     env: &Env<'_>,
 ) -> Result<Decision, Undecided> {
@@ -204,7 +205,7 @@ pub(super) fn rely_on_escrow(
             decision.order.destination = Some(invoice);
             Ok(active(decision, held, request_id, Some(text)))
         }
-        Some(status) => Ok(seen(order, hash, status, env)),
+        Some(status) => Ok(seen(order, hash, status, env).came_too_late(sender, request_id)),
     }
 }
 

@@ -79,6 +79,42 @@ fn the_buyers_invoice_starts_the_trade_if_the_escrow_is_still_there() {
     );
 }
 
+// spec: T12 C13 K-20 K-02
+#[test]
+fn a_buyer_whose_invoice_finds_the_escrow_gone_is_refused_and_hears_why() {
+    let mut story = Story::buy_awaiting_invoice();
+
+    let told = story.asked(HoldStatus::Canceled).says(MAKER, add_invoice(1));
+
+    check(
+        &told,
+        "Ended(Canceled)",
+        &[
+            "maker: cant-do {not_allowed_by_status} (answers add-invoice)",
+            "maker: hold-invoice-payment-canceled",
+            "taker: hold-invoice-payment-canceled",
+            "maker: canceled",
+            "taker: canceled",
+        ],
+    );
+}
+
+// spec: T12 D13 K-02
+#[test]
+fn a_buyer_whose_invoice_finds_the_escrow_in_doubt_is_refused() {
+    for (status, place, alarm) in [
+        (HoldStatus::Unknown, "Frozen(HoldForgotten)", "alarm: HoldForgotten"),
+        (HoldStatus::Settled, "Frozen(SettledWithoutDecision)", "alarm: SettledWithoutDecision"),
+    ] {
+        let mut story = Story::buy_awaiting_invoice();
+
+        let told = story.asked(status).says(MAKER, add_invoice(1));
+
+        let answer = "maker: cant-do {not_allowed_by_status} (answers add-invoice)";
+        check(&told, place, &[answer, alarm]);
+    }
+}
+
 // spec: T12 K-20
 #[test]
 fn a_bad_invoice_is_refused_before_lnd_is_asked() {
