@@ -198,7 +198,8 @@ pub(super) fn rely_on_escrow(
         Some(HoldStatus::Accepted { paid, expires_at }) => {
             let held = Held { hash, paid, expires_at };
             if held.warning_height(env.policy.escrow_margin) <= env.height {
-                return Ok(Decision::on(order, "D21 too late").canceled(request_id));
+                let unpaid = Decision::on(order, "D21 too late").abandoned_by(Side::Seller);
+                return Ok(unpaid.came_too_late(sender, request_id));
             }
             let mut decision = Decision::on(order, "T12");
             let text = invoice.text.clone();

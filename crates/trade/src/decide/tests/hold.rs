@@ -400,3 +400,25 @@ fn an_escrow_paid_too_close_to_its_end_is_given_back_and_counts_as_unpaid() {
     let mut buy = Story::buy().taken().opened();
     assert_eq!(buy.at(WARNING).hears(hold(1, ACCEPTED)).place, "Pending");
 }
+
+// spec: D21 T12 INV-1
+#[test]
+fn an_invoice_given_too_close_to_the_end_of_the_escrow_comes_too_late() {
+    let before = BlockHeight(WARNING.0.saturating_sub(1));
+    let mut in_time = Story::buy_awaiting_invoice();
+    in_time.at(before).asked(ACCEPTED);
+    assert_eq!(in_time.says(MAKER, add_invoice(1)).place, "Active");
+
+    let mut late = Story::buy_awaiting_invoice();
+    late.at(WARNING).asked(ACCEPTED);
+    check(
+        &late.says(MAKER, add_invoice(1)),
+        "Pending",
+        &[
+            "maker: cant-do {not_allowed_by_status} (answers add-invoice)",
+            "LND: cancel hold h1",
+            "taker: canceled",
+            "maker: new-order {pending, 100000 sats, buyer}",
+        ],
+    );
+}
