@@ -1,5 +1,6 @@
 use crate::fixture::{
-    ACCEPTED, MAKER, STRANGER, Story, TAKER, add_invoice, check, hold, hold_hash, request,
+    ACCEPTED, EXPIRES_AT, MAKER, STRANGER, Story, TAKER, WARNING, add_invoice, check, hold,
+    hold_hash, request,
 };
 use crate::{Command, HoldStatus, Kind, PublicStatus, Question, Refusal};
 
@@ -157,6 +158,25 @@ fn a_cancel_that_crosses_the_payment_of_a_buy_order_asks_for_the_invoice() {
         told.lines.first().map(String::as_str),
         Some("maker: cant-do {not_allowed_by_status} (answers cancel)")
     );
+}
+
+// spec: C6 D10 D21 T14
+#[test]
+fn a_payment_that_is_given_back_does_not_stand_in_the_way_of_a_cancel() {
+    let paid = crate::Msats(200_000_000);
+    let too_much = HoldStatus::Accepted { paid, expires_at: EXPIRES_AT };
+    let mut overpaid = Story::awaiting_hold(Kind::Buy);
+    overpaid.asked(too_much);
+    let mut late = Story::awaiting_hold(Kind::Buy);
+    late.at(WARNING).asked(ACCEPTED);
+
+    for mut story in [overpaid, late] {
+        check(
+            &story.says(MAKER, Command::Cancel),
+            "Ended(Canceled)",
+            &["LND: cancel hold h1", "maker: canceled (answers cancel)", "taker: canceled"],
+        );
+    }
 }
 
 // spec: C6
