@@ -2,7 +2,8 @@
 
 use super::{Undecided, hold};
 use crate::{
-    Decision, Env, HoldStatus, Order, OrderState, Outcome, PaymentHash, Question, Refusal, TradeKey,
+    Decision, Env, HoldStatus, Order, OrderState, Outcome, PaymentHash, Question, Refusal, Status,
+    TradeKey,
 };
 
 pub(super) fn cancel(
@@ -14,7 +15,8 @@ pub(super) fn cancel(
     if order.state == OrderState::Ended(Outcome::Canceled) {
         return Err(Refusal::OrderAlreadyCanceled.into());
     }
-    if order.state.is_final() {
+    // Too late for everybody, whoever they are.
+    if order.state.is_final() || order.status() == Status::SettledHoldInvoice {
         return Err(Refusal::NotAllowedByStatus.into());
     }
     if order.state == OrderState::Pending {
