@@ -51,8 +51,7 @@ impl Sats {
     /// The share `rate` of this amount, rounded down. `None` on overflow.
     #[must_use]
     pub fn share(self, rate: Ppm) -> Option<Self> {
-        let scaled = u128::from(self.0).checked_mul(u128::from(rate.0))?;
-        u64::try_from(scaled.checked_div(1_000_000)?).ok().map(Self)
+        share(self.0, rate).map(Self)
     }
 }
 
@@ -70,6 +69,17 @@ impl Msats {
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
+
+    /// The share `rate` of this amount, rounded down. `None` on overflow.
+    #[must_use]
+    pub fn share(self, rate: Ppm) -> Option<Self> {
+        share(self.0, rate).map(Self)
+    }
+}
+
+fn share(amount: u64, rate: Ppm) -> Option<u64> {
+    let scaled = u128::from(amount).checked_mul(u128::from(rate.0))?;
+    u64::try_from(scaled.checked_div(1_000_000)?).ok()
 }
 
 impl fmt::Display for Sats {

@@ -179,9 +179,9 @@ fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
 
 /// More than one percent over what was asked (D10).
 fn is_overpaid(order: &Order, paid: Msats) -> bool {
-    let asked = order.terms.to_hold().unwrap_or_default();
+    let asked = order.terms.to_hold().and_then(Sats::to_msats).unwrap_or_default();
     let most = asked.share(OVERPAYMENT).and_then(|tip| asked.checked_add(tip));
-    most.and_then(Sats::to_msats).is_none_or(|most| paid > most)
+    most.is_none_or(|most| paid > most)
 }
 
 /// T12: the buyer's invoice is here; the escrow must still be (K-20).

@@ -1,10 +1,10 @@
 use crate::fixture::{
     ACCEPTED, ASKED, EXPIRES_AT, GUARD, MAKER, STRANGER, Story, TAKER, WARNING, add_invoice, check,
-    hold, hold_hash, opened, request,
+    hold, hold_hash, invoice, new_order, opened, request, secret,
 };
 use crate::{
-    BlockHeight, Command, Held, HoldDecision, HoldStatus, Kind, Msats, OrderState, Question,
-    Refusal, Seen,
+    BlockHeight, Command, Destination, Held, HoldDecision, HoldStatus, Invoice, Kind, Msats,
+    NewOrder, OrderState, Question, Refusal, Seen,
 };
 
 fn decision_of(story: &Story) -> Option<HoldDecision> {
@@ -323,7 +323,7 @@ fn news_of_a_hold_the_order_never_had_changes_nothing() {
 fn a_retaken_order_stands_on_its_new_hold_and_owes_the_old_one() {
     let mut story = Story::awaiting_hold(Kind::Buy);
     story.asked(HoldStatus::Open).says(TAKER, Command::Cancel);
-    story.says(STRANGER, Command::TakeBuy { secret: crate::fixture::secret(2) });
+    story.says(STRANGER, Command::TakeBuy { secret: secret(2) });
     story.hears(opened(2));
 
     story.hears(hold(1, ACCEPTED));
@@ -357,6 +357,22 @@ fn an_escrow_one_percent_over_is_accepted_and_the_tip_is_income() {
             "books: OverpaymentIncome to Lightning 1003000 msats",
         ]
     );
+}
+
+// spec: D10 I11
+#[test]
+fn one_percent_of_a_small_escrow_is_counted_to_the_millisat() {
+    // 150 sats and no fee: 1 % is a sat and a half.
+    for (paid, place) in [(151_500, "Active"), (151_501, "Ended(Canceled)")] {
+        let mut story = Story::born(NewOrder { amount: 150, ..new_order(Kind::Sell) });
+        let bare = Destination::Bolt11(Invoice { amount: None, ..invoice(1) });
+        let take = Command::TakeSell { destination: Some(bare), secret: secret(1) };
+        story.says(TAKER, take);
+        story.hears(opened(1));
+
+        let accepted = HoldStatus::Accepted { paid: Msats(paid), expires_at: EXPIRES_AT };
+        assert_eq!(story.hears(hold(1, accepted)).place, place, "{paid}");
+    }
 }
 
 // spec: D10 T15 T16
