@@ -4,8 +4,8 @@ use super::{Undecided, expiry, payout};
 use crate::policy::OVERPAYMENT;
 use crate::{
     Alarm, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice, Kind,
-    LedgerAccount, Msats, Notice, Order, OrderState, OrderView, PaymentHash, Payout, PayoutState,
-    Posting, Question, Sats, Seen, Side, Status, TradeKey,
+    LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, PaymentHash, Payout,
+    PayoutState, Posting, Question, Sats, Seen, Side, Status, TradeKey,
 };
 
 /// LND has the invoice: T8 and T9 are complete, and both sides may know.
@@ -51,7 +51,7 @@ pub(super) fn seen(
     let Some(hold) = order.hold(hash) else { return unchanged };
     let Some(news) = furthest(hold, status) else { return unchanged };
     match hold.decision {
-        Some(HoldDecision::Cancel) => given_back(order, hash, news),
+        Some(HoldDecision::Cancel) => given_back(order, hold, news),
         Some(HoldDecision::Settle) => settling(order, hash, news, env),
         None => undecided(order, hold, status, news, env),
     }
@@ -83,10 +83,15 @@ fn rank(seen: Seen) -> u8 {
 }
 
 /// A debt to the payer. The order has moved on and is not touched (C10, C11).
-fn given_back(order: &Order, hash: PaymentHash, news: Seen) -> Decision {
+fn given_back(order: &Order, hold: &Hold, news: Seen) -> Decision {
+    let hash = hold.hash;
     let decision = Decision::on(order, "refund").record(hash, news);
-    match news {
-        Seen::Settled => decision.alarm(Alarm::SettledThoughCanceled),
+    match (hold.seen, news) {
+        (_, Seen::Settled) => decision.alarm(Alarm::SettledThoughCanceled),
+        // Paid after the decision: the payer's sats are locked from now on.
+        (Seen::Wanted | Seen::Open, Seen::Accepted { .. }) => {
+            decision.then(LnCommand::CancelHold { hash })
+        }
         _ => decision,
     }
 }

@@ -122,7 +122,7 @@ fn a_payment_after_the_timeout_starts_nothing_and_is_still_owed_back() {
     let mut story = Story::awaiting_hold(Kind::Buy);
     story.after(DUTY).asked(HoldStatus::Open).wakes();
 
-    assert_eq!(story.hears(hold(1, ACCEPTED)).place, "Pending");
+    check(&story.hears(hold(1, ACCEPTED)), "Pending", &["LND: cancel hold h1"]);
 
     let owed = story.order.hold(hold_hash(1)).map(|hold| hold.seen);
     assert!(matches!(owed, Some(Seen::Accepted { .. })));
