@@ -53,7 +53,7 @@ pub struct Attempt {
     pub payment_index: u64,
     /// When the call was last made and its answer lost. `None`: no call was begun, or it was answered.
     pub unanswered_since: Option<Timestamp>,
-    /// When LND first said, after the quiet time, that it knows nothing.
+    /// When LND first said that it knows nothing, of what it had acknowledged or of what has expired.
     pub missing_since: Option<Timestamp>,
     pub receipt: Option<Preimage>,
 }

@@ -89,7 +89,11 @@ pub(super) fn seen(
             paid(decision, fee)
         }
         _ if !is_open(order) => unchanged,
-        PaymentStatus::InFlight { index } if index <= attempt.base_index => unchanged,
+        PaymentStatus::InFlight { index }
+            if index <= attempt.base_index || index < attempt.payment_index =>
+        {
+            unchanged
+        }
         PaymentStatus::InFlight { index } => {
             acknowledge(attempt, index);
             decision
@@ -203,7 +207,8 @@ fn ask_for_invoice(mut decision: Decision) -> Decision {
 
 /// LND knows nothing of this try.
 ///
-/// Acknowledged: a record was lost, or it is another node. A person decides (P6). Never
+/// Acknowledged: a record was lost, or it is another node, and a person decides (P6); but one such
+/// answer may be older than the acknowledgement, so it takes two, a quiet time apart. Never
 /// acknowledged: after the quiet time the same invoice is sent again, for LND takes one payment per
 /// hash; once it has expired it cannot be registered any more, and two such answers end it (P8).
 fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision {
@@ -212,30 +217,30 @@ fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision
     if is_frozen {
         return decision;
     }
-    if attempt.acked {
-        if let Some(payout) = &mut decision.order.payout {
-            payout.state = PayoutState::Frozen;
+    let is_quiet_since = |at: Timestamp| at.after(env.policy.payout_quiet) <= env.now;
+    if !attempt.acked {
+        if !attempt.unanswered_since.is_some_and(is_quiet_since) {
+            return decision;
         }
-        decision.cause = "P6 forgotten";
-        return decision.freeze(FrozenBecause::PayoutForgotten);
+        if attempt.expires_at > env.now {
+            attempt.unanswered_since = None;
+            attempt.tries = attempt.tries.saturating_add(1);
+            decision.cause = "P6 again";
+            return decision.then(LnCommand::SendPayout { hash });
+        }
     }
-    let quiet = env.policy.payout_quiet;
-    let Some(unanswered) = attempt.unanswered_since else { return decision };
-    if unanswered.after(quiet) > env.now {
+    if !is_quiet_since(*attempt.missing_since.get_or_insert(env.now)) {
         return decision;
     }
-    if attempt.expires_at > env.now {
-        attempt.unanswered_since = None;
-        attempt.tries = attempt.tries.saturating_add(1);
-        decision.cause = "P6 again";
-        return decision.then(LnCommand::SendPayout { hash });
+    if !attempt.acked {
+        decision.cause = "P8 expired";
+        return ask_for_invoice(decision);
     }
-    let missing_since = *attempt.missing_since.get_or_insert(env.now);
-    if missing_since.after(quiet) > env.now {
-        return decision;
+    if let Some(payout) = &mut decision.order.payout {
+        payout.state = PayoutState::Frozen;
     }
-    decision.cause = "P8 expired";
-    ask_for_invoice(decision)
+    decision.cause = "P6 forgotten";
+    decision.freeze(FrozenBecause::PayoutForgotten)
 }
 
 /// The buyer names another destination while no attempt is open (P7, C18).

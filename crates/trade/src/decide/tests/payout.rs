@@ -232,10 +232,9 @@ fn a_payment_that_lnd_knew_and_has_forgotten_freezes_the_payout() {
     let mut story = acked();
     let unknown = || payment(1, PaymentStatus::Unknown);
 
-    story.hears(unknown());
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
     story.after(MINUTE);
-    let told = story.hears(unknown());
-    assert_eq!(told.place, "Frozen(PayoutForgotten)");
+    check(&story.hears(unknown()), "Frozen(PayoutForgotten)", &["alarm: PayoutForgotten"]);
 
     check(&story.hears(unknown()), "Frozen(PayoutForgotten)", &[]);
     story.after(MINUTE * 600);
@@ -273,6 +272,47 @@ fn the_end_of_an_earlier_try_says_nothing_about_this_one() {
     story.after(MINUTE);
     check(&fails(&mut story, 1), "PayingBuyer(Sending)", &["LND: send payout i1"]);
     check(&fails(&mut story, 2), "PayingBuyer(Due)", &[]);
+}
+
+// spec: P6
+#[test]
+fn an_answer_from_before_the_acknowledgement_freezes_nothing() {
+    let mut story = acked();
+    let unknown = || payment(1, PaymentStatus::Unknown);
+    let in_flight = || payment(1, PaymentStatus::InFlight { index: 1 });
+
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+    check(&story.hears(in_flight()), "PayingBuyer(Sending)", &[]);
+    story.after(MINUTE);
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+    story.after(Duration::from_secs(59));
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+}
+
+// spec: P3 D20
+#[test]
+fn old_news_of_an_earlier_registration_is_not_the_end_of_a_later_one() {
+    let mut story = acked();
+    story.hears(payment(1, PaymentStatus::InFlight { index: 2 }));
+
+    story.hears(payment(1, PaymentStatus::InFlight { index: 1 }));
+    check(&fails(&mut story, 1), "PayingBuyer(Sending)", &[]);
+
+    assert_eq!(attempt(&story).payment_index, 2);
+}
+
+// spec: P3 D20
+#[test]
+fn once_acknowledged_a_try_is_ended_by_its_own_index_only() {
+    let mut story = acked();
+    assert_eq!(attempt(&story).payment_index, 1);
+
+    check(&fails(&mut story, 2), "PayingBuyer(Sending)", &[]);
+    check(
+        &fails(&mut story, 1),
+        "PayingBuyer(Due)",
+        &["taker: payment-failed {2 left, every 60 s}"],
+    );
 }
 
 // spec: P3 D20
