@@ -17,7 +17,8 @@ pub struct Env<'a> {
     pub account: Account,
     /// The order's taker; of the sender, when it is about to take.
     pub taker: Reputation,
-    /// Whether the payment hash in the request is an escrow's, or another payout's (C26, K-24).
+    /// Whether the payment hash in the request is on record: of an escrow, of another order's
+    /// destination, or of any payout attempt but the newest one of this order (C26, K-24, D20).
     pub payout_hash_is_known: bool,
     pub facts: &'a [Fact],
 }

@@ -384,6 +384,17 @@ fn another_invoice_must_be_the_buyers_payable_and_new() {
     assert_eq!(story.refuses(TAKER, command), Refusal::InvalidInvoice);
 }
 
+// spec: D20 C26 P7
+#[test]
+fn the_invoice_that_failed_last_may_be_named_again_and_counts_on() {
+    let mut story = Story::paying(Kind::Sell);
+    story.hears(payment(1, failed(1, FailureReason::IncorrectPaymentDetails)));
+
+    assert_eq!(story.says(TAKER, add_invoice(1)).place, "PayingBuyer(Sending)");
+    assert_eq!((attempt(&story).base_index, attempt(&story).tries), (1, 2));
+    check(&fails(&mut story, 1), "PayingBuyer(Sending)", &[]);
+}
+
 // spec: C17 INV-2 I4
 #[test]
 fn a_second_tick_sends_nothing() {
