@@ -108,12 +108,10 @@ impl ToLightning {
 }
 
 fn judge(hold: &Hold, status: HoldStatus) -> Delivered {
-    match verdict::of_hold(hold, Some(status)) {
+    match verdict::of_hold(hold, status) {
         HoldVerdict::Report(status) => {
             Delivered::with(Observation::Hold { hash: hold.hash, status })
         }
-        HoldVerdict::AskAgain | HoldVerdict::AddAgain | HoldVerdict::CallAgain => {
-            Delivered::NotYet("LND has not done it")
-        }
+        HoldVerdict::AddAgain | HoldVerdict::CallAgain => Delivered::NotYet("LND has not done it"),
     }
 }
