@@ -1,5 +1,6 @@
 //! `mostrod check`: could the daemon run, and what do its books say? Changes nothing.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::store;
 /// How long a relay may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Prints what it finds, a line each.
+/// Prints what it finds, a line each; the ledger in millisatoshis, `ledger.<account> = <balance>`.
 ///
 /// # Errors
 /// If anything would keep the daemon from working.
@@ -35,19 +36,21 @@ pub async fn run(settings: Settings, out: &mut impl Write) -> Result<()> {
     say("lnd", lnd(&settings).await)?;
     say("relays", relays(&settings).await)?;
     let file = &settings.database.file;
+    let mut balances = BTreeMap::new();
     if file.exists() {
         match store::open_reader(file).await {
             Ok(reader) => {
                 let (depth, _) = reader.outbox_depth().await?;
                 say("database", Ok(format!("{}, {depth} acts outstanding", file.display())))?;
-                for (account, msats) in reader.balances().await? {
-                    say(&format!("ledger.{account}"), Ok(format!("{msats} msat")))?;
-                }
+                balances = reader.balances().await?;
             }
             Err(error) => say("database", Err(error.into()))?,
         }
     } else {
         say("database", Ok(format!("{} will be made by the first run", file.display())))?;
+    }
+    for (account, msats) in balances {
+        writeln!(out, "ledger.{account} = {msats}")?;
     }
     if troubles > 0 {
         bail!("{troubles} of these would keep the daemon from working");
