@@ -31,9 +31,10 @@ test: bootstrap ## All tests; needs nothing but cargo
 tidy: ## The rules of the tree
 	$(XTASK) tidy
 
-generated: bootstrap ## Write schema.sql and .sqlx anew
+generated: bootstrap ## Write schema.sql, .sqlx and docs/transitions.md anew
 	cargo xtask schema
 	cargo xtask sqlx
+	UPDATE_DOCS=1 cargo test --package trade --test table
 
 docs: bootstrap ## The crates' documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
