@@ -1,3 +1,197 @@
 //! Facts of the store, each on a real migrated file.
 
+mod forbidden;
+mod messages;
+mod money;
 mod opening;
+mod orders;
+mod traders;
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use trade::{
+    Attempt, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, IdentityKey, Invoice, Kind,
+    Network, NodeKey, Order, OrderId, OrderState, Outcome, Party, PaymentHash, Payout, PayoutState,
+    Preimage, Sats, Seen, Terms, Timestamp, TradeKey,
+};
+
+use super::{Line, Reader, StoreError, WriteTx, Writer, open};
+
+/// The escrow margin of these tests.
+const MARGIN: u32 = 24;
+
+/// A database of its own, gone when dropped.
+struct Disk {
+    folder: TempDir,
+    writer: Writer,
+    reader: Reader,
+}
+
+impl Disk {
+    async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let (writer, reader) = open(&folder.path().join("trades.db")).await.unwrap();
+        Self { folder, writer, reader }
+    }
+
+    /// The same file, closed and opened again.
+    async fn reopened(self) -> Self {
+        let Self { folder, writer, reader } = self;
+        reader.pool.close().await;
+        writer.close().await.unwrap();
+        let (writer, reader) = open(&folder.path().join("trades.db")).await.unwrap();
+        Self { folder, writer, reader }
+    }
+
+    async fn begin(&mut self) -> WriteTx<'_> {
+        self.writer.begin().await.unwrap()
+    }
+
+    async fn create(&mut self, order: &Order) {
+        let mut tx = self.begin().await;
+        tx.create(&decision(order.clone(), vec![]), &line(1)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Saves `after` over what is there.
+    async fn save(&mut self, after: &Order, effects: Vec<Effect>) -> Result<(), StoreError> {
+        let before = self.order(after.id).await;
+        let mut tx = self.begin().await;
+        tx.save(&before, &decision(after.clone(), effects), &line(2)).await?;
+        tx.commit().await
+    }
+
+    async fn order(&self, id: OrderId) -> Order {
+        self.reader.find_order(id).await.unwrap().unwrap()
+    }
+
+    /// SQL that no part of the daemon would run.
+    async fn tamper(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        sqlx::query(sql).execute(&mut self.writer.connection).await?;
+        Ok(())
+    }
+}
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("trades.db");
+    (folder, path)
+}
+
+fn line(at: i64) -> Line {
+    Line { at: Timestamp(at), input: "test", event_id: None, margin: MARGIN }
+}
+
+fn decision(order: Order, effects: Vec<Effect>) -> Decision {
+    Decision { order, effects, postings: vec![], account: None, cause: "test" }
+}
+
+fn party(n: u8) -> Party {
+    Party {
+        trade: TradeKey([n; 32]),
+        identity: IdentityKey([n.wrapping_add(100); 32]),
+        index: Some(i64::from(n)),
+    }
+}
+
+fn hash(n: u8) -> PaymentHash {
+    PaymentHash([n; 32])
+}
+
+fn wanted_hold(n: u8) -> Hold {
+    Hold::wanted(HoldSecret { hash: hash(n), preimage: Preimage([n; 32]) }, Sats(101_000))
+}
+
+fn canceled_hold(n: u8) -> Hold {
+    Hold { decision: Some(HoldDecision::Cancel), seen: Seen::Open, ..wanted_hold(n) }
+}
+
+fn invoice(n: u8) -> Invoice {
+    Invoice {
+        text: format!("lnbcrt1{n}"),
+        hash: hash(n),
+        payee: NodeKey([2; 33]),
+        amount: None,
+        expires_at: Timestamp(100_000),
+        min_final_cltv: 80,
+        network: Network::Regtest,
+    }
+}
+
+/// A sell order in the book.
+fn pending(n: u8) -> Order {
+    Order {
+        id: OrderId([n; 16]),
+        version: 1,
+        terms: Terms {
+            kind: Kind::Sell,
+            fiat_code: "EUR".to_owned(),
+            fiat_amount: Fiat(90),
+            payment_method: "face to face".to_owned(),
+            premium: 0,
+            amount: Sats(100_000),
+            fee: Sats(1_000),
+            created_at: Timestamp(1),
+            expires_at: Timestamp(1_000),
+        },
+        maker: party(1),
+        taker: None,
+        destination: None,
+        state: OrderState::Pending,
+        holds: vec![],
+        payout: None,
+    }
+}
+
+/// The same, taken, with the hold `h` issued.
+fn awaiting_hold(n: u8, h: u8) -> Order {
+    Order {
+        taker: Some(party(2)),
+        state: OrderState::AwaitingHold { hash: hash(h), until: Timestamp(900) },
+        holds: vec![Hold { bolt11: Some("lnbcrt".to_owned()), seen: Seen::Open, ..wanted_hold(h) }],
+        ..pending(n)
+    }
+}
+
+fn ended(n: u8, outcome: Outcome) -> Order {
+    Order { state: OrderState::Ended(outcome), ..pending(n) }
+}
+
+/// What the buyer is owed: due, or on its way with `attempt`.
+fn payout(attempt: Option<Attempt>) -> Payout {
+    let state = match attempt {
+        Some(_) => PayoutState::Sending,
+        None => PayoutState::Due { at: Timestamp(5) },
+    };
+    Payout { amount: Sats(99_000), failures: 0, state, attempt }
+}
+
+/// A sell order whose hold was settled.
+fn paying(n: u8, attempt: Option<Attempt>) -> Order {
+    Order {
+        taker: Some(party(2)),
+        state: OrderState::PayingBuyer,
+        payout: Some(payout(attempt)),
+        ..pending(n)
+    }
+}
+
+fn attempt(n: u8) -> Attempt {
+    Attempt {
+        hash: hash(n),
+        bolt11: "lnbcrt1".to_owned(),
+        amount: None,
+        max_fee: Sats(10),
+        cltv_limit: 1_008,
+        expires_at: Timestamp(10_000),
+        tries: 1,
+        begun_at: Timestamp(5),
+        acked: false,
+        base_index: 0,
+        payment_index: 0,
+        unanswered_since: None,
+        missing_since: None,
+        receipt: None,
+    }
+}

@@ -1,16 +1,9 @@
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
-use tempfile::TempDir;
 
+use super::folder;
 use crate::store::{OpenError, open};
-
-fn folder() -> (TempDir, PathBuf) {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("trades.db");
-    (folder, path)
-}
 
 async fn pragma(connection: &mut sqlx::SqliteConnection, name: &'static str) -> String {
     let sql = match name {

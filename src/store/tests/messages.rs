@@ -1,0 +1,371 @@
+use trade::{
+    Alarm, Effect, LnCommand, Notice, OrderId, OrderView, PaymentHash, Refusal, Reputation, Sats,
+    Status, Timestamp, TradeKey,
+};
+
+use super::{Disk, awaiting_hold, hash, party, pending};
+use crate::store::{
+    Act, Delivery, EventId, Message, OutboxId, OutboxRow, Published, StoreError, Transport,
+};
+
+const BUYER: TradeKey = TradeKey([21; 32]);
+const SELLER: TradeKey = TradeKey([22; 32]);
+
+fn tell(to: TradeKey, notice: Notice) -> Effect {
+    Effect::Notify { to, request_id: Some(u64::MAX), trade_index: Some(4), notice }
+}
+
+fn settle(n: u8) -> Effect {
+    Effect::Lightning(LnCommand::SettleHold { hash: hash(n) })
+}
+
+/// A disk whose one order asked for these effects.
+async fn with_effects(effects: Vec<Effect>) -> Disk {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.save(&awaiting_hold(1, 9), effects).await.unwrap();
+    disk
+}
+
+async fn due(disk: &Disk, now: i64) -> Vec<OutboxRow> {
+    let rows = disk.reader.list_acts_due(Timestamp(now), 100).await.unwrap();
+    rows.into_iter().map(Result::unwrap).collect()
+}
+
+async fn finish(disk: &mut Disk, id: OutboxId) {
+    let mut tx = disk.begin().await;
+    assert!(tx.finish_act(id, Timestamp(50)).await.unwrap());
+    tx.commit().await.unwrap();
+}
+
+fn lanes(rows: &[OutboxRow]) -> Vec<&str> {
+    rows.iter().map(|row| row.lane.as_str()).collect()
+}
+
+// spec: INV-7
+#[tokio::test]
+async fn a_lane_is_done_in_order_of_commitment() {
+    let mut disk = with_effects(vec![
+        tell(BUYER, Notice::Released),
+        tell(BUYER, Notice::Rate),
+        tell(SELLER, Notice::Canceled),
+    ])
+    .await;
+
+    let first = due(&disk, 2).await;
+    assert_eq!(lanes(&first), [format!("dm:{BUYER}"), format!("dm:{SELLER}")]);
+
+    finish(&mut disk, first[0].id).await;
+    let Act::Notify(message) = due(&disk, 2).await.remove(0).act else { panic!("no message") };
+    assert_eq!(message.notice, Notice::Rate);
+}
+
+#[tokio::test]
+async fn a_failure_holds_up_its_own_lane_only() {
+    let mut disk = with_effects(vec![settle(9), settle(9), settle(8)]).await;
+    let first = due(&disk, 2).await[0].id;
+    let mut tx = disk.begin().await;
+    tx.retry_act(first, Timestamp(30)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    assert_eq!(lanes(&due(&disk, 29).await), [format!("ln:{}", hash(8))]);
+    let again = due(&disk, 30).await;
+    assert_eq!((again[0].id, again[0].attempts), (first, 1));
+}
+
+// spec: INV-6 I8
+#[tokio::test]
+async fn what_was_not_done_is_still_due_after_a_restart() {
+    let disk = with_effects(vec![settle(9)]).await;
+
+    let disk = disk.reopened().await;
+
+    let settle = Act::Lightning(LnCommand::SettleHold { hash: hash(9) });
+    assert_eq!(due(&disk, 2).await[0].act, settle);
+}
+
+#[tokio::test]
+async fn what_was_done_is_due_no_more() {
+    let mut disk = with_effects(vec![settle(9)]).await;
+    let row = due(&disk, 2).await.remove(0);
+    finish(&mut disk, row.id).await;
+
+    assert_eq!(due(&disk, 1_000).await, []);
+    let mut tx = disk.begin().await;
+    assert!(!tx.finish_act(row.id, Timestamp(51)).await.unwrap(), "it was done before");
+}
+
+#[tokio::test]
+async fn the_moment_an_act_was_first_tried_is_kept() {
+    let mut disk = with_effects(vec![settle(9)]).await;
+    let id = due(&disk, 2).await[0].id;
+    for at in [7, 8] {
+        let mut tx = disk.begin().await;
+        tx.begin_act(id, Timestamp(at)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    assert_eq!(due(&disk, 9).await[0].begun_at, Some(Timestamp(7)));
+}
+
+// spec: INV-6
+#[tokio::test]
+async fn a_message_is_sealed_once() {
+    let mut disk = with_effects(vec![tell(BUYER, Notice::Rate)]).await;
+    let id = due(&disk, 2).await[0].id;
+    let mut tx = disk.begin().await;
+    tx.seal_message(id, "{first}", Some(Timestamp(99))).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = disk.begin().await;
+    let error = tx.seal_message(id, "{second}", None).await.unwrap_err();
+    drop(tx);
+
+    assert!(matches!(error, StoreError::Forbidden(_)), "{error}");
+    let row = due(&disk, 2).await.remove(0);
+    assert_eq!((row.event.as_deref(), row.expires_at), (Some("{first}"), Some(Timestamp(99))));
+}
+
+#[tokio::test]
+async fn an_unreadable_row_stops_its_own_lane_only() {
+    let mut disk = with_effects(vec![settle(9), tell(BUYER, Notice::Rate)]).await;
+    disk.tamper("update outbox set kind = 'hold.explode/1' where lane like 'ln:%'").await.unwrap();
+
+    let rows = disk.reader.list_acts_due(Timestamp(2), 10).await.unwrap();
+
+    assert!(matches!(rows[0], Err(StoreError::Corrupt { table: "outbox", .. })), "{rows:?}");
+    assert!(rows[1].is_ok());
+}
+
+// spec: D14
+#[tokio::test]
+async fn every_act_comes_back_as_it_was_asked_for() {
+    let view = OrderView {
+        buyer_invoice: Some("lnbcrt1".to_owned()),
+        ..OrderView::parties(&awaiting_hold(1, 9), Status::Active, Sats(99_000))
+    };
+    let reputation = Reputation {
+        rating_milli: 4_500,
+        reviews: 3,
+        operating_days: 12,
+        since: Some(Timestamp(86_400)),
+    };
+    let notices = [
+        Notice::NewOrder(view.clone()),
+        Notice::AddInvoice(view.clone()),
+        Notice::PayInvoice { order: view.clone(), bolt11: "lnbcrt1".to_owned() },
+        Notice::WaitingBuyerInvoice,
+        Notice::WaitingSellerToPay,
+        Notice::BuyerTookOrder(view.clone()),
+        Notice::HoldInvoicePaymentAccepted(view),
+        Notice::FiatSentOk { peer: SELLER },
+        Notice::Released,
+        Notice::HoldInvoicePaymentSettled,
+        Notice::HoldInvoicePaymentCanceled,
+        Notice::Rate,
+        Notice::PurchaseCompleted,
+        Notice::PaymentFailed { attempts_left: 2, interval_secs: 60 },
+        Notice::InvoiceUpdated,
+        Notice::Canceled,
+        Notice::PayInvoiceReputation(reputation),
+        Notice::AddInvoiceReputation(Reputation::default()),
+        Notice::CantDo(Refusal::OutOfRangeSatsAmount),
+    ];
+    let add = LnCommand::AddHold {
+        hash: hash(3),
+        amount: Sats(101_000),
+        expiry: std::time::Duration::from_mins(5),
+        cltv_delta: 144,
+        memo: "an order".to_owned(),
+    };
+    let commands = [
+        add,
+        LnCommand::SettleHold { hash: hash(4) },
+        LnCommand::CancelHold { hash: hash(5) },
+        LnCommand::SendPayout { hash: hash(6) },
+    ];
+    // Every message to another key, so that all are first in their lanes.
+    let key = |n: usize| TradeKey([u8::try_from(n).unwrap(); 32]);
+    let mut effects: Vec<_> =
+        notices.iter().enumerate().map(|(n, notice)| tell(key(n), notice.clone())).collect();
+    effects.extend(commands.iter().cloned().map(Effect::Lightning));
+    effects.push(Effect::Alarm(Alarm::EscrowLost));
+
+    let disk = with_effects(effects).await;
+
+    let message = |(n, notice): (usize, Notice)| {
+        let order = Some(pending(1).id);
+        let (request_id, trade_index) = (Some(u64::MAX), Some(4));
+        Act::Notify(Box::new(Message { to: key(n), order, request_id, trade_index, notice }))
+    };
+    let mut acts: Vec<_> = notices.into_iter().enumerate().map(message).collect();
+    acts.extend(commands.map(Act::Lightning));
+    acts.push(Act::Alarm(Alarm::EscrowLost));
+    let found: Vec<_> = due(&disk, 2).await.into_iter().map(|row| row.act).collect();
+    assert_eq!(found, acts);
+}
+
+// spec: D19
+#[tokio::test]
+async fn a_refusal_may_name_an_order_that_does_not_exist() {
+    let mut disk = Disk::new().await;
+    let made_up = OrderId([99; 16]);
+    let message = Message {
+        to: BUYER,
+        order: Some(made_up),
+        request_id: Some(1),
+        trade_index: None,
+        notice: Notice::CantDo(Refusal::NotFound),
+    };
+    let mut tx = disk.begin().await;
+    tx.send(&message, Timestamp(1)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let row = due(&disk, 1).await.remove(0);
+    assert_eq!(row.order, None);
+    assert_eq!(row.act, Act::Notify(Box::new(message)));
+}
+
+fn delivery(event: u8, rumor: Option<u8>) -> Delivery {
+    Delivery {
+        event_id: EventId([event; 32]),
+        rumor_id: rumor.map(|id| EventId([id; 32])),
+        created_at: Timestamp(10),
+        from: BUYER,
+        transport: Transport::GiftWrap,
+    }
+}
+
+// spec: C25 I7
+#[tokio::test]
+async fn an_event_is_new_once() {
+    let mut disk = Disk::new().await;
+    for (delivery, is_new) in [
+        (delivery(1, None), true),
+        (delivery(1, None), false),
+        (delivery(2, Some(3)), true),
+        // The same inner event in another wrapper.
+        (delivery(4, Some(3)), false),
+        (delivery(5, Some(6)), true),
+    ] {
+        let mut tx = disk.begin().await;
+        assert_eq!(tx.remember(&delivery, Timestamp(11)).await.unwrap(), is_new, "{delivery:?}");
+        tx.commit().await.unwrap();
+    }
+    assert!(disk.reader.is_remembered(EventId([1; 32])).await.unwrap());
+    assert!(disk.reader.is_remembered(EventId([3; 32])).await.unwrap());
+    assert!(!disk.reader.is_remembered(EventId([4; 32])).await.unwrap());
+}
+
+// spec: C25 K-06
+#[tokio::test]
+async fn an_event_is_known_after_a_restart() {
+    let mut disk = Disk::new().await;
+    let mut tx = disk.begin().await;
+    tx.remember(&delivery(1, None), Timestamp(11)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut disk = disk.reopened().await;
+
+    let mut tx = disk.begin().await;
+    assert!(!tx.remember(&delivery(1, None), Timestamp(12)).await.unwrap());
+}
+
+// spec: D4
+#[tokio::test]
+async fn a_key_is_answered_on_the_transport_of_its_newest_message() {
+    let mut disk = Disk::new().await;
+    assert_eq!(disk.reader.find_transport(BUYER).await.unwrap(), None);
+    for (event, created_at, transport, expected) in [
+        (1, 10, Transport::GiftWrap, Transport::GiftWrap),
+        (2, 20, Transport::Nip44, Transport::Nip44),
+        // Late news: it was written before.
+        (3, 15, Transport::GiftWrap, Transport::Nip44),
+    ] {
+        let created_at = Timestamp(created_at);
+        let mut tx = disk.begin().await;
+        let delivery = Delivery { created_at, transport, ..delivery(event, None) };
+        tx.remember(&delivery, Timestamp(30)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(disk.reader.find_transport(BUYER).await.unwrap(), Some(expected));
+    }
+}
+
+// spec: INV-6 INV-7
+#[tokio::test]
+async fn a_revision_is_sealed_once_and_published_until_a_relay_has_it() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    let id = pending(1).id;
+    let event = |text: &str, at| Published { created_at: Timestamp(at), event: text.to_owned() };
+    for text in ["first", "again"] {
+        let mut tx = disk.begin().await;
+        tx.seal_book(id, 1, &event(text, 100)).await.unwrap();
+        tx.retry_book(id, Timestamp(9)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    assert!(disk.reader.list_book_due(Timestamp(8), 9).await.unwrap().is_empty(), "put off");
+    let row = disk.reader.list_book_due(Timestamp(9), 9).await.unwrap().remove(0).unwrap();
+    assert_eq!((row.revision, row.attempts), (1, 2));
+    assert_eq!((row.event.as_deref(), row.last_created_at), (Some("first"), Timestamp(100)));
+
+    let mut tx = disk.begin().await;
+    tx.publish_book(id, 1).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(disk.reader.list_book_due(Timestamp(99), 9).await.unwrap().is_empty(), "done");
+}
+
+// spec: INV-7
+#[tokio::test]
+async fn a_new_revision_does_not_send_the_event_of_the_old_one() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    let id = pending(1).id;
+    let mut tx = disk.begin().await;
+    let old = Published { created_at: Timestamp(100), event: "old".to_owned() };
+    tx.seal_book(id, 1, &old).await.unwrap();
+    tx.commit().await.unwrap();
+    disk.save(&awaiting_hold(1, 9), vec![]).await.unwrap();
+
+    let row = disk.reader.list_book_due(Timestamp(1), 9).await.unwrap().remove(0).unwrap();
+    assert_eq!((row.revision, row.event), (2, None));
+    assert_eq!(row.last_created_at, Timestamp(100), "the next must be later");
+    assert_eq!(row.order.taker, Some(party(2)), "as it is now");
+}
+
+// spec: INV-7
+#[tokio::test]
+async fn an_addressable_event_is_replaced_by_a_later_one_only() {
+    let mut disk = Disk::new().await;
+    let event = |at| Published { created_at: Timestamp(at), event: format!("at {at}") };
+    for (at, fits) in [(5, true), (5, false), (4, false), (6, true)] {
+        let mut tx = disk.begin().await;
+        let sealed = tx.seal_addressable(38_385, "node", &event(at)).await;
+        assert_eq!(sealed.is_ok(), fits, "at {at}");
+        if fits {
+            tx.commit().await.unwrap();
+        }
+    }
+
+    let newest = disk.reader.find_addressable(38_385, "node").await.unwrap();
+    assert_eq!(newest, Some(event(6)));
+    assert_eq!(disk.reader.find_addressable(38_385, "other").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_depth_of_the_outbox_counts_what_is_not_done() {
+    let mut disk = with_effects(vec![settle(9), settle(8)]).await;
+    let first = due(&disk, 2).await[0].id;
+    finish(&mut disk, first).await;
+
+    assert_eq!(disk.reader.outbox_depth().await.unwrap(), (1, Some(Timestamp(2))));
+}
+
+#[test]
+fn hashes_are_spelled_as_the_core_spells_them() {
+    use crate::store::text::Text as _;
+    assert_eq!(hash(9).to_text(), hash(9).to_string());
+    assert_eq!(PaymentHash::from_text("zz"), None);
+    assert_eq!(OrderId::from_text(&pending(1).id.to_string()), Some(pending(1).id));
+}

@@ -1,0 +1,479 @@
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use trade::{
+    Attempt, BlockHeight, Fiat, FrozenBecause, Held, Hold, HoldDecision, HorizonWarning,
+    IdentityKey, Invoice, Kind, Msats, Network, NodeKey, Order, OrderId, OrderState, Outcome,
+    Party, PaymentHash, Payout, PayoutState, Preimage, Preparing, PreparingFrom, Sats, Seen,
+    Status, Terms, Timestamp, TradeKey,
+};
+
+use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
+use crate::store::StoreError;
+
+#[test]
+fn an_order_comes_back_from_its_rows_as_it_was() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let disk = std::cell::RefCell::new(runtime.block_on(Disk::new()));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(256));
+
+    let checked = runner.run(&(any_order(), any::<bool>()), |(order, is_new)| {
+        trade::invariants::check(&order).map_err(TestCaseError::fail)?;
+        let mut disk = disk.borrow_mut();
+        let found = runtime.block_on(async {
+            if is_new {
+                disk.create(&order).await;
+            } else {
+                disk.create(&untouched(&order)).await;
+                disk.save(&order, vec![]).await.unwrap();
+            }
+            disk.order(order.id).await
+        });
+        prop_assert_eq!(found, Order { version: if is_new { 1 } else { 2 }, ..order });
+        Ok(())
+    });
+
+    checked.unwrap();
+}
+
+/// The order as it was in the book.
+fn untouched(order: &Order) -> Order {
+    Order {
+        state: OrderState::Pending,
+        taker: None,
+        destination: None,
+        holds: vec![],
+        payout: None,
+        ..order.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_saved_order_is_there_after_a_restart() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.save(&awaiting_hold(1, 9), vec![]).await.unwrap();
+
+    let disk = disk.reopened().await;
+
+    assert_eq!(disk.order(pending(1).id).await, Order { version: 2, ..awaiting_hold(1, 9) });
+}
+
+#[tokio::test]
+async fn an_order_that_nobody_made_is_none() {
+    let disk = Disk::new().await;
+    assert_eq!(disk.reader.find_order(OrderId([7; 16])).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_is_not_committed_is_not_there() {
+    let mut disk = Disk::new().await;
+    let mut tx = disk.begin().await;
+    tx.create(&decision(pending(1), vec![]), &line(1)).await.unwrap();
+    drop(tx);
+
+    assert_eq!(disk.reader.find_order(pending(1).id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_savepoint_is_undone_alone() {
+    let mut disk = Disk::new().await;
+    let mut tx = disk.begin().await;
+    for (order, keep) in [(pending(1), true), (pending(2), false), (pending(3), true)] {
+        let mut part = tx.savepoint().await.unwrap();
+        part.create(&decision(order, vec![]), &line(1)).await.unwrap();
+        if keep { part.commit().await.unwrap() } else { part.rollback().await.unwrap() }
+    }
+    tx.commit().await.unwrap();
+
+    for (n, there) in [(1, true), (2, false), (3, true)] {
+        let found = disk.reader.find_order(pending(n).id).await.unwrap();
+        assert_eq!(found.is_some(), there, "order {n}");
+    }
+}
+
+// spec: INV-5
+#[tokio::test]
+async fn a_decision_on_an_order_that_moved_is_not_saved() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    let stale = disk.order(pending(1).id).await;
+    disk.save(&awaiting_hold(1, 9), vec![]).await.unwrap();
+
+    let mut tx = disk.begin().await;
+    let lost = decision(ended(1, Outcome::Expired), vec![]);
+    let error = tx.save(&stale, &lost, &line(3)).await.unwrap_err();
+
+    assert!(matches!(error, StoreError::Moved { version: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_ended_hold_is_loaded_no_more() {
+    let mut disk = Disk::new().await;
+    let two = Order { holds: vec![canceled_hold(8), canceled_hold(9)], ..pending(1) };
+    disk.create(&two).await;
+    let given_back = Hold { seen: Seen::Canceled, ..canceled_hold(8) };
+    disk.save(&Order { holds: vec![given_back, canceled_hold(9)], ..two }, vec![]).await.unwrap();
+
+    assert_eq!(disk.order(pending(1).id).await.holds, [canceled_hold(9)]);
+}
+
+#[tokio::test]
+async fn a_status_that_does_not_fit_its_state_is_corrupt() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.tamper("update orders set status = 'active', version = 2").await.unwrap();
+
+    let error = disk.reader.find_order(pending(1).id).await.unwrap_err();
+
+    assert!(matches!(error, StoreError::Corrupt { table: "orders", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_state_from_the_future_is_corrupt_and_not_guessed_at() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.tamper(r#"update orders set state = '{"v":"2","state":"pending"}', version = 2"#)
+        .await
+        .unwrap();
+
+    let error = disk.reader.find_order(pending(1).id).await.unwrap_err();
+
+    assert!(matches!(error, StoreError::Corrupt { table: "orders", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_order_that_breaks_a_law_of_the_core_is_corrupt() {
+    let mut disk = Disk::new().await;
+    disk.create(&awaiting_hold(1, 9)).await;
+    disk.tamper("update holds set decision = 'settle'").await.unwrap();
+
+    let error = disk.reader.find_order(pending(1).id).await.unwrap_err();
+
+    assert!(matches!(error, StoreError::Corrupt { table: "orders", .. }), "{error}");
+}
+
+/// The stored form of a state, for good: a database of this version must always be readable.
+#[tokio::test]
+async fn the_stored_form_of_a_state_is_fixed() {
+    let mut disk = Disk::new().await;
+    disk.create(&awaiting_hold(1, 9)).await;
+
+    let state: String =
+        sqlx::query_scalar("select state from orders").fetch_one(&disk.reader.pool).await.unwrap();
+
+    let hash = "09".repeat(32);
+    let form =
+        format!(r#"{{"v":"1","state":{{"awaiting-hold":{{"hash":"{hash}","until":900}}}}}}"#);
+    assert_eq!(state, form);
+}
+
+// spec: I9
+#[tokio::test]
+async fn an_order_is_due_when_its_time_has_come() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    let due = async |now| disk.reader.list_due(Timestamp(now), BlockHeight(0), 10).await.unwrap();
+
+    assert_eq!(due(999).await, []);
+    assert_eq!(due(1_000).await, [pending(1).id]);
+}
+
+// spec: E5
+#[tokio::test]
+async fn an_escrow_is_due_at_its_guard_height() {
+    let mut disk = Disk::new().await;
+    let held =
+        Held { hash: super::hash(9), paid: Msats(101_000_000), expires_at: BlockHeight(500) };
+    let active = Order {
+        destination: Some(super::invoice(7)),
+        state: OrderState::Active { held },
+        ..awaiting_hold(1, 9)
+    };
+    disk.create(&active).await;
+    let due = async |height| {
+        disk.reader.list_due(Timestamp(i64::MAX), BlockHeight(height), 10).await.unwrap()
+    };
+
+    assert_eq!(due(500 - MARGIN - 1).await, []);
+    assert_eq!(due(500 - MARGIN).await, [active.id]);
+}
+
+#[tokio::test]
+async fn a_waiting_deadline_stands_still_while_we_are_deaf() {
+    let mut disk = Disk::new().await;
+    disk.create(&awaiting_hold(1, 9)).await;
+    for (heard_at, due) in [(None, false), (Some(960), false), (Some(995), true)] {
+        if let Some(at) = heard_at {
+            let mut tx = disk.begin().await;
+            tx.set_heard_at(Timestamp(at)).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let found = disk.reader.list_due(Timestamp(999), BlockHeight(0), 10).await.unwrap();
+        assert_eq!(!found.is_empty(), due, "last heard at {heard_at:?}");
+    }
+}
+
+#[tokio::test]
+async fn deadlines_follow_the_margin_in_force() {
+    let mut disk = Disk::new().await;
+    let held =
+        Held { hash: super::hash(9), paid: Msats(101_000_000), expires_at: BlockHeight(500) };
+    let active = Order {
+        destination: Some(super::invoice(7)),
+        state: OrderState::Active { held },
+        ..awaiting_hold(1, 9)
+    };
+    disk.create(&active).await;
+    let mut tx = disk.begin().await;
+    let failures = tx.refresh_deadlines(100).await.unwrap();
+    tx.commit().await.unwrap();
+
+    assert!(failures.is_empty());
+    let due = disk.reader.list_due(Timestamp(0), BlockHeight(400), 10).await.unwrap();
+    assert_eq!(due, [active.id]);
+    assert_eq!(disk.order(active.id).await.version, 1, "a deadline is no decision");
+}
+
+#[tokio::test]
+async fn each_version_has_its_journal_line() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.save(&awaiting_hold(1, 9), vec![]).await.unwrap();
+
+    let lines: Vec<(i64, Option<String>, String)> =
+        sqlx::query_as("select version, from_status, to_status from journal order by id")
+            .fetch_all(&disk.reader.pool)
+            .await
+            .unwrap();
+
+    assert_eq!(lines[0], (1, None, "pending".to_owned()));
+    assert_eq!(lines[1], (2, Some("pending".to_owned()), "waiting-payment".to_owned()));
+}
+
+#[tokio::test]
+async fn only_a_changed_public_face_needs_a_new_event() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    let taken = awaiting_hold(1, 9);
+    disk.save(&taken, vec![]).await.unwrap();
+    let later = OrderState::AwaitingHold { hash: super::hash(9), until: Timestamp(950) };
+    disk.save(&Order { state: later, ..taken }, vec![]).await.unwrap();
+
+    let due = disk.reader.list_book_due(Timestamp(1), 10).await.unwrap();
+
+    let revisions: Vec<_> = due.into_iter().map(|row| row.unwrap().revision).collect();
+    assert_eq!(revisions, [2], "pending, then in-progress; a deadline is nobody's business");
+}
+
+#[tokio::test]
+async fn a_duty_is_of_the_side_that_must_act() {
+    let mut disk = Disk::new().await;
+    disk.create(&awaiting_hold(1, 9)).await;
+    let (maker, taker) = (party(1).identity, party(2).identity);
+    let mut tx = disk.begin().await;
+
+    assert!(tx.has_duty(maker, trade::Side::Seller).await.unwrap(), "the seller must pay");
+    assert!(!tx.has_duty(maker, trade::Side::Buyer).await.unwrap());
+    assert!(!tx.has_duty(taker, trade::Side::Seller).await.unwrap());
+    assert!(!tx.has_duty(taker, trade::Side::Buyer).await.unwrap());
+}
+
+/// Any order that the core could have left behind, with the rows that stay loaded.
+fn any_order() -> impl Strategy<Value = Order> {
+    (any_terms(), any_party(), any_party(), any::<[u8; 16]>(), vec(any_debt(), 0..3), any_stand())
+        .prop_map(|(terms, maker, taker, id, mut holds, stand)| {
+            holds.extend(stand.hold);
+            Order {
+                id: OrderId(id),
+                version: 0,
+                terms,
+                maker,
+                taker: (stand.state != OrderState::Pending).then_some(taker),
+                destination: stand.destination,
+                state: stand.state,
+                holds,
+                payout: stand.payout,
+            }
+        })
+}
+
+/// A state and what must be there with it.
+#[derive(Debug, Clone)]
+struct Stand {
+    state: OrderState,
+    hold: Option<Hold>,
+    destination: Option<Invoice>,
+    payout: Option<Payout>,
+}
+
+fn any_stand() -> impl Strategy<Value = Stand> {
+    let parts = (any_hold(), any_held(), any::<i64>(), option::of(any::<u64>()), any_invoice());
+    (0_usize..13, parts, any_payout()).prop_map(|(which, parts, payout)| {
+        let (stood_on, held, until, request_id, invoice) = parts;
+        let until = Timestamp(until);
+        let held = Held { hash: stood_on.hash, ..held };
+        let (state, decision, pays) = match which {
+            0 => (OrderState::Pending, None, false),
+            1 => {
+                let from = PreparingFrom::Book { index_before: request_id.map(|_| 3) };
+                let preparing = Preparing { hash: stood_on.hash, until, request_id, from };
+                (OrderState::PreparingHold(preparing), Some(None), false)
+            }
+            2 => {
+                let from = PreparingFrom::AwaitingInvoice { until };
+                let preparing = Preparing { hash: stood_on.hash, until, request_id, from };
+                (OrderState::PreparingHold(preparing), Some(None), false)
+            }
+            3 => (OrderState::AwaitingHold { hash: stood_on.hash, until }, Some(None), false),
+            4 => (OrderState::AwaitingInvoice { escrow: None, until }, None, false),
+            5 => (OrderState::AwaitingInvoice { escrow: Some(held), until }, Some(None), false),
+            6 => (OrderState::Active { held }, Some(None), true),
+            7 => (OrderState::FiatSent { held, warned: HorizonWarning::Near }, Some(None), true),
+            8 => {
+                let settle = Some(HoldDecision::Settle);
+                (OrderState::Settling { held, request_id }, Some(settle), true)
+            }
+            9 => (OrderState::PayingBuyer, None, true),
+            10 => {
+                let because = FrozenBecause::EscrowLost;
+                (OrderState::Frozen { was: Status::FiatSent, because }, None, true)
+            }
+            11 => (OrderState::Ended(Outcome::Success), None, true),
+            _ => (OrderState::Ended(Outcome::Canceled), None, false),
+        };
+        let payout = match state {
+            OrderState::PayingBuyer => Some(payout),
+            OrderState::Ended(Outcome::Success) => Some(paid(payout)),
+            _ => None,
+        };
+        Stand {
+            hold: decision.map(|decision| Hold { decision, ..stood_on }),
+            destination: pays.then_some(invoice),
+            payout,
+            state,
+        }
+    })
+}
+
+fn paid(payout: Payout) -> Payout {
+    let attempt = payout.attempt.unwrap_or_else(|| unreachable!("always there"));
+    let attempt = Attempt { receipt: Some(Preimage([5; 32])), ..attempt };
+    Payout { state: PayoutState::Paid { fee: Msats(7) }, attempt: Some(attempt), ..payout }
+}
+
+fn any_payout() -> impl Strategy<Value = Payout> {
+    let state = prop_oneof![
+        any::<i64>().prop_map(|at| PayoutState::Due { at: Timestamp(at) }),
+        Just(PayoutState::Sending),
+        Just(PayoutState::NeedsInvoice),
+    ];
+    (amount(), any::<u32>(), state, any_attempt()).prop_map(|(amount, failures, state, attempt)| {
+        Payout { amount, failures, state, attempt: Some(attempt) }
+    })
+}
+
+fn any_attempt() -> impl Strategy<Value = Attempt> {
+    let money = (".{0,40}", option::of(amount()), amount(), 1..u32::MAX, any::<i64>());
+    let tries = (1..u32::MAX, any::<i64>(), any::<bool>(), 0..=u64::MAX / 2, 0..=u64::MAX / 2);
+    let doubts = (option::of(any::<i64>()), option::of(any::<i64>()));
+    (any::<[u8; 32]>(), money, tries, doubts).prop_map(|(hash, money, tries, doubts)| Attempt {
+        hash: PaymentHash(hash),
+        bolt11: money.0,
+        amount: money.1,
+        max_fee: money.2,
+        cltv_limit: money.3,
+        expires_at: Timestamp(money.4),
+        tries: tries.0,
+        begun_at: Timestamp(tries.1),
+        acked: tries.2,
+        base_index: tries.3,
+        payment_index: tries.4,
+        unanswered_since: doubts.0.map(Timestamp),
+        missing_since: doubts.1.map(Timestamp),
+        receipt: None,
+    })
+}
+
+fn any_terms() -> impl Strategy<Value = Terms> {
+    let texts = ("[A-Z]{3}", ".{0,40}");
+    let numbers = (0..=u64::MAX / 2, any::<i64>(), amount(), amount());
+    (any::<bool>(), texts, numbers, any::<(i64, i64)>()).prop_map(
+        |(sells, texts, numbers, times)| Terms {
+            kind: if sells { Kind::Sell } else { Kind::Buy },
+            fiat_code: texts.0,
+            fiat_amount: Fiat(numbers.0),
+            payment_method: texts.1,
+            premium: numbers.1,
+            amount: numbers.2,
+            fee: numbers.3,
+            created_at: Timestamp(times.0),
+            expires_at: Timestamp(times.1),
+        },
+    )
+}
+
+fn any_party() -> impl Strategy<Value = Party> {
+    any::<([u8; 32], [u8; 32], Option<i64>)>().prop_map(|(trade, identity, index)| Party {
+        trade: TradeKey(trade),
+        identity: IdentityKey(identity),
+        index,
+    })
+}
+
+fn any_invoice() -> impl Strategy<Value = Invoice> {
+    let node = (any::<[u8; 32]>(), any::<u8>(), option::of(0..=u64::MAX));
+    (any::<[u8; 32]>(), ".{0,40}", node, any::<(i64, u32)>()).prop_map(
+        |(hash, text, (key, first, amount), (expires_at, min_final_cltv))| {
+            let mut payee = [first; 33];
+            payee[1..].copy_from_slice(&key);
+            Invoice {
+                text,
+                hash: PaymentHash(hash),
+                payee: NodeKey(payee),
+                amount: amount.map(Msats),
+                expires_at: Timestamp(expires_at),
+                min_final_cltv,
+                network: Network::Signet,
+            }
+        },
+    )
+}
+
+/// The hold a state stands on; its decision is the state's business.
+fn any_hold() -> impl Strategy<Value = Hold> {
+    let seen = prop_oneof![
+        Just(Seen::Wanted),
+        Just(Seen::Open),
+        any_held().prop_map(|held| Seen::Accepted { paid: held.paid, expires_at: held.expires_at }),
+    ];
+    let secret = any::<([u8; 32], [u8; 32])>();
+    (secret, amount(), option::of(".{0,40}"), seen).prop_map(
+        |((hash, preimage), amount, bolt11, seen)| Hold {
+            hash: PaymentHash(hash),
+            preimage: Preimage(preimage),
+            amount,
+            bolt11,
+            seen,
+            decision: None,
+        },
+    )
+}
+
+/// A hold of an earlier take that is still to be given back.
+fn any_debt() -> impl Strategy<Value = Hold> {
+    any_hold().prop_map(|hold| Hold { decision: Some(HoldDecision::Cancel), ..hold })
+}
+
+fn any_held() -> impl Strategy<Value = Held> {
+    (0..=u64::MAX / 2, any::<u32>()).prop_map(|(paid, expires_at)| Held {
+        hash: PaymentHash([0; 32]),
+        paid: Msats(paid),
+        expires_at: BlockHeight(expires_at),
+    })
+}
+
+fn amount() -> impl Strategy<Value = Sats> {
+    (1..=u64::MAX / 2).prop_map(Sats)
+}
