@@ -1,0 +1,148 @@
+use std::sync::Arc;
+
+use futures::future::join_all;
+use sqlx::{ConnectOptions as _, Connection as _};
+use tempfile::TempDir;
+use trade::{Command, Input, OrderId, Request, Status};
+
+use super::{START, World, answers, buyer, policy, secret, sell_order, seller};
+use crate::clock::ManualClock;
+use crate::engine::{Applied, Engine, EngineError};
+use crate::store::{StoreError, open};
+
+/// Rings so far; one a commit.
+fn commits(engine: &Engine) -> u64 {
+    *engine.bell().borrow()
+}
+
+#[tokio::test]
+async fn all_that_waits_is_one_commit() {
+    let world = World::new().await;
+    let before = commits(&world.engine);
+
+    let orders = join_all((1..=20).map(|n| world.create(n))).await;
+
+    assert_eq!(orders.len(), 20);
+    assert_eq!(commits(&world.engine), before + 1);
+}
+
+#[tokio::test]
+async fn jobs_are_decided_in_order_of_arrival() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let take = Command::TakeSell { destination: None, secret: secret(1) };
+
+    let (cancel, take) =
+        tokio::join!(world.say(seller(), id, Command::Cancel), world.say(buyer(), id, take),);
+
+    assert_eq!(cancel, Applied::Saved);
+    assert!(matches!(take, Applied::Refused(_)), "{take:?}");
+    assert_eq!(world.order(id).await.status(), Status::Canceled);
+}
+
+#[tokio::test]
+async fn a_failed_job_spoils_nobody_elses() {
+    let world = World::new().await;
+    let unknown = world.engine.apply(OrderId([99; 16]), Input::Deadline);
+
+    let (first, failed, second) = tokio::join!(world.create(1), unknown, world.create(2));
+
+    assert!(matches!(failed, Err(EngineError::NoSuchOrder(_))));
+    for id in [first, second] {
+        assert_eq!(world.order(id).await.status(), Status::Pending);
+    }
+}
+
+#[tokio::test]
+async fn a_corrupt_order_is_set_aside_and_the_others_go_on() {
+    let world = World::new().await;
+    let broken = world.create(1).await;
+    let sound = world.create(2).await;
+    tamper(&world, "update orders set status = 'active', version = 2 where rowid = 1").await;
+    let cancel = |id| {
+        let command = Command::Cancel;
+        let request = Request { sender: seller(), request_id: None, command };
+        world.engine.deliver(world.delivery(seller().trade), id, request, answers(None))
+    };
+
+    let (broken, sound_one) = tokio::join!(cancel(broken), cancel(sound));
+
+    let Err(EngineError::Store(error)) = broken else { panic!("{broken:?}") };
+    assert!(matches!(*error, StoreError::Corrupt { .. }), "{error}");
+    assert_eq!(sound_one.unwrap(), Applied::Saved);
+    assert_eq!(world.order(sound).await.status(), Status::Canceled);
+}
+
+#[tokio::test]
+async fn a_corrupt_order_does_not_keep_the_others_from_being_heard_again() {
+    let world = World::new().await;
+    let broken = world.awaiting_hold(1).await;
+    let sound = world.awaiting_hold(2).await;
+    let before = world.order(sound).await;
+    tamper(&world, "update orders set state = '{}', version = version + 1 where rowid = 1").await;
+    world.clock.advance(std::time::Duration::from_mins(1));
+
+    world.engine.heard().await.unwrap();
+
+    assert!(world.reader.find_order(broken).await.is_err());
+    assert_ne!(world.order(sound).await, before);
+}
+
+#[tokio::test]
+async fn a_daemon_starts_with_a_corrupt_order() {
+    let world = World::new().await;
+    world.create(1).await;
+    let sound = world.create(2).await;
+    tamper(&world, "update orders set status = 'active', version = 2 where rowid = 1").await;
+
+    let world = world.restarted().await;
+
+    assert_eq!(world.say(seller(), sound, Command::Cancel).await, Applied::Saved);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_on_disk() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+
+    let world = world.restarted().await;
+
+    assert_eq!(world.order(id).await.status(), Status::Pending);
+}
+
+#[tokio::test]
+async fn a_stopped_writer_says_so() {
+    let folder = TempDir::new().unwrap();
+    let (writer, _reader) = open(&folder.path().join("trades.db")).await.unwrap();
+    let clock = Arc::new(ManualClock::at(START));
+    let (engine, task) = Engine::new(writer, policy(), clock);
+    drop(task);
+
+    let error = engine.set_cursor(START).await.unwrap_err();
+
+    assert!(matches!(error, EngineError::Stopped));
+}
+
+#[tokio::test]
+async fn a_failing_database_fails_the_batch_and_not_the_writer() {
+    let world = World::new().await;
+    let id = OrderId([1; 16]);
+    tamper(&world, "alter table journal rename to elsewhere").await;
+    let delivery = world.delivery(seller().trade);
+    let create = || world.engine.create(delivery, id, seller(), None, sell_order());
+    let error = create().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+
+    tamper(&world, "alter table elsewhere rename to journal").await;
+
+    assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
+}
+
+/// Another program meddles with the file.
+async fn tamper(world: &World, sql: &'static str) {
+    let path = world.folder.path().join("trades.db");
+    let mut other =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    sqlx::query(sql).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+}

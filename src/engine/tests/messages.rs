@@ -1,0 +1,222 @@
+use trade::{
+    Command, Destination, Input, LnCommand, NewOrder, Notice, Observation, OrderId, OrderState,
+    Refusal, Request, Status,
+};
+
+use super::{World, answers, buyer, invoice, secret, sell_order, seller};
+use crate::engine::{Applied, EngineError};
+use crate::store::{Act, Message, Transport};
+
+// spec: I7 C25
+#[tokio::test]
+async fn a_repeated_message_is_acted_on_once() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let delivery = world.delivery(buyer().trade);
+    let command = Command::TakeSell { destination: None, secret: secret(1) };
+    let take = Request { sender: buyer(), request_id: Some(7), command };
+    let deliver = || world.engine.deliver(delivery, id, take.clone(), answers(None));
+    assert_eq!(deliver().await.unwrap(), Applied::Saved);
+    let before = world.order(id).await;
+    world.acts().await;
+
+    assert_eq!(deliver().await.unwrap(), Applied::Repeat);
+
+    assert_eq!(world.order(id).await, before);
+    assert_eq!(world.acts().await, [], "and not answered again");
+}
+
+// spec: I7
+#[tokio::test]
+async fn a_refused_message_is_refused_once() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    world.acts().await;
+    let delivery = world.delivery(buyer().trade);
+    let release = Request { sender: buyer(), request_id: Some(7), command: Command::Release };
+    for applied in [Applied::Refused(Refusal::InvalidPeer), Applied::Repeat] {
+        let found = world.engine.deliver(delivery, id, release.clone(), answers(None)).await;
+        assert_eq!(found.unwrap(), applied);
+    }
+
+    assert_eq!(world.messages(buyer().trade).await.len(), 1);
+}
+
+// spec: I7
+#[tokio::test]
+async fn a_message_is_still_known_after_a_restart() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let delivery = world.delivery(buyer().trade);
+    let cancel = Request { sender: seller(), request_id: None, command: Command::Cancel };
+    world.engine.deliver(delivery, id, cancel.clone(), answers(None)).await.unwrap();
+
+    let world = world.restarted().await;
+
+    let again = world.engine.deliver(delivery, id, cancel, answers(None)).await.unwrap();
+    assert_eq!(again, Applied::Repeat);
+}
+
+// spec: D14
+#[tokio::test]
+async fn a_refusal_echoes_the_request_and_the_order() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    world.say(buyer(), id, Command::FiatSent).await;
+
+    let refused = world.messages(buyer().trade).await.remove(0);
+
+    let notice = Notice::CantDo(Refusal::InvalidOrderStatus);
+    let to = buyer().trade;
+    let expected = Message { to, order: Some(id), request_id: Some(77), trade_index: None, notice };
+    assert_eq!(refused, expected);
+}
+
+#[tokio::test]
+async fn an_order_that_does_not_exist_is_not_found() {
+    let world = World::new().await;
+    let made_up = OrderId([99; 16]);
+
+    let applied = world.say(buyer(), made_up, Command::Release).await;
+
+    assert_eq!(applied, Applied::Refused(Refusal::NotFound));
+    let refused = world.messages(buyer().trade).await.remove(0);
+    assert_eq!((refused.order, refused.notice), (Some(made_up), Notice::CantDo(Refusal::NotFound)));
+}
+
+#[tokio::test]
+async fn news_of_an_order_that_does_not_exist_is_an_error() {
+    let world = World::new().await;
+    let error = world.engine.apply(OrderId([99; 16]), Input::Deadline).await.unwrap_err();
+    assert!(matches!(error, EngineError::NoSuchOrder(_)), "{error}");
+}
+
+// spec: D18 D22 T1
+#[tokio::test]
+async fn an_order_is_born_once_for_one_message() {
+    let world = World::new().await;
+    let delivery = world.delivery(seller().trade);
+    let create =
+        |n| world.engine.create(delivery, OrderId([n; 16]), seller(), Some(3), sell_order());
+    assert_eq!(create(1).await.unwrap(), Applied::Saved);
+    assert_eq!(create(2).await.unwrap(), Applied::Repeat);
+
+    assert!(world.reader.find_order(OrderId([2; 16])).await.unwrap().is_none());
+    let born = world.messages(seller().trade).await;
+    assert!(matches!(born[0].notice, Notice::NewOrder(_)));
+    assert_eq!((born.len(), born[0].request_id), (1, Some(3)));
+}
+
+// spec: D19
+#[tokio::test]
+async fn an_order_that_is_refused_is_answered_without_an_id() {
+    let world = World::new().await;
+    let delivery = world.delivery(seller().trade);
+    let free = NewOrder { fiat_amount: 0, ..sell_order() };
+
+    let applied =
+        world.engine.create(delivery, OrderId([1; 16]), seller(), Some(3), free).await.unwrap();
+
+    assert_eq!(applied, Applied::Refused(Refusal::InvalidAmount));
+    let refused = world.messages(seller().trade).await.remove(0);
+    assert_eq!((refused.order, refused.request_id), (None, Some(3)));
+    assert!(world.reader.find_order(OrderId([1; 16])).await.unwrap().is_none());
+}
+
+// spec: D19
+#[tokio::test]
+async fn an_answer_without_an_order_is_given_once() {
+    let world = World::new().await;
+    let delivery = world.delivery(buyer().trade);
+    let notice = Notice::CantDo(Refusal::InvalidAction);
+    let to = buyer().trade;
+    let answer = Message { to, order: None, request_id: Some(5), trade_index: None, notice };
+    for applied in [Applied::Saved, Applied::Repeat] {
+        assert_eq!(world.engine.answer(delivery, answer.clone()).await.unwrap(), applied);
+    }
+
+    assert_eq!(world.messages(buyer().trade).await, [answer]);
+}
+
+// spec: D4
+#[tokio::test]
+async fn an_answer_goes_the_way_the_message_came() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    world.say(buyer(), id, Command::Release).await;
+
+    let transport = world.reader.find_transport(buyer().trade).await.unwrap();
+
+    assert_eq!(transport, Some(Transport::Nip44));
+}
+
+// spec: C26 K-24
+#[tokio::test]
+async fn an_invoice_of_another_running_order_is_refused() {
+    let world = World::new().await;
+    world.awaiting_hold(1).await;
+    let second = world.create(2).await;
+    let taken = Some(Destination::Bolt11(invoice(101)));
+    let other = trade::Sender { trade: trade::TradeKey([9; 32]), ..buyer() };
+    let other = trade::Sender { identity: trade::IdentityKey([109; 32]), ..other };
+
+    let take = Command::TakeSell { destination: taken, secret: secret(2) };
+
+    assert_eq!(world.say(other, second, take).await, Applied::Refused(Refusal::InvalidInvoice));
+}
+
+// spec: C1
+#[tokio::test]
+async fn the_second_taker_comes_too_late() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let take = |n| Command::TakeSell { destination: None, secret: secret(n) };
+    let late = trade::Sender {
+        trade: trade::TradeKey([9; 32]),
+        identity: trade::IdentityKey([109; 32]),
+        trade_index: Some(1),
+    };
+    assert_eq!(world.say(buyer(), id, take(1)).await, Applied::Saved);
+
+    let applied = world.say(late, id, take(2)).await;
+
+    assert_eq!(applied, Applied::Refused(Refusal::InvalidOrderStatus));
+    assert_eq!(world.order(id).await.taker.map(|taker| taker.trade), Some(buyer().trade));
+}
+
+// spec: INV-6
+#[tokio::test]
+async fn an_act_is_done_in_the_commit_of_its_news() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let destination = Some(Destination::Bolt11(invoice(101)));
+    world.say(buyer(), id, Command::TakeSell { destination, secret: secret(1) }).await;
+    let due = world.reader.list_acts_due(world_end(), 10).await.unwrap();
+    let adds = |act: &Act| matches!(act, Act::Lightning(LnCommand::AddHold { .. }));
+    let add = due.into_iter().map(Result::unwrap).find(|row| adds(&row.act)).unwrap();
+    let opened = Observation::HoldOpened { hash: secret(1).hash, bolt11: "lnbcrt1hold".to_owned() };
+
+    let applied = world.engine.finish_act(add.id, Some(Input::Lightning(opened))).await.unwrap();
+
+    assert_eq!(applied, Applied::Saved);
+    assert!(matches!(world.order(id).await.state, OrderState::AwaitingHold { .. }));
+    assert!(!world.acts().await.iter().any(|row| row.id == add.id), "done");
+}
+
+// spec: T21
+#[tokio::test]
+async fn the_bell_rings_before_the_answer_comes() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let mut bell = world.engine.bell();
+    bell.mark_unchanged();
+
+    world.say(seller(), id, Command::Cancel).await;
+
+    assert!(bell.has_changed().unwrap());
+    assert_eq!(world.order(id).await.status(), Status::Canceled);
+}
+
+fn world_end() -> trade::Timestamp {
+    trade::Timestamp(i64::MAX)
+}

@@ -1,0 +1,250 @@
+use std::time::Duration;
+
+use trade::{
+    Command, Destination, HoldDecision, HoldStatus, Input, LedgerAccount, LnCommand, Msats, Notice,
+    Observation, OrderState, Outcome, PaymentStatus, PayoutState, Preimage, Refusal, Sender,
+    Status, Timestamp,
+};
+
+use super::{PAID, START, World, answers, buyer, invoice, secret, seller};
+use crate::clock::Clock as _;
+use crate::engine::Applied;
+use crate::store::{Act, OutboxRow};
+
+fn is_send(row: &OutboxRow) -> bool {
+    matches!(row.act, Act::Lightning(LnCommand::SendPayout { .. }))
+}
+
+// spec: T1 T8 T10 T24 T29 T32 I1
+#[tokio::test]
+async fn a_trade_goes_from_the_book_to_success() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    let hold = secret(1).hash;
+
+    let seen = |status| Observation::Hold { hash: hold, status };
+    assert_eq!(world.lnd_says(id, seen(PAID)).await, Applied::Saved);
+    assert_eq!(world.say(buyer(), id, Command::FiatSent).await, Applied::Saved);
+    assert_eq!(world.say(seller(), id, Command::Release).await, Applied::Saved);
+    assert_eq!(world.lnd_says(id, seen(HoldStatus::Settled)).await, Applied::Saved);
+    if world.order(id).await.payout.unwrap().state != PayoutState::Sending {
+        world.engine.apply(id, Input::Deadline).await.unwrap();
+    }
+    assert!(world.acts().await.iter().any(is_send));
+    let payout = world.order(id).await.payout.unwrap().attempt.unwrap();
+    let status =
+        PaymentStatus::Succeeded { index: 1, receipt: Preimage([8; 32]), fee: Msats(1_500) };
+    world.lnd_says(id, Observation::Payment { hash: payout.hash, status }).await;
+
+    let order = world.order(id).await;
+    assert_eq!(order.state, OrderState::Ended(Outcome::Success));
+    assert_eq!(world.notices(buyer().trade).await, [Notice::PurchaseCompleted, Notice::Rate]);
+    let balances = world.reader.balances().await.unwrap();
+    assert_eq!(balances.values().sum::<i64>(), 0);
+    assert_eq!(world.reader.balance(id, LedgerAccount::Buyer).await.unwrap(), 0, "nothing owed");
+    assert_eq!(world.reader.balance(id, LedgerAccount::FeeIncome).await.unwrap(), -2_000_000);
+}
+
+// spec: E1
+#[tokio::test]
+async fn the_secret_is_on_disk_before_lnd_is_asked() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let destination = Some(Destination::Bolt11(invoice(101)));
+    world.say(buyer(), id, Command::TakeSell { destination, secret: secret(1) }).await;
+
+    let acts = world.acts().await;
+    let adds = |row: &&OutboxRow| matches!(row.act, Act::Lightning(LnCommand::AddHold { .. }));
+    assert_eq!(acts.iter().filter(adds).count(), 1);
+    let (_, hold) = world.reader.find_hold(secret(1).hash).await.unwrap().unwrap();
+    assert!(hold.preimage == secret(1).preimage);
+}
+
+// spec: D8 D16
+#[tokio::test]
+async fn a_release_is_an_intent_with_its_decision_and_its_act() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    let paid = Observation::Hold { hash: secret(1).hash, status: PAID };
+    world.lnd_says(id, paid).await;
+    world.say(buyer(), id, Command::FiatSent).await;
+    world.acts().await;
+
+    world.say(seller(), id, Command::Release).await;
+
+    let order = world.order(id).await;
+    assert!(matches!(order.state, OrderState::Settling { .. }));
+    assert_eq!(order.holds[0].decision, Some(HoldDecision::Settle));
+    let acts: Vec<_> = world.acts().await.into_iter().map(|row| row.act).collect();
+    assert_eq!(acts, [Act::Lightning(LnCommand::SettleHold { hash: secret(1).hash })]);
+}
+
+// spec: C16 I7
+#[tokio::test]
+async fn a_second_release_is_refused_and_changes_nothing() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    world.lnd_says(id, Observation::Hold { hash: secret(1).hash, status: PAID }).await;
+    world.say(buyer(), id, Command::FiatSent).await;
+    world.say(seller(), id, Command::Release).await;
+    let before = world.order(id).await;
+
+    let again = world.say(seller(), id, Command::Release).await;
+
+    assert_eq!(again, Applied::Refused(Refusal::NotAllowedByStatus));
+    assert_eq!(world.order(id).await, before);
+}
+
+// spec: C9
+#[tokio::test]
+async fn news_that_came_before_changes_nothing() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    let paid = || Observation::Hold { hash: secret(1).hash, status: PAID };
+    world.lnd_says(id, paid()).await;
+    let before = world.order(id).await;
+    world.acts().await;
+
+    assert_eq!(world.lnd_says(id, paid()).await, Applied::Unchanged);
+
+    assert_eq!(world.order(id).await, before);
+    assert_eq!(world.acts().await, []);
+}
+
+// spec: C6
+#[tokio::test]
+async fn a_cancel_of_a_paid_hold_is_its_acceptance() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    world.acts().await;
+
+    assert_eq!(world.say_while(buyer(), id, Command::Cancel, Some(PAID)).await, Applied::Saved);
+
+    assert_eq!(world.order(id).await.status(), Status::Active);
+    let notices = world.notices(buyer().trade).await;
+    assert_eq!(notices[0], Notice::CantDo(Refusal::NotAllowedByStatus));
+    assert!(matches!(notices[1], Notice::HoldInvoicePaymentAccepted(_)), "{notices:?}");
+}
+
+// spec: C6 D9
+#[tokio::test]
+async fn a_cancel_is_refused_while_lnd_is_silent() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    let before = world.order(id).await;
+    world.acts().await;
+
+    let applied = world.say_while(buyer(), id, Command::Cancel, None).await;
+
+    assert_eq!(applied, Applied::Refused(Refusal::NotAllowedByStatus));
+    assert_eq!(world.order(id).await, before);
+    let messages = world.messages(buyer().trade).await;
+    assert_eq!((messages.len(), messages[0].request_id), (1, Some(77)));
+    assert_eq!(messages[0].notice, Notice::CantDo(Refusal::NotAllowedByStatus));
+}
+
+// spec: C7
+#[tokio::test]
+async fn a_timeout_waits_while_lnd_is_silent() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    let before = world.order(id).await;
+    world.clock.advance(Duration::from_secs(901));
+
+    let applied = world.engine.apply_asking(id, Input::Deadline, answers(None)).await.unwrap();
+
+    assert!(matches!(applied, Applied::Asks(_)));
+    assert_eq!(world.order(id).await, before);
+    let again = answers(Some(HoldStatus::Open));
+    let applied = world.engine.apply_asking(id, Input::Deadline, again).await.unwrap();
+    assert_eq!(applied, Applied::Saved);
+    assert_eq!(world.order(id).await.status(), Status::Canceled, "the maker did not pay");
+}
+
+// spec: D22 K-03
+#[tokio::test]
+async fn a_refused_request_costs_no_trade_index() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let wrong = Command::TakeBuy { secret: secret(1) };
+    let taker = Sender { trade_index: Some(5), ..buyer() };
+    assert_eq!(world.say(taker, id, wrong).await, Applied::Refused(Refusal::InvalidOrderKind));
+
+    let right = Command::TakeSell { destination: None, secret: secret(1) };
+    assert_eq!(world.say(taker, id, right).await, Applied::Saved);
+}
+
+// spec: D22 K-01
+#[tokio::test]
+async fn a_trade_index_is_used_up_by_the_request_that_moved_the_order() {
+    let world = World::new().await;
+    let first = world.create(1).await;
+    let second = world.create(2).await;
+    let take = |n| Command::TakeSell { destination: None, secret: secret(n) };
+    world.say(buyer(), first, take(1)).await;
+    world.say(buyer(), first, Command::Cancel).await;
+
+    let again = world.say(buyer(), second, take(2)).await;
+
+    assert_eq!(again, Applied::Refused(Refusal::InvalidTradeIndex));
+}
+
+// spec: D17
+#[tokio::test]
+async fn an_index_comes_back_when_lnd_was_too_slow() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let take = |n| Command::TakeSell {
+        destination: Some(Destination::Bolt11(invoice(100 + n))),
+        secret: secret(n),
+    };
+    world.say(buyer(), id, take(1)).await;
+    world.clock.advance(Duration::from_secs(8));
+    world.engine.apply(id, Input::Deadline).await.unwrap();
+    assert_eq!(world.order(id).await.status(), Status::Pending);
+
+    assert_eq!(world.say(buyer(), id, take(2)).await, Applied::Saved, "with the same index");
+    let debts = world.order(id).await.holds;
+    assert_eq!(debts[0].decision, Some(HoldDecision::Cancel), "the first hold is given back");
+}
+
+// spec: D5
+#[tokio::test]
+async fn waiting_deadlines_move_by_the_silence() {
+    let world = World::new().await;
+    let waiting = world.awaiting_hold(1).await;
+    let pending = world.create(2).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.engine.heard().await.unwrap();
+    assert_eq!(until(&world, waiting).await, START.after(Duration::from_mins(15)));
+
+    world.clock.advance(Duration::from_mins(10));
+    world.engine.heard().await.unwrap();
+
+    assert_eq!(until(&world, waiting).await, START.after(Duration::from_mins(25)));
+    let book_end = START.after(Duration::from_hours(24));
+    assert_eq!(world.order(pending).await.terms.expires_at, book_end, "the book does not wait");
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_silence_counts_when_the_daemon_was_down() {
+    let world = World::new().await;
+    let waiting = world.awaiting_hold(1).await;
+    world.clock.advance(Duration::from_hours(1));
+    let world = world.restarted().await;
+    let due = async || world.reader.list_due(world.clock.now(), super::HEIGHT, 10).await.unwrap();
+    assert_eq!(due().await, [], "nobody could be heard");
+
+    world.engine.heard().await.unwrap();
+
+    assert_eq!(due().await, [], "and there is as much time left as there was");
+    assert_eq!(until(&world, waiting).await, START.after(Duration::from_mins(75)));
+}
+
+async fn until(world: &World, id: trade::OrderId) -> Timestamp {
+    match world.order(id).await.state {
+        OrderState::AwaitingHold { until, .. } => until,
+        other => panic!("not waiting: {other:?}"),
+    }
+}
