@@ -1,6 +1,6 @@
 //! The command line: arguments, log output, exit codes. Everything else is in the library.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -68,7 +68,11 @@ fn main() -> ExitCode {
 fn start(verb: Verb, Loaded { settings, warnings }: Loaded) -> ExitCode {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,mostrod=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -7,7 +7,7 @@ use super::OutboxError;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::lightning::{Health, Readiness};
-use crate::nostr::{JsonUtil as _, Keys, Relays};
+use crate::nostr::{Hearing, JsonUtil as _, Keys, Relays};
 use crate::store::{Published, Reader};
 use crate::tasks::Shutdown;
 use crate::wire::tags::{self, Draft, Imprint, LndNode, NodeTerms, Profile};
@@ -34,6 +34,8 @@ pub struct NodeEvents {
 impl NodeEvents {
     pub async fn run(self, mut shutdown: Shutdown) {
         let all = async {
+            // What nobody takes need not be made; and whoever reads the terms may write at once.
+            drop(self.relays.hearing().wait_for(Hearing::is_hearing).await);
             tokio::join!(self.keep_profile(), self.keep_relay_list(), self.keep_terms());
         };
         tokio::select! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use trade::{Observation, OrderId, PaymentHash};
 
+use crate::crash;
 use crate::engine::Engine;
 use crate::lightning::{Health, LightningError, LightningNode};
 use crate::store::{Reader, StoreError};
@@ -75,7 +76,7 @@ impl Comparison {
                 (order, Observation::Hold { hash, status })
             }
             Open::Payment(order, hash) => {
-                let status = self.node.payment_status(hash).await?;
+                let status = crash::around("ln.track", self.node.payment_status(hash)).await?;
                 (order, Observation::Payment { hash, status })
             }
         })

@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use tokio::task::JoinSet;
 use trade::{HoldStatus, Observation, OrderId, PaymentHash};
 
+use crate::crash;
 use crate::engine::Engine;
 use crate::lightning::LightningNode;
 use crate::store::{Reader, StoreError};
@@ -100,8 +101,10 @@ async fn follow_payment(
     hash: PaymentHash,
 ) -> PaymentHash {
     let mut statuses = node.follow(hash);
-    while let Some(status) = statuses.next().await {
-        super::report(&engine, order, Observation::Payment { hash, status }).await;
+    let mut status = crash::around("ln.track", statuses.next()).await;
+    while let Some(said) = status {
+        super::report(&engine, order, Observation::Payment { hash, status: said }).await;
+        status = statuses.next().await;
     }
     tokio::time::sleep(PAUSE).await;
     hash
