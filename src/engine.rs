@@ -291,14 +291,6 @@ impl Engine {
         .await
     }
 
-    /// Remembers from when on the relays are to be asked for messages.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn set_cursor(&self, at: Timestamp) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.set_cursor(at))).await
-    }
-
     /// Remembers the tip of our node's chain; decisions see it from now on.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod tests;
 use std::fs::File;
 
 use sqlx::pool::PoolConnection;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use book::{BookRow, Published};
@@ -37,6 +38,7 @@ pub use outbox::{Act, Message, OutboxId, OutboxRow};
 #[derive(Debug)]
 pub struct Writer {
     connection: SqliteConnection,
+    options: SqliteConnectOptions,
     _lock: File,
 }
 
@@ -60,6 +62,18 @@ impl Writer {
     pub async fn begin(&mut self) -> Result<WriteTx<'_>, StoreError> {
         let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         Ok(WriteTx { tx })
+    }
+
+    /// Takes a new connection in place of one that failed.
+    ///
+    /// SQLite may have ended the transaction by itself, on a full disk for one; the old connection
+    /// does not know and would refuse to begin another.
+    ///
+    /// # Errors
+    /// If the file cannot be opened; the old connection stays then.
+    pub async fn renew(&mut self) -> Result<(), OpenError> {
+        self.connection = open::connect(&self.options).await?;
+        Ok(())
     }
 
     /// Closes the file. What was committed is safe without it.

@@ -45,7 +45,12 @@ impl Deciding<'_> {
                 let (Some(input), Some(order)) = (news, tx.order_of_act(id).await?) else {
                     return Ok(Applied::Saved);
                 };
-                self.apply(tx, None, order, *input, &[]).await
+                match self.apply(tx, None, order, *input, &[]).await? {
+                    Applied::Asks(question) => {
+                        Err(broken(order, format!("news that needs {question:?} answered first")))
+                    }
+                    applied => Ok(applied),
+                }
             }
             Task::Heard => self.heard(tx).await,
             Task::Write(write) => {

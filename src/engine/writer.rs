@@ -50,6 +50,11 @@ impl WriterTask {
             let (tasks, answers): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|job: Job| (job.task, job.answer)).unzip();
             let results = self.transact(tasks).await;
+            if results.is_err()
+                && let Err(error) = self.writer.renew().await
+            {
+                tracing::error!(error = chain(&error), "the database cannot be opened again");
+            }
             self.answer(answers, results);
         }
         Ok(self.writer.close().await?)

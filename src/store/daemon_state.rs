@@ -10,10 +10,8 @@ use super::{Reader, StoreError, WriteTx};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DaemonState {
-    /// When a relay was last heard (D5).
+    /// When a relay was last heard; messages are asked for from then on (D5).
     pub heard_at: Option<Timestamp>,
-    /// From when on the relays are asked for messages.
-    pub cursor: Option<Timestamp>,
     /// The tip of our node's chain.
     pub height: Option<BlockHeight>,
     /// When LND was last seen unreachable or out of sync.
@@ -45,12 +43,6 @@ impl WriteTx<'_> {
     /// If the database does not answer.
     pub async fn set_heard_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
         self.set("heard_at", &at.0.to_string()).await
-    }
-
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn set_cursor(&mut self, at: Timestamp) -> Result<(), StoreError> {
-        self.set("cursor", &at.0.to_string()).await
     }
 
     /// # Errors
@@ -102,7 +94,6 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonStat
     let network = at("node_network").read_some("value", value("node_network"))?;
     Ok(DaemonState {
         heard_at: time("heard_at")?,
-        cursor: time("cursor")?,
         height: value("height").map(|text| number("height", text).map(BlockHeight)).transpose()?,
         lnd_unwell_at: time("lnd_unwell_at")?,
         node: key.zip(network).map(|(key, network)| LightningIdentity { key, network }),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::SqliteConnection;
-use trade::{Decision, LedgerAccount, Order, OrderId, Posting};
+use trade::{Decision, Order, Posting};
 
 use super::orders::Line;
 use super::text::{At, Text as _};
@@ -24,24 +24,6 @@ impl Reader {
         .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(rows.into_iter().map(|row| (row.account, row.msat)).collect())
-    }
-
-    /// Debits less credits of one account within one order, in msat.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn balance(&self, order: OrderId, account: LedgerAccount) -> Result<i64, StoreError> {
-        let (order, account) = (order.to_text(), account.to_text());
-        let msat = sqlx::query_scalar!(
-            r#"select coalesce(sum(case when debit = ?2 then amount_msat else -amount_msat end), 0)
-                as "msat!: i64"
-            from ledger where order_id = ?1 and ?2 in (debit, credit)"#,
-            order,
-            account
-        )
-        .fetch_one(&mut *self.connection().await?)
-        .await?;
-        Ok(msat)
     }
 }
 

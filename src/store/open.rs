@@ -30,7 +30,6 @@ pub async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
     let lock = lock(path)?;
     private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
 
-    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -38,18 +37,31 @@ pub async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .disable_statement_logging();
-    let mut writer = options.clone().connect().await.map_err(unreadable)?;
-    check_sqlite(&mut writer, path).await?;
-    check_pages(&mut writer, path).await?;
-    check_pragmas(&mut writer, path).await?;
+    let mut connection = connect(&options).await?;
+    check_sqlite(&mut connection, path).await?;
+    check_pages(&mut connection, path).await?;
     sqlx::migrate!()
-        .run(&mut writer)
+        .run(&mut connection)
         .await
         .map_err(|source| OpenError::Migration { path: path.to_owned(), source })?;
 
     let pool = PoolOptions::new().max_connections(READERS);
-    let readers = pool.connect_with(options.read_only(true)).await.map_err(unreadable)?;
-    Ok((Writer { connection: writer, _lock: lock }, Reader { pool: readers }))
+    let pool = pool
+        .connect_with(options.clone().read_only(true))
+        .await
+        .map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
+    Ok((Writer { connection, options, _lock: lock }, Reader { pool }))
+}
+
+/// A connection that writes durably, or none.
+pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
+    let path = options.get_filename();
+    let mut connection = options
+        .connect()
+        .await
+        .map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
+    check_pragmas(&mut connection, path).await?;
+    Ok(connection)
 }
 
 /// Opens an existing database to read from, beside a daemon that may be running.

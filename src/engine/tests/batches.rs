@@ -118,7 +118,7 @@ async fn a_stopped_writer_says_so() {
     let (engine, task) = Engine::new(writer, policy(), clock);
     drop(task);
 
-    let error = engine.set_cursor(START).await.unwrap_err();
+    let error = engine.heard().await.unwrap_err();
 
     assert!(matches!(error, EngineError::Stopped));
 }
@@ -134,6 +134,20 @@ async fn a_failing_database_fails_the_batch_and_not_the_writer() {
     assert!(error.is_unavailable(), "{error}");
 
     tamper(&world, "alter table elsewhere rename to journal").await;
+
+    assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_ended_fails_its_batch_and_not_the_next() {
+    let world = World::new().await;
+    let full = "create trigger full before insert on journal
+        begin select raise(rollback, 'as a full disk does'); end";
+    tamper(&world, full).await;
+    let delivery = world.delivery(seller().trade);
+    let create = || world.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
+    create().await.unwrap_err();
+    tamper(&world, "drop trigger full").await;
 
     assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
 }

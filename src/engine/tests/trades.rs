@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use trade::{
-    Command, Destination, HoldDecision, HoldStatus, Input, LedgerAccount, LnCommand, Msats, Notice,
-    Observation, OrderState, Outcome, PaymentStatus, PayoutState, Preimage, Refusal, Sender,
-    Status, Timestamp,
+    Command, Destination, HoldDecision, HoldStatus, Input, LnCommand, Msats, Notice, Observation,
+    OrderState, Outcome, PaymentStatus, PayoutState, Preimage, Refusal, Sender, Status, Timestamp,
 };
 
 use super::{PAID, START, World, answers, buyer, invoice, secret, seller};
@@ -41,8 +40,10 @@ async fn a_trade_goes_from_the_book_to_success() {
     assert_eq!(world.notices(buyer().trade).await, [Notice::PurchaseCompleted, Notice::Rate]);
     let balances = world.reader.balances().await.unwrap();
     assert_eq!(balances.values().sum::<i64>(), 0);
-    assert_eq!(world.reader.balance(id, LedgerAccount::Buyer).await.unwrap(), 0, "nothing owed");
-    assert_eq!(world.reader.balance(id, LedgerAccount::FeeIncome).await.unwrap(), -2_000_000);
+    assert_eq!(balances["buyer"], 0, "nothing is owed");
+    assert_eq!(balances["fee-income"], -2_000_000);
+    assert_eq!(balances["routing-fees"], 1_500);
+    assert_eq!(balances["lightning"], 2_000_000 - 1_500);
 }
 
 // spec: E1

@@ -93,6 +93,34 @@ async fn a_savepoint_is_undone_alone() {
     }
 }
 
+#[tokio::test]
+async fn a_full_disk_leaves_no_half_step_and_writes_go_on_when_there_is_room() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.tamper("pragma max_page_count = 1").await.unwrap();
+    let wordy = |n| {
+        let terms = Terms { payment_method: "x".repeat(100_000), ..pending(n).terms };
+        Order { terms, ..pending(n) }
+    };
+    let mut tx = disk.begin().await;
+    let mut part = tx.savepoint().await.unwrap();
+    part.create(&decision(pending(2), vec![]), &line(1)).await.unwrap();
+    part.commit().await.unwrap();
+    let mut part = tx.savepoint().await.unwrap();
+    let error = part.create(&decision(wordy(3), vec![]), &line(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    drop(part);
+    drop(tx);
+
+    disk.writer.renew().await.unwrap();
+    disk.create(&wordy(4)).await;
+
+    for (n, there) in [(1, true), (2, false), (3, false), (4, true)] {
+        let found = disk.reader.find_order(pending(n).id).await.unwrap();
+        assert_eq!(found.is_some(), there, "order {n}");
+    }
+}
+
 // spec: INV-5
 #[tokio::test]
 async fn a_decision_on_an_order_that_moved_is_not_saved() {

@@ -80,14 +80,12 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     assert_eq!(disk.reader.daemon_state().await.unwrap(), DaemonState::default());
     let state = DaemonState {
         heard_at: Some(Timestamp(1)),
-        cursor: Some(Timestamp(2)),
         height: Some(BlockHeight(3)),
         lnd_unwell_at: Some(Timestamp(4)),
         node: Some(LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest }),
     };
     let mut tx = disk.begin().await;
     tx.set_heard_at(Timestamp(1)).await.unwrap();
-    tx.set_cursor(Timestamp(2)).await.unwrap();
     tx.set_height(BlockHeight(3)).await.unwrap();
     tx.set_lnd_unwell_at(Timestamp(4)).await.unwrap();
     tx.set_node(state.node.unwrap()).await.unwrap();
