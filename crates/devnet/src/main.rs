@@ -1,1 +1,174 @@
-fn main() {}
+//! The demo: the whole exchange comes up, people trade, the books are compared, and you may join.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Parser, ValueEnum};
+use devnet::timeline::Timeline;
+use devnet::{Couple, Net, Settings, Terms, Transport};
+use mostro_core::order::Kind as Side;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+mod join;
+
+/// Relay, simulated LND, the daemon and traders on this machine: one trade to watch, then yours.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// End after the trades instead of staying up; the exit code says whether all was well.
+    #[arg(long)]
+    once: bool,
+    /// How many trades.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    trades: u32,
+    /// How many at a time.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    at_once: u32,
+    /// What the makers do.
+    #[arg(long, value_enum, default_value_t = Kind::Sell)]
+    kind: Kind,
+    /// How the traders speak: gift wraps (v1) or direct messages (v2).
+    #[arg(long, value_enum, default_value_t = Wire::V2)]
+    transport: Wire,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Sell,
+    Buy,
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wire {
+    V1,
+    V2,
+}
+
+const SATS: i64 = 10_000;
+const EUROS: i64 = 10;
+const FEE: f64 = 0.006;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let timeline = Timeline::on_stdout();
+    let ended = demo(&arguments, &timeline).await;
+    timeline.awaits_nothing();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(arguments: &Arguments, timeline: &Timeline) -> Result<()> {
+    timeline.awaits("everybody", "relay, simulated LND and daemon");
+    let settings = Settings::template()?.set("mostro", "fee", FEE);
+    let mut net = unless_stopped(Box::pin(Net::start(settings))).await?;
+    timeline.shown("node", "info event (kind 38385)", "ready")?;
+    let traded = unless_stopped(Box::pin(trade(arguments, &net, timeline))).await;
+    if traded.is_ok() && !arguments.once {
+        timeline.say(&join::how_to(&net)?)?;
+        tokio::select! {
+            () = asked_to_stop() => {}
+            ended = net.daemon.ended() => bail!("the daemon has ended: {}\n{}", ended?, net.daemon.log()),
+        }
+    }
+    timeline.awaits("everybody", "the daemon's end");
+    net.daemon.sigterm().await?;
+    traded
+}
+
+async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = asked_to_stop() => bail!("stopped before the end"),
+    }
+}
+
+/// Trades, then compares the books.
+async fn trade(arguments: &Arguments, net: &Net, timeline: &Timeline) -> Result<()> {
+    let before = net.quiet_msat().await?;
+    trade_all(arguments, net, timeline).await?;
+    compare_books(net, before, arguments.trades, timeline).await
+}
+
+/// The first trade is shown, the others run beside each other.
+async fn trade_all(arguments: &Arguments, net: &Net, timeline: &Timeline) -> Result<()> {
+    let transport = match arguments.transport {
+        Wire::V1 => Transport::V1,
+        Wire::V2 => Transport::V2,
+    };
+    let mut shown = Couple::meet(net, transport, timeline.clone()).await?;
+    let took = shown.trade(terms(arguments.kind, 0)).await?;
+    timeline.good(&format!("traded in {} ms", took.as_millis()))?;
+
+    let others = arguments.trades - 1;
+    if others == 0 {
+        return Ok(());
+    }
+    let lanes = arguments.at_once.min(others);
+    let mut running = JoinSet::new();
+    for lane in 0..lanes {
+        let mut couple = Couple::meet(net, transport, timeline.silenced()).await?;
+        let kind = arguments.kind;
+        let mine = (1..=others).filter(move |number| number % lanes == lane);
+        running.spawn(async move {
+            let mut times = Vec::new();
+            for number in mine {
+                let trade = couple.trade(terms(kind, number)).await;
+                times.push(trade.with_context(|| format!("trade {number}"))?);
+            }
+            anyhow::Ok(times)
+        });
+    }
+    timeline.awaits("everybody", &format!("{others} more trades, {lanes} at a time"));
+    let started = tokio::time::Instant::now();
+    let mut times: Vec<Duration> = Vec::new();
+    while let Some(lane) = running.join_next().await {
+        times.extend(lane??);
+    }
+    timeline.awaits_nothing();
+    times.sort();
+    let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+    let a_second = f64::from(others) / started.elapsed().as_secs_f64();
+    timeline.good(&format!(
+        "{others} more trades, {lanes} at a time: {a_second:.1} a second; median {} ms, slowest {} ms",
+        median.as_millis(),
+        slowest.as_millis()
+    ))
+}
+
+fn terms(kind: Kind, number: u32) -> Terms {
+    let is_sale = match kind {
+        Kind::Sell => true,
+        Kind::Buy => false,
+        Kind::Both => number.is_multiple_of(2),
+    };
+    let side = if is_sale { Side::Sell } else { Side::Buy };
+    Terms { side, sats: SATS, euros: EUROS }
+}
+
+async fn compare_books(net: &Net, before: u64, trades: u32, timeline: &Timeline) -> Result<()> {
+    let ledger = net.audit(before).await?;
+    let fees_msat = 60_000 * i64::from(trades);
+    let booked = ledger.of("lightning");
+    ensure!(booked == fees_msat, "the node should have earned {fees_msat} msat, it has {booked}");
+    timeline.good(&format!(
+        "the daemon's ledger and LND's channels agree: {booked} msat of fees for {trades} trade(s)"
+    ))
+}
+
+/// Ctrl-C, or a supervisor's SIGTERM.
+async fn asked_to_stop() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = term.recv() => {}
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        else => std::future::pending().await,
+    }
+}

@@ -1,0 +1,220 @@
+//! The daemon as its users run it: the real binary, a process of its own, a folder of its own.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nostr_sdk::{Event, PublicKey};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout};
+
+use crate::Book;
+
+/// The daemon, running or stopped. A running one is killed when this is dropped, also by a panic.
+#[derive(Debug)]
+pub struct Daemon {
+    binary: PathBuf,
+    dir: PathBuf,
+    relay: String,
+    node: PublicKey,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// Listens since before the start, so that it knows the first event after it.
+    book: Book,
+}
+
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Handlers have 10 s to end (`spec/behaviour.md` §12.5).
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const LOG: &str = "mostrod.log";
+
+impl Daemon {
+    /// Starts `binary` with the settings in `dir`, which name `relay` and the key of `node`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn spawn(binary: &Path, dir: &Path, relay: &str, node: PublicKey) -> Result<Self> {
+        let mut daemon = Self {
+            binary: binary.to_owned(),
+            dir: dir.to_owned(),
+            relay: relay.to_owned(),
+            node,
+            running: None,
+        };
+        daemon.start().await?;
+        Ok(daemon)
+    }
+
+    /// The binary that cargo built beside this program.
+    ///
+    /// # Errors
+    /// If there is none; the message says what to do.
+    pub fn find_binary() -> Result<PathBuf> {
+        let this = std::env::current_exe()?;
+        let here = this.parent().context("a program is in a folder")?;
+        let profile = if here.ends_with("deps") { here.parent().unwrap_or(here) } else { here };
+        let binary = profile.join(format!("mostrod{}", std::env::consts::EXE_SUFFIX));
+        let release = if profile.ends_with("release") { " --release" } else { "" };
+        ensure!(
+            binary.is_file(),
+            "{} is missing; build it first: cargo build{release}",
+            binary.display()
+        );
+        Ok(binary)
+    }
+
+    /// Starts it again after it was stopped.
+    ///
+    /// # Errors
+    /// If it runs, or cannot be started.
+    pub async fn start(&mut self) -> Result<()> {
+        ensure!(self.running.is_none(), "the daemon is running already");
+        let book = Book::watch(&self.relay, self.node).await?;
+        let log = self.open_log()?;
+        let child = self
+            .command()
+            .arg("-d")
+            .arg(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0) // Ctrl-C is for us; we stop it in our order
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} does not start", self.binary.display()))?;
+        self.running = Some(Running { child, book });
+        Ok(())
+    }
+
+    /// Waits until it has published its info event; it serves requests then.
+    ///
+    /// # Errors
+    /// If it ends instead, or takes too long; the error shows its log.
+    pub async fn wait_ready(&mut self) -> Result<Event> {
+        let running = self.running.as_mut().context("the daemon was not started")?;
+        let deadline = Instant::now() + START_PATIENCE;
+        let problem = tokio::select! {
+            ready = running.book.next_info(deadline) => match ready {
+                Ok(event) => return Ok(event),
+                Err(error) => format!("{error:#}"),
+            },
+            status = running.child.wait() => {
+                let status = status?;
+                self.running = None;
+                format!("it ended with {status}")
+            }
+        };
+        bail!("the daemon did not become ready: {problem}\n{}", self.log());
+    }
+
+    /// Takes the process away at once, as a power cut would.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn kill9(&mut self) -> Result<()> {
+        let mut running = self.running.take().context("the daemon does not run")?;
+        running.child.kill().await.context("the daemon cannot be killed")
+    }
+
+    /// Asks it to stop, as a supervisor does, and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not run, or does not stop in time.
+    pub async fn sigterm(&mut self) -> Result<ExitStatus> {
+        let mut running = self.running.take().context("the daemon does not run")?;
+        let pid = running.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(pid.context("the daemon has ended by itself")?, Signal::TERM)?;
+        let stopped = timeout(STOP_PATIENCE, running.child.wait()).await;
+        let status = stopped.with_context(|| format!("no end after SIGTERM\n{}", self.log()))?;
+        Ok(status?)
+    }
+
+    /// Stops it politely and starts it again; ready when this returns.
+    ///
+    /// # Errors
+    /// If it does not stop, or does not come back.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.sigterm().await?;
+        self.start().await?;
+        self.wait_ready().await?;
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        let running = self.running.as_mut().context("the daemon does not run")?;
+        let status = running.child.wait().await?;
+        self.running = None;
+        Ok(status)
+    }
+
+    /// Whether the process still runs.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        let Some(running) = self.running.as_mut() else { return false };
+        running.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    /// What it has written to its log, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.log_path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Where it writes that.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join(LOG)
+    }
+
+    /// Its folder: settings, database, log.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs `mostrod check` on its folder and returns what that printed.
+    ///
+    /// # Errors
+    /// If the check finds something wrong.
+    pub async fn check(&self) -> Result<String> {
+        let output = self.command().arg("check").arg("-d").arg(&self.dir).output().await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(
+            output.status.success(),
+            "mostrod check says {}:\n{text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(text)
+    }
+
+    /// The binary, without settings that this shell happens to have for another node.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        let is_setting = |name: &OsStr| name.to_string_lossy().starts_with("MOSTRO_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn open_log(&self) -> Result<File> {
+        let path = self.log_path();
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.with_context(|| format!("cannot write {}", path.display()))
+    }
+}

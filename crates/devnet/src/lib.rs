@@ -1,0 +1,28 @@
+//! The whole exchange on one machine: a relay, a simulated LND with wallets, the real daemon as a
+//! process of its own, and traders that know only the wire.
+//!
+//! The traders speak through `mostro-core`, never through the daemon's own `wire`, so that one
+//! error cannot cancel the other. Nothing here sleeps: whatever is waited for has a name and a
+//! deadline. The binary is the demo; the integration tests use the parts.
+
+pub mod book; // the public events of a node, as any client sees them
+pub mod daemon; // the daemon as a process: started, killed, restarted
+pub mod ledger; // whether the daemon's books say what LND says
+pub mod net; // all of it, brought up
+pub mod relay; // a relay on a websocket
+pub mod settings; // the daemon's settings file
+pub mod timeline; // a trade as people can follow it
+pub mod trade; // one whole trade between two people
+pub mod trader; // a client that knows only the wire
+pub mod wallet; // a trader's own LND
+
+pub use book::Book;
+pub use daemon::Daemon;
+pub use ledger::Ledger;
+pub use net::{Net, Person};
+pub use relay::Relay;
+pub use settings::Settings;
+pub use timeline::Timeline;
+pub use trade::{Couple, Terms};
+pub use trader::{Trader, Transport};
+pub use wallet::Wallet;

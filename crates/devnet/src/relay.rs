@@ -1,0 +1,47 @@
+//! A relay on a websocket, as public ones are, with its memory and without their limits.
+
+use anyhow::{Context as _, Result};
+use nostr_relay_builder::LocalRelay;
+use nostr_relay_builder::builder::{RateLimit, RelayBuilder};
+
+/// A relay of this process. It closes when this is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    local: LocalRelay,
+    url: String,
+}
+
+/// Far above what a load test sends; the default of 60 a minute stops a single trade.
+const NOTES_PER_MINUTE: u32 = 10_000_000;
+/// What a question without a limit gets; the default of 500 would hide a busy node's inbox.
+const STORED_EVENTS_PER_ANSWER: usize = 75_000;
+
+impl Relay {
+    /// Starts a relay on a free port of the loopback interface.
+    ///
+    /// # Errors
+    /// If no port can be opened.
+    pub async fn start() -> Result<Self> {
+        let limits = RateLimit { max_reqs: 10_000, notes_per_minute: NOTES_PER_MINUTE };
+        let builder = RelayBuilder::default()
+            .rate_limit(limits)
+            .default_filter_limit(STORED_EVENTS_PER_ANSWER);
+        let local = LocalRelay::new(builder);
+        local.run().await.context("the relay cannot open a port on 127.0.0.1")?;
+        // The relay ends its address with a slash; the daemon's settings and the tags have none.
+        let url = local.url().await.to_string().trim_end_matches('/').to_owned();
+        Ok(Self { local, url })
+    }
+
+    /// `ws://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.local.shutdown();
+    }
+}

@@ -1,0 +1,366 @@
+//! A client that knows only the wire, built on `mostro-core`.
+//!
+//! It derives its keys as clients do, sends on the transport it was told to, and keeps every
+//! message it got, in order. What the node sends is held to the envelope's rules on the way in.
+
+mod envelope;
+mod keys;
+mod received;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use mostro_core::message::{Action, Message, MessageKind, Payload};
+use mostro_core::order::SmallOrder;
+use nostr_sdk::{Client, Event, EventId, Filter, Keys, Kind, PublicKey, RelayPoolNotification};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+pub use envelope::Transport;
+pub use keys::Seed;
+pub use received::{Received, Unexpected, on_the_wire};
+
+/// How long a client waits before it tells its user that nobody answers.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A person with a client: one identity, one trade key per order.
+#[derive(Debug)]
+pub struct Trader {
+    name: String,
+    seed: Seed,
+    identity: Keys,
+    transport: Transport,
+    node: PublicKey,
+    client: Client,
+    events: Receiver<RelayPoolNotification>,
+    /// Trade keys by the key that messages are addressed to.
+    keys: HashMap<PublicKey, TradeKey>,
+    /// The trade key of the newest order, and of each order we took or were told of.
+    newest: Option<PublicKey>,
+    orders: HashMap<Uuid, PublicKey>,
+    next_index: u32,
+    received: Vec<Received>,
+    /// How many of `received` have been taken by `expect`.
+    taken: usize,
+    patience: Duration,
+    joined: Instant,
+}
+
+#[derive(Debug, Clone)]
+struct TradeKey {
+    index: u32,
+    keys: Keys,
+}
+
+/// A request that is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    pub request_id: u64,
+    /// The index that the request names; none where clients send none.
+    pub trade_index: Option<i64>,
+    /// The trade key it was sent with.
+    pub from: PublicKey,
+    pub event: EventId,
+}
+
+impl Trader {
+    /// Brings a new trader, with keys of their own, to a node on a relay.
+    ///
+    /// # Errors
+    /// If the relay cannot be reached.
+    pub async fn join(
+        name: &str,
+        relay: &str,
+        node: PublicKey,
+        transport: Transport,
+    ) -> Result<Self> {
+        let seed = Seed::random()?;
+        let client = Client::default();
+        client.add_relay(relay).await.with_context(|| format!("{relay} is not a relay's URL"))?;
+        let connected = client.try_connect(PATIENCE).await;
+        ensure!(!connected.success.is_empty(), "{name} cannot reach the relay at {relay}");
+        Ok(Self {
+            name: name.to_owned(),
+            identity: seed.identity()?,
+            seed,
+            transport,
+            node,
+            events: client.notifications(),
+            client,
+            keys: HashMap::new(),
+            newest: None,
+            orders: HashMap::new(),
+            next_index: 1,
+            received: Vec::new(),
+            taken: 0,
+            patience: PATIENCE,
+            joined: Instant::now(),
+        })
+    }
+
+    /// Waits so long for each message from now on.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Speaks on another transport from now on, as after a client's update.
+    pub fn set_transport(&mut self, transport: Transport) {
+        self.transport = transport;
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[must_use]
+    pub fn identity(&self) -> PublicKey {
+        self.identity.public_key()
+    }
+
+    /// The trade key of an order, or the newest one.
+    #[must_use]
+    pub fn trade_key(&self, order: Uuid) -> Option<PublicKey> {
+        self.orders.get(&order).copied().or(self.newest)
+    }
+
+    /// Every message from the node, oldest first.
+    #[must_use]
+    pub fn received(&self) -> &[Received] {
+        &self.received
+    }
+
+    /// Offers an order with a new trade key.
+    ///
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn new_order(&mut self, order: SmallOrder) -> Result<Sent> {
+        self.open(Action::NewOrder, None, Some(Payload::Order(order))).await
+    }
+
+    /// Buys from a sell order with a new trade key.
+    ///
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn take_sell(&mut self, order: Uuid, invoice: Option<String>) -> Result<Sent> {
+        let payload = invoice.map(|bolt11| Payload::PaymentRequest(None, bolt11, None));
+        self.open(Action::TakeSell, Some(order), payload).await
+    }
+
+    /// Sells to a buy order with a new trade key.
+    ///
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn take_buy(&mut self, order: Uuid) -> Result<Sent> {
+        self.open(Action::TakeBuy, Some(order), None).await
+    }
+
+    /// Says where the payout goes.
+    ///
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn add_invoice(&mut self, order: Uuid, bolt11: &str) -> Result<Sent> {
+        let payload = Payload::PaymentRequest(None, bolt11.to_owned(), None);
+        self.send(Action::AddInvoice, Some(order), Some(payload)).await
+    }
+
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn fiat_sent(&mut self, order: Uuid) -> Result<Sent> {
+        self.send(Action::FiatSent, Some(order), None).await
+    }
+
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn release(&mut self, order: Uuid) -> Result<Sent> {
+        self.send(Action::Release, Some(order), None).await
+    }
+
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn cancel(&mut self, order: Uuid) -> Result<Sent> {
+        self.send(Action::Cancel, Some(order), None).await
+    }
+
+    /// Sends any message with the trade key of its order.
+    ///
+    /// # Errors
+    /// If the relay does not take the message.
+    pub async fn send(
+        &mut self,
+        action: Action,
+        order: Option<Uuid>,
+        payload: Option<Payload>,
+    ) -> Result<Sent> {
+        if self.newest.is_none() {
+            self.next_trade_key().await?;
+        }
+        let key = order.and_then(|order| self.trade_key(order)).or(self.newest);
+        let key = key.context("a trader has a trade key by now")?;
+        self.say(key, action, order, None, payload).await
+    }
+
+    /// Takes the next message, which must have this action.
+    ///
+    /// # Errors
+    /// If another message comes, or none in time; the error lists all that was received.
+    pub async fn expect(&mut self, action: Action) -> Result<Received> {
+        let deadline = Instant::now() + self.patience;
+        if self.next_untaken(deadline).await? {
+            let message = self.received[self.taken].clone();
+            self.taken += 1;
+            if message.kind().action == action {
+                return Ok(message);
+            }
+        }
+        Err(self.unexpected(action).into())
+    }
+
+    /// Takes the next message with this action and passes over those before it.
+    ///
+    /// # Errors
+    /// If it does not come in time, or the node refuses something meanwhile.
+    pub async fn wait_for(&mut self, action: Action) -> Result<Received> {
+        let deadline = Instant::now() + self.patience;
+        while self.next_untaken(deadline).await? {
+            let message = self.received[self.taken].clone();
+            self.taken += 1;
+            if message.kind().action == action {
+                return Ok(message);
+            }
+            if message.kind().action == Action::CantDo {
+                break;
+            }
+        }
+        Err(self.unexpected(action).into())
+    }
+
+    /// Proves that the node has nothing more to say to the trade key of `order`: asks for the
+    /// impossible, and the refusal must be the next message.
+    ///
+    /// # Errors
+    /// If something else comes first, or no refusal.
+    pub async fn hears_no_more(&mut self, order: Uuid) -> Result<()> {
+        // Nothing can be addressed to somebody who never spoke.
+        let Some(key) = self.trade_key(order) else { return Ok(()) };
+        let nobodys = Uuid::new_v4();
+        let sent = self.say(key, Action::Cancel, Some(nobodys), None, None).await?;
+        let refusal = self.expect(Action::CantDo).await?;
+        ensure!(
+            refusal.kind().request_id == Some(sent.request_id),
+            "another request of {} was refused first: {refusal}",
+            self.name
+        );
+        Ok(())
+    }
+
+    /// Sends with a new trade key, and with its index.
+    async fn open(
+        &mut self,
+        action: Action,
+        order: Option<Uuid>,
+        payload: Option<Payload>,
+    ) -> Result<Sent> {
+        let key = self.next_trade_key().await?;
+        if let Some(order) = order {
+            self.orders.insert(order, key);
+        }
+        let index = self.keys.get(&key).map(|key| i64::from(key.index));
+        self.say(key, action, order, index, payload).await
+    }
+
+    /// Derives the next trade key and listens for what is addressed to it.
+    async fn next_trade_key(&mut self) -> Result<PublicKey> {
+        let index = self.next_index;
+        self.next_index += 1;
+        let keys = self.seed.trade(index)?;
+        let public = keys.public_key();
+        // A gift wrap's author is random, a direct message's is the node.
+        let wraps = Filter::new().kind(Kind::GiftWrap).pubkey(public);
+        let directs =
+            Filter::new().kind(Kind::PrivateDirectMessage).author(self.node).pubkey(public);
+        for filter in [wraps, directs] {
+            let heard = self.client.subscribe(filter, None).await?;
+            ensure!(
+                !heard.success.is_empty(),
+                "{} cannot subscribe: {:?}",
+                self.name,
+                heard.failed
+            );
+        }
+        self.keys.insert(public, TradeKey { index, keys });
+        self.newest = Some(public);
+        Ok(public)
+    }
+
+    async fn say(
+        &mut self,
+        key: PublicKey,
+        action: Action,
+        order: Option<Uuid>,
+        trade_index: Option<i64>,
+        payload: Option<Payload>,
+    ) -> Result<Sent> {
+        let trade = self.keys.get(&key).context("a key that was derived")?.keys.clone();
+        let request_id = getrandom::u64()?;
+        let mut kind = MessageKind::new(order, Some(request_id), trade_index, action, payload);
+        kind.version = self.transport.version();
+        let message = Message::Order(kind);
+        let sealed = self.transport.seal(&message, &self.identity, &trade, self.node);
+        let event = Box::pin(sealed).await?;
+        self.publish(&event).await?;
+        Ok(Sent { request_id, trade_index, from: key, event: event.id })
+    }
+
+    async fn publish(&self, event: &Event) -> Result<()> {
+        let output = self.client.send_event(event).await?;
+        if output.success.is_empty() {
+            bail!("the relay did not take a message of {}: {:?}", self.name, output.failed);
+        }
+        Ok(())
+    }
+
+    /// Waits until there is a message that nobody has taken; `false` at the deadline.
+    async fn next_untaken(&mut self, deadline: Instant) -> Result<bool> {
+        while self.received.len() == self.taken {
+            let Ok(event) = timeout_at(deadline, self.events.recv()).await else {
+                return Ok(false);
+            };
+            match event {
+                Ok(RelayPoolNotification::Event { event, .. }) => self.open_event(&event).await?,
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => bail!("{} missed {missed} events", self.name),
+                Err(RecvError::Closed) => bail!("{} lost the relay", self.name),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn open_event(&mut self, event: &Event) -> Result<()> {
+        let Some(to) = event.tags.public_keys().find(|key| self.keys.contains_key(key)) else {
+            return Ok(());
+        };
+        let Some(key) = self.keys.get(to) else { return Ok(()) };
+        let message = Box::pin(envelope::open(event, &key.keys, self.node))
+            .await
+            .with_context(|| format!("{} got something that is not the node's", self.name))?;
+        if let Some(order) = message.kind().id {
+            self.orders.entry(order).or_insert(*to);
+        }
+        self.received.push(message.at(self.joined.elapsed()));
+        Ok(())
+    }
+
+    fn unexpected(&self, wanted: Action) -> Unexpected {
+        Unexpected {
+            who: self.name.clone(),
+            wanted,
+            patience: self.patience,
+            received: self.received.clone(),
+            taken: self.taken,
+        }
+    }
+}

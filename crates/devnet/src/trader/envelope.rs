@@ -1,0 +1,97 @@
+//! The two transports, by `mostro-core`, and what it does not check of the node's envelopes.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use mostro_core::message::Message;
+use mostro_core::nip59::{WrapOptions, unwrap_message, wrap_message};
+use mostro_core::transport::{unwrap_message_nip44, wrap_message_nip44};
+use nostr_sdk::nips::nip44;
+use nostr_sdk::{Event, JsonUtil as _, Keys, Kind, PublicKey};
+use serde_json::Value;
+
+use super::received::Received;
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A gift wrap, kind 1059: older clients.
+    V1,
+    /// A signed direct message, kind 14.
+    V2,
+}
+
+impl Transport {
+    pub(super) fn version(self) -> u8 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+
+    pub(super) async fn seal(
+        self,
+        message: &Message,
+        identity: &Keys,
+        trade: &Keys,
+        node: PublicKey,
+    ) -> Result<Event> {
+        let options = WrapOptions::default();
+        Ok(match self {
+            Self::V1 => wrap_message(message, identity, trade, node, options).await?,
+            Self::V2 => wrap_message_nip44(message, identity, trade, node, options)?,
+        })
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.version())
+    }
+}
+
+/// Opens what came for one of our trade keys and holds it to the rules for the node's envelopes:
+/// the node's own key on every layer, no signature inside, the version of the transport.
+pub(super) async fn open(event: &Event, trade: &Keys, node: PublicKey) -> Result<Received> {
+    let (transport, opened) = match event.kind {
+        Kind::GiftWrap => (Transport::V1, unwrap_message(event, trade).await?),
+        _ => (Transport::V2, unwrap_message_nip44(event, trade)?),
+    };
+    let opened = opened.context("it does not open with the key it is addressed to")?;
+    ensure!(opened.sender == node, "its author is {}", opened.sender);
+    ensure!(opened.identity == node, "it proves the identity {}", opened.identity);
+    ensure!(opened.signature.is_none(), "it is signed inside, clients take that for their own");
+    let version = opened.message.get_inner_message_kind().version;
+    ensure!(version == transport.version(), "it says version {version} on {transport}");
+    if transport == Transport::V2 {
+        ensure!(event.tags.expiration().is_some(), "it has no expiration");
+    }
+    let json = message_json(event, transport, trade)?;
+    Ok(Received {
+        event: event.id,
+        transport,
+        to: trade.public_key(),
+        message: opened.message,
+        json,
+        after: Duration::ZERO,
+    })
+}
+
+/// The message as the node wrote it. `mostro-core` drops what it does not know.
+fn message_json(event: &Event, transport: Transport, trade: &Keys) -> Result<Value> {
+    let decrypt = |from: &PublicKey, text: &str| nip44::decrypt(trade.secret_key(), from, text);
+    let content = decrypt(&event.pubkey, &event.content)?;
+    let tuple = match transport {
+        Transport::V2 => content,
+        Transport::V1 => {
+            let seal = Event::from_json(content)?;
+            let rumor: Value = serde_json::from_str(&decrypt(&seal.pubkey, &seal.content)?)?;
+            ensure!(rumor["id"].is_string(), "the rumor has no id, which phones want");
+            rumor["content"].as_str().context("the rumor has no content")?.to_owned()
+        }
+    };
+    let mut tuple: Vec<Value> = serde_json::from_str(&tuple)?;
+    ensure!(!tuple.is_empty(), "the tuple is empty");
+    Ok(tuple.swap_remove(0))
+}

@@ -1,0 +1,120 @@
+//! A trader's wallet: an LND endpoint of its own, over TLS and with its macaroon, as any LND
+//! wallet app would use it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fedimint_tonic_lnd::lnrpc::lightning_client::LightningClient;
+use fedimint_tonic_lnd::lnrpc::{Invoice, Payment, payment::PaymentStatus};
+use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
+use fedimint_tonic_lnd::routerrpc::router_client::RouterClient;
+use lnd_sim::NodeAccess;
+use tokio::time::timeout;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+
+type Lnd = InterceptedService<Channel, Macaroon>;
+
+/// A connection to a wallet. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Wallet {
+    name: String,
+    lightning: LightningClient<Lnd>,
+    router: RouterClient<Lnd>,
+}
+
+/// Adds a macaroon to each call.
+#[derive(Clone)]
+struct Macaroon(MetadataValue<Ascii>);
+
+const PATIENCE: Duration = Duration::from_secs(15);
+/// LND's own wish: how long it looks for a route.
+const ROUTE_SECONDS: i32 = 60;
+
+impl Wallet {
+    /// Connects with the certificate and the macaroon that the node's folder holds.
+    ///
+    /// # Errors
+    /// If a file is missing, or nobody answers there.
+    pub async fn open(access: &NodeAccess) -> Result<Self> {
+        let name = access.name.clone();
+        let read = |path: &Path| {
+            std::fs::read(path).with_context(|| format!("the wallet {name}: {}", path.display()))
+        };
+        let certificate = Certificate::from_pem(read(&access.tls_cert)?);
+        let macaroon = hex::encode(read(&access.macaroon)?).parse()?;
+        let tls = ClientTlsConfig::new().ca_certificate(certificate).domain_name("localhost");
+        let endpoint = Endpoint::from_shared(access.url())?.tls_config(tls)?;
+        let channel = endpoint
+            .connect()
+            .await
+            .with_context(|| format!("the wallet {} does not answer at {}", name, access.url()))?;
+        let lnd = InterceptedService::new(channel, Macaroon(macaroon));
+        let (lightning, router) = (LightningClient::new(lnd.clone()), RouterClient::new(lnd));
+        Ok(Self { name, lightning, router })
+    }
+
+    /// Asks to be paid.
+    ///
+    /// # Errors
+    /// LND's refusal.
+    pub async fn invoice(&self, sats: u64) -> Result<String> {
+        let terms = Invoice { value: i64::try_from(sats)?, ..Invoice::default() };
+        let made = self.lightning.clone().add_invoice(terms).await;
+        let made = made.with_context(|| format!("the wallet {} makes no invoice", self.name))?;
+        Ok(made.into_inner().payment_request)
+    }
+
+    /// Pays an invoice and returns how the payment stands once it has left: that of a hold invoice
+    /// stays in flight.
+    ///
+    /// # Errors
+    /// LND's refusal, or a payment that failed.
+    pub async fn pay(&self, bolt11: &str) -> Result<PaymentStatus> {
+        let request = SendPaymentRequest {
+            payment_request: bolt11.to_owned(),
+            timeout_seconds: ROUTE_SECONDS,
+            fee_limit_sat: 1_000,
+            ..SendPaymentRequest::default()
+        };
+        let sent = timeout(PATIENCE, self.send(request)).await;
+        let payment = sent.with_context(|| format!("the wallet {} hears nothing", self.name))??;
+        let (status, reason) = (payment.status(), payment.failure_reason());
+        ensure!(
+            status != PaymentStatus::Failed,
+            "the payment of {} failed: {}",
+            self.name,
+            reason.as_str_name()
+        );
+        Ok(status)
+    }
+
+    /// Reads LND's updates until the payment has left, or has ended.
+    async fn send(&self, request: SendPaymentRequest) -> Result<Payment> {
+        let mut updates = self.router.clone().send_payment_v2(request).await?.into_inner();
+        while let Some(payment) = updates.message().await? {
+            let has_left = !payment.htlcs.is_empty();
+            if has_left || payment.status() != PaymentStatus::InFlight {
+                return Ok(payment);
+            }
+        }
+        bail!("LND ended the stream of {} without a word", self.name)
+    }
+}
+
+impl Interceptor for Macaroon {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("macaroon", self.0.clone());
+        Ok(request)
+    }
+}
+
+impl std::fmt::Debug for Macaroon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Macaroon([secret])")
+    }
+}
