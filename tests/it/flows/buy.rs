@@ -1,0 +1,63 @@
+//! FL-F4, FL-F5: a buy order from the offer to `active`.
+
+use anyhow::Result;
+use mostro_core::message::Action;
+use mostro_core::order::Kind;
+use serde_json::json;
+
+use crate::harness::{
+    BUYER_GETS, SELLER_PAYS, World, hears, newcomers_reputation, on_both_transports, order, shows,
+    told_active, told_to_pay,
+};
+
+// spec: FL-F4 T8 T11 T12 K-25
+#[tokio::test]
+async fn a_buy_order_is_taken_funded_and_then_invoiced() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.offered(Kind::Buy).await?;
+
+        let take = w.seller.trader.take_buy(offer.id).await?;
+        let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
+        let hold = told_to_pay(&mut w, to_pay, &offer).await?;
+        hears(&mut w.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
+        shows(&mut w, &offer, "in-progress").await?;
+
+        w.seller.wallet.pay(&hold).await?;
+        let asked = json!({ "order": offer.bare("waiting-buyer-invoice", BUYER_GETS) });
+        hears(&mut w.buyer, offer.told(Action::AddInvoice).with(asked)).await?;
+        hears(&mut w.seller, offer.told(Action::WaitingBuyerInvoice)).await?;
+        let reputation = offer.told(Action::AddInvoice).with(newcomers_reputation(&offer));
+        hears(&mut w.buyer, reputation).await?;
+
+        let invoice = w.payout_invoice().await?;
+        let sent = w.buyer.trader.add_invoice(offer.id, &invoice).await?;
+        told_active(&mut w, &offer, Some(&sent)).await?;
+        w.released(&offer).await?;
+        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    })
+    .await
+}
+
+// spec: FL-F5 T8 T10 K-26
+#[tokio::test]
+async fn a_buy_order_with_an_invoice_is_active_once_it_is_funded() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let invoice = w.payout_invoice().await?;
+        let mut wanted = order(Kind::Buy);
+        wanted.buyer_invoice = Some(invoice);
+        let offer = w.offered_as(wanted).await?;
+
+        let take = w.seller.trader.take_buy(offer.id).await?;
+        let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
+        let hold = told_to_pay(&mut w, to_pay, &offer).await?;
+        hears(&mut w.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
+
+        w.seller.wallet.pay(&hold).await?;
+        told_active(&mut w, &offer, None).await?;
+        w.released(&offer).await?;
+        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    })
+    .await
+}

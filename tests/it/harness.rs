@@ -1,0 +1,417 @@
+//! A world to trade in, messages to be expected in full, and the way to where a story begins.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use devnet::trader::{Received, Sent, on_the_wire};
+use devnet::{Book, Net, Person, Settings, Transport};
+use mostro_core::message::{Action, Payload};
+use mostro_core::order::{Kind, SmallOrder};
+use nostr_sdk::Event;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// What every order of these tests is about.
+pub(crate) const SATS: i64 = 10_000;
+/// Each side's: 0.6 % of the amount, halved.
+pub(crate) const FEE: i64 = 30;
+pub(crate) const SELLER_PAYS: i64 = SATS + FEE;
+pub(crate) const BUYER_GETS: i64 = SATS - FEE;
+pub(crate) const EUROS: i64 = 10;
+
+const DAY: i64 = 86_400;
+
+/// Tells a story on each transport; says on which it failed.
+pub(crate) async fn on_both_transports(story: impl AsyncFn(Transport) -> Result<()>) -> Result<()> {
+    for transport in [Transport::V1, Transport::V2] {
+        story(transport).await.with_context(|| format!("on {transport}"))?;
+    }
+    Ok(())
+}
+
+/// A node with a seller and a buyer.
+pub(crate) struct World {
+    pub(crate) net: Net,
+    pub(crate) seller: Person,
+    pub(crate) buyer: Person,
+    pub(crate) book: Book,
+    /// The newest invoice the buyer made for a payout.
+    pub(crate) destination: String,
+    begin: Purses,
+}
+
+/// What everybody has, in msat.
+struct Purses {
+    node: u64,
+    seller: u64,
+    buyer: u64,
+}
+
+/// The settings of the tests: the template's, with a fee.
+pub(crate) fn settings() -> Result<Settings> {
+    Ok(Settings::template()?.set("mostro", "fee", 0.006))
+}
+
+impl World {
+    pub(crate) async fn open(transport: Transport) -> Result<Box<Self>> {
+        Self::with(settings()?, transport).await
+    }
+
+    pub(crate) async fn with(settings: Settings, transport: Transport) -> Result<Box<Self>> {
+        let net = Box::pin(Net::start(settings)).await?;
+        let seller = net.person("seller", transport).await?;
+        let buyer = net.person("buyer", transport).await?;
+        let book = net.book().await?;
+        let begin = Purses::of(&net).await?;
+        let destination = String::new();
+        Ok(Box::new(Self { net, seller, buyer, book, destination, begin }))
+    }
+
+    /// The end of every story: nobody is told more, no hold is open and no sats are under way, the
+    /// daemon's ledger is what LND says, and the traders have gained so many sats.
+    pub(crate) async fn close(
+        mut self: Box<Self>,
+        order: Uuid,
+        seller: i64,
+        buyer: i64,
+    ) -> Result<()> {
+        self.seller.trader.hears_no_more(order).await?;
+        self.buyer.trader.hears_no_more(order).await?;
+        let end = Purses::of(&self.net).await?;
+        self.net.audit(self.begin.node).await?;
+        ensure!(gain(self.begin.seller, end.seller)? == seller * 1000, "the seller's sats are off");
+        ensure!(gain(self.begin.buyer, end.buyer)? == buyer * 1000, "the buyer's sats are off");
+        self.check_book(order)
+    }
+
+    /// The revisions of one order are never of the same second.
+    fn check_book(&self, order: Uuid) -> Result<()> {
+        let times: Vec<_> = self.book.revisions(order).map(|event| event.created_at).collect();
+        ensure!(times.is_sorted_by(|a, b| a < b), "revisions share a second: {times:?}");
+        Ok(())
+    }
+}
+
+impl Purses {
+    /// Once nothing is under way.
+    async fn of(net: &Net) -> Result<Self> {
+        let node = net.quiet_msat().await?;
+        let msat = |wallet| net.lnd.balance(wallet).map(|balance| balance.available_msat);
+        Ok(Self { node, seller: msat("seller")?, buyer: msat("buyer")? })
+    }
+}
+
+fn gain(before: u64, after: u64) -> Result<i64> {
+    Ok(i64::try_from(after)? - i64::try_from(before)?)
+}
+
+/// An order as its maker was told of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Offer {
+    pub(crate) id: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: i64,
+}
+
+/// What a maker sends.
+pub(crate) fn order(kind: Kind) -> SmallOrder {
+    SmallOrder {
+        kind: Some(kind),
+        amount: SATS,
+        fiat_code: "EUR".to_owned(),
+        fiat_amount: EUROS,
+        payment_method: "face to face,bank transfer".to_owned(),
+        ..SmallOrder::default()
+    }
+}
+
+impl Offer {
+    /// The order as a message shows it, without keys and invoice.
+    pub(crate) fn bare(&self, status: &str, amount: i64) -> Value {
+        json!({
+            "id": self.id, "kind": self.kind.to_string(), "status": status, "amount": amount,
+            "fiat_code": "EUR", "min_amount": null, "max_amount": null, "fiat_amount": EUROS,
+            "payment_method": "face to face,bank transfer", "premium": 0,
+            "created_at": self.created_at, "expires_at": self.expires_at,
+        })
+    }
+
+    /// The same with both trade keys.
+    pub(crate) fn parties(&self, status: &str, amount: i64, w: &World) -> Result<Value> {
+        let key = |person: &Person| person.trader.trade_key(self.id).map(|key| key.to_hex());
+        let mut order = self.bare(status, amount);
+        order["buyer_trade_pubkey"] = json!(key(&w.buyer).context("the buyer's key")?);
+        order["seller_trade_pubkey"] = json!(key(&w.seller).context("the seller's key")?);
+        Ok(order)
+    }
+
+    /// The order as a maker is told of it when its taker is gone: with the maker's own key.
+    pub(crate) fn back_in_the_book(&self, w: &World) -> Result<Value> {
+        let parties = self.parties("pending", SATS, w)?;
+        let key = match self.kind {
+            Kind::Sell => "seller_trade_pubkey",
+            Kind::Buy => "buyer_trade_pubkey",
+        };
+        let mut order = self.bare("pending", SATS);
+        order[key] = parties[key].clone();
+        Ok(json!({ "order": order }))
+    }
+
+    /// A message about this order, without payload, that answers nobody.
+    pub(crate) fn told(&self, action: Action) -> Told {
+        Told { order: self.id, action, request_id: None, trade_index: None, payload: Value::Null }
+    }
+
+    /// A refusal to do something with this order.
+    pub(crate) fn refused(&self, sent: &Sent, reason: &str) -> Told {
+        self.told(Action::CantDo).answering(sent).with(json!({ "cant_do": reason }))
+    }
+}
+
+/// One message of the node, to be expected in all its parts.
+#[derive(Debug)]
+pub(crate) struct Told {
+    order: Uuid,
+    action: Action,
+    request_id: Option<u64>,
+    trade_index: Option<i64>,
+    payload: Value,
+}
+
+impl Told {
+    pub(crate) fn answering(mut self, sent: &Sent) -> Self {
+        self.request_id = Some(sent.request_id);
+        self
+    }
+
+    pub(crate) fn index(mut self, index: i64) -> Self {
+        self.trade_index = Some(index);
+        self
+    }
+
+    pub(crate) fn with(mut self, payload: Value) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    /// Whether this is it, to the last field.
+    pub(crate) fn is(&self, got: &Received) -> Result<()> {
+        let version = if got.transport == Transport::V1 { 1 } else { 2 };
+        let wrapper = if self.action == Action::CantDo { "cant-do" } else { "order" };
+        let wanted = json!({ wrapper: {
+            "version": version, "request_id": self.request_id, "trade_index": self.trade_index,
+            "id": self.order, "action": on_the_wire(&self.action), "payload": self.payload,
+        } });
+        let got = &got.json;
+        ensure!(*got == wanted, "the node said\n{got:#}\nand not\n{wanted:#}");
+        Ok(())
+    }
+}
+
+/// The next message to this person is exactly this one.
+pub(crate) async fn hears(person: &mut Person, told: Told) -> Result<()> {
+    let got = person.trader.expect(told.action.clone()).await?;
+    told.is(&got).with_context(|| format!("to the {}", person.trader.name()))
+}
+
+/// The next message to the seller asks for the hold invoice to be paid, which this returns.
+pub(crate) async fn told_to_pay(w: &mut World, told: Told, offer: &Offer) -> Result<String> {
+    let got = w.seller.trader.expect(Action::PayInvoice).await?;
+    let Some(Payload::PaymentRequest(_, bolt11, _)) = got.payload() else {
+        bail!("pay-invoice without an invoice: {got}");
+    };
+    let order = offer.bare("waiting-payment", SELLER_PAYS);
+    told.with(json!({ "payment_request": [order, bolt11, null] })).is(&got)?;
+    Ok(bolt11.clone())
+}
+
+/// Both are told that the trade is on; the buyer in answer to `asked`, if it asked.
+pub(crate) async fn told_active(w: &mut World, offer: &Offer, asked: Option<&Sent>) -> Result<()> {
+    let to_seller = json!({ "order": offer.parties("active", SELLER_PAYS, w)? });
+    hears(&mut w.seller, offer.told(Action::BuyerTookOrder).with(to_seller)).await?;
+    let mut order = offer.parties("active", BUYER_GETS, w)?;
+    let mut to_buyer = offer.told(Action::HoldInvoicePaymentAccepted);
+    if let Some(asked) = asked {
+        order["buyer_invoice"] = json!(w.destination);
+        to_buyer = to_buyer.answering(asked);
+    }
+    hears(&mut w.buyer, to_buyer.with(json!({ "order": order }))).await
+}
+
+/// The reputation of a taker who came with this order, under an action that asks the maker to act.
+pub(crate) fn newcomers_reputation(offer: &Offer) -> Value {
+    let today = offer.created_at - offer.created_at % DAY;
+    json!({ "peer": { "pubkey": "", "reputation": {
+        "rating": 0.0, "reviews": 0, "operating_days": 0, "since": today,
+    } } })
+}
+
+/// Stories begin here: the way is gone with less care, the messages on it are taken.
+impl World {
+    pub(crate) fn maker(&mut self, kind: Kind) -> &mut Person {
+        if kind == Kind::Sell { &mut self.seller } else { &mut self.buyer }
+    }
+
+    /// `pending`.
+    pub(crate) async fn offered(&mut self, kind: Kind) -> Result<Offer> {
+        self.offered_as(order(kind)).await
+    }
+
+    pub(crate) async fn offered_as(&mut self, order: SmallOrder) -> Result<Offer> {
+        let kind = order.kind.context("an order has a kind")?;
+        let maker = self.maker(kind);
+        maker.trader.new_order(order).await?;
+        let offer = offer(&maker.trader.wait_for(Action::NewOrder).await?)?;
+        self.book.until(offer.id, "pending").await?;
+        Ok(offer)
+    }
+
+    /// A sell order in `waiting-buyer-invoice`.
+    pub(crate) async fn sale_taken(&mut self) -> Result<Offer> {
+        let offer = self.offered(Kind::Sell).await?;
+        self.buyer.trader.take_sell(offer.id, None).await?;
+        self.buyer.trader.wait_for(Action::AddInvoice).await?;
+        self.seller.trader.wait_for(Action::WaitingBuyerInvoice).await?;
+        self.book.until(offer.id, "in-progress").await?;
+        Ok(offer)
+    }
+
+    /// A sell order in `waiting-payment`, and its hold invoice.
+    pub(crate) async fn sale_invoiced(&mut self) -> Result<(Offer, String)> {
+        let offer = self.sale_taken().await?;
+        let bolt11 = self.payout_invoice().await?;
+        self.buyer.trader.add_invoice(offer.id, &bolt11).await?;
+        self.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
+        let hold = self.hold_invoice().await?;
+        Ok((offer, hold))
+    }
+
+    /// A sell order in `active`.
+    pub(crate) async fn sale_active(&mut self) -> Result<Offer> {
+        let (offer, hold) = self.sale_invoiced().await?;
+        self.seller.wallet.pay(&hold).await?;
+        self.seller.trader.wait_for(Action::BuyerTookOrder).await?;
+        self.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+        Ok(offer)
+    }
+
+    /// A sell order in `fiat-sent`.
+    pub(crate) async fn sale_fiat_sent(&mut self) -> Result<Offer> {
+        let offer = self.sale_active().await?;
+        self.buyer.trader.fiat_sent(offer.id).await?;
+        self.buyer.trader.wait_for(Action::FiatSentOk).await?;
+        self.seller.trader.wait_for(Action::FiatSentOk).await?;
+        Ok(offer)
+    }
+
+    /// A buy order in `waiting-payment`, and its hold invoice.
+    pub(crate) async fn purchase_taken(&mut self) -> Result<(Offer, String)> {
+        let offer = self.offered(Kind::Buy).await?;
+        self.seller.trader.take_buy(offer.id).await?;
+        self.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
+        let hold = self.hold_invoice().await?;
+        self.book.until(offer.id, "in-progress").await?;
+        Ok((offer, hold))
+    }
+
+    /// A buy order in `waiting-buyer-invoice`, its escrow held.
+    pub(crate) async fn purchase_funded(&mut self) -> Result<Offer> {
+        let (offer, hold) = self.purchase_taken().await?;
+        self.seller.wallet.pay(&hold).await?;
+        self.seller.trader.wait_for(Action::WaitingBuyerInvoice).await?;
+        self.buyer.trader.wait_for(Action::AddInvoice).await?;
+        // The second is the taker's reputation.
+        self.buyer.trader.wait_for(Action::AddInvoice).await?;
+        Ok(offer)
+    }
+
+    /// What the buyer hands in.
+    pub(crate) async fn payout_invoice(&mut self) -> Result<String> {
+        self.destination = self.buyer.wallet.invoice(u64::try_from(BUYER_GETS)?).await?;
+        Ok(self.destination.clone())
+    }
+
+    /// From `active` to the end.
+    pub(crate) async fn released(&mut self, offer: &Offer) -> Result<()> {
+        self.buyer.trader.fiat_sent(offer.id).await?;
+        self.seller.trader.wait_for(Action::FiatSentOk).await?;
+        self.seller.trader.release(offer.id).await?;
+        self.seller.trader.wait_for(Action::Rate).await?;
+        self.buyer.trader.wait_for(Action::Rate).await?;
+        self.book.until(offer.id, "success").await?;
+        Ok(())
+    }
+
+    /// The invoice that the seller is told to pay, also after the taker's reputation.
+    pub(crate) async fn hold_invoice(&mut self) -> Result<String> {
+        loop {
+            let message = self.seller.trader.wait_for(Action::PayInvoice).await?;
+            match message.payload() {
+                Some(Payload::PaymentRequest(_, bolt11, _)) => return Ok(bolt11.clone()),
+                Some(Payload::Peer(_)) => {}
+                _ => bail!("pay-invoice without an invoice: {message}"),
+            }
+        }
+    }
+}
+
+/// Reads the answer to `new-order`.
+pub(crate) fn offer(answer: &Received) -> Result<Offer> {
+    let Some(Payload::Order(order)) = answer.payload() else {
+        bail!("the answer to new-order shows no order: {answer}");
+    };
+    Ok(Offer {
+        id: order.id.context("it has no id")?,
+        kind: order.kind.context("it has no kind")?,
+        created_at: order.created_at.context("it was never created")?,
+        expires_at: order.expires_at.context("it never expires")?,
+    })
+}
+
+/// The tags of an order event that shows this status, in full.
+fn tags(offer: &Offer, status: &str, event: &Event, w: &World) -> Vec<Value> {
+    let published = i64::try_from(event.created_at.as_secs()).unwrap_or_default();
+    let mut tags = vec![
+        json!(["d", offer.id]),
+        json!(["k", offer.kind.to_string()]),
+        json!(["f", "EUR"]),
+        json!(["s", status]),
+        json!(["amt", SATS.to_string()]),
+        json!(["fa", EUROS.to_string()]),
+        json!(["pm", "face to face", "bank transfer"]),
+        json!(["premium", "0"]),
+    ];
+    if status == "pending" {
+        let (relay, node) = (w.net.relay.url(), w.net.node());
+        let today = offer.created_at - offer.created_at % DAY;
+        let rating = format!(
+            r#"["rating",{{"days":0,"since":{today},"total_rating":0.0,"total_reviews":0}}]"#
+        );
+        let source = format!("mostro:{}?relays={relay}&mostro={node}", offer.id);
+        tags.push(json!(["rating", rating]));
+        tags.push(json!(["source", source]));
+    }
+    let kept_until = if status == "pending" { offer.expires_at } else { published + 30 * DAY };
+    tags.extend([
+        json!(["network", "regtest"]),
+        json!(["layer", "lightning"]),
+        json!(["published_at", offer.created_at.to_string()]),
+        json!(["expires_at", offer.expires_at.to_string()]),
+        json!(["expiration", kept_until.to_string()]),
+        json!(["y", "mostro"]),
+        json!(["z", "order"]),
+    ]);
+    tags
+}
+
+/// Waits until the order is shown so, and compares its tags in full.
+pub(crate) async fn shows(w: &mut World, offer: &Offer, status: &str) -> Result<()> {
+    let event = w.book.until(offer.id, status).await?;
+    let got: Vec<_> = event.tags.iter().map(|tag| json!(tag.as_slice())).collect();
+    let wanted = tags(offer, status, &event, w);
+    for (place, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
+        ensure!(got == wanted, "tag {place} of the {status} order is {got} and not {wanted}");
+    }
+    ensure!(got.len() == wanted.len(), "the {status} order has {} tags: {got:?}", got.len());
+    ensure!(event.content.is_empty(), "an order event has no content");
+    Ok(())
+}
