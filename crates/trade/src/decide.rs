@@ -227,7 +227,7 @@ impl Decision {
         self
     }
 
-    fn hold_mut(&mut self, hash: PaymentHash) -> Option<&mut Hold> {
+    pub(crate) fn hold_mut(&mut self, hash: PaymentHash) -> Option<&mut Hold> {
         self.order.holds.iter_mut().find(|hold| hold.hash == hash)
     }
 

@@ -46,7 +46,8 @@ pub enum LnCommand {
     CancelHold {
         hash: PaymentHash,
     },
-    /// The invoice and the limits stay with the attempt.
+    /// The invoice and the limits stay with the attempt. The one command that is not repeated: that
+    /// its call begins is saved first, and a call that was begun is asked about (P1, P5).
     SendPayout {
         hash: PaymentHash,
     },

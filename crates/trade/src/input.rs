@@ -75,21 +75,12 @@ pub struct NewOrder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// LND has the invoice.
-    HoldOpened {
-        hash: PaymentHash,
-        bolt11: String,
-    },
+    HoldOpened { hash: PaymentHash, bolt11: String },
     /// LND was asked about a hold it had acknowledged, or told us by itself.
-    Hold {
-        hash: PaymentHash,
-        status: HoldStatus,
-    },
-    /// A send was begun and its answer lost.
-    PayoutUnanswered {
-        hash: PaymentHash,
-    },
-    Payment {
-        hash: PaymentHash,
-        status: PaymentStatus,
-    },
+    Hold { hash: PaymentHash, status: HoldStatus },
+    /// A send was begun and its answer lost. Said once for each send.
+    PayoutUnanswered { hash: PaymentHash },
+    /// The answer to a send, or to a question asked while no send of the hash is to be made or
+    /// answered: what ends the one at hand must not be taken for the end of another.
+    Payment { hash: PaymentHash, status: PaymentStatus },
 }

@@ -23,6 +23,8 @@ pub mod time;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod model;
 
 pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Posting};
