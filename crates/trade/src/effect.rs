@@ -98,7 +98,7 @@ pub struct Posting {
     pub amount: Msats,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LedgerAccount {
     /// What our channels hold.
     Lightning,

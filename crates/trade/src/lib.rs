@@ -25,6 +25,8 @@ pub mod time;
 mod fixture;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod properties;
 
 pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Posting};
