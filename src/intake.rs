@@ -1,7 +1,7 @@
 //! From a relay's event to a command: opened on all cores, judged by age, handed on in order.
 //!
-//! What is unknown, stale or forged leaves no trace. One sender's messages are handled one after the
-//! other, different senders' side by side (INV-9). While the relays are still sending what they had
+//! What is unknown, stale or forged leaves no trace. What is said about one order is handled one after
+//! the other, different orders side by side (INV-9). While the relays are still sending what they had
 //! stored, nothing is handled: it is sorted first (D5).
 
 mod age;
@@ -28,7 +28,7 @@ use crate::wire::command::{self, Asked, Declined};
 use crate::wire::message::Body;
 use age::Age;
 use hearing::Ear;
-use lanes::Lanes;
+use lanes::{Lane, Lanes};
 
 /// The largest event we take, wrapped or not (wire-protocol §1.5).
 pub const MAX_EVENT_BYTES: u32 = 65_536;
@@ -181,7 +181,11 @@ impl Intake {
 
     fn hand_on(&mut self, opened: Opened) {
         let handler = self.handler.clone();
-        self.lanes.push(opened.sender, async move { handler.handle(opened).await });
+        let lane = match opened.message.body.id {
+            Some(id) => Lane::Order(order_id(id)),
+            None => Lane::Sender(opened.sender),
+        };
+        self.lanes.push(lane, async move { handler.handle(opened).await });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Work in order for each sender, side by side for all.
+//! Work in order for each order, or each sender where none is named; side by side for all.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -7,17 +7,25 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::task::{Id, JoinSet};
-use trade::TradeKey;
+use trade::{OrderId, TradeKey};
 
 /// How long shutdown waits for commands that are being handled (behaviour §12.5).
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// A lane a sender, there as long as the sender has work.
+/// What is handled one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// What both parties say about an order stays in the order it was said in.
+    Order(OrderId),
+    Sender(TradeKey),
+}
+
+/// Lanes are there as long as they have work.
 #[derive(Default)]
 pub(super) struct Lanes {
-    waiting: HashMap<TradeKey, VecDeque<BoxFuture<'static, ()>>>,
+    waiting: HashMap<Lane, VecDeque<BoxFuture<'static, ()>>>,
     running: JoinSet<()>,
-    senders: HashMap<Id, TradeKey>,
+    tasks: HashMap<Id, Lane>,
 }
 
 impl std::fmt::Debug for Lanes {
@@ -27,21 +35,17 @@ impl std::fmt::Debug for Lanes {
 }
 
 impl Lanes {
-    /// Senders with work.
+    /// Lanes with work.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn push(
-        &mut self,
-        sender: TradeKey,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
-        match self.waiting.entry(sender) {
-            Entry::Occupied(mut lane) => lane.get_mut().push_back(work.boxed()),
-            Entry::Vacant(lane) => {
-                lane.insert(VecDeque::new());
-                self.start(sender, work.boxed());
+    pub(super) fn push(&mut self, lane: Lane, work: impl Future<Output = ()> + Send + 'static) {
+        match self.waiting.entry(lane) {
+            Entry::Occupied(mut queue) => queue.get_mut().push_back(work.boxed()),
+            Entry::Vacant(queue) => {
+                queue.insert(VecDeque::new());
+                self.start(lane, work.boxed());
             }
         }
     }
@@ -56,10 +60,10 @@ impl Lanes {
                 error.id()
             }
         };
-        let sender = self.senders.remove(&id)?;
-        match self.waiting.get_mut(&sender).and_then(VecDeque::pop_front) {
-            Some(work) => self.start(sender, work),
-            None => drop(self.waiting.remove(&sender)),
+        let lane = self.tasks.remove(&id)?;
+        match self.waiting.get_mut(&lane).and_then(VecDeque::pop_front) {
+            Some(work) => self.start(lane, work),
+            None => drop(self.waiting.remove(&lane)),
         }
         Some(())
     }
@@ -73,9 +77,9 @@ impl Lanes {
         }
     }
 
-    fn start(&mut self, sender: TradeKey, work: BoxFuture<'static, ()>) {
+    fn start(&mut self, lane: Lane, work: BoxFuture<'static, ()>) {
         let handle = self.running.spawn(work);
-        self.senders.insert(handle.id(), sender);
+        self.tasks.insert(handle.id(), lane);
     }
 }
 
@@ -85,8 +89,8 @@ mod tests {
 
     use super::*;
 
-    const ANNA: TradeKey = TradeKey([1; 32]);
-    const BEN: TradeKey = TradeKey([2; 32]);
+    const ANNA: Lane = Lane::Sender(TradeKey([1; 32]));
+    const BEN: Lane = Lane::Sender(TradeKey([2; 32]));
 
     // spec: INV-9
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nostr_sdk::{Event, PublicKey};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::Book;
@@ -31,9 +34,17 @@ struct Running {
     book: Book,
 }
 
+/// A daemon that dies and is started again while a story goes on.
+#[derive(Debug)]
+pub struct Lives {
+    task: JoinSet<Result<Child>>,
+    dies_next_at: watch::Receiver<String>,
+}
+
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Handlers have 10 s to end (`spec/behaviour.md` §12.5).
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const SIGKILL: i32 = 9;
 const LOG: &str = "mostrod.log";
 
 impl Daemon {
@@ -79,17 +90,43 @@ impl Daemon {
         ensure!(self.running.is_none(), "the daemon is running already");
         let book = Book::watch(&self.relay, self.node).await?;
         let log = self.open_log()?;
-        let child = self
-            .command()
-            .arg("-d")
-            .arg(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0) // Ctrl-C is for us; we stop it in our order
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("{} does not start", self.binary.display()))?;
+        let child = self.command_to_run(log)?.spawn();
+        let child = child.with_context(|| format!("{} does not start", self.binary.display()))?;
+        self.running = Some(Running { child, book });
+        Ok(())
+    }
+
+    /// Starts it to die, by SIGKILL, at each of these crash points (`<point>[:<hit>]`), one life
+    /// after the other; the life after the last goes on.
+    ///
+    /// # Errors
+    /// If it runs, or its log cannot be written.
+    pub fn start_to_die_at(&mut self, points: Vec<String>) -> Result<Lives> {
+        ensure!(self.running.is_none(), "the daemon is running already");
+        let log = self.open_log()?;
+        let mut commands = Vec::new();
+        for point in points {
+            let mut command = self.command_to_run(log.try_clone()?)?;
+            command.env("MOSTROD_CRASH_AT", &point);
+            commands.push((point, command));
+        }
+        let last = self.command_to_run(log)?;
+        let (at, dies_next_at) = watch::channel(String::new());
+        let mut task = JoinSet::new();
+        task.spawn(live(commands, last, at));
+        Ok(Lives { task, dies_next_at })
+    }
+
+    /// Takes over the last of several lives.
+    ///
+    /// # Errors
+    /// If there are lives left: a crash point was not reached, or the process ended otherwise.
+    pub async fn settle(&mut self, mut lives: Lives) -> Result<()> {
+        let child = timeout(START_PATIENCE, lives.task.join_next()).await.with_context(|| {
+            format!("it never died at {}\n{}", *lives.dies_next_at.borrow(), self.log())
+        })?;
+        let child = child.context("it lives no more")???;
+        let book = Book::watch(&self.relay, self.node).await?;
         self.running = Some(Running { child, book });
         Ok(())
     }
@@ -202,6 +239,14 @@ impl Daemon {
         Ok(text)
     }
 
+    fn command_to_run(&self, log: File) -> Result<Command> {
+        let mut command = self.command();
+        command.arg("-d").arg(&self.dir).stdin(Stdio::null()).kill_on_drop(true);
+        command.stdout(log.try_clone()?).stderr(log);
+        command.process_group(0); // Ctrl-C is for us; we stop it in our order
+        Ok(command)
+    }
+
     /// The binary, without settings that this shell happens to have for another node.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
@@ -217,4 +262,18 @@ impl Daemon {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+async fn live(
+    commands: Vec<(String, Command)>,
+    mut last: Command,
+    dies_next_at: watch::Sender<String>,
+) -> Result<Child> {
+    for (point, mut command) in commands {
+        dies_next_at.send_replace(point.clone());
+        let status = command.spawn()?.wait().await?;
+        let is_killed = status.signal() == Some(SIGKILL);
+        ensure!(is_killed, "it should have been killed at {point} and ended with {status}");
+    }
+    Ok(last.spawn()?)
 }

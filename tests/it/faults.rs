@@ -1,0 +1,5 @@
+//! What goes wrong around a trade: the process, the relay, LND, other people.
+
+mod absence;
+mod kill;
+mod rivals;
