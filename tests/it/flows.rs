@@ -4,3 +4,4 @@ mod buy;
 mod cancel;
 mod sell;
 mod timeouts;
+mod transports;

@@ -1,0 +1,44 @@
+//! Old and new clients on one node: each is answered the way it last spoke, and only so.
+
+use anyhow::Result;
+use devnet::{Trader, Transport};
+
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
+
+// spec: D4 D14
+#[tokio::test]
+async fn an_old_and_a_new_client_trade_with_each_other() -> Result<()> {
+    for (seller, buyer) in [(Transport::V1, Transport::V2), (Transport::V2, Transport::V1)] {
+        let mut w = World::open(seller).await?;
+        w.buyer.trader.set_transport(buyer);
+
+        let offer = w.sale_active().await?;
+        w.released(&offer).await?;
+
+        assert!(heard_on(&w.seller.trader).iter().all(|transport| *transport == seller));
+        assert!(heard_on(&w.buyer.trader).iter().all(|transport| *transport == buyer));
+        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await?;
+    }
+    Ok(())
+}
+
+// spec: D4
+#[tokio::test]
+async fn a_client_that_is_updated_during_a_trade_is_answered_anew() -> Result<()> {
+    let mut w = World::open(Transport::V1).await?;
+    let offer = w.sale_active().await?;
+    let before = w.buyer.trader.received().len();
+
+    w.buyer.trader.set_transport(Transport::V2);
+    w.released(&offer).await?;
+
+    let heard = heard_on(&w.buyer.trader);
+    let (old, new) = heard.split_at(before);
+    assert!(old.iter().all(|transport| *transport == Transport::V1));
+    assert!(new.iter().all(|transport| *transport == Transport::V2));
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+fn heard_on(trader: &Trader) -> Vec<Transport> {
+    trader.received().iter().map(|message| message.transport).collect()
+}
