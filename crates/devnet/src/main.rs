@@ -70,17 +70,34 @@ async fn demo(arguments: &Arguments, timeline: &Timeline) -> Result<()> {
     let settings = Settings::template()?.set("mostro", "fee", FEE);
     let mut net = unless_stopped(Box::pin(Net::start(settings))).await?;
     timeline.shown("node", "info event (kind 38385)", "ready")?;
-    let traded = unless_stopped(Box::pin(trade(arguments, &net, timeline))).await;
-    if traded.is_ok() && !arguments.once {
-        timeline.say(&join::how_to(&net)?)?;
-        tokio::select! {
-            () = asked_to_stop() => {}
-            ended = net.daemon.ended() => bail!("the daemon has ended: {}\n{}", ended?, net.daemon.log()),
+    let before = net.quiet_msat().await?;
+    let traded = unless_stopped(Box::pin(trade(arguments, &net, before, timeline))).await;
+    let ended = match traded {
+        Ok(()) if !arguments.once => stay_up(&mut net, before, timeline).await,
+        ended => ended,
+    };
+    timeline.awaits("everybody", "the daemon's end");
+    let stopped = net.daemon.sigterm().await;
+    ended?;
+    let status = stopped?;
+    ensure!(status.success(), "the daemon stopped with {status}\n{}", net.daemon.log());
+    Ok(())
+}
+
+/// Until it is asked to stop; then whatever was traded meanwhile must be in the books, too.
+async fn stay_up(net: &mut Net, before: u64, timeline: &Timeline) -> Result<()> {
+    timeline.say(&join::how_to(net)?)?;
+    tokio::select! {
+        () = asked_to_stop() => {}
+        ended = net.daemon.ended() => {
+            bail!("the daemon has ended by itself: {}\n{}", ended?, net.daemon.log())
         }
     }
-    timeline.awaits("everybody", "the daemon's end");
-    net.daemon.sigterm().await?;
-    traded
+    if net.msat_if_quiet()?.is_none() {
+        return timeline.say("stopped while sats are under way: the books were not compared");
+    }
+    net.audit(before).await?;
+    timeline.good("the daemon's ledger and LND's channels still agree")
 }
 
 async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -91,8 +108,7 @@ async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Trades, then compares the books.
-async fn trade(arguments: &Arguments, net: &Net, timeline: &Timeline) -> Result<()> {
-    let before = net.quiet_msat().await?;
+async fn trade(arguments: &Arguments, net: &Net, before: u64, timeline: &Timeline) -> Result<()> {
     trade_all(arguments, net, timeline).await?;
     compare_books(net, before, arguments.trades, timeline).await
 }

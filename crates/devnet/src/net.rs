@@ -108,7 +108,11 @@ impl Net {
         waited.with_context(|| format!("sats stay under way: {:#?}", self.lnd.balances()))?
     }
 
-    fn msat_if_quiet(&self) -> Result<Option<u64>> {
+    /// The same at once; nothing while something is under way.
+    ///
+    /// # Errors
+    /// If the simulator has no node for the daemon.
+    pub fn msat_if_quiet(&self) -> Result<Option<u64>> {
         let of = |state| self.lnd.list_invoices(MOSTRO, state);
         let balance = self.lnd.balance(MOSTRO)?;
         let is_quiet = balance.outgoing_held_msat + balance.incoming_held_msat == 0
