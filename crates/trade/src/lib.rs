@@ -1,6 +1,6 @@
 //! The pure core: what an order is, and what every input does to it.
 //!
-//! No clock, no chance, no network, no storage: [`decide`] and [`create`] take values and return a
+//! No clock, no chance, no network, no storage: [`decide()`] and [`create`] take values and return a
 //! value. Commit it, then act on its effects; what the world answers comes back as an [`Input`].
 
 pub mod decide;
