@@ -19,7 +19,7 @@ use trade::{Destination, Notice, OrderId, Request, Sender, Timestamp};
 
 use crate::clock::{Clock, Entropy, draw_hold_secret, draw_order_id};
 use crate::crash;
-use crate::engine::Engine;
+use crate::engine::{Applied, Engine, EngineError};
 use crate::facts::Facts;
 use crate::nostr::{Event, Hearing, Keys, Opened, Policy, Transport, open};
 use crate::store::{self, Delivery, EventId, Message, Reader};
@@ -42,6 +42,14 @@ const HANDLING_AT_ONCE: usize = 256;
 /// Messages kept for sorting while relays send what they had stored. What is beyond is handled as it
 /// comes.
 const BACKLOG: usize = 20_000;
+
+/// How long a message waits for a database that does not answer, each time.
+const RETRIES: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(25),
+    Duration::from_mins(2),
+];
 
 /// What intake needs of the others.
 #[derive(Debug)]
@@ -218,23 +226,33 @@ impl Opener {
 }
 
 impl Handler {
+    /// Nothing was remembered of a message whose transaction failed: while the database does not
+    /// answer, it is tried again.
     async fn handle(self, opened: Opened) {
         crash::point("intake.received");
-        let delivery = Delivery {
-            event_id: EventId(opened.event_id.to_bytes()),
-            rumor_id: opened.rumor_id.map(|id| EventId(id.to_bytes())),
-            created_at: opened.created_at,
-            from: opened.sender,
-            transport: match opened.transport {
-                Transport::GiftWrap => store::Transport::GiftWrap,
-                Transport::Direct => store::Transport::Nip44,
-            },
-        };
+        for wait in RETRIES {
+            match self.act_on(&opened).await {
+                Ok(_) => return,
+                Err(error) if error.is_unavailable() => {
+                    tracing::warn!(%error, "a message waits for the database; again in {wait:?}");
+                    tokio::time::sleep(wait).await;
+                }
+                Err(error) => {
+                    tracing::error!(event.id = %opened.event_id, %error, "a message broke its order");
+                    return;
+                }
+            }
+        }
+        tracing::error!(event.id = %opened.event_id, "a message is left for the next start");
+    }
+
+    async fn act_on(&self, opened: &Opened) -> Result<Applied, EngineError> {
+        let delivery = delivery(opened);
         let Body { request_id, trade_index, id, .. } = opened.message.body;
-        let Opened { sender: trade, identity, .. } = opened;
-        let sender = Sender { trade, identity, trade_index };
+        let trade = opened.sender;
+        let sender = Sender { trade, identity: opened.identity, trade_index };
         let draw = || draw_hold_secret(&*self.entropy);
-        let done = match command::read(&opened.message, self.read_destination, draw) {
+        match command::read(&opened.message, self.read_destination, draw) {
             Ok(Asked::NewOrder(new)) => {
                 let id = draw_order_id(&*self.entropy);
                 self.engine.create(delivery, id, sender, request_id, new).await
@@ -249,11 +267,21 @@ impl Handler {
                 let message = Message { to: trade, order, request_id, trade_index: None, notice };
                 self.engine.answer(delivery, message).await
             }
-            Err(Declined::Silently) => return,
-        };
-        if let Err(error) = done {
-            tracing::error!(event.id = %opened.event_id, %error, "a message could not be acted on");
+            Err(Declined::Silently) => Ok(Applied::Unchanged),
         }
+    }
+}
+
+fn delivery(opened: &Opened) -> Delivery {
+    Delivery {
+        event_id: EventId(opened.event_id.to_bytes()),
+        rumor_id: opened.rumor_id.map(|id| EventId(id.to_bytes())),
+        created_at: opened.created_at,
+        from: opened.sender,
+        transport: match opened.transport {
+            Transport::GiftWrap => store::Transport::GiftWrap,
+            Transport::Direct => store::Transport::Nip44,
+        },
     }
 }
 

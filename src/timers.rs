@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use trade::{Input, Timestamp};
 
 use crate::clock::Clock;
@@ -16,6 +17,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Orders moved on at one look; the rest waits for the next.
 const AT_ONCE: u32 = 200;
+
+/// Of those, how many may wait for LND at the same time.
+const SIDE_BY_SIDE: usize = 32;
 
 /// A wall clock that moved this much against the monotonic one was set, not lived through (D24).
 const JUMP: Duration = Duration::from_mins(5);
@@ -57,13 +61,17 @@ impl Timers {
     async fn look(&self, time_rests: bool) -> Result<(), StoreError> {
         let now = if time_rests { Timestamp::default() } else { self.clock.now() };
         let height = self.reader.daemon_state().await?.height.unwrap_or_default();
-        for order in self.reader.list_due(now, height, AT_ONCE).await? {
-            let ask = |question| self.facts.ask(question);
-            let moved = self.engine.apply_asking(order, Input::Deadline, ask).await;
-            if let Err(error) = moved {
-                tracing::error!(order.id = %order, %error, "a deadline could not be acted on");
-            }
-        }
+        let due = self.reader.list_due(now, height, AT_ONCE).await?;
+        // Side by side: a question that LND does not answer delays no other order (INV-9).
+        futures::stream::iter(due)
+            .for_each_concurrent(SIDE_BY_SIDE, |order| async move {
+                let ask = |question| self.facts.ask(question);
+                let moved = self.engine.apply_asking(order, Input::Deadline, ask).await;
+                if let Err(error) = moved {
+                    tracing::error!(order.id = %order, %error, "a deadline could not be acted on");
+                }
+            })
+            .await;
         Ok(())
     }
 }
