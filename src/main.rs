@@ -7,7 +7,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mostrod::config::{self, Loaded, Settings};
 use mostrod::{check, daemon};
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Wrong settings, like a wrong command line.
 const EXIT_USAGE: u8 = 2;
@@ -66,13 +70,7 @@ fn main() -> ExitCode {
 }
 
 fn start(verb: Verb, Loaded { settings, warnings }: Loaded) -> ExitCode {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,mostrod=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
+    log_to_stderr();
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -94,6 +92,18 @@ fn start(verb: Verb, Loaded { settings, warnings }: Loaded) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn log_to_stderr() {
+    let wanted =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,mostrod=info"));
+    let lines = fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
+    tracing_subscriber::registry().with(wanted).with(filter_fn(quotes_no_relay)).with(lines).init();
+}
+
+/// The relay pool logs what it cannot read in full: anybody could fill the disk with it.
+fn quotes_no_relay(line: &Metadata<'_>) -> bool {
+    !line.target().starts_with("nostr_relay_pool") || line.fields().field("msg").is_none()
 }
 
 fn default_dir() -> Option<PathBuf> {
