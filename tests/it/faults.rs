@@ -1,5 +1,6 @@
 //! What goes wrong around a trade: the process, the relay, LND, other people.
 
 mod absence;
+mod hostile;
 mod kill;
 mod rivals;

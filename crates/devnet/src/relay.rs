@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use nostr_relay_builder::LocalRelay;
 use nostr_relay_builder::builder::{RateLimit, RelayBuilder};
+use nostr_sdk::Event;
 
 /// A relay of this process. It closes when this is dropped.
 #[derive(Debug)]
@@ -37,6 +38,11 @@ impl Relay {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Sends an event to all who asked for such, as a relay would that checks nothing.
+    pub fn push(&self, event: Event) {
+        self.local.notify_event(event);
     }
 }
 

@@ -1,0 +1,504 @@
+//! What must leave no trace: events that are malformed, forged, replayed, stale, too large or not
+//! for us. And what is refused aloud, because it is not built yet.
+
+use anyhow::{Context as _, Result, ensure};
+use devnet::trader::on_the_wire;
+use devnet::{Net, Transport};
+use mostro_core::message::{Action, Message, Payload};
+use mostro_core::order::{Kind as Side, SmallOrder};
+use mostrod::store::{self, EventId};
+use nostr_sdk::nips::nip44;
+use nostr_sdk::{
+    Client, Event, Filter, JsonUtil as _, Keys, Kind, PublicKey, Tag, Timestamp, UnsignedEvent,
+};
+use serde_json::{Value, json};
+use trade::{Order, OrderId};
+use uuid::Uuid;
+
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, on_both_transports, order};
+
+// spec: K-06 INV-9
+#[tokio::test]
+async fn an_event_with_a_flaw_changes_nothing_and_is_answered_by_nobody() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.offered(Side::Sell).await?;
+        let forger = Forger::join(&w.net, transport).await?;
+        let before = in_database(&w.net, offer.id).await?;
+
+        let flawed = forger.flawed(offer.id)?;
+        for (flaw, event) in &flawed {
+            forger.deliver(&w.net, event).await.with_context(|| (*flaw).to_owned())?;
+        }
+        w.seller.trader.hears_no_more(offer.id).await?;
+        ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
+
+        // The flaws were the reason: the same take without one is honoured.
+        let honest = Forger::join(&w.net, transport).await?;
+        honest.deliver(&w.net, &honest.letter(&honest.take(offer.id).to_string())?).await?;
+        w.book.until(offer.id, "in-progress").await?;
+
+        let sale = w.sale_active().await?;
+        w.released(&sale).await?;
+        leaves_no_trace(&w.net, &forger, &flawed).await?;
+        ensure!(w.net.daemon.is_running(), "the daemon has ended");
+        w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    })
+    .await
+}
+
+// spec: C25 I7
+#[tokio::test]
+async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.offered(Side::Sell).await?;
+        let forger = Forger::join(&w.net, transport).await?;
+        let rumor = forger.rumor(&forger.signed(&forger.take(offer.id).to_string()), NOW)?;
+        let take = forger.seal(rumor.clone())?;
+        forger.deliver(&w.net, &take).await?;
+        w.book.until(offer.id, "in-progress").await?;
+        let cancel = forger.letter(&forger.request(offer.id, "cancel").to_string())?;
+        forger.deliver(&w.net, &cancel).await?;
+        w.book.until(offer.id, "pending").await?;
+        w.seller.trader.wait_for(Action::NewOrder).await?;
+        let before = in_database(&w.net, offer.id).await?;
+
+        let again = forger.again(&take, rumor)?;
+        for event in [&take, &again, &cancel] {
+            w.net.relay.push(event.clone());
+        }
+        w.seller.trader.hears_no_more(offer.id).await?;
+        w.net.daemon.restart().await?;
+        w.net.relay.push(again);
+        w.seller.trader.hears_no_more(offer.id).await?;
+
+        ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
+        ensure!(forger.answers().await? == 2, "one answer to the take and one to the cancel");
+        w.close(offer.id, 0, 0).await
+    })
+    .await
+}
+
+// spec: D26
+#[tokio::test]
+async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.offered(Side::Sell).await?;
+        let before = in_database(&w.net, offer.id).await?;
+        let solver = Payload::TextMessage(w.net.node().to_hex());
+
+        for (action, order, payload) in [
+            (Action::Dispute, Some(offer.id), None),
+            (Action::RateUser, Some(offer.id), Some(Payload::RatingUser(5))),
+            (Action::Orders, None, Some(Payload::Ids(vec![offer.id]))),
+            (Action::RestoreSession, None, None),
+            (Action::LastTradeIndex, None, None),
+            (Action::AdminCancel, Some(offer.id), None),
+            (Action::AdminSettle, Some(offer.id), None),
+            (Action::AdminTakeDispute, Some(offer.id), None),
+            (Action::AdminAddSolver, Some(offer.id), Some(solver)),
+        ] {
+            let name = on_the_wire(&action);
+            let sent = w.buyer.trader.send(action, order, payload).await?;
+            is_refused(&mut w, sent.request_id, "invalid_action").await.context(name)?;
+        }
+        ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
+        w.close(offer.id, 0, 0).await
+    })
+    .await
+}
+
+// spec: D26
+#[tokio::test]
+async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let market = SmallOrder { amount: 0, ..order(Side::Buy) };
+    let range = SmallOrder {
+        amount: 0,
+        fiat_amount: 0,
+        min_amount: Some(10),
+        max_amount: Some(20),
+        ..order(Side::Buy)
+    };
+    for (what, order) in [("a market order", market), ("a range order", range)] {
+        let sent = w.buyer.trader.new_order(order).await?;
+        is_refused(&mut w, sent.request_id, "invalid_parameters").await.context(what)?;
+    }
+    Ok(())
+}
+
+// spec: D26
+#[tokio::test]
+async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let offer = w.offered(Side::Sell).await?;
+    let before = in_database(&w.net, offer.id).await?;
+
+    let address = "alice@wallet.example".to_owned();
+    let sent = w.buyer.trader.take_sell(offer.id, Some(address)).await?;
+
+    is_refused(&mut w, sent.request_id, "invalid_invoice").await?;
+    ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
+    w.close(offer.id, 0, 0).await
+}
+
+/// The next message to the buyer refuses this request, for this reason.
+async fn is_refused(w: &mut World, request_id: u64, reason: &str) -> Result<()> {
+    let got = w.buyer.trader.expect(Action::CantDo).await?;
+    ensure!(got.kind().request_id == Some(request_id), "another request is refused: {got}");
+    ensure!(got.json["cant-do"]["payload"] == json!({ "cant_do": reason }), "refused as {got}");
+    Ok(())
+}
+
+async fn leaves_no_trace(net: &Net, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
+    let reader = store::open_reader(&net.daemon.dir().join("mostro.db")).await?;
+    for (flaw, event) in flawed {
+        let is_remembered = reader.is_remembered(EventId(event.id.to_bytes())).await?;
+        ensure!(!is_remembered, "the inbox holds an event with {flaw}");
+    }
+    ensure!(forger.answers().await? == 0, "somebody was answered");
+    let log = net.daemon.log();
+    ensure!(!log.contains("panicked") && !log.contains("ERROR"), "the daemon complains:\n{log}");
+    Ok(())
+}
+
+async fn in_database(net: &Net, order: Uuid) -> Result<Order> {
+    let reader = store::open_reader(&net.daemon.dir().join("mostro.db")).await?;
+    let order = reader.find_order(OrderId(order.into_bytes())).await?;
+    order.context("the order is not in the database")
+}
+
+/// An event, and what is wrong with it.
+type Flawed = (&'static str, Event);
+
+/// When an event says it was written, in seconds from now.
+type Offset = i64;
+
+const NOW: Offset = 0;
+
+/// Somebody who writes events by hand: one flaw in each, all else right.
+struct Forger {
+    transport: Transport,
+    node: PublicKey,
+    identity: Keys,
+    trade: Keys,
+    stranger: Keys,
+    client: Client,
+}
+
+impl Forger {
+    async fn join(net: &Net, transport: Transport) -> Result<Self> {
+        let client = Client::default();
+        client.add_relay(net.relay.url()).await?;
+        client.connect().await;
+        let [identity, trade, stranger] = std::array::from_fn(|_| Keys::generate());
+        Ok(Self { transport, node: net.node(), identity, trade, stranger, client })
+    }
+
+    /// Through the relay, or past it if it will not have it.
+    async fn deliver(&self, net: &Net, event: &Event) -> Result<()> {
+        let output = self.client.send_event(event).await;
+        if output.is_ok_and(|output| output.success.is_empty()) {
+            net.relay.push(event.clone());
+        }
+        Ok(())
+    }
+
+    /// How many events are addressed to any key of ours.
+    async fn answers(&self) -> Result<usize> {
+        let keys = [&self.identity, &self.trade, &self.stranger].map(Keys::public_key);
+        let to_us = Filter::new().pubkeys(keys);
+        Ok(self.client.fetch_events(to_us, devnet::trader::PATIENCE).await?.len())
+    }
+
+    fn take(&self, order: Uuid) -> Value {
+        let mut take = self.request(order, "take-sell");
+        take["order"]["trade_index"] = json!(1);
+        take
+    }
+
+    fn request(&self, order: Uuid, action: &str) -> Value {
+        let version = if self.transport == Transport::V1 { 1 } else { 2 };
+        json!({ "order": {
+            "version": version, "request_id": 7, "trade_index": null, "id": order,
+            "action": action, "payload": null,
+        } })
+    }
+
+    /// The content around a message, signed by trade key and identity.
+    fn signed(&self, message: &str) -> String {
+        self.content(message, &sign(message, &self.trade), &self.proof(message, &self.trade))
+    }
+
+    fn content(&self, message: &str, signature: &str, proof: &str) -> String {
+        match self.transport {
+            Transport::V1 => format!("[{message},{signature}]"),
+            Transport::V2 => format!("[{message},{signature},{proof}]"),
+        }
+    }
+
+    /// That our identity is behind a trade key.
+    fn proof(&self, message: &str, trade: &Keys) -> String {
+        let trade = trade.public_key().to_hex();
+        let statement = format!("mostro-transport-v2-identity:{trade}:{message}");
+        format!(r#"["{}",{}]"#, self.identity.public_key(), sign(&statement, &self.identity))
+    }
+
+    /// The event that carries this message, without a flaw.
+    fn letter(&self, message: &str) -> Result<Event> {
+        self.seal(self.rumor(&self.signed(message), NOW)?)
+    }
+
+    /// What the trade key says: on v2 the content of the event is still to be encrypted.
+    fn rumor(&self, content: &str, written: Offset) -> Result<UnsignedEvent> {
+        let now = i64::try_from(Timestamp::now().as_secs())?;
+        let at = Timestamp::from_secs(u64::try_from(now + written)?);
+        let (kind, tags) = match self.transport {
+            Transport::V1 => (Kind::TextNote, vec![]),
+            Transport::V2 => (Kind::PrivateDirectMessage, vec![Tag::public_key(self.node)]),
+        };
+        let mut rumor = UnsignedEvent::new(self.trade.public_key(), at, kind, tags, content);
+        rumor.ensure_id();
+        Ok(rumor)
+    }
+
+    fn seal(&self, rumor: UnsignedEvent) -> Result<Event> {
+        match self.transport {
+            Transport::V1 => self.wrap(self.seal_of(Kind::Seal, rumor.as_json())?.as_json()),
+            Transport::V2 => self.direct(rumor.content.clone(), rumor),
+        }
+    }
+
+    /// The same message in another envelope; on v2 there is none, the event itself is the message.
+    fn again(&self, event: &Event, rumor: UnsignedEvent) -> Result<Event> {
+        match self.transport {
+            Transport::V1 => self.seal(rumor),
+            Transport::V2 => Ok(event.clone()),
+        }
+    }
+
+    fn direct(&self, plain: impl AsRef<[u8]>, mut rumor: UnsignedEvent) -> Result<Event> {
+        rumor.content = encrypt(&self.trade, &self.node, plain)?;
+        rumor.id = None;
+        Ok(rumor.sign_with_keys(&self.trade)?)
+    }
+
+    /// A seal, or something of another kind in its place.
+    fn seal_of(&self, kind: Kind, plain: impl AsRef<[u8]>) -> Result<Event> {
+        let content = encrypt(&self.identity, &self.node, plain)?;
+        sign_event(&self.identity, kind, vec![], content)
+    }
+
+    fn wrap(&self, plain: impl AsRef<[u8]>) -> Result<Event> {
+        let author = Keys::generate();
+        let content = encrypt(&author, &self.node, plain)?;
+        sign_event(&author, Kind::GiftWrap, vec![Tag::public_key(self.node)], content)
+    }
+
+    /// Takes of this order, each with one flaw or beyond reading.
+    fn flawed(&self, order: Uuid) -> Result<Vec<Flawed>> {
+        let take = self.take(order);
+        let mut flawed = Vec::new();
+        for (flaw, message) in malformed(&take) {
+            flawed.push((flaw, self.letter(&message)?));
+        }
+        let message = take.to_string();
+        for (flaw, content) in self.badly_signed(&message).into_iter().chain(torn(&message)) {
+            flawed.push((flaw, self.seal(self.rumor(&content, NOW)?)?));
+        }
+        let content = self.signed(&message);
+        for (flaw, written) in [("a time 6 min ago", -360), ("a time in 6 min", 360)] {
+            flawed.push((flaw, self.seal(self.rumor(&content, written)?)?));
+        }
+        // More than 64 KiB once it is sealed: twice on v1.
+        let padding = if self.transport == Transport::V1 { 35_000 } else { 60_000 };
+        let padded = format!("{content}{}", " ".repeat(padding));
+        flawed.push(("too many bytes", self.seal(self.rumor(&padded, NOW)?)?));
+        flawed.extend(match self.transport {
+            Transport::V1 => self.badly_wrapped(&content)?,
+            Transport::V2 => self.badly_sent(&content)?,
+        });
+        flawed.extend(self.misdirected(&self.letter(&message)?)?);
+        Ok(flawed)
+    }
+
+    fn badly_signed(&self, message: &str) -> Vec<(&'static str, String)> {
+        let signature = sign(message, &self.trade);
+        let proof = self.proof(message, &self.trade);
+        let strangers = sign(message, &self.stranger);
+        let of_other = sign("{}", &self.trade);
+        let mut all = vec![
+            ("another's signature", self.content(message, &strangers, &proof)),
+            ("a signature of something else", self.content(message, &of_other, &proof)),
+            ("a signature that is no hex", self.content(message, r#""zz""#, &proof)),
+            ("a signature that is a number", self.content(message, "7", &proof)),
+            ("an identity, and no signature", self.content(message, "null", &proof)),
+        ];
+        if self.transport == Transport::V2 {
+            let key = self.identity.public_key();
+            for (flaw, proof) in [
+                ("a proof for another trade key", self.proof(message, &self.stranger)),
+                ("a proof for another message", self.proof("{}", &self.trade)),
+                ("a proof by another", format!(r#"["{key}",{strangers}]"#)),
+                ("a proof that is no hex", format!(r#"["{key}","zz"]"#)),
+                ("a proof by no key", format!(r#"["zz",{strangers}]"#)),
+                ("a proof without a signature", format!(r#"["{key}"]"#)),
+            ] {
+                all.push((flaw, self.content(message, &signature, &proof)));
+            }
+            all.push(("two elements", format!("[{message},{signature}]")));
+        } else {
+            all.push(("three elements", format!("[{message},{signature},null]")));
+        }
+        all
+    }
+
+    fn badly_wrapped(&self, content: &str) -> Result<Vec<Flawed>> {
+        let rumor = self.rumor(content, NOW)?;
+        let seal = self.seal_of(Kind::Seal, rumor.as_json())?;
+        let other_seal = self.seal_of(Kind::Seal, "{}")?;
+        let changed = |seal: &Event, key: &str, value: Value| {
+            let mut seal: Value = serde_json::from_str(&seal.as_json())?;
+            seal[key] = value;
+            self.wrap(seal.to_string())
+        };
+        let anothers = sign_event(&self.stranger, Kind::Seal, vec![], seal.content.clone())?;
+        let mut event = rumor.clone();
+        event.kind = Kind::PrivateDirectMessage;
+        event.id = None;
+        let mut renamed = rumor.clone();
+        renamed.id = Some(seal.id);
+        let to_stranger = {
+            let plain = encrypt(&self.identity, &self.stranger.public_key(), rumor.as_json())?;
+            sign_event(&self.identity, Kind::Seal, vec![], plain)?
+        };
+        let sealed = |kind: Kind, plain: String| self.wrap(self.seal_of(kind, plain)?.as_json());
+        Ok(vec![
+            (
+                "a seal under the id of another",
+                changed(&other_seal, "content", json!(seal.content))?,
+            ),
+            ("a seal signed by another", changed(&seal, "sig", json!(anothers.sig))?),
+            ("a seal in another's name", changed(&seal, "pubkey", json!(anothers.pubkey))?),
+            ("a seal for another reader", self.wrap(to_stranger.as_json())?),
+            ("no seal", self.wrap(rumor.as_json())?),
+            ("a note in place of a seal", sealed(Kind::TextNote, rumor.as_json())?),
+            ("words in place of a seal", self.wrap("seal")?),
+            ("a seal that is not UTF-8", self.wrap([0xff, 0xfe, 0x00])?),
+            (
+                "a rumor that is not UTF-8",
+                self.wrap(self.seal_of(Kind::Seal, [0xff, 0x00])?.as_json())?,
+            ),
+            ("words in place of a rumor", sealed(Kind::Seal, "rumor".to_owned())?),
+            ("a rumor of another kind", sealed(Kind::Seal, event.as_json())?),
+            ("a rumor under another id", sealed(Kind::Seal, renamed.as_json())?),
+        ])
+    }
+
+    fn badly_sent(&self, content: &str) -> Result<Vec<Flawed>> {
+        let rumor = self.rumor(content, NOW)?;
+        let event = self.direct(content, rumor.clone())?;
+        let other = self.direct("[]", rumor.clone())?;
+        let changed = |key: &str, value: Value| -> Result<Event> {
+            let mut event: Value = serde_json::from_str(&event.as_json())?;
+            event[key] = value;
+            Ok(Event::from_json(event.to_string())?)
+        };
+        Ok(vec![
+            ("a content that is not UTF-8", self.direct([0xff, 0xfe, 0x00], rumor)?),
+            ("the signature of another event", changed("sig", json!(other.sig))?),
+            ("the id of another event", changed("id", json!(other.id))?),
+            ("another's name", changed("pubkey", json!(self.stranger.public_key()))?),
+        ])
+    }
+
+    /// The same event, to others or unreadable.
+    fn misdirected(&self, event: &Event) -> Result<Vec<Flawed>> {
+        let nobody = Keys::generate().public_key();
+        let to = |tags: Vec<Tag>, content: &str| {
+            sign_event(&self.trade, event.kind, tags, content.to_owned())
+        };
+        let tag = |key: PublicKey| vec![Tag::public_key(key)];
+        let readable = encrypt(&self.trade, &self.node, "[]")?;
+        let for_nobody = encrypt(&self.trade, &nobody, "[]")?;
+        Ok(vec![
+            ("no addressee", to(vec![], &readable)?),
+            ("another addressee", to(tag(nobody), &readable)?),
+            ("an addressee that is no key", to(vec![Tag::parse(["p", "zz"])?], &readable)?),
+            ("an addressee who cannot read it", to(tag(self.node), &for_nobody)?),
+            ("no content", to(tag(self.node), "")?),
+            ("a content in clear", to(tag(self.node), "[]")?),
+            ("a content of NULs", to(tag(self.node), "\0\0\0")?),
+            ("a content that only looks like NIP-44", to(tag(self.node), &"Ag".repeat(200))?),
+            ("a content cut off", to(tag(self.node), &readable[..readable.len() / 2])?),
+        ])
+    }
+}
+
+/// Messages that are none.
+fn malformed(take: &Value) -> Vec<(&'static str, String)> {
+    let body = &take["order"];
+    let with = |key: &str, value: Value| {
+        let mut take = take.clone();
+        take["order"][key] = value;
+        take.to_string()
+    };
+    let mut unversioned = take.clone();
+    unversioned["order"].as_object_mut().map(|body| body.remove("version"));
+    let text = take.to_string();
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    vec![
+        ("a list in place of a message", "[]".to_owned()),
+        ("a message without a wrapper", body.to_string()),
+        ("an unknown wrapper", json!({ "trade": body }).to_string()),
+        ("two wrappers", json!({ "order": body, "dispute": body }).to_string()),
+        ("no version", unversioned.to_string()),
+        ("a version in words", with("version", json!("two"))),
+        ("a version beyond a byte", with("version", json!(300))),
+        ("an unknown action", with("action", json!("steal"))),
+        ("an action with a NUL", with("action", json!("take-sell\0"))),
+        ("a number as action", with("action", json!(1))),
+        ("a negative request id", with("request_id", json!(-1))),
+        ("a request id beyond 64 bits", with("request_id", json!(1e20))),
+        ("half a trade index", with("trade_index", json!(1.5))),
+        ("an order id that is none", with("id", json!("42"))),
+        ("a number as order id", with("id", json!(42))),
+        ("an unknown payload", with("payload", json!({ "gold": 1 }))),
+        ("two payloads", with("payload", json!({ "amount": 1, "rating_user": 5 }))),
+        ("a field twice", text.replacen(r#""version""#, r#""version":1,"version""#, 1)),
+        (
+            "nesting without end",
+            text.replacen(r#""payload":null"#, &format!(r#""payload":{deep}"#), 1),
+        ),
+        ("an action that only the node takes", with("action", json!("canceled"))),
+    ]
+}
+
+/// Contents that are no tuple.
+fn torn(message: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("words in place of a tuple", "hello".to_owned()),
+        ("a NUL in place of a tuple", "\0".to_owned()),
+        ("no elements", "[]".to_owned()),
+        ("one element", format!("[{message}]")),
+        ("four elements", format!("[{message},null,null,null]")),
+        ("an object in place of a tuple", message.to_owned()),
+        ("a tuple cut off", format!("[{message},nu")),
+        ("a tuple without end", "[".repeat(20_000)),
+    ]
+}
+
+fn sign(text: &str, keys: &Keys) -> String {
+    json!(Message::sign(text.to_owned(), keys).to_string()).to_string()
+}
+
+fn encrypt(from: &Keys, to: &PublicKey, plain: impl AsRef<[u8]>) -> Result<String> {
+    Ok(nip44::encrypt(from.secret_key(), to, plain, nip44::Version::V2)?)
+}
+
+fn sign_event(author: &Keys, kind: Kind, tags: Vec<Tag>, content: String) -> Result<Event> {
+    let event = UnsignedEvent::new(author.public_key(), Timestamp::now(), kind, tags, content);
+    Ok(event.sign_with_keys(author)?)
+}
