@@ -90,3 +90,65 @@ fn is_one_or_the_other(order: &Order) -> bool {
         && order.holds.iter().any(|hold| settles(hold) && hold.seen != Seen::Settled);
     decisions <= 1 && !(is_canceled && decisions > 0) && !unpaid
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Story, TAKER, hold_hash, secret};
+    use crate::{Hold, Kind, Sats};
+
+    #[track_caller]
+    fn breaks(story: Story, law: &str, change: impl FnOnce(&mut Order)) {
+        let mut order = story.order;
+        assert_eq!(check(&order), Ok(()));
+        change(&mut order);
+        assert!(check(&order).is_err_and(|broken| broken.contains(law)), "{:?}", check(&order));
+    }
+
+    fn decide_first(order: &mut Order, decision: Option<HoldDecision>) {
+        let hold = order.holds.iter_mut().find(|hold| hold.hash == hold_hash(1));
+        hold.expect("a hold").decision = decision;
+    }
+
+    // spec: INV-1 INV-3 INV-4
+    #[test]
+    fn a_broken_law_is_named() {
+        breaks(Story::sell(), "one in the book has none", |order| {
+            order.taker = Some(TAKER.party());
+        });
+        breaks(Story::active(Kind::Sell), "a taken order has a taker", |order| {
+            order.taker = None;
+        });
+        breaks(Story::active(Kind::Sell), "with the decision of that state", |order| {
+            decide_first(order, Some(HoldDecision::Cancel));
+        });
+        breaks(Story::settling(Kind::Sell), "with the decision of that state", |order| {
+            decide_first(order, None);
+        });
+        breaks(Story::active(Kind::Sell), "the hold of a state is there", |order| {
+            order.holds.clear();
+        });
+        breaks(Story::active(Kind::Sell), "INV-3", |order| {
+            order.holds.push(Hold::wanted(secret(2), Sats(1)));
+        });
+        breaks(Story::fiat_sent(Kind::Sell), "INV-1", |order| order.destination = None);
+    }
+
+    // spec: INV-2 INV-4 P0
+    #[test]
+    fn a_broken_law_of_money_is_named() {
+        let settle = |order: &mut Order| {
+            let mut hold = Hold::wanted(secret(2), Sats(1));
+            hold.decision = Some(HoldDecision::Settle);
+            order.holds.push(hold);
+        };
+        breaks(Story::sell(), "INV-4", settle);
+        breaks(Story::settling(Kind::Sell), "INV-4", settle);
+        breaks(Story::paying(Kind::Sell), "INV-4", settle);
+        breaks(Story::paying(Kind::Sell), "INV-2", |order| order.payout = None);
+        breaks(Story::success(Kind::Sell), "INV-2", |order| order.payout = None);
+        breaks(Story::settling(Kind::Sell), "P0", |order| {
+            order.payout = Story::paying(Kind::Sell).order.payout;
+        });
+    }
+}

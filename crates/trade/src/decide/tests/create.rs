@@ -48,7 +48,7 @@ fn the_fee_of_a_fixed_order_is_frozen_at_creation() {
     assert_eq!(story.order.terms.to_pay_out(), Some(Sats(99_700)));
 }
 
-// spec: T1 K-02 K-03 K-14 K-62 D26
+// spec: T1 K-02 K-03 K-62 D26
 #[test]
 fn a_new_order_is_refused_for_the_first_thing_that_is_wrong() {
     type Mend = fn(&mut Scene, &mut NewOrder);

@@ -170,7 +170,7 @@ fn an_unpaid_hold_that_lnd_canceled_ends_the_wait() {
     );
 }
 
-// spec: C13 T27 K-22 FL-T4
+// spec: C13 T27 K-22
 #[test]
 fn a_lost_escrow_ends_a_trade_in_which_no_fiat_was_sent() {
     for mut story in [Story::active(Kind::Sell), Story::buy_awaiting_invoice()] {
