@@ -1,6 +1,7 @@
 //! Orders by number, and what each input does to each: `decide` is pure, so once is enough.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::mutant::{self, Mutant};
@@ -71,7 +72,7 @@ pub(super) enum Step {
 }
 
 /// What a step did.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) order: u32,
     pub(super) rows: Vec<Row>,
@@ -83,7 +84,7 @@ pub(super) struct Outcome {
 enum Known {
     Nothing,
     Asks(usize),
-    Done(Outcome),
+    Done(Rc<Outcome>),
 }
 
 pub(super) struct Orders {
@@ -138,7 +139,12 @@ impl Orders {
     }
 
     /// What `step` does. A question is answered with LND's view at this moment.
-    pub(super) fn apply(&mut self, order: u32, step: Step, lnd: [LndHold; 2]) -> Option<Outcome> {
+    pub(super) fn apply(
+        &mut self,
+        order: u32,
+        step: Step,
+        lnd: [LndHold; 2],
+    ) -> Option<Rc<Outcome>> {
         let asked = match self.look_up(order, step, None) {
             Known::Nothing => return None,
             Known::Done(outcome) => return Some(outcome),
@@ -186,19 +192,19 @@ impl Orders {
     }
 
     /// Commits: what is over is loaded no more, and what no decision reads is forgotten.
-    fn outcome(&mut self, mut order: Order, effects: &[Effect]) -> Outcome {
+    fn outcome(&mut self, mut order: Order, effects: &[Effect]) -> Rc<Outcome> {
         let named = order.state.hold();
         order.holds.retain(|hold| !hold.is_closed() || named == Some(hold.hash));
         if let Some(attempt) = order.payout.as_mut().and_then(|payout| payout.attempt.as_mut()) {
             attempt.tries = 1;
         }
-        Outcome {
+        Rc::new(Outcome {
             order: self.number(order),
             rows: effects.iter().filter_map(row).collect(),
             is_told: effects.iter().any(|effect| {
                 matches!(effect, Effect::Notify { notice: Notice::PayInvoice { .. }, .. })
             }),
-        }
+        })
     }
 
     fn number(&mut self, order: Order) -> u32 {

@@ -16,7 +16,7 @@
 )]
 
 use super::mutant::Mutant;
-use super::orders::{Orders, Outcome, Step, expiry, hold_number, invoice_number};
+use super::orders::{Orders, Step, expiry, hold_number, invoice_number};
 use crate::fixture::{ASKED, place};
 use crate::{
     FailureReason, FrozenBecause, HoldStatus, Msats, Order, OrderState, Outcome as End,
@@ -440,10 +440,10 @@ impl World {
 
     /// The world after the order was told, `None` if that changes nothing.
     fn told(&self, orders: &mut Orders, step: Step) -> Option<Self> {
-        let Outcome { order, rows, is_told } = orders.apply(self.order, step, self.holds)?;
-        let mut then = Self { order, ..*self };
-        for row in rows {
-            match row {
+        let outcome = orders.apply(self.order, step, self.holds)?;
+        let mut then = Self { order: outcome.order, ..*self };
+        for row in &outcome.rows {
+            match *row {
                 Row::Add(hold) => {
                     then.adds[hold] = true;
                     then.drawn += 1;
@@ -456,8 +456,8 @@ impl World {
                 }
             }
         }
-        let state = &orders.get(order).state;
-        if let (true, Some(hold)) = (is_told, state.hold().and_then(hold_number)) {
+        let state = &orders.get(then.order).state;
+        if let (true, Some(hold)) = (outcome.is_told, state.hold().and_then(hold_number)) {
             then.told[hold] = true;
         }
         then.fiat_sent |= step == Step::FiatSent;
