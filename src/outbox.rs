@@ -133,7 +133,8 @@ impl Outbox {
         Ok(())
     }
 
-    async fn carry_out(&self, row: OutboxRow) {
+    /// Tries one act once and saves how it went.
+    pub async fn carry_out(&self, row: OutboxRow) {
         let saved = match self.act(&row).await {
             Ok(Delivered::Done(news)) => {
                 self.engine.finish_act(row.id, news.map(Input::Lightning)).await

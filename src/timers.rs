@@ -58,7 +58,11 @@ impl Timers {
         }
     }
 
-    async fn look(&self, time_rests: bool) -> Result<(), StoreError> {
+    /// Moves on whatever is due by time, unless that rests, or by blocks.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn look(&self, time_rests: bool) -> Result<(), StoreError> {
         let now = if time_rests { Timestamp::default() } else { self.clock.now() };
         let height = self.reader.daemon_state().await?.height.unwrap_or_default();
         let due = self.reader.list_due(now, height, AT_ONCE).await?;

@@ -46,7 +46,11 @@ impl Comparison {
         }
     }
 
-    async fn round(&self) -> Result<(), StoreError> {
+    /// Asks LND about everything that is open, once.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn round(&self) -> Result<(), StoreError> {
         if self.health.borrow().is_none() {
             return Ok(());
         }

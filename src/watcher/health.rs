@@ -49,8 +49,8 @@ impl HealthMonitor {
         }
     }
 
-    /// Whether LND is well.
-    async fn ask(&mut self) -> bool {
+    /// Asks once, remembers and tells. Whether LND is well.
+    pub async fn ask(&mut self) -> bool {
         let answer = self.node.readiness().await;
         let was_well = self.told.borrow().is_some();
         match &answer {
