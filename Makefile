@@ -1,7 +1,7 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo fmt lint test tidy generated docs deny ci
+.PHONY: help bootstrap demo fmt lint test sim tidy generated docs deny ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 # Without its database, so that it builds in seconds and before there is a protoc.
@@ -27,6 +27,9 @@ test: bootstrap ## All tests; needs nothing but cargo
 	$(if $(shell cargo nextest --version 2>/dev/null), \
 		cargo nextest run --workspace && cargo test --workspace --doc, \
 		cargo test --workspace)
+
+sim: bootstrap ## The simulation alone, under more seeds: `make sim SEEDS=10000`
+	SIM_SEEDS=$(SEEDS) cargo test --test sim
 
 tidy: ## The rules of the tree
 	$(XTASK) tidy

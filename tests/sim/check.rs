@@ -1,0 +1,382 @@
+//! What must hold after every step (I1 to I9), and when everything has come to its end (I12).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
+use trade::{HoldStatus, Notice, OrderId, PaymentHash, PaymentStatus};
+
+use crate::lnd::Ledger;
+use crate::world::{World, text};
+
+/// The published graph, without its beginning.
+const GRAPH: [(&str, &str); 18] = [
+    ("pending", "waiting-payment"),
+    ("pending", "waiting-buyer-invoice"),
+    ("pending", "canceled"),
+    ("pending", "expired"),
+    ("waiting-payment", "pending"),
+    ("waiting-payment", "waiting-buyer-invoice"),
+    ("waiting-payment", "active"),
+    ("waiting-payment", "canceled"),
+    ("waiting-buyer-invoice", "pending"),
+    ("waiting-buyer-invoice", "waiting-payment"),
+    ("waiting-buyer-invoice", "active"),
+    ("waiting-buyer-invoice", "canceled"),
+    ("active", "fiat-sent"),
+    ("active", "canceled"),
+    ("fiat-sent", "settled-hold-invoice"),
+    ("settled-hold-invoice", "success"),
+    ("waiting-payment", "waiting-payment"),
+    ("pending", "pending"),
+];
+
+const FINAL: [&str; 3] = ["success", "canceled", "expired"];
+
+/// Reads the books behind the daemon's back and compares them with LND's.
+#[derive(Default)]
+pub(crate) struct Checker {
+    books: Option<SqliteConnection>,
+    last_line: i64,
+    /// The status of each order, as the journal has told it so far.
+    statuses: BTreeMap<String, String>,
+    events: BTreeSet<String>,
+    unfinished: Vec<String>,
+    frozen: BTreeSet<String>,
+    trace: Sha256,
+}
+
+struct Hold {
+    hash: PaymentHash,
+    order: String,
+    seen: String,
+    decision: Option<String>,
+}
+
+struct Attempt {
+    hash: PaymentHash,
+    order: String,
+    state: String,
+}
+
+impl Checker {
+    pub(crate) async fn open(file: &Path) -> Result<Self, String> {
+        let options = SqliteConnectOptions::new().filename(file).read_only(true);
+        let books = options.disable_statement_logging().connect().await.map_err(text)?;
+        Ok(Self { books: Some(books), ..Self::default() })
+    }
+
+    pub(crate) fn trace(&self) -> [u8; 32] {
+        self.trace.clone().finalize().into()
+    }
+
+    /// How many orders ended as what.
+    pub(crate) fn ends(&self) -> BTreeMap<String, u32> {
+        let mut ends = BTreeMap::new();
+        for (order, status) in &self.statuses {
+            let end = if self.frozen.contains(order) { "frozen" } else { status };
+            *ends.entry(end.to_owned()).or_default() += 1;
+        }
+        ends
+    }
+
+    /// Whether nothing is left to be done.
+    pub(crate) fn is_over(&self, orders: &BTreeMap<u8, OrderId>) -> bool {
+        self.unfinished.is_empty() && !orders.is_empty()
+    }
+
+    pub(crate) async fn check(&mut self, world: &World) -> Result<(), String> {
+        self.follow_journal().await?;
+        let (holds, attempts) = (self.holds().await?, self.attempts().await?);
+        self.unfinished.clear();
+        self.check_holds(world, &holds)?;
+        self.check_attempts(world, &holds, &attempts)?;
+        self.check_outbox(world).await?;
+        self.check_orders(&holds, &attempts).await
+    }
+
+    pub(crate) async fn check_end(&mut self, world: &World) -> Result<(), String> {
+        if !self.unfinished.is_empty() {
+            return Err(format!("I12: {}", self.unfinished.join("; ")));
+        }
+        let holds = self.holds().await?;
+        self.check_ends(world, &holds)?;
+        let balance = world.lnd.ledger().balance;
+        self.check_ledger(balance).await?;
+        self.check_last_words(world)
+    }
+
+    /// The buyer is paid once and from its seller's escrow, or the seller has its sats.
+    fn check_ends(&self, world: &World, holds: &[Hold]) -> Result<(), String> {
+        let lnd = world.lnd.ledger();
+        for (order, status) in &self.statuses {
+            let of_order = |hash: &PaymentHash| {
+                world.payout_of.get(hash).is_some_and(|of| of.to_string() == *order)
+            };
+            let is_paid = |status| matches!(status, PaymentStatus::Succeeded { .. });
+            let paid = lnd
+                .payments
+                .iter()
+                .filter(|(hash, payment)| of_order(hash) && is_paid(payment.status));
+            let paid = paid.count();
+            let settled = holds
+                .iter()
+                .filter(|hold| hold.order == *order && lnd.hold(hold.hash) == HoldStatus::Settled);
+            let (settled, wanted) = (settled.count(), usize::from(status == "success"));
+            if (settled, paid) != (wanted, wanted) {
+                return Err(format!("I12: {order} is {status}, settled {settled}, paid {paid}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I6 and I7, line by line.
+    async fn follow_journal(&mut self) -> Result<(), String> {
+        let lines = self
+            .ask(
+                "select id, order_id, version, input, event_id, from_status, to_status, cause, at
+                from journal where id > ? order by id",
+                self.last_line,
+            )
+            .await?;
+        for line in lines {
+            let (order, to): (String, String) = (line.get(1), line.get(6));
+            let (event, from): (Option<String>, Option<String>) = (line.get(4), line.get(5));
+            let (input, cause): (String, String) = (line.get(3), line.get(7));
+            let (version, at): (i64, i64) = (line.get(2), line.get(8));
+            let told = format!("{order} {version} {input} {from:?} {to} {cause} {at}");
+            let before = self.statuses.insert(order, to.clone());
+            if before != from {
+                return Err(format!("I6: {told}, and it was {before:?}"));
+            }
+            let is_allowed = match from.as_deref() {
+                None => to == "pending",
+                Some(from) => from == to || GRAPH.contains(&(from, to.as_str())),
+            };
+            if !is_allowed {
+                return Err(format!("I6: {told}"));
+            }
+            if cause == "T29 decided" && event.is_none() {
+                return Err(format!("I5: a release that nobody said: {told}"));
+            }
+            if event.is_some_and(|event| !self.events.insert(event)) {
+                return Err(format!("I7: one event twice: {told}"));
+            }
+            self.last_line = line.get(0);
+            self.trace.update(told);
+        }
+        Ok(())
+    }
+
+    /// I3 and the second half of I5.
+    fn check_holds(&mut self, world: &World, holds: &[Hold]) -> Result<(), String> {
+        use HoldStatus::{Accepted, Canceled, Open, Settled, Unknown};
+        let lnd = world.lnd.ledger();
+        for hold in holds {
+            let status = lnd.hold(hold.hash);
+            let was_paid = lnd.holds.get(&hold.hash).is_some_and(|invoice| invoice.was_paid);
+            let says = hold.decision.as_deref();
+            let is_allowed = match (hold.seen.as_str(), status) {
+                ("wanted", Unknown | Open)
+                | ("open", Open)
+                | ("open" | "accepted", Accepted { .. } | Canceled)
+                | ("canceled", Canceled) => true,
+                // Nobody has the invoice, or what arrived after it was given up.
+                ("wanted", Canceled) | ("canceled", Unknown | Open) => !was_paid,
+                ("open" | "accepted" | "settled", Settled) => says == Some("settle"),
+                _ => false,
+            };
+            let Hold { hash, order, seen, .. } = hold;
+            if !is_allowed {
+                return Err(format!("I3: {order} {hash}: {seen}, {says:?}, and LND: {status:?}"));
+            }
+            let is_asked = world.released.iter().any(|released| released.to_string() == *order);
+            if says == Some("settle") && !is_asked {
+                return Err(format!("I5: {order} is settled, and its seller did not ask"));
+            }
+            if matches!(status, Accepted { .. }) {
+                self.unfinished.push(format!("LND holds {hash} of {order}"));
+            }
+        }
+        let known: BTreeSet<_> = holds.iter().map(|hold| hold.hash).collect();
+        match lnd.holds.keys().find(|hash| !known.contains(hash)) {
+            Some(hash) => Err(format!("I3: LND has an invoice that nobody wrote down: {hash}")),
+            None => Ok(()),
+        }
+    }
+
+    /// I3 of payments, I4, and the first half of I5.
+    fn check_attempts(
+        &mut self,
+        world: &World,
+        holds: &[Hold],
+        attempts: &[Attempt],
+    ) -> Result<(), String> {
+        use PaymentStatus::{Failed, InFlight, Succeeded, Unknown};
+        let lnd = world.lnd.ledger();
+        for Attempt { hash, order, state } in attempts {
+            let status = lnd.payment(*hash);
+            let is_allowed = match state.as_str() {
+                "planned" | "failed" => matches!(status, Unknown | Failed { .. }),
+                "succeeded" => matches!(status, Succeeded { .. }),
+                _ => true,
+            };
+            if !is_allowed {
+                return Err(format!("I3: {order} {hash}: {state}, and LND: {status:?}"));
+            }
+            if matches!(status, InFlight { .. }) {
+                self.unfinished.push(format!("LND pays {hash} of {order}"));
+            }
+        }
+        let known: BTreeSet<_> = attempts.iter().map(|attempt| attempt.hash).collect();
+        let mut open = BTreeMap::<_, (u32, u32)>::new();
+        for (hash, payment) in &lnd.payments {
+            let order = world.payout_of.get(hash).map(ToString::to_string).unwrap_or_default();
+            if !known.contains(hash) {
+                return Err(format!("I3: LND pays what nobody wrote down: {hash} of {order}"));
+            }
+            if !is_settled(&lnd, holds, &order) {
+                return Err(format!("I5: {order} is paid for, and its escrow is not ours"));
+            }
+            let (under_way, paid) = open.entry(order).or_default();
+            match payment.status {
+                PaymentStatus::InFlight { .. } => *under_way += 1,
+                PaymentStatus::Succeeded { .. } => *paid += 1,
+                PaymentStatus::Failed { .. } | PaymentStatus::Unknown => {}
+            }
+        }
+        match open.iter().find(|(_, (under_way, paid))| under_way + paid > 1) {
+            Some((order, (under_way, paid))) => {
+                Err(format!("I4: {order} is paid {paid} times, {under_way} under way"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What is done about a message was taken by the relay.
+    async fn check_outbox(&mut self, world: &World) -> Result<(), String> {
+        let rows = self.ask("select id, done_at, lane from outbox where id > ?", 0).await?;
+        for row in rows {
+            let (id, done, lane): (i64, Option<i64>, String) = (row.get(0), row.get(1), row.get(2));
+            match done {
+                Some(_) if lane.starts_with("dm:") && !world.taken.contains(&id) => {
+                    return Err(format!("I8: message {id} is done, and no relay has it"));
+                }
+                Some(_) => {}
+                None => self.unfinished.push(format!("act {id} of {lane}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// I9: something wakes every order that has not ended.
+    async fn check_orders(&mut self, holds: &[Hold], attempts: &[Attempt]) -> Result<(), String> {
+        let orders = self
+            .ask(
+                "select id, status, due_at is not null or due_height is not null,
+                    state like '%frozen%',
+                    exists (select 1 from outbox where order_id = orders.id and lane like 'ln:%'
+                        and done_at is null),
+                    exists (select 1 from payouts where order_id = orders.id
+                        and state = 'needs-invoice')
+                from orders where version > ?",
+                0,
+            )
+            .await?;
+        for order in orders {
+            let (id, status): (String, String) = (order.get(0), order.get(1));
+            let is_frozen: bool = order.get(3);
+            if is_frozen {
+                self.frozen.insert(id);
+                continue;
+            }
+            if FINAL.contains(&status.as_str()) {
+                continue;
+            }
+            self.unfinished.push(format!("{id} is {status}"));
+            let is_watched = holds
+                .iter()
+                .any(|hold| hold.order == id && matches!(hold.seen.as_str(), "open" | "accepted"))
+                || attempts
+                    .iter()
+                    .any(|attempt| attempt.order == id && attempt.state == "dispatching");
+            let wakes: [bool; 3] = [order.get(2), order.get(4), order.get(5)];
+            if !is_watched && !wakes.contains(&true) {
+                return Err(format!("I9: nothing wakes {id}, which is {status}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I1 and I2.
+    async fn check_ledger(&mut self, balance: i64) -> Result<(), String> {
+        let accounts = self
+            .ask(
+                "select account, sum(msat), order_id from (
+                    select debit as account, amount_msat as msat, order_id, id from ledger
+                    union all select credit, -amount_msat, order_id, id from ledger
+                ) where id > ? group by account, order_id",
+                0,
+            )
+            .await?;
+        let mut sums = BTreeMap::<String, i64>::new();
+        for row in accounts {
+            let (account, msat, order): (String, i64, String) =
+                (row.get(0), row.get(1), row.get(2));
+            if account == "buyer" && msat != 0 {
+                return Err(format!("I1: the buyer of {order} is owed {msat} msats"));
+            }
+            *sums.entry(account).or_default() += msat;
+        }
+        let ours = sums.get("lightning").copied().unwrap_or_default();
+        if sums.values().sum::<i64>() != 0 || ours != balance {
+            return Err(format!("I2: LND gained {balance} msats, and the books say {sums:?}"));
+        }
+        Ok(())
+    }
+
+    /// Whoever was paid knows it.
+    fn check_last_words(&self, world: &World) -> Result<(), String> {
+        let is_success = |id: &OrderId| {
+            self.statuses.get(&id.to_string()).is_some_and(|status| status == "success")
+        };
+        let ends = world.orders.values().filter(|id| is_success(id)).count();
+        let said = world.told.values().flatten();
+        let said = said.filter(|notice| **notice == Notice::PurchaseCompleted).count();
+        // At least once: the relay may have it, and the daemon not know.
+        if said < ends { Err(format!("{ends} buyers were paid, {said} were told")) } else { Ok(()) }
+    }
+
+    async fn holds(&mut self) -> Result<Vec<Hold>, String> {
+        let sql = "select hash, order_id, seen, decision from holds where id > ? order by id";
+        let rows = self.ask(sql, 0).await?;
+        let hold = |row: SqliteRow| {
+            let hash = PaymentHash::from_hex(row.get(0))?;
+            Some(Hold { hash, order: row.get(1), seen: row.get(2), decision: row.get(3) })
+        };
+        rows.into_iter().map(hold).collect::<Option<_>>().ok_or("an unreadable hash".to_owned())
+    }
+
+    async fn attempts(&mut self) -> Result<Vec<Attempt>, String> {
+        let sql = "select hash, order_id, attempt.state from payout_attempts attempt
+            join payouts payout on payout.id = attempt.payout_id where attempt.id > ?";
+        let rows = self.ask(sql, 0).await?;
+        let attempt = |row: SqliteRow| {
+            let hash = PaymentHash::from_hex(row.get(0))?;
+            Some(Attempt { hash, order: row.get(1), state: row.get(2) })
+        };
+        rows.into_iter().map(attempt).collect::<Option<_>>().ok_or("an unreadable hash".to_owned())
+    }
+
+    async fn ask(&mut self, sql: &'static str, after: i64) -> Result<Vec<SqliteRow>, String> {
+        let books = self.books.as_mut().ok_or("the books are closed")?;
+        sqlx::query(sql).bind(after).fetch_all(books).await.map_err(text)
+    }
+}
+
+fn is_settled(lnd: &Ledger, holds: &[Hold], order: &str) -> bool {
+    let is_ours = |hold: &Hold| hold.order == order && lnd.hold(hold.hash) == HoldStatus::Settled;
+    holds.iter().any(is_ours)
+}

@@ -1,0 +1,420 @@
+//! A Lightning node in memory, with a ledger that knows whose sats are where, and faults on demand.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use mostrod::clock::{Clock as _, ManualClock};
+use mostrod::lightning::{
+    Bolt11, LightningError, LightningNode, NewHold, NewPayment, NodeDescription, Readiness,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Notify, oneshot};
+use trade::{
+    BlockHeight, FailureReason, HoldStatus, LightningIdentity, Msats, Network, NodeKey,
+    PaymentHash, PaymentStatus, Preimage, Sats, Timestamp,
+};
+
+use crate::ops::End;
+use crate::world::Plant;
+
+pub(crate) const IDENTITY: LightningIdentity =
+    LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
+
+/// So many blocks before an HTLC expires, LND gives it back by itself.
+const OWN_DELTA: u32 = 18;
+
+/// From one payment index to the next; LND, too, leaves some out.
+const INDEX_STEP: u64 = 10;
+
+/// Odd on purpose: books are kept to the msat.
+const ROUTING_FEE: Msats = Msats(1_237);
+
+/// No request is under way for longer, which is what the quiet time of payouts relies on (P6).
+const MOST_LATE: Duration = Duration::from_secs(45);
+
+#[derive(Debug)]
+pub(crate) struct FakeLnd {
+    ledger: Mutex<Ledger>,
+    plant: Option<Plant>,
+    clock: Arc<ManualClock>,
+    /// A call began to wait.
+    parked: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) holds: BTreeMap<PaymentHash, Invoice>,
+    pub(crate) payments: BTreeMap<PaymentHash, Payment>,
+    /// What strangers' invoices that we may be asked to pay are worth.
+    pub(crate) payees: BTreeMap<PaymentHash, Payee>,
+    /// What our channels gained and lost.
+    pub(crate) balance: i64,
+    /// Every change that a stream could tell, in order.
+    pub(crate) news: Vec<(PaymentHash, News)>,
+    pub(crate) faults: VecDeque<Fault>,
+    pub(crate) fails: bool,
+    /// Steps until the daemon dies.
+    pub(crate) dies_in: Option<u8>,
+    now: Timestamp,
+    height: BlockHeight,
+    last_index: u64,
+    late: VecDeque<(Timestamp, Call)>,
+    waiting: VecDeque<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Invoice {
+    pub(crate) amount: Sats,
+    expires_at: Timestamp,
+    cltv_delta: u32,
+    pub(crate) status: HoldStatus,
+    pub(crate) was_paid: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Payment {
+    pub(crate) status: PaymentStatus,
+    amount: Msats,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Payee {
+    pub(crate) preimage: Preimage,
+    pub(crate) amount: Option<Sats>,
+    pub(crate) expires_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Hold(HoldStatus),
+    Payment(PaymentStatus),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    LoseRequest,
+    LoseReply,
+    DelayRequest,
+    HangBefore,
+    HangAfter,
+}
+
+#[derive(Debug, Clone)]
+enum Call {
+    Add(NewHold),
+    Settle(Preimage),
+    Cancel(PaymentHash),
+    Send(NewPayment),
+}
+
+impl FakeLnd {
+    pub(crate) fn new(clock: Arc<ManualClock>, height: u32, plant: Option<Plant>) -> Self {
+        let ledger = Ledger { height: BlockHeight(height), ..Ledger::default() };
+        Self { ledger: Mutex::new(ledger), plant, clock, parked: Notify::new() }
+    }
+
+    /// The ledger as of now.
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.now = self.clock.now();
+        ledger.expire();
+        while ledger.late.front().is_some_and(|(at, _)| at.after(MOST_LATE) <= ledger.now) {
+            ledger.arrive();
+        }
+        ledger
+    }
+
+    pub(crate) async fn parked(&self) {
+        self.parked.notified().await;
+    }
+
+    /// Whether the daemon dies here. Every step that a crash may come before asks.
+    pub(crate) fn kills(&self) -> bool {
+        let mut ledger = self.ledger();
+        let dies = ledger.dies_in == Some(0);
+        ledger.dies_in =
+            ledger.dies_in.and_then(|steps| steps.checked_sub(1)).or(dies.then_some(0));
+        dies
+    }
+
+    async fn call(&self, name: &'static str, call: Call) -> Result<(), LightningError> {
+        let (fault, fails) = {
+            let mut ledger = self.ledger();
+            (ledger.faults.pop_front(), ledger.fails)
+        };
+        if self.kills() {
+            self.park().await;
+        }
+        match fault {
+            _ if fails => return Err(lost(name)),
+            Some(Fault::LoseRequest) => return Err(lost(name)),
+            Some(Fault::DelayRequest) => {
+                let mut ledger = self.ledger();
+                let at = ledger.now;
+                ledger.late.push_back((at, call));
+                return Err(lost(name));
+            }
+            Some(Fault::HangBefore) => self.park().await,
+            Some(Fault::HangAfter | Fault::LoseReply) | None => {}
+        }
+        let is_done = self.ledger().perform(&call);
+        if self.kills() || fault == Some(Fault::HangAfter) {
+            self.park().await;
+        }
+        if is_done && fault != Some(Fault::LoseReply) { Ok(()) } else { Err(lost(name)) }
+    }
+
+    async fn park(&self) {
+        let (go, gone) = oneshot::channel();
+        self.ledger().waiting.push_back(go);
+        self.parked.notify_one();
+        drop(gone.await);
+    }
+
+    fn look(&self, name: &'static str) -> Result<MutexGuard<'_, Ledger>, LightningError> {
+        let ledger = self.ledger();
+        if ledger.fails { Err(lost(name)) } else { Ok(ledger) }
+    }
+
+    /// What an answer that was lost is taken for.
+    fn or_planted(
+        &self,
+        hash: PaymentHash,
+        answer: Result<(), LightningError>,
+    ) -> Result<HoldStatus, LightningError> {
+        match answer {
+            Ok(()) => Ok(self.ledger().hold(hash)),
+            Err(_) if self.plant == Some(Plant::LostMeansCanceled) => Ok(HoldStatus::Canceled),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.iter().filter(|call| !call.is_closed()).count()
+    }
+
+    /// Lets the call that waits longest go on.
+    pub(crate) fn answer_late(&mut self) {
+        self.waiting.retain(|call| !call.is_closed());
+        if let Some(go) = self.waiting.pop_front() {
+            go.send(()).expect("somebody waits");
+        }
+    }
+
+    /// Does what was asked for long ago.
+    pub(crate) fn arrive(&mut self) {
+        if let Some((_, call)) = self.late.pop_front() {
+            self.perform(&call);
+        }
+    }
+
+    /// No fault from now on; what was late arrives.
+    pub(crate) fn heal(&mut self) {
+        self.faults.clear();
+        (self.fails, self.dies_in) = (false, None);
+        while !self.late.is_empty() {
+            self.arrive();
+        }
+        while self.waiting() > 0 {
+            self.answer_late();
+        }
+    }
+
+    pub(crate) fn mine(&mut self, blocks: u32) {
+        self.height.0 += blocks;
+        self.expire();
+    }
+
+    /// Somebody pays a hold invoice, if it can be paid.
+    pub(crate) fn pay(&mut self, hash: PaymentHash, over: u8) {
+        let Some(invoice) = self.holds.get_mut(&hash) else { return };
+        if invoice.status != HoldStatus::Open {
+            return;
+        }
+        let asked = invoice.amount.0 * 1_000;
+        let paid = Msats(asked + asked * u64::from(over) / 1_000);
+        let expires_at = BlockHeight(self.height.0 + invoice.cltv_delta + 3);
+        invoice.was_paid = true;
+        invoice.status = HoldStatus::Accepted { paid, expires_at };
+        self.news.push((hash, News::Hold(invoice.status)));
+    }
+
+    /// Ends one of the payments under way.
+    pub(crate) fn resolve(&mut self, nth: u8, how: End) {
+        let under_way =
+            |payment: &Payment| matches!(payment.status, PaymentStatus::InFlight { .. });
+        let mut payments = self.payments.iter_mut().filter(|(_, payment)| under_way(payment));
+        let Some((hash, payment)) = payments.nth(usize::from(nth)) else { return };
+        let PaymentStatus::InFlight { index } = payment.status else { return };
+        let failed = |reason| PaymentStatus::Failed { index, reason };
+        payment.status = match how {
+            End::Paid => {
+                let spent = payment.amount.0 + ROUTING_FEE.0;
+                self.balance -= i64::try_from(spent).expect("small");
+                let receipt = self.payees[hash].preimage;
+                PaymentStatus::Succeeded { index, receipt, fee: ROUTING_FEE }
+            }
+            End::NoRoute => failed(FailureReason::NoRoute),
+            End::Refused => failed(FailureReason::IncorrectPaymentDetails),
+        };
+        self.news.push((*hash, News::Payment(payment.status)));
+    }
+
+    pub(crate) fn hold(&self, hash: PaymentHash) -> HoldStatus {
+        self.holds.get(&hash).map_or(HoldStatus::Unknown, |invoice| invoice.status)
+    }
+
+    pub(crate) fn payment(&self, hash: PaymentHash) -> PaymentStatus {
+        self.payments.get(&hash).map_or(PaymentStatus::Unknown, |payment| payment.status)
+    }
+
+    /// Whether LND has no objection. Everything may be asked for twice.
+    fn perform(&mut self, call: &Call) -> bool {
+        match call {
+            Call::Add(hold) => {
+                let expires_at = self.now.after(hold.expiry);
+                self.holds.entry(hold.hash).or_insert(Invoice {
+                    amount: hold.amount,
+                    expires_at,
+                    cltv_delta: hold.cltv_delta,
+                    status: HoldStatus::Open,
+                    was_paid: false,
+                });
+            }
+            Call::Settle(preimage) => {
+                let hash = hash_of(*preimage);
+                if let HoldStatus::Accepted { paid, .. } = self.hold(hash) {
+                    self.balance += i64::try_from(paid.0).expect("small");
+                    self.change(hash, HoldStatus::Settled);
+                }
+            }
+            Call::Cancel(hash) => {
+                if matches!(self.hold(*hash), HoldStatus::Open | HoldStatus::Accepted { .. }) {
+                    self.change(*hash, HoldStatus::Canceled);
+                }
+            }
+            Call::Send(payment) => return self.send(payment),
+        }
+        true
+    }
+
+    /// One payment a hash, and none to an invoice that expired.
+    fn send(&mut self, payment: &NewPayment) -> bool {
+        let hash = payment.hash;
+        if matches!(
+            self.payment(hash),
+            PaymentStatus::InFlight { .. } | PaymentStatus::Succeeded { .. }
+        ) {
+            return true;
+        }
+        let Some(payee) = self.payees.get(&hash).filter(|payee| payee.expires_at > self.now) else {
+            return false;
+        };
+        let amount = payee.amount.or(payment.amount).and_then(Sats::to_msats).unwrap_or_default();
+        self.last_index += INDEX_STEP;
+        let status = PaymentStatus::InFlight { index: self.last_index };
+        self.payments.insert(hash, Payment { status, amount });
+        self.news.push((hash, News::Payment(status)));
+        true
+    }
+
+    /// What time and blocks do to invoices.
+    fn expire(&mut self) {
+        let (now, height) = (self.now, self.height);
+        let is_over = |invoice: &Invoice| match invoice.status {
+            HoldStatus::Open => invoice.expires_at <= now,
+            HoldStatus::Accepted { expires_at, .. } => expires_at.before(OWN_DELTA) <= height,
+            _ => false,
+        };
+        let over: Vec<_> = self
+            .holds
+            .iter()
+            .filter(|(_, invoice)| is_over(invoice))
+            .map(|(hash, _)| *hash)
+            .collect();
+        for hash in over {
+            self.change(hash, HoldStatus::Canceled);
+        }
+    }
+
+    fn change(&mut self, hash: PaymentHash, status: HoldStatus) {
+        if let Some(invoice) = self.holds.get_mut(&hash) {
+            invoice.status = status;
+            self.news.push((hash, News::Hold(status)));
+        }
+    }
+}
+
+#[async_trait]
+impl LightningNode for FakeLnd {
+    async fn add_hold(&self, hold: NewHold) -> Result<Bolt11, LightningError> {
+        let hash = hold.hash;
+        self.call("AddHoldInvoice", Call::Add(hold)).await?;
+        Ok(Bolt11(hash.to_string()))
+    }
+
+    async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {
+        let answer = self.call("SettleInvoice", Call::Settle(preimage)).await;
+        self.or_planted(hash_of(preimage), answer)
+    }
+
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
+        let answer = self.call("CancelInvoice", Call::Cancel(hash)).await;
+        self.or_planted(hash, answer)
+    }
+
+    async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
+        Ok(self.look("LookupInvoice")?.hold(hash))
+    }
+
+    async fn send(&self, payment: NewPayment) -> Result<PaymentStatus, LightningError> {
+        let hash = payment.hash;
+        self.call("SendPaymentV2", Call::Send(payment)).await?;
+        Ok(self.ledger().payment(hash))
+    }
+
+    async fn payment_status(&self, hash: PaymentHash) -> Result<PaymentStatus, LightningError> {
+        let ledger = self.look("TrackPaymentV2")?;
+        let status = ledger.payment(hash);
+        if status == PaymentStatus::Unknown && self.plant == Some(Plant::NotFoundMeansFailed) {
+            let index = ledger.last_index + 1;
+            return Ok(PaymentStatus::Failed { index, reason: FailureReason::NoRoute });
+        }
+        Ok(status)
+    }
+
+    /// The simulation tells the news of streams itself, when its list says so.
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+        futures::stream::empty().boxed()
+    }
+
+    fn follow(&self, _: PaymentHash) -> BoxStream<'_, PaymentStatus> {
+        futures::stream::empty().boxed()
+    }
+
+    async fn readiness(&self) -> Result<Readiness, LightningError> {
+        let height = self.look("GetInfo")?.height;
+        Ok(Readiness {
+            active: true,
+            synced: true,
+            channels_active: 1,
+            height,
+            identity: IDENTITY,
+            node: NodeDescription::default(),
+        })
+    }
+}
+
+pub(crate) fn hash_of(preimage: Preimage) -> PaymentHash {
+    PaymentHash(Sha256::digest(preimage.0).into())
+}
+
+fn lost(call: &'static str) -> LightningError {
+    LightningError::Unreachable { call, source: "the link broke".into() }
+}
