@@ -76,11 +76,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the file. What was committed is safe without it.
+    /// Closes the file. What was committed is safe without it; with it, all of it is in the one
+    /// file, and a copy of that is a backup.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn close(self) -> Result<(), StoreError> {
+    pub async fn close(mut self) -> Result<(), StoreError> {
+        // Readers that close later write nothing, so SQLite would leave this to the next start.
+        sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut self.connection).await?;
         Ok(self.connection.close().await?)
     }
 }

@@ -74,8 +74,10 @@ pub async fn open_reader(path: &Path) -> Result<Reader, OpenError> {
         .read_only(true)
         .busy_timeout(BUSY)
         .disable_statement_logging();
+    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
     let pool = PoolOptions::new().max_connections(1).connect_with(options).await;
-    let pool = pool.map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
+    let pool = pool.map_err(unreadable)?;
+    check_pages(&mut *pool.acquire().await.map_err(unreadable)?, path).await?;
     Ok(Reader { pool })
 }
 
@@ -106,8 +108,8 @@ async fn check_sqlite(writer: &mut SqliteConnection, path: &Path) -> Result<(), 
     Ok(())
 }
 
-async fn check_pages(writer: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
-    let found = ask(writer, "pragma quick_check(1)", path).await?;
+async fn check_pages(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let found = ask(connection, "pragma quick_check(1)", path).await?;
     if found == "ok" {
         return Ok(());
     }
