@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use trade::LightningIdentity;
 
-use crate::config::Settings;
+use crate::config::{Loaded, Settings};
 use crate::daemon;
 use crate::lightning::{LightningNode as _, Lnd};
 use crate::nostr::{Hearing, Options, Relays, ToBech32 as _};
@@ -19,7 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If anything would keep the daemon from working.
-pub async fn run(settings: Settings, out: &mut impl Write) -> Result<()> {
+pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
+    let Loaded { settings, warnings } = loaded;
+    for warning in warnings {
+        writeln!(out, "setting: {warning}")?;
+    }
     let mut troubles = 0;
     let mut say = |what: &str, found: Result<String>| -> Result<()> {
         match found {
@@ -33,22 +39,15 @@ pub async fn run(settings: Settings, out: &mut impl Write) -> Result<()> {
     };
     let node = daemon::node_keys(&settings)?.public_key();
     say("node", Ok(format!("{} ({node})", node.to_bech32()?)))?;
-    say("lnd", lnd(&settings).await)?;
+    let books = read_books(&settings.database.file).await;
+    let ours = books.as_ref().ok().and_then(|books| books.node);
+    say("lnd", lnd(&settings, ours).await)?;
     say("relays", relays(&settings).await)?;
-    let file = &settings.database.file;
-    let mut balances = BTreeMap::new();
-    if file.exists() {
-        match store::open_reader(file).await {
-            Ok(reader) => {
-                let (depth, _) = reader.outbox_depth().await?;
-                say("database", Ok(format!("{}, {depth} acts outstanding", file.display())))?;
-                balances = reader.balances().await?;
-            }
-            Err(error) => say("database", Err(error.into()))?,
-        }
-    } else {
-        say("database", Ok(format!("{} will be made by the first run", file.display())))?;
-    }
+    let (database, balances) = match books {
+        Ok(books) => (Ok(books.summary), books.balances),
+        Err(error) => (Err(error), BTreeMap::new()),
+    };
+    say("database", database)?;
     for (account, msats) in balances {
         writeln!(out, "ledger.{account} = {msats}")?;
     }
@@ -58,13 +57,35 @@ pub async fn run(settings: Settings, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-async fn lnd(settings: &Settings) -> Result<String> {
+/// What is in the database.
+#[derive(Default)]
+struct Books {
+    summary: String,
+    /// The node that open holds and payments belong to.
+    node: Option<LightningIdentity>,
+    balances: BTreeMap<String, i64>,
+}
+
+async fn read_books(file: &Path) -> Result<Books> {
+    if !file.exists() {
+        let summary = format!("{} will be made by the first run", file.display());
+        return Ok(Books { summary, ..Books::default() });
+    }
+    let reader = store::open_reader(file).await?;
+    let (depth, _) = reader.outbox_depth().await?;
+    Ok(Books {
+        summary: format!("{}, {depth} acts outstanding", file.display()),
+        node: reader.daemon_state().await?.node,
+        balances: reader.balances().await?,
+    })
+}
+
+async fn lnd(settings: &Settings, ours: Option<LightningIdentity>) -> Result<String> {
     let readiness = Lnd::new(daemon::access(&settings.lightning))?.readiness().await?;
-    let state = match (readiness.may_pay(), readiness.may_escrow()) {
-        (true, _) => "ready",
-        (false, true) => "synced, but no channel is active: it cannot pay",
-        (false, false) => "not synced to its chain",
-    };
+    if let Some(ours) = ours.filter(|_| !settings.lightning.allow_node_change) {
+        readiness.is_of(ours)?;
+    }
+    let state = readiness.shortcoming().unwrap_or("ready");
     let node = &readiness.node;
     Ok(format!("{} {}, block {}, {state}", node.alias, node.version, readiness.height.0))
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use trade::{LightningIdentity, Timestamp};
 
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::config::{self, Settings};
+use crate::config::{self, Loaded, Settings};
 use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::intake::{self, Intake, MAX_EVENT_BYTES};
@@ -41,7 +41,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// With what an operator should do, if it cannot start or cannot go on.
-pub async fn run(settings: Settings) -> Result<()> {
+pub async fn run(Loaded { settings, warnings }: Loaded) -> Result<()> {
+    let node = node_keys(&settings)?.public_key();
+    tracing::info!("node {} ({node})", node.to_bech32()?);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let clock = Arc::new(SystemClock::new());
@@ -83,8 +88,6 @@ pub async fn start(
     entropy: Arc<dyn Entropy>,
 ) -> Result<Tasks> {
     let node = node_keys(&settings)?;
-    tracing::info!("node {} ({})", node.public_key().to_bech32()?, node.public_key());
-
     let (writer, reader) = store::open(&settings.database.file).await?;
     let remembered = reader.daemon_state().await?;
     let lnd: Arc<dyn LightningNode> = Arc::new(Lnd::new(access(&settings.lightning))?);

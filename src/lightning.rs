@@ -133,6 +133,27 @@ impl Readiness {
         self.active && self.synced
     }
 
+    /// What keeps it from escrows and payouts, or from payouts.
+    #[must_use]
+    pub fn shortcoming(&self) -> Option<&'static str> {
+        if !self.may_escrow() {
+            Some("LND is not synced to its chain: no escrow and no payout until it is")
+        } else if !self.may_pay() {
+            Some("LND has no active channel: no payout until it has")
+        } else {
+            None
+        }
+    }
+
+    /// Insists on the node that our holds and payments are known to.
+    ///
+    /// # Errors
+    /// If this is another one.
+    pub fn is_of(&self, ours: LightningIdentity) -> Result<(), LightningError> {
+        let found = self.identity;
+        if found == ours { Ok(()) } else { Err(LightningError::OtherNode { found, ours }) }
+    }
+
     /// Whether a payout may be sent: LND fails it for reasons of its own before (P9).
     #[must_use]
     pub fn may_pay(&self) -> bool {

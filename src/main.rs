@@ -69,11 +69,8 @@ fn main() -> ExitCode {
     start(arguments.verb.unwrap_or(Verb::Run), loaded)
 }
 
-fn start(verb: Verb, Loaded { settings, warnings }: Loaded) -> ExitCode {
+fn start(verb: Verb, loaded: Loaded) -> ExitCode {
     log_to_stderr();
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -82,8 +79,8 @@ fn start(verb: Verb, Loaded { settings, warnings }: Loaded) -> ExitCode {
         }
     };
     let result = match verb {
-        Verb::Run => runtime.block_on(daemon::run(settings)),
-        Verb::Check => runtime.block_on(check::run(settings, &mut io::stdout())),
+        Verb::Run => runtime.block_on(daemon::run(loaded)),
+        Verb::Check => runtime.block_on(check::run(loaded, &mut io::stdout())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use tonic::Code;
-use trade::{PaymentHash, Sats};
+use trade::{LightningIdentity, PaymentHash, Sats};
 
 /// No call of the Lightning port that fails has told anything about the money: ask again.
 ///
@@ -59,6 +59,13 @@ pub enum LightningError {
 
     #[error("this is LND {version}: holds and payments are safe with 0.20 or newer only, upgrade")]
     TooOld { version: String },
+
+    #[error(
+        "this is another Lightning node ({}, {:?}) than the one that this database belongs to ({}, \
+         {:?}): nothing is done with it. Correct `lnd_grpc_host`, or, if no trade is open, set \
+         `allow_node_change`", found.key, found.network, ours.key, ours.network
+    )]
+    OtherNode { found: LightningIdentity, ours: LightningIdentity },
 
     /// LND's own error. Never a verdict: its code says little and its text changes.
     #[error("LND refused {call}: {reason}")]

@@ -23,7 +23,8 @@ pub struct HealthMonitor {
     /// Who our node was, and is to stay: its holds and payments are known to no other.
     remembered: Option<LightningIdentity>,
     height: Option<BlockHeight>,
-    has_complained: bool,
+    /// What was last spoken of; empty before the first answer.
+    trouble: Option<String>,
     told: watch::Sender<Option<Readiness>>,
 }
 
@@ -35,7 +36,10 @@ impl HealthMonitor {
         remembered: Option<LightningIdentity>,
     ) -> (Self, Health) {
         let (told, health) = watch::channel(None);
-        (Self { node, engine, remembered, height: None, has_complained: false, told }, health)
+        (
+            Self { node, engine, remembered, height: None, trouble: Some(String::new()), told },
+            health,
+        )
     }
 
     /// Asks until shutdown.
@@ -51,18 +55,16 @@ impl HealthMonitor {
 
     /// Asks once, remembers and tells. Whether LND is well.
     pub async fn ask(&mut self) -> bool {
-        let answer = self.node.readiness().await;
-        let was_well = self.told.borrow().is_some();
-        match &answer {
-            Ok(_) if !was_well => tracing::info!("LND answers"),
-            Err(error) if was_well || !self.has_complained => {
-                let error = crate::chain(error);
-                tracing::warn!(%error, "LND does not answer; asking again every {WORRIED:?}");
-                self.has_complained = true;
-            }
-            _ => {}
+        let mut answer = self.node.readiness().await;
+        if let (Ok(readiness), Some(ours)) = (&answer, self.remembered) {
+            answer = readiness.is_of(ours).map(|()| readiness.clone());
         }
-        let readiness = answer.ok().filter(|readiness| self.is_ours(readiness));
+        let trouble = match &answer {
+            Ok(readiness) => readiness.shortcoming().map(str::to_owned),
+            Err(error) => Some(crate::chain(error)),
+        };
+        self.say(trouble);
+        let readiness = answer.ok();
         if let Err(error) = self.remember(readiness.as_ref()).await {
             tracing::error!(%error, "what LND said of itself could not be saved");
         }
@@ -71,19 +73,17 @@ impl HealthMonitor {
         is_well
     }
 
-    fn is_ours(&self, readiness: &Readiness) -> bool {
-        let found = readiness.identity;
-        let Some(ours) = self.remembered.filter(|ours| *ours != found) else { return true };
-        tracing::error!(
-            "this is another Lightning node ({}, {:?}) than the one that this database belongs to \
-             ({}, {:?}): nothing is done with it. Correct lightning.lnd_grpc_host, or, if no trade \
-             is open, set lightning.allow_node_change",
-            found.key,
-            found.network,
-            ours.key,
-            ours.network
-        );
-        false
+    /// Speaks of every trouble once, and of its end.
+    fn say(&mut self, trouble: Option<String>) {
+        if self.trouble == trouble {
+            return;
+        }
+        if let Some(trouble) = &trouble {
+            tracing::warn!("{trouble}; asking again every {WORRIED:?}");
+        } else {
+            tracing::info!("LND is ready");
+        }
+        self.trouble = trouble;
     }
 
     async fn remember(&mut self, readiness: Option<&Readiness>) -> Result<(), EngineError> {
