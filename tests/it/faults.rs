@@ -4,3 +4,4 @@ mod absence;
 mod hostile;
 mod kill;
 mod rivals;
+mod startup;

@@ -1,5 +1,7 @@
 //! A relay on a websocket, as public ones are, with its memory and without their limits.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context as _, Result};
 use nostr_relay_builder::LocalRelay;
 use nostr_relay_builder::builder::{RateLimit, RelayBuilder};
@@ -23,15 +25,15 @@ impl Relay {
     /// # Errors
     /// If no port can be opened.
     pub async fn start() -> Result<Self> {
-        let limits = RateLimit { max_reqs: 10_000, notes_per_minute: NOTES_PER_MINUTE };
-        let builder = RelayBuilder::default()
-            .rate_limit(limits)
-            .default_filter_limit(STORED_EVENTS_PER_ANSWER);
-        let local = LocalRelay::new(builder);
-        local.run().await.context("the relay cannot open a port on 127.0.0.1")?;
-        // The relay ends its address with a slash; the daemon's settings and the tags have none.
-        let url = local.url().await.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { local, url })
+        Self::open(RelayBuilder::default()).await
+    }
+
+    /// Starts a relay at this address.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn start_at(address: SocketAddr) -> Result<Self> {
+        Self::open(RelayBuilder::default().addr(address.ip()).port(address.port())).await
     }
 
     /// `ws://127.0.0.1:<port>`.
@@ -43,6 +45,16 @@ impl Relay {
     /// Sends an event to all who asked for such, as a relay would that checks nothing.
     pub fn push(&self, event: Event) {
         self.local.notify_event(event);
+    }
+
+    async fn open(builder: RelayBuilder) -> Result<Self> {
+        let limits = RateLimit { max_reqs: 10_000, notes_per_minute: NOTES_PER_MINUTE };
+        let builder = builder.rate_limit(limits).default_filter_limit(STORED_EVENTS_PER_ANSWER);
+        let local = LocalRelay::new(builder);
+        local.run().await.context("the relay cannot open a port on 127.0.0.1")?;
+        // The relay ends its address with a slash; the daemon's settings and the tags have none.
+        let url = local.url().await.to_string().trim_end_matches('/').to_owned();
+        Ok(Self { local, url })
     }
 }
 
