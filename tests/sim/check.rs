@@ -280,7 +280,8 @@ impl Checker {
                     exists (select 1 from outbox where order_id = orders.id and lane like 'ln:%'
                         and done_at is null),
                     exists (select 1 from payouts where order_id = orders.id
-                        and state = 'needs-invoice')
+                        and state = 'needs-invoice'),
+                    state like '%escrow-lost%'
                 from orders where version > ?",
                 0,
             )
@@ -289,6 +290,10 @@ impl Checker {
             let (id, status): (String, String) = (order.get(0), order.get(1));
             let is_frozen: bool = order.get(3);
             if is_frozen {
+                // This LND forgets nothing, and settles nothing by itself.
+                if !order.get::<bool, _>(6) {
+                    return Err(format!("I12: {id} is frozen for nothing"));
+                }
                 self.frozen.insert(id);
                 continue;
             }
