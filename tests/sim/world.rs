@@ -42,6 +42,8 @@ pub(crate) enum Plant {
     DropsRefusedMessages,
     /// Whoever asks for a release is the seller.
     AnybodyReleases,
+    /// A request may reach LND long after the quiet time of payouts, on which P6 relies.
+    ArrivesAfterTheQuiet,
     /// What the last daemon had begun need not be done again.
     BegunMeansDone,
 }
