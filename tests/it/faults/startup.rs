@@ -278,24 +278,16 @@ async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_lightning_node_than_ours_costs_no_trade() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
-    let sale = w.sale_fiat_sent().await?;
-    w.net.daemon.sigterm().await?;
-
+async fn another_lightning_node_than_ours_is_named() -> Result<()> {
+    let w = stopped().await?;
     let other = w.net.lnd.node("buyer")?;
     let mut process = Process::start(&w.net, &at_lnd(&other))?;
     process.says("this is another Lightning node").await?;
     ensure!(process.line().contains("`allow_node_change`"), "no remedy: {process:?}");
-    w.seller.trader.release(sale.id).await?;
-    w.buyer.trader.hears_no_more(sale.id).await?;
     process.kill().await?;
 
-    w.net.daemon.start().await?;
-    w.seller.trader.wait_for(Action::Rate).await?;
-    w.buyer.trader.wait_for(Action::Rate).await?;
-    w.book.until(sale.id, "success").await?;
-    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    let process = Process::start(&w.net, &[])?;
+    trades_again(w, process).await
 }
 
 #[tokio::test]
