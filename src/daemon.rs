@@ -14,7 +14,7 @@ use crate::config::{self, Loaded, Settings};
 use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::intake::{self, Intake, MAX_EVENT_BYTES};
-use crate::lightning::{self, Health, LightningNode, Lnd, LndAccess};
+use crate::lightning::{self, Health, LightningNode, Lnd, LndAccess, OurNode};
 use crate::nostr::{
     Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport, Url,
 };
@@ -90,7 +90,9 @@ pub async fn start(
     let node = node_keys(&settings)?;
     let (writer, reader) = store::open(&settings.database.file).await?;
     let remembered = reader.daemon_state().await?;
-    let lnd: Arc<dyn LightningNode> = Arc::new(Lnd::new(access(&settings.lightning))?);
+    let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);
+    let lnd = Arc::new(Lnd::new(access(&settings.lightning))?);
+    let lnd: Arc<dyn LightningNode> = Arc::new(OurNode::new(lnd, ours));
     let transports = transports(&settings);
     let options = Options {
         urls: settings.nostr.relays.clone(),
@@ -110,8 +112,7 @@ pub async fn start(
     });
     let parts = Parts { settings, clock, entropy, node, reader, engine, lnd, relays, transports };
 
-    let is_free = parts.settings.lightning.allow_node_change;
-    let health = parts.start_watcher(&mut tasks, remembered.node.filter(|_| !is_free));
+    let health = parts.start_watcher(&mut tasks, ours);
     parts.start_outbox(&mut tasks, &health);
     parts.start_intake(&mut tasks, events, listener, remembered.heard_at);
     Ok(tasks)

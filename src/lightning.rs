@@ -8,6 +8,7 @@ mod channel;
 pub mod client;
 pub mod error;
 pub mod invoice;
+pub mod ours;
 pub mod verdict;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use trade::{
 
 pub use client::{Lnd, LndAccess};
 pub use error::LightningError;
+pub use ours::OurNode;
 
 /// What a trade needs from a Lightning node.
 ///

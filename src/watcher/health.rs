@@ -20,7 +20,7 @@ const WORRIED: Duration = Duration::from_secs(2);
 pub struct HealthMonitor {
     node: Arc<dyn LightningNode>,
     engine: Engine,
-    /// Who our node was, and is to stay: its holds and payments are known to no other.
+    /// As it is saved.
     remembered: Option<LightningIdentity>,
     height: Option<BlockHeight>,
     /// What was last spoken of; empty before the first answer.
@@ -55,10 +55,7 @@ impl HealthMonitor {
 
     /// Asks once, remembers and tells. Whether LND is well.
     pub async fn ask(&mut self) -> bool {
-        let mut answer = self.node.readiness().await;
-        if let (Ok(readiness), Some(ours)) = (&answer, self.remembered) {
-            answer = readiness.is_of(ours).map(|()| readiness.clone());
-        }
+        let answer = self.node.readiness().await;
         let trouble = match &answer {
             Ok(readiness) => readiness.shortcoming().map(str::to_owned),
             Err(error) => Some(crate::chain(error)),

@@ -277,6 +277,28 @@ async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
     trades_again(w, process).await
 }
 
+// spec: E2 P0 INV-4
+#[tokio::test]
+async fn a_release_waits_for_our_own_node() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let offer = w.sale_fiat_sent().await?;
+    w.net.daemon.sigterm().await?;
+
+    let other = w.net.lnd.node("buyer")?;
+    let mut process = Process::start(&w.net, &at_lnd(&other))?;
+    process.says("this is another Lightning node").await?;
+    w.seller.trader.release(offer.id).await?;
+    process.says("again in").await?;
+    process.kill().await?;
+
+    w.net.daemon.start().await?;
+    w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
+    w.seller.trader.wait_for(Action::Rate).await?;
+    w.buyer.trader.wait_for(Action::Rate).await?;
+    w.book.until(offer.id, "success").await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
 #[tokio::test]
 async fn another_lightning_node_than_ours_is_named() -> Result<()> {
     let w = stopped().await?;
