@@ -1,7 +1,7 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo fmt lint test sim tidy generated docs deny ci
+.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 # Without its database, so that it builds in seconds and before there is a protoc.
@@ -16,6 +16,9 @@ bootstrap: ## Put in place what a fresh machine lacks: protoc
 demo: bootstrap ## A whole exchange on this machine: `make demo ARGS=--once`
 	cargo build --workspace --bins
 	$(BINARIES)/devnet $(ARGS)
+
+clients: bootstrap ## Trade with real clients from crates.io (docs/CLIENTS.md)
+	scripts/clients.sh
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -31,9 +31,9 @@ With mostro-cli; every person needs a HOME of their own, for the keys:
   cargo install --locked mostro-cli@0.16.3     # direct messages (v2)
   cargo install --locked mostro-cli@0.16.1     # with --transport gift-wrap: v1
   export MOSTRO_PUBKEY={npub} RELAYS={relay}
-  mostro-cli neworder --kind sell --amount 10000 --fiat-code EUR --fiat-amount 10 --payment-method cash
+  mostro-cli neworder --kind sell --amount 10000 --fiatcode EUR --fiatamount 10 --paymentmethod cash
   mostro-cli listorders
-  mostro-cli takesell --order-id <id>
+  mostro-cli takesell --orderid <id>
 
 Paying and being paid, from the wallets `seller` and `buyer`:
 
