@@ -217,7 +217,12 @@ fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision
     if is_frozen {
         return decision;
     }
-    let is_quiet_since = |at: Timestamp| at.after(env.policy.payout_quiet) <= env.now;
+    // An LND that was away may still have an old copy of the send before it: the quiet time begins
+    // when it was last back.
+    let is_quiet_since = |at: Timestamp| {
+        let calm_since = env.lnd_unwell_at.map_or(at, |unwell_at| unwell_at.max(at));
+        calm_since.after(env.policy.payout_quiet) <= env.now
+    };
     if !attempt.acked {
         if !attempt.unanswered_since.is_some_and(is_quiet_since) {
             return decision;

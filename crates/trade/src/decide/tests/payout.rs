@@ -226,6 +226,21 @@ fn a_send_that_lnd_does_not_know_is_sent_again_after_the_quiet_time() {
     assert_eq!((attempt(&story).hash, attempt(&story).tries), (invoice_hash(1), 2));
 }
 
+// spec: P6
+#[test]
+fn the_quiet_time_begins_anew_when_lnd_was_away() {
+    let mut story = Story::paying(Kind::Sell);
+    let unknown = || payment(1, PaymentStatus::Unknown);
+    story.hears(unanswered(1));
+    story.after(MINUTE * 10);
+    story.scene.lnd_unwell_at = Some(story.scene.now);
+
+    story.after(Duration::from_secs(59));
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
+    story.after(Duration::from_secs(1));
+    check(&story.hears(unknown()), "PayingBuyer(Sending)", &["LND: send payout i1"]);
+}
+
 // spec: P6 D13
 #[test]
 fn a_payment_that_lnd_knew_and_has_forgotten_freezes_the_payout() {
