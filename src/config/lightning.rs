@@ -38,7 +38,7 @@ pub struct Lightning {
     pub escrow_deadline_margin_blocks: u32,
     /// LND's own `invoices.holdexpirydelta`, in blocks.
     pub lnd_hold_expiry_delta: u32,
-    /// Payments in flight at LND above which a payout waits; zero is no limit.
+    /// Payments in flight at LND above which a payout waits; zero is no limit. Not applied yet.
     pub max_inflight_payouts: u32,
     pub max_inflight_payouts_per_destination: u32,
     /// Blocks of timelock that a payout's route may have; never more than LND's own limit.

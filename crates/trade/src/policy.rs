@@ -42,7 +42,8 @@ pub struct Policy {
     /// Failed tries of one invoice before the buyer is asked for another; at least 1.
     pub payout_attempts: u32,
     pub payout_interval: Duration,
-    /// How long an unacknowledged payout must be unknown to LND before it is sent again (P6, P8).
+    /// How long an unacknowledged payout must be unknown to LND, which was well all that time, before
+    /// it is sent again (P6, P8).
     pub payout_quiet: Duration,
     pub max_routing_fee: Ppm,
     /// The time lock a payout's route may have; never unlimited (P2).
