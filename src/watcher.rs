@@ -11,13 +11,33 @@ pub use comparison::Comparison;
 pub use health::HealthMonitor;
 pub use streams::Streams;
 
-use trade::{Input, Observation, OrderId};
+use trade::{Input, Observation, OrderId, PaymentHash};
 
+use crate::crash;
 use crate::engine::Engine;
+use crate::lightning::LightningNode;
 
 /// Hands LND's word to the engine. What cannot be saved now is asked again by the comparison.
 async fn report(engine: &Engine, order: OrderId, news: Observation) {
     if let Err(error) = engine.apply(order, Input::Lightning(news)).await {
         tracing::error!(order.id = %order, %error, "LND's word could not be applied");
+    }
+}
+
+/// Asks LND where a payment stands (P5).
+async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: PaymentHash) {
+    match crash::around("ln.track", node.payment_status(hash)).await {
+        Ok(status) => report(engine, order, Observation::Payment { hash, status }).await,
+        Err(error) => {
+            tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
+            note_unwell(engine).await;
+        }
+    }
+}
+
+/// How a payment ends after this is not held against the buyer (P9).
+async fn note_unwell(engine: &Engine) {
+    if let Err(error) = engine.lnd_is_unwell().await {
+        tracing::error!(%error, "that LND is unwell could not be saved");
     }
 }

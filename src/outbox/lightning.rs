@@ -101,6 +101,7 @@ impl ToLightning {
             Ok(status) => Observation::Payment { hash, status },
             Err(error) => {
                 tracing::warn!(ln.hash = %hash, %error, "the payout's call was not answered: asking LND about it from now on");
+                self.engine.lnd_is_unwell().await?;
                 Observation::PayoutUnanswered { hash }
             }
         }))

@@ -7,9 +7,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use trade::{Observation, OrderId, PaymentHash};
 
-use crate::crash;
 use crate::engine::Engine;
-use crate::lightning::{Health, LightningError, LightningNode};
+use crate::lightning::{Health, LightningNode};
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
 
@@ -26,7 +25,6 @@ pub struct Comparison {
     pub period: Duration,
 }
 
-#[derive(Debug, Clone, Copy)]
 enum Open {
     Hold(OrderId, PaymentHash),
     Payment(OrderId, PaymentHash),
@@ -62,10 +60,10 @@ impl Comparison {
             .chain(payments.into_iter().map(|(order, hash)| Open::Payment(order, hash)));
         futures::stream::iter(open)
             .for_each_concurrent(SIDE_BY_SIDE, |open| async move {
-                match self.ask(open).await {
-                    Ok((order, news)) => super::report(&self.engine, order, news).await,
-                    Err(error) => {
-                        tracing::debug!(%error, ?open, "LND did not say; asking again later");
+                match open {
+                    Open::Hold(order, hash) => self.look_up(order, hash).await,
+                    Open::Payment(order, hash) => {
+                        super::track(&*self.node, &self.engine, order, hash).await;
                     }
                 }
             })
@@ -73,17 +71,15 @@ impl Comparison {
         Ok(())
     }
 
-    async fn ask(&self, open: Open) -> Result<(OrderId, Observation), LightningError> {
-        Ok(match open {
-            Open::Hold(order, hash) => {
-                let status = self.node.hold_status(hash).await?;
-                (order, Observation::Hold { hash, status })
+    async fn look_up(&self, order: OrderId, hash: PaymentHash) {
+        match self.node.hold_status(hash).await {
+            Ok(status) => {
+                super::report(&self.engine, order, Observation::Hold { hash, status }).await;
             }
-            Open::Payment(order, hash) => {
-                let status = crash::around("ln.track", self.node.payment_status(hash)).await?;
-                (order, Observation::Payment { hash, status })
+            Err(error) => {
+                tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
             }
-        })
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio::task::JoinSet;
-use trade::{HoldStatus, Observation, OrderId, PaymentHash};
+use trade::{HoldStatus, Observation, OrderId, PaymentHash, PaymentStatus};
 
 use crate::crash;
 use crate::engine::Engine;
@@ -102,9 +102,20 @@ async fn follow_payment(
 ) -> PaymentHash {
     let mut statuses = node.follow(hash);
     let mut status = crash::around("ln.track", statuses.next()).await;
+    let mut last = None;
     while let Some(said) = status {
+        last = Some(said);
         super::report(&engine, order, Observation::Payment { hash, status: said }).await;
         status = statuses.next().await;
+    }
+    match last {
+        Some(PaymentStatus::Succeeded { .. } | PaymentStatus::Failed { .. }) => {}
+        Some(PaymentStatus::InFlight { .. }) => {
+            // LND stopped, or the link broke: it does not fall silent before the end.
+            super::note_unwell(&engine).await;
+            super::track(&*node, &engine, order, hash).await;
+        }
+        Some(PaymentStatus::Unknown) | None => super::track(&*node, &engine, order, hash).await,
     }
     tokio::time::sleep(PAUSE).await;
     hash

@@ -1,11 +1,12 @@
 //! The daemon, or its LND, was away for a while.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use devnet::Transport;
-use lnd_sim::MOSTRO;
+use lightning_invoice::Bolt11Invoice;
+use lnd_sim::{MOSTRO, PaymentHash, Rpc};
 use mostro_core::message::Action;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, on_both_transports};
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, on_both_transports, settings};
 
 // spec: T24 T29 INV-6 C20
 #[tokio::test]
@@ -59,5 +60,30 @@ async fn an_escrow_paid_while_the_daemon_was_down_is_seen() -> Result<()> {
     w.seller.trader.wait_for(Action::BuyerTookOrder).await?;
     w.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
     w.released(&offer).await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+// spec: P9 FL-F8
+#[tokio::test]
+async fn a_payout_that_failed_because_lnd_died_costs_the_buyer_no_try() -> Result<()> {
+    let settings = settings()?.set("lightning", "payment_retries_interval", 1);
+    let mut w = World::with(settings, Transport::V2).await?;
+    let offer = w.sale_fiat_sent().await?;
+    w.net.lnd.dangle_next(MOSTRO)?;
+    w.seller.trader.release(offer.id).await?;
+    let hash = PaymentHash(*w.destination.parse::<Bolt11Invoice>()?.payment_hash().as_ref());
+    let mut changes = w.net.lnd.changes();
+    changes.wait_for(|_| w.net.lnd.calls_about(Rpc::TrackPaymentV2, hash) > 0).await?;
+
+    w.net.lnd.kill(MOSTRO).await;
+    w.net.lnd.start_node(MOSTRO).await?;
+    w.net.lnd.end_dangling(MOSTRO, hash)?;
+
+    w.seller.trader.wait_for(Action::Rate).await?;
+    w.buyer.trader.wait_for(Action::Rate).await?;
+    let mut actions =
+        w.buyer.trader.received().iter().map(|it| &it.message.get_inner_message_kind().action);
+    ensure!(!actions.any(|it| *it == Action::PaymentFailed), "the buyer was told of a failure");
+    w.book.until(offer.id, "success").await?;
     w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
