@@ -13,6 +13,9 @@ const GUARD_BLOCKS: u32 = 6;
 const MAX_ROUTE_BLOCKS: u32 = 2016;
 /// What a route may need on top of its last hop, four days of blocks.
 const ROUTE_BLOCKS: u32 = 576;
+/// The least quiet time that is safe: twice what a request may be under way (`LATEST_ARRIVAL` of
+/// `lightning::channel`). Only tests, which are debug builds, are in a hurry.
+const LEAST_QUIET_SECS: u32 = if cfg!(debug_assertions) { 1 } else { 60 };
 /// What LND assumes of an invoice that names no final delta.
 const DEFAULT_FINAL_DELTA: u32 = 18;
 
@@ -65,7 +68,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
     let max_inflight_payouts = s.number("max_inflight_payouts", Means(100), ..);
     let max_inflight_payouts_per_destination =
         s.number("max_inflight_payouts_per_destination", Means(10), ..);
-    let payout_quiet = s.seconds("payout_quiet_seconds", Means(60), 1..);
+    let payout_quiet = s.seconds("payout_quiet_seconds", Means(60), LEAST_QUIET_SECS..);
     let allow_node_change = s.value("allow_node_change", Means(false));
 
     let escrow = escrow?;

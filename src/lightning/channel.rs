@@ -28,6 +28,11 @@ const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// A request that LND's host has not confirmed by then is discarded, and its connection with it: it
+/// arrives by then or never. The quiet time before a payout is sent again relies on it (P6).
+#[cfg(target_os = "linux")]
+const LATEST_ARRIVAL: Duration = Duration::from_secs(30);
+
 const DEFAULT_PORT: u16 = 10_009;
 
 /// Why a dial failed before anything was sent.
@@ -114,6 +119,8 @@ async fn dial(uri: &Uri, cert_file: &Path) -> Result<TlsStream<TcpStream>, DialE
     let tcp = async {
         let tcp = TcpStream::connect((host.as_str(), port)).await?;
         tcp.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(LATEST_ARRIVAL))?;
         Ok(tcp)
     };
     let tcp =
