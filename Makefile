@@ -1,9 +1,10 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny ci
+.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
+NODES = $(abspath $(or $(CARGO_TARGET_DIR),target))/nodes
 # Without its database, so that it builds in seconds and before there is a protoc.
 XTASK = cargo run --quiet --package xtask --no-default-features --
 
@@ -19,6 +20,16 @@ demo: bootstrap ## A whole exchange on this machine: `make demo ARGS=--once`
 
 clients: bootstrap ## Trade with real clients from crates.io (docs/CLIENTS.md)
 	scripts/clients.sh
+
+nodes: ## The real LND and btcd that tests can run on; needs Go, the first time minutes of it
+	@if [ -n "$$LND_BIN" ] && [ -n "$$BTCD_BIN" ]; then \
+		echo "LND_BIN and BTCD_BIN name the nodes: nothing to build"; \
+	elif command -v go > /dev/null; then \
+		GOBIN=$(NODES) go install -C nodes -tags 'invoicesrpc dev lowscrypt' tool; \
+	else \
+		echo "no Go here to build LND and btcd with: install it (https://go.dev/dl)," \
+			"or name binaries by LND_BIN and BTCD_BIN" >&2; exit 1; \
+	fi
 
 fmt: ## Format the code
 	cargo fmt --all
