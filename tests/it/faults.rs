@@ -3,5 +3,6 @@
 mod absence;
 mod hostile;
 mod kill;
+mod lnd_dies;
 mod rivals;
 mod startup;

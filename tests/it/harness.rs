@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use devnet::trader::{Received, Sent, on_the_wire};
-use devnet::{Book, Net, Person, Settings, Transport};
+use devnet::{Book, Lightning, LndProcess, Net, Person, Settings, Transport, Wallet};
+use lnd_sim::LndSim;
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::{Kind, SmallOrder};
 use nostr_sdk::Event;
@@ -28,8 +29,8 @@ pub(crate) async fn on_both_transports(story: impl AsyncFn(Transport) -> Result<
 }
 
 /// A node with a seller and a buyer.
-pub(crate) struct World {
-    pub(crate) net: Net,
+pub(crate) struct World<L = LndSim> {
+    pub(crate) net: Net<L>,
     pub(crate) seller: Person,
     pub(crate) buyer: Person,
     pub(crate) book: Book,
@@ -57,6 +58,30 @@ impl World {
 
     pub(crate) async fn with(settings: Settings, transport: Transport) -> Result<Box<Self>> {
         let net = Box::pin(Net::start(settings)).await?;
+        Box::pin(Self::around(net, transport)).await
+    }
+}
+
+impl World<LndProcess> {
+    /// On a Lightning network that can be killed.
+    pub(crate) async fn on_process(settings: Settings) -> Result<Box<Self>> {
+        let net = Box::pin(Net::start_on_process(settings)).await?;
+        Box::pin(Self::around(net, Transport::V2)).await
+    }
+
+    /// Kills LND and starts it again. The wallets are dialed anew: they died with it.
+    pub(crate) async fn lnd_dies_and_returns(&mut self) -> Result<()> {
+        self.net.lnd.kill9().await?;
+        self.net.lnd.start().await?;
+        for person in [&mut self.seller, &mut self.buyer] {
+            person.wallet = Wallet::open(&self.net.lnd.access(person.trader.name())?).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<L: Lightning> World<L> {
+    async fn around(net: Net<L>, transport: Transport) -> Result<Box<Self>> {
         let seller = net.person("seller", transport).await?;
         let buyer = net.person("buyer", transport).await?;
         let book = net.book().await?;
@@ -92,10 +117,11 @@ impl World {
 
 impl Purses {
     /// Once nothing is under way.
-    async fn of(net: &Net) -> Result<Self> {
+    async fn of<L: Lightning>(net: &Net<L>) -> Result<Self> {
         let node = net.quiet_msat().await?;
-        let msat = |wallet| net.lnd.balance(wallet).map(|balance| balance.available_msat);
-        Ok(Self { node, seller: msat("seller")?, buyer: msat("buyer")? })
+        let seller = net.lnd.balance("seller").await?.available_msat;
+        let buyer = net.lnd.balance("buyer").await?.available_msat;
+        Ok(Self { node, seller, buyer })
     }
 }
 
@@ -246,7 +272,7 @@ pub(crate) fn newcomers_reputation(offer: &Offer) -> Value {
 }
 
 /// Stories begin here: the way is gone with less care, the messages on it are taken.
-impl World {
+impl<L: Lightning> World<L> {
     pub(crate) fn maker(&mut self, kind: Kind) -> &mut Person {
         if kind == Kind::Sell { &mut self.seller } else { &mut self.buyer }
     }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::Book;
+use crate::{Book, binary};
 
 /// The daemon, running or stopped. A running one is killed when this is dropped, also by a panic.
 #[derive(Debug)]
@@ -69,17 +69,7 @@ impl Daemon {
     /// # Errors
     /// If there is none; the message says what to do.
     pub fn find_binary() -> Result<PathBuf> {
-        let this = std::env::current_exe()?;
-        let here = this.parent().context("a program is in a folder")?;
-        let profile = if here.ends_with("deps") { here.parent().unwrap_or(here) } else { here };
-        let binary = profile.join(format!("mostrod{}", std::env::consts::EXE_SUFFIX));
-        let release = if profile.ends_with("release") { " --release" } else { "" };
-        ensure!(
-            binary.is_file(),
-            "{} is missing; build it first: cargo build{release}",
-            binary.display()
-        );
-        Ok(binary)
+        binary::find("mostrod")
     }
 
     /// Starts it again after it was stopped.

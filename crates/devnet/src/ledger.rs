@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::Net;
+use crate::{Lightning, Net};
 
 /// The balance of each account of the daemon, in msat, as `mostrod check` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Ledger {
     }
 }
 
-impl Net {
+impl<L: Lightning> Net<L> {
     /// Once nothing is under way, compares the daemon's ledger with what its channels gained since
     /// they held `before_msat`, and asks the simulator whether any of its laws is broken. Returns
     /// the ledger.
@@ -42,7 +42,7 @@ impl Net {
     /// The first thing that does not agree.
     pub async fn audit(&self, before_msat: u64) -> Result<Ledger> {
         let now = self.quiet_msat().await?;
-        let broken = self.lnd.check();
+        let broken = self.lnd.broken_laws().await?;
         ensure!(broken.is_empty(), "the simulator's laws are broken: {broken:#?}");
         let gained = i64::try_from(now)? - i64::try_from(before_msat)?;
         let ledger = Ledger::parse(&self.daemon.check().await?)?;

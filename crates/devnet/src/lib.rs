@@ -5,9 +5,12 @@
 //! error cannot cancel the other. Nothing here sleeps: whatever is waited for has a name and a
 //! deadline. The binary is the demo; the integration tests use the parts.
 
+mod binary; // programs of this workspace
 pub mod book; // the public events of a node, as any client sees them
 pub mod daemon; // the daemon as a process: started, killed, restarted
 pub mod ledger; // whether the daemon's books say what LND says
+pub mod lightning; // the Lightning network under an exchange
+pub mod lnd_process; // the simulated LND as a process: started, killed
 pub mod net; // all of it, brought up
 pub mod relay; // a relay on a websocket
 pub mod settings; // the daemon's settings file
@@ -19,6 +22,8 @@ pub mod wallet; // a trader's own LND
 pub use book::Book;
 pub use daemon::Daemon;
 pub use ledger::Ledger;
+pub use lightning::Lightning;
+pub use lnd_process::LndProcess;
 pub use net::{Net, Person};
 pub use relay::Relay;
 pub use settings::Settings;

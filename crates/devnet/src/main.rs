@@ -93,7 +93,7 @@ async fn stay_up(net: &mut Net, before: u64, timeline: &Timeline) -> Result<()> 
             bail!("the daemon has ended by itself: {}\n{}", ended?, net.daemon.log())
         }
     }
-    if net.msat_if_quiet()?.is_none() {
+    if net.msat_if_quiet().await?.is_none() {
         return timeline.say("stopped while sats are under way: the books were not compared");
     }
     net.audit(before).await?;

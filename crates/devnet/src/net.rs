@@ -3,23 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use lnd_sim::control::{self, ControlPort};
 use lnd_sim::{Config, InvoiceState, LndSim, MOSTRO};
 use nostr_sdk::{Keys, PublicKey};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::{Book, Daemon, Relay, Settings, Trader, Transport, Wallet};
+use crate::{Book, Daemon, Lightning, LndProcess, Relay, Settings, Trader, Transport, Wallet};
 
 /// A whole exchange in a folder of its own, which goes with it when this is dropped.
 #[derive(Debug)]
-pub struct Net {
+pub struct Net<L = LndSim> {
     // Dropped in this order: first who uses, then what is used.
     pub daemon: Daemon,
-    pub lnd: LndSim,
-    /// Where `lnd-sim pay` and `lnd-sim invoice` reach the wallets.
-    _control: ControlPort,
+    pub lnd: L,
+    /// Where `lnd-sim pay` and `lnd-sim invoice` reach wallets of this process.
+    _control: Option<ControlPort>,
     pub relay: Relay,
     node: PublicKey,
     dir: TempDir,
@@ -40,12 +40,35 @@ impl Net {
     /// # Errors
     /// Whatever does not start; if it is the daemon, the error shows its log.
     pub async fn start(settings: Settings) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("mostrod-devnet-").tempdir()?;
-        let relay = Relay::start().await?;
+        let dir = folder()?;
         let lnd = LndSim::start(Config::new(lnd_dir(&dir))).await?;
         let control = control::serve(lnd.clone()).await?;
+        Self::on(lnd, Some(control), dir, settings).await
+    }
+}
+
+impl Net<LndProcess> {
+    /// The same on a Lightning network that can be killed.
+    ///
+    /// # Errors
+    /// As [`Net::start`].
+    pub async fn start_on_process(settings: Settings) -> Result<Self> {
+        let dir = folder()?;
+        let lnd = LndProcess::spawn(&lnd_dir(&dir)).await?;
+        Self::on(lnd, None, dir, settings).await
+    }
+}
+
+impl<L: Lightning> Net<L> {
+    async fn on(
+        lnd: L,
+        control: Option<ControlPort>,
+        dir: TempDir,
+        settings: Settings,
+    ) -> Result<Self> {
+        let relay = Relay::start().await?;
         let keys = Keys::generate();
-        let ours = lnd.node(MOSTRO)?;
+        let ours = lnd.access(MOSTRO)?;
         let home = dir.path().join("mostrod");
         std::fs::create_dir(&home).context("no folder for the daemon")?;
         settings
@@ -77,7 +100,7 @@ impl Net {
     /// If the relay or the wallet does not answer.
     pub async fn person(&self, wallet: &str, transport: Transport) -> Result<Person> {
         let trader = Trader::join(wallet, self.relay.url(), self.node, transport).await?;
-        Ok(Person { trader, wallet: Wallet::open(&self.lnd.node(wallet)?).await? })
+        Ok(Person { trader, wallet: Wallet::open(&self.lnd.access(wallet)?).await? })
     }
 
     /// Listens to what the node publishes.
@@ -94,32 +117,36 @@ impl Net {
     /// # Errors
     /// If something stays under way.
     pub async fn quiet_msat(&self) -> Result<u64> {
-        let mut changes = self.lnd.changes();
         let quiet = async {
+            let mut seen = 0;
             loop {
-                changes.borrow_and_update();
-                if let Some(msat) = self.msat_if_quiet()? {
+                if let Some(msat) = self.msat_if_quiet().await? {
                     return anyhow::Ok(msat);
                 }
-                changes.changed().await?;
+                self.lnd.news(&mut seen).await?;
             }
         };
-        let waited = timeout(PATIENCE, quiet).await;
-        waited.with_context(|| format!("sats stay under way: {:#?}", self.lnd.balances()))?
+        match timeout(PATIENCE, quiet).await {
+            Ok(quiet) => quiet,
+            Err(_) => bail!("sats stay under way: {:#?}", self.lnd.balance(MOSTRO).await?),
+        }
     }
 
     /// The same at once; nothing while something is under way.
     ///
     /// # Errors
-    /// If the simulator has no node for the daemon.
-    pub fn msat_if_quiet(&self) -> Result<Option<u64>> {
-        let of = |state| self.lnd.list_invoices(MOSTRO, state);
-        let balance = self.lnd.balance(MOSTRO)?;
+    /// If the Lightning network has no node for the daemon.
+    pub async fn msat_if_quiet(&self) -> Result<Option<u64>> {
+        let balance = self.lnd.balance(MOSTRO).await?;
         let is_quiet = balance.outgoing_held_msat + balance.incoming_held_msat == 0
-            && of(InvoiceState::Open).is_empty()
-            && of(InvoiceState::Accepted).is_empty();
+            && self.lnd.list_invoices(MOSTRO, InvoiceState::Open).await?.is_empty()
+            && self.lnd.list_invoices(MOSTRO, InvoiceState::Accepted).await?.is_empty();
         Ok(is_quiet.then_some(balance.available_msat))
     }
+}
+
+fn folder() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("mostrod-devnet-").tempdir()?)
 }
 
 fn lnd_dir(dir: &TempDir) -> PathBuf {

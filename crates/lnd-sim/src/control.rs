@@ -186,6 +186,11 @@ pub enum Command {
         hash: Option<PaymentHash>,
     },
     ForgetCalls,
+    /// Answers how often something has happened, once that is more than `since`.
+    Await {
+        #[serde(default)]
+        since: u64,
+    },
 }
 
 /// Why a command got no answer, or the answer that it cannot be done.
@@ -371,6 +376,11 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
         C::Calls { rpc, hash: None } => answer = json!(sim.calls(rpc)),
         C::Calls { rpc, hash: Some(hash) } => answer = json!(sim.calls_about(rpc, hash)),
         C::ForgetCalls => sim.forget_calls(),
+        C::Await { since } => {
+            let mut changes = sim.changes();
+            while *changes.borrow_and_update() <= since && changes.changed().await.is_ok() {}
+            answer = json!(*changes.borrow());
+        }
     }
     Ok(answer)
 }
@@ -380,6 +390,7 @@ fn access(node: &NodeAccess) -> Value {
         "name": node.name,
         "pubkey": node.pubkey,
         "url": node.url(),
+        "address": node.address,
         "tls_cert": node.tls_cert,
         "macaroon": node.macaroon,
     })
@@ -421,5 +432,13 @@ fn ready() -> LndState {
 /// # Errors
 /// Something else was answered.
 pub fn read_balances(answer: Value) -> Result<Vec<Balance>, ControlError> {
+    Ok(serde_json::from_value(answer)?)
+}
+
+/// Reads what [`Command::Nodes`] answers.
+///
+/// # Errors
+/// As [`read_balances`].
+pub fn read_nodes(answer: Value) -> Result<Vec<NodeAccess>, ControlError> {
     Ok(serde_json::from_value(answer)?)
 }

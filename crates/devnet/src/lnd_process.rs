@@ -1,0 +1,115 @@
+//! The simulated LND as a process of its own, which can be killed: `lnd-sim --state`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lnd_sim::control::{self, Command as Verb};
+use lnd_sim::{Balance, InvoiceState, NodeAccess, PaymentHash};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::{Lightning, binary};
+
+/// All nodes in one process, running or killed. A running one is killed when this is dropped.
+#[derive(Debug)]
+pub struct LndProcess {
+    binary: PathBuf,
+    dir: PathBuf,
+    nodes: BTreeMap<String, NodeAccess>,
+    running: Option<Child>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl LndProcess {
+    /// Starts it in a folder of its own; ready when this returns.
+    ///
+    /// # Errors
+    /// If it is not built, or does not start.
+    pub async fn spawn(dir: &Path) -> Result<Self> {
+        let binary = binary::find("lnd-sim")?;
+        let (dir, nodes) = (dir.to_owned(), BTreeMap::new());
+        let mut lnd = Self { binary, dir, nodes, running: None };
+        lnd.start().await?;
+        Ok(lnd)
+    }
+
+    /// Starts it again after it was killed, with all that it had answered for.
+    ///
+    /// # Errors
+    /// If it runs, or does not start.
+    pub async fn start(&mut self) -> Result<()> {
+        ensure!(self.running.is_none(), "lnd-sim is running already");
+        let mut command = Command::new(&self.binary);
+        command.arg("--dir").arg(&self.dir).arg("--state").arg(self.dir.join("state"));
+        // Ctrl-C is for us.
+        command.process_group(0).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped());
+        let started = command.spawn();
+        let mut child = started.with_context(|| format!("no {}", self.binary.display()))?;
+        let mut lines = BufReader::new(child.stdout.take().context("it has an output")?).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await? {
+                if line == "ready" {
+                    return anyhow::Ok(());
+                }
+            }
+            anyhow::bail!("it has ended")
+        };
+        timeout(PATIENCE, ready).await?.context("lnd-sim does not start")?;
+        self.running = Some(child);
+        self.nodes = control::read_nodes(self.tell(&Verb::Nodes).await?)?
+            .into_iter()
+            .map(|access| (access.name.clone(), access))
+            .collect();
+        Ok(())
+    }
+
+    /// Takes the process away at once, as a power cut would.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn kill9(&mut self) -> Result<()> {
+        let mut child = self.running.take().context("lnd-sim does not run")?;
+        child.kill().await.context("lnd-sim cannot be killed")
+    }
+
+    /// Steers it.
+    ///
+    /// # Errors
+    /// If it does not run, or cannot do that.
+    pub async fn tell(&self, verb: &Verb) -> Result<Value> {
+        Ok(control::tell(&self.dir, verb).await?)
+    }
+}
+
+impl Lightning for LndProcess {
+    fn access(&self, node: &str) -> Result<NodeAccess> {
+        self.nodes.get(node).cloned().with_context(|| format!("no node is called {node}"))
+    }
+
+    async fn balance(&self, node: &str) -> Result<Balance> {
+        let all = control::read_balances(self.tell(&Verb::Balances).await?)?;
+        let found = all.into_iter().find(|balance| balance.node == node);
+        found.with_context(|| format!("no node is called {node}"))
+    }
+
+    async fn list_invoices(&self, node: &str, state: InvoiceState) -> Result<Vec<PaymentHash>> {
+        let node = node.to_owned();
+        let listed = self.tell(&Verb::ListInvoices { node, state }).await?;
+        Ok(serde_json::from_value(listed)?)
+    }
+
+    async fn broken_laws(&self) -> Result<Vec<String>> {
+        Ok(serde_json::from_value(self.tell(&Verb::Check).await?)?)
+    }
+
+    async fn news(&self, seen: &mut u64) -> Result<()> {
+        *seen = serde_json::from_value(self.tell(&Verb::Await { since: *seen }).await?)?;
+        Ok(())
+    }
+}
