@@ -1,6 +1,7 @@
 //! What goes wrong around a trade: the process, the relay, LND, other people.
 
 mod absence;
+mod forged;
 mod hostile;
 mod kill;
 mod lnd_dies;

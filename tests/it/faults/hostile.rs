@@ -164,7 +164,7 @@ async fn leaves_no_trace(net: &Net, forger: &Forger, flawed: &[Flawed]) -> Resul
     Ok(())
 }
 
-async fn in_database(net: &Net, order: Uuid) -> Result<Order> {
+pub(super) async fn in_database(net: &Net, order: Uuid) -> Result<Order> {
     let reader = store::open_reader(&net.daemon.dir().join("mostro.db")).await?;
     let order = reader.find_order(OrderId(order.into_bytes())).await?;
     order.context("the order is not in the database")
@@ -179,17 +179,17 @@ type Offset = i64;
 const NOW: Offset = 0;
 
 /// Somebody who writes events by hand: one flaw in each, all else right.
-struct Forger {
-    transport: Transport,
-    node: PublicKey,
-    identity: Keys,
-    trade: Keys,
+pub(super) struct Forger {
+    pub(super) transport: Transport,
+    pub(super) node: PublicKey,
+    pub(super) identity: Keys,
+    pub(super) trade: Keys,
     stranger: Keys,
     client: Client,
 }
 
 impl Forger {
-    async fn join(net: &Net, transport: Transport) -> Result<Self> {
+    pub(super) async fn join(net: &Net, transport: Transport) -> Result<Self> {
         let client = Client::default();
         client.add_relay(net.relay.url()).await?;
         client.connect().await;
@@ -198,7 +198,7 @@ impl Forger {
     }
 
     /// Through the relay, or past it if it will not have it.
-    async fn deliver(&self, net: &Net, event: &Event) -> Result<()> {
+    pub(super) async fn deliver(&self, net: &Net, event: &Event) -> Result<()> {
         let output = self.client.send_event(event).await;
         if output.is_ok_and(|output| output.success.is_empty()) {
             net.relay.push(event.clone());
@@ -207,7 +207,7 @@ impl Forger {
     }
 
     /// How many events are addressed to any key of ours.
-    async fn answers(&self) -> Result<usize> {
+    pub(super) async fn answers(&self) -> Result<usize> {
         let keys = [&self.identity, &self.trade, &self.stranger].map(Keys::public_key);
         let to_us = Filter::new().pubkeys(keys);
         Ok(self.client.fetch_events(to_us, devnet::trader::PATIENCE).await?.len())
@@ -219,7 +219,7 @@ impl Forger {
         take
     }
 
-    fn request(&self, order: Uuid, action: &str) -> Value {
+    pub(super) fn request(&self, order: Uuid, action: &str) -> Value {
         let version = if self.transport == Transport::V1 { 1 } else { 2 };
         json!({ "order": {
             "version": version, "request_id": 7, "trade_index": null, "id": order,
@@ -232,7 +232,7 @@ impl Forger {
         self.content(message, &sign(message, &self.trade), &self.proof(message, &self.trade))
     }
 
-    fn content(&self, message: &str, signature: &str, proof: &str) -> String {
+    pub(super) fn content(&self, message: &str, signature: &str, proof: &str) -> String {
         match self.transport {
             Transport::V1 => format!("[{message},{signature}]"),
             Transport::V2 => format!("[{message},{signature},{proof}]"),
@@ -240,7 +240,7 @@ impl Forger {
     }
 
     /// That our identity is behind a trade key.
-    fn proof(&self, message: &str, trade: &Keys) -> String {
+    pub(super) fn proof(&self, message: &str, trade: &Keys) -> String {
         let trade = trade.public_key().to_hex();
         let statement = format!("mostro-transport-v2-identity:{trade}:{message}");
         format!(r#"["{}",{}]"#, self.identity.public_key(), sign(&statement, &self.identity))
@@ -291,7 +291,7 @@ impl Forger {
         sign_event(&self.identity, kind, vec![], content)
     }
 
-    fn wrap(&self, plain: impl AsRef<[u8]>) -> Result<Event> {
+    pub(super) fn wrap(&self, plain: impl AsRef<[u8]>) -> Result<Event> {
         let author = Keys::generate();
         let content = encrypt(&author, &self.node, plain)?;
         sign_event(&author, Kind::GiftWrap, vec![Tag::public_key(self.node)], content)
@@ -490,11 +490,11 @@ fn torn(message: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn sign(text: &str, keys: &Keys) -> String {
+pub(super) fn sign(text: &str, keys: &Keys) -> String {
     json!(Message::sign(text.to_owned(), keys).to_string()).to_string()
 }
 
-fn encrypt(from: &Keys, to: &PublicKey, plain: impl AsRef<[u8]>) -> Result<String> {
+pub(super) fn encrypt(from: &Keys, to: &PublicKey, plain: impl AsRef<[u8]>) -> Result<String> {
     Ok(nip44::encrypt(from.secret_key(), to, plain, nip44::Version::V2)?)
 }
 

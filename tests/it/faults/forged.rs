@@ -1,0 +1,269 @@
+//! Within a running trade, sats move by the word of the right party and of nobody else.
+
+use anyhow::{Context as _, Result, ensure};
+use devnet::{Net, Person, Transport};
+use lnd_sim::{InvoiceState, MOSTRO};
+use mostro_core::message::Action;
+use nostr_sdk::secp256k1::Message as Digest;
+use nostr_sdk::{
+    Client, Event, EventId, Filter, JsonUtil as _, Keys, Kind, PublicKey, Tag, Timestamp,
+    UnsignedEvent,
+};
+use serde_json::json;
+use trade::Order;
+
+use super::hostile::{Forger, encrypt, in_database, sign};
+use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, hears, on_both_transports};
+
+// spec: T24 INV-4
+#[tokio::test]
+async fn fiat_sent_is_the_buyers_word_alone() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.sale_active().await?;
+        let before = Standing::of(&w, &offer).await?;
+        let mut stranger = w.net.person("seller", transport).await?;
+
+        for person in [&mut stranger, &mut w.seller] {
+            let sent = person.trader.send(Action::FiatSent, Some(offer.id), None).await?;
+            hears(person, offer.refused(&sent, "invalid_pubkey")).await?;
+        }
+
+        before.stands(&mut w, &offer).await?;
+        w.released(&offer).await?;
+        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    })
+    .await
+}
+
+// spec: T29 INV-4
+#[tokio::test]
+async fn release_is_the_sellers_word_alone() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.sale_fiat_sent().await?;
+        let before = Standing::of(&w, &offer).await?;
+        let mut stranger = w.net.person("seller", transport).await?;
+
+        for person in [&mut stranger, &mut w.buyer] {
+            let sent = person.trader.send(Action::Release, Some(offer.id), None).await?;
+            hears(person, offer.refused(&sent, "invalid_peer")).await?;
+        }
+
+        before.stands(&mut w, &offer).await?;
+        ends_well(w, offer).await
+    })
+    .await
+}
+
+// spec: INV-4 C25
+#[tokio::test]
+async fn a_word_in_anothers_name_is_not_heard() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.sale_active().await?;
+        let forger = Forger::join(&w.net, transport).await?;
+        let buyer = Victim::of(&w.buyer, &offer)?;
+        let seller = Victim::of(&w.seller, &offer)?;
+
+        tries(&forger, &mut w, &offer, "fiat-sent", &buyer).await?;
+        w.buyer.trader.fiat_sent(offer.id).await?;
+        w.buyer.trader.wait_for(Action::FiatSentOk).await?;
+        w.seller.trader.wait_for(Action::FiatSentOk).await?;
+        tries(&forger, &mut w, &offer, "release", &seller).await?;
+
+        ensure!(forger.answers().await? == 0, "somebody was answered");
+        ends_well(w, offer).await
+    })
+    .await
+}
+
+// spec: I7 INV-4
+#[tokio::test]
+async fn a_release_that_came_too_early_is_not_honoured_when_it_is_sent_again() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let offer = w.sale_active().await?;
+        let early = w.seller.trader.release(offer.id).await?;
+        hears(&mut w.seller, offer.refused(&early, "not_allowed_by_status")).await?;
+        w.buyer.trader.fiat_sent(offer.id).await?;
+        w.buyer.trader.wait_for(Action::FiatSentOk).await?;
+        w.seller.trader.wait_for(Action::FiatSentOk).await?;
+        let before = Standing::of(&w, &offer).await?;
+
+        let release = on_relay(&w.net, early.event).await?;
+        w.net.relay.push(release.clone());
+        before.stands(&mut w, &offer).await?;
+        w.net.daemon.restart().await?;
+        w.net.relay.push(release);
+        before.stands(&mut w, &offer).await?;
+
+        ends_well(w, offer).await
+    })
+    .await
+}
+
+// spec: I7 INV-4
+#[tokio::test]
+async fn the_words_of_one_trade_move_no_other() -> Result<()> {
+    on_both_transports(async |transport| {
+        let mut w = World::open(transport).await?;
+        let first = w.sale_active().await?;
+        let fiat_sent = w.buyer.trader.fiat_sent(first.id).await?;
+        w.seller.trader.wait_for(Action::FiatSentOk).await?;
+        let release = w.seller.trader.release(first.id).await?;
+        w.seller.trader.wait_for(Action::Rate).await?;
+        w.buyer.trader.wait_for(Action::Rate).await?;
+        let offer = w.sale_active().await?;
+        let before = Standing::of(&w, &offer).await?;
+
+        for said in [fiat_sent.event, release.event] {
+            w.net.relay.push(on_relay(&w.net, said).await?);
+        }
+
+        before.stands(&mut w, &offer).await?;
+        w.released(&offer).await?;
+        w.close(offer.id, -2 * SELLER_PAYS, 2 * BUYER_GETS).await
+    })
+    .await
+}
+
+/// Where a trade stands before somebody tries to move it.
+struct Standing(Order);
+
+impl Standing {
+    async fn of(w: &World, offer: &Offer) -> Result<Self> {
+        Ok(Self(in_database(&w.net, offer.id).await?))
+    }
+
+    /// Nobody was told anything, the order is as it was, and the sats are where they were.
+    async fn stands(&self, w: &mut World, offer: &Offer) -> Result<()> {
+        w.seller.trader.hears_no_more(offer.id).await?;
+        w.buyer.trader.hears_no_more(offer.id).await?;
+        ensure!(in_database(&w.net, offer.id).await? == self.0, "the order has changed");
+        let held = w.net.lnd.list_invoices(MOSTRO, InvoiceState::Accepted);
+        ensure!(held.len() == 1, "the escrow is not held any more: {held:?}");
+        Ok(())
+    }
+}
+
+/// From `fiat-sent` to the end.
+async fn ends_well(mut w: Box<World>, offer: Offer) -> Result<()> {
+    w.seller.trader.release(offer.id).await?;
+    w.seller.trader.wait_for(Action::Rate).await?;
+    w.buyer.trader.wait_for(Action::Rate).await?;
+    w.book.until(offer.id, "success").await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+/// An event as the relay keeps it, for everybody to copy.
+async fn on_relay(net: &Net, event: EventId) -> Result<Event> {
+    let client = Client::default();
+    client.add_relay(net.relay.url()).await?;
+    client.connect().await;
+    let found = client.fetch_events(Filter::new().id(event), devnet::trader::PATIENCE).await?;
+    found.first_owned().context("the relay has no such event")
+}
+
+/// In whose name a forger writes.
+struct Victim {
+    trade: PublicKey,
+    identity: PublicKey,
+}
+
+impl Victim {
+    fn of(person: &Person, offer: &Offer) -> Result<Self> {
+        let trade = person.trader.trade_key(offer.id).context("a party has a key")?;
+        Ok(Self { trade, identity: person.trader.identity() })
+    }
+}
+
+/// Every trick there is, in vain.
+async fn tries(
+    forger: &Forger,
+    w: &mut World,
+    offer: &Offer,
+    action: &str,
+    victim: &Victim,
+) -> Result<()> {
+    let before = Standing::of(w, offer).await?;
+    let message = forger.request(offer.id, action).to_string();
+    for (trick, event) in forger.forged(&message, victim)? {
+        forger.deliver(&w.net, &event).await.with_context(|| trick.to_owned())?;
+    }
+    before.stands(w, offer).await.with_context(|| action.to_owned())
+}
+
+impl Forger {
+    /// This message in the victim's name, each time by another trick.
+    fn forged(&self, message: &str, victim: &Victim) -> Result<Vec<(&'static str, Event)>> {
+        let ours = sign(message, &self.trade);
+        match self.transport {
+            Transport::V1 => {
+                let sealed = |signature: &str, seal: PublicKey, signer: &Keys| {
+                    let content = self.content(message, signature, "");
+                    self.letter_as(victim.trade, &content, seal, signer)
+                };
+                let (we, identity) = (self.identity.public_key(), &self.identity);
+                Ok(vec![
+                    ("a rumor by another than our seal", sealed("null", we, identity)?),
+                    ("the same, signed by us", sealed(&ours, we, identity)?),
+                    (
+                        "a seal in the name of the trade key",
+                        sealed("null", victim.trade, identity)?,
+                    ),
+                    (
+                        "a seal in the name of the identity",
+                        sealed(&ours, victim.identity, identity)?,
+                    ),
+                ])
+            }
+            Transport::V2 => {
+                let made_up = json!([victim.identity, "0".repeat(128)]).to_string();
+                let (we, them) = (self.identity.public_key().to_hex(), victim.identity.to_hex());
+                let grafted = self.proof(message, &self.trade).replace(&we, &them);
+                let direct = |author, signature: &str, proof: &str| {
+                    self.direct_as(author, self.content(message, signature, proof))
+                };
+                let we = self.trade.public_key();
+                Ok(vec![
+                    ("an event in the name of the trade key", direct(victim.trade, &ours, "null")?),
+                    ("the same, unsigned inside", direct(victim.trade, "null", "null")?),
+                    ("a made-up proof of the identity", direct(we, &ours, &made_up)?),
+                    ("our own proof in the identity's name", direct(we, &ours, &grafted)?),
+                ])
+            }
+        }
+    }
+
+    /// A gift wrap whose rumor and seal name these authors; one of ours signs the seal.
+    fn letter_as(
+        &self,
+        author: PublicKey,
+        content: &str,
+        sealer: PublicKey,
+        signer: &Keys,
+    ) -> Result<Event> {
+        let mut rumor = UnsignedEvent::new(author, Timestamp::now(), Kind::TextNote, [], content);
+        rumor.ensure_id();
+        let content = encrypt(signer, &self.node, rumor.as_json())?;
+        let seal = UnsignedEvent::new(sealer, Timestamp::now(), Kind::Seal, [], content);
+        self.wrap(signed_by(signer, seal).as_json())
+    }
+
+    fn direct_as(&self, author: PublicKey, plain: String) -> Result<Event> {
+        let content = encrypt(&self.trade, &self.node, plain)?;
+        let to = Tag::public_key(self.node);
+        let kind = Kind::PrivateDirectMessage;
+        let event = UnsignedEvent::new(author, Timestamp::now(), kind, [to], content);
+        Ok(signed_by(&self.trade, event))
+    }
+}
+
+/// The event as it stands, under its true id; whether the signer is its author or not.
+fn signed_by(signer: &Keys, mut event: UnsignedEvent) -> Event {
+    let id = event.id();
+    let signature = signer.sign_schnorr(&Digest::from_digest(id.to_bytes()));
+    let UnsignedEvent { pubkey, created_at, kind, tags, content, .. } = event;
+    Event::new(id, pubkey, created_at, kind, tags, content, signature)
+}
