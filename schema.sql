@@ -276,7 +276,7 @@ CREATE TABLE payout_attempts (
     payment_index    integer not null, -- LND's payment index of this try
     unanswered_since integer, -- the call was made and its answer lost
     missing_since    integer, -- LND said, after the quiet time, that it knows nothing
-    preimage         text    check (length(preimage) = 64), -- the receipt
+    preimage         text    check (length(preimage) = 64), htlc_missing_since integer, -- the receipt
     check (state <> 'succeeded' or preimage is not null)
 ) strict;
 

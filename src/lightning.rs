@@ -62,6 +62,9 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
     /// Looks a payment up.
     async fn payment_status(&self, hash: PaymentHash) -> Result<PaymentStatus, LightningError>;
 
+    /// Looks for the HTLC of a payment in flight; `None` of one that is not (P12).
+    async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError>;
+
     /// Where a hold stands, and every change of it. Parts of a payment are not announced.
     fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus>;
 
@@ -98,6 +101,15 @@ pub struct NewPayment {
     pub amount: Option<Sats>,
     pub max_fee: Sats,
     pub cltv_limit: u32,
+}
+
+/// What the channels say of a payment in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Htlc {
+    /// LND's index of the payment.
+    pub index: u64,
+    /// The active channel that should carry it, by LND's `chan_id`, if no channel does.
+    pub missing_from: Option<u64>,
 }
 
 /// The text of one of our own invoices.

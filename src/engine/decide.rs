@@ -301,6 +301,7 @@ fn name(input: &Input) -> &'static str {
             Observation::Hold { .. } => "hold",
             Observation::PayoutUnanswered { .. } => "payout-unanswered",
             Observation::Payment { .. } => "payment",
+            Observation::Htlc { .. } => "htlc",
         },
         Input::Deadline => "deadline",
         Input::HeardAgain { .. } => "heard-again",

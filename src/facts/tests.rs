@@ -3,7 +3,7 @@ use futures::stream::BoxStream;
 use trade::{BlockHeight, HoldStatus, Msats, PaymentHash, PaymentStatus, Preimage};
 
 use super::*;
-use crate::lightning::{Bolt11, LightningError, NewHold, NewPayment, Readiness};
+use crate::lightning::{Bolt11, Htlc, LightningError, NewHold, NewPayment, Readiness};
 
 const HASH: PaymentHash = PaymentHash([1; 32]);
 const QUESTION: Question = Question::HoldStatus { hash: HASH };
@@ -61,6 +61,10 @@ impl LightningNode for Node {
     }
 
     async fn payment_status(&self, _: PaymentHash) -> Result<PaymentStatus, LightningError> {
+        unimplemented!("no question is about a payment")
+    }
+
+    async fn find_htlc(&self, _: PaymentHash) -> Result<Option<Htlc>, LightningError> {
         unimplemented!("no question is about a payment")
     }
 

@@ -1,9 +1,10 @@
 //! LND's messages, read as our own values. What makes no sense is an error, never a guess.
 
+use fedimint_tonic_lnd::lnrpc::htlc_attempt::HtlcStatus;
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus as LndPaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{
-    GetInfoResponse, Invoice, InvoiceHtlcState, Payment, PaymentFailureReason,
+    Channel, GetInfoResponse, Invoice, InvoiceHtlcState, Payment, PaymentFailureReason,
 };
 use fedimint_tonic_lnd::staterpc::WalletState;
 use sha2::{Digest, Sha256};
@@ -88,6 +89,31 @@ pub(super) fn payment_status(
         )
         | Err(_) => Ok(PaymentStatus::InFlight { index }),
     }
+}
+
+/// The active channel that should carry the HTLC of a payment in flight, if no channel does.
+///
+/// A channel that closes, or whose peer is away, may still carry it unseen: nothing is missing then.
+pub(super) fn missing_from(
+    hash: PaymentHash,
+    payment: &Payment,
+    channels: &[Channel],
+) -> Option<u64> {
+    let is_carried = |channel: &Channel| {
+        channel.pending_htlcs.iter().any(|htlc| !htlc.incoming && htlc.hash_lock == hash.0)
+    };
+    if channels.iter().any(is_carried) {
+        return None;
+    }
+    let is_active = |id| channels.iter().any(|channel| channel.chan_id == id && channel.active);
+    let first_hops: Option<Vec<u64>> = payment
+        .htlcs
+        .iter()
+        .filter(|attempt| attempt.status == HtlcStatus::InFlight as i32)
+        .map(|attempt| Some(attempt.route.as_ref()?.hops.first()?.chan_id))
+        .collect();
+    let first_hops = first_hops.filter(|ids| ids.iter().copied().all(is_active))?;
+    first_hops.first().copied()
 }
 
 fn receipt(hash: PaymentHash, preimage: &str) -> Option<Preimage> {

@@ -13,7 +13,9 @@ use fedimint_tonic_lnd::invoicesrpc::{
     SubscribeSingleInvoiceRequest,
 };
 use fedimint_tonic_lnd::lnrpc::lightning_client::LightningClient;
-use fedimint_tonic_lnd::lnrpc::{GetInfoRequest, Invoice, ListChannelsRequest, Payment};
+use fedimint_tonic_lnd::lnrpc::{
+    Channel as LndChannel, GetInfoRequest, Invoice, ListChannelsRequest, Payment,
+};
 use fedimint_tonic_lnd::routerrpc::router_client::RouterClient;
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use futures::stream::{self, BoxStream, Stream, StreamExt};
@@ -24,7 +26,7 @@ use trade::{BlockHeight, HoldStatus, PaymentHash, PaymentStatus, Preimage};
 
 use super::channel::{self, DialError};
 use super::{
-    Bolt11, LightningError, LightningNode, NewHold, NewPayment, Readiness, answers, invoice,
+    Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness, answers, invoice,
 };
 
 /// How long LND may take to answer a call, or to open a stream and say its first word.
@@ -156,6 +158,16 @@ impl LightningNode for Lnd {
         }
     }
 
+    async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError> {
+        let (payment, _) = self.track(hash).await?;
+        let PaymentStatus::InFlight { index } = answers::payment_status(TRACK, hash, &payment)?
+        else {
+            return Ok(None);
+        };
+        let channels = self.list_channels(false).await?;
+        Ok(Some(Htlc { index, missing_from: answers::missing_from(hash, &payment, &channels) }))
+    }
+
     fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus> {
         const CALL: &str = "SubscribeSingleInvoice";
         let request = SubscribeSingleInvoiceRequest { r_hash: hash.0.to_vec() };
@@ -179,17 +191,11 @@ impl LightningNode for Lnd {
             .await
             .map_err(forbidden)?;
         let identity = answers::identity("GetInfo", &node)?;
-        let request = ListChannelsRequest { active_only: true, ..Default::default() };
-        let channels = self
-            .call("ListChannels", &self.lightning, request, |mut client, request| async move {
-                client.list_channels(request).await
-            })
-            .await
-            .map_err(forbidden)?;
+        let channels = self.list_channels(true).await?;
         Ok(Readiness {
             active,
             synced: node.synced_to_chain,
-            channels_active: channels.channels.len(),
+            channels_active: channels.len(),
             height: BlockHeight(node.block_height),
             identity,
             node: answers::description(node),
@@ -256,6 +262,16 @@ impl Lnd {
     async fn is_active(&self) -> Result<bool, LightningError> {
         let answer = self.within("GetState", || channel::state(self.channel.clone())).await?;
         answers::is_active(answer.into_inner().state)
+    }
+
+    async fn list_channels(&self, active_only: bool) -> Result<Vec<LndChannel>, LightningError> {
+        let request = ListChannelsRequest { active_only, ..Default::default() };
+        let answer = self
+            .call("ListChannels", &self.lightning, request, |mut client, request| async move {
+                client.list_channels(request).await
+            })
+            .await;
+        answer.map(|listed| listed.channels).map_err(forbidden)
     }
 
     async fn track(

@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use trade::{HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage};
 
-use super::{Bolt11, LightningError, LightningNode, NewHold, NewPayment, Readiness};
+use super::{Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness};
 
 /// A node that is asked who it is at the start and after every failure.
 #[derive(Debug)]
@@ -74,6 +74,11 @@ impl LightningNode for OurNode {
     async fn payment_status(&self, hash: PaymentHash) -> Result<PaymentStatus, LightningError> {
         self.insist().await?;
         self.learn(self.node.payment_status(hash).await)
+    }
+
+    async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError> {
+        self.insist().await?;
+        self.learn(self.node.find_htlc(hash).await)
     }
 
     fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus> {

@@ -20,7 +20,7 @@ impl Reader {
             AttemptRow,
             "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
                 attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-                missing_since, preimage
+                missing_since, htlc_missing_since, preimage
             from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
             where hash = ?",
             hash
@@ -151,6 +151,7 @@ struct AttemptRow {
     payment_index: i64,
     unanswered_since: Option<i64>,
     missing_since: Option<i64>,
+    htlc_missing_since: Option<i64>,
     preimage: Option<String>,
 }
 
@@ -172,6 +173,7 @@ impl AttemptRow {
             payment_index: at.number("payment_index", self.payment_index)?,
             unanswered_since: self.unanswered_since.map(Timestamp),
             missing_since: self.missing_since.map(Timestamp),
+            htlc_missing_since: self.htlc_missing_since.map(Timestamp),
             receipt: at.read_some("preimage", self.preimage.as_deref())?,
         })
     }
@@ -196,7 +198,7 @@ async fn newest_attempt(
         AttemptRow,
         "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
             attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-            missing_since, preimage
+            missing_since, htlc_missing_since, preimage
         from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
         where payout_id = ? order by attempt.id desc limit 1",
         payout
@@ -222,18 +224,20 @@ async fn save_attempt(
     let state = attempt_state(state, i64::from(attempt.tries));
     let unanswered_since = attempt.unanswered_since.map(|at| at.0);
     let missing_since = attempt.missing_since.map(|at| at.0);
+    let htlc_missing_since = attempt.htlc_missing_since.map(|at| at.0);
     let preimage = attempt.receipt.map(|preimage| preimage.to_text());
     let saved = sqlx::query!(
         "insert into payout_attempts (payout_id, hash, bolt11, amount, max_fee, cltv_limit,
             expires_at, state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-            missing_since, preimage)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            missing_since, htlc_missing_since, preimage)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         on conflict (hash) do update set bolt11 = excluded.bolt11, amount = excluded.amount,
             max_fee = excluded.max_fee, cltv_limit = excluded.cltv_limit,
             expires_at = excluded.expires_at, state = excluded.state, tries = excluded.tries,
             begun_at = excluded.begun_at, acked = excluded.acked, base_index = excluded.base_index,
             payment_index = excluded.payment_index, unanswered_since = excluded.unanswered_since,
-            missing_since = excluded.missing_since, preimage = excluded.preimage
+            missing_since = excluded.missing_since,
+            htlc_missing_since = excluded.htlc_missing_since, preimage = excluded.preimage
         where payout_id = excluded.payout_id and id = (
             select max(id) from payout_attempts newest where newest.payout_id = excluded.payout_id
         )",
@@ -252,6 +256,7 @@ async fn save_attempt(
         payment_index,
         unanswered_since,
         missing_since,
+        htlc_missing_since,
         preimage
     )
     .execute(connection)

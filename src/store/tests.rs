@@ -192,6 +192,7 @@ fn attempt(n: u8) -> Attempt {
         payment_index: 0,
         unanswered_since: None,
         missing_since: None,
+        htlc_missing_since: None,
         receipt: None,
     }
 }

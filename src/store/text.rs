@@ -156,6 +156,7 @@ names!(FrozenBecause {
     HoldForgotten => "hold-forgotten",
     SettledWithoutDecision => "settled-without-decision",
     PayoutForgotten => "payout-forgotten",
+    PayoutDangling => "payout-dangling",
 });
 
 names!(HorizonWarning { NotYet => "not-yet", Near => "near", Reached => "reached" });
@@ -197,6 +198,7 @@ names!(Alarm {
     SettledWithoutDecision => "settled-without-decision",
     SettledThoughCanceled => "settled-though-canceled",
     PayoutForgotten => "payout-forgotten",
+    PayoutDangling => "payout-dangling",
 });
 
 names!(Refusal {

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use trade::{Observation, OrderId, PaymentHash};
 
 use crate::engine::Engine;
-use crate::lightning::{Health, LightningNode};
+use crate::lightning::{Health, Htlc, LightningNode};
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
 
@@ -64,11 +64,33 @@ impl Comparison {
                     Open::Hold(order, hash) => self.look_up(order, hash).await,
                     Open::Payment(order, hash) => {
                         super::track(&*self.node, &self.engine, order, hash).await;
+                        self.find_htlc(order, hash).await;
                     }
                 }
             })
             .await;
         Ok(())
+    }
+
+    /// LND may hold on to a payment that never left it (P12).
+    async fn find_htlc(&self, order: OrderId, hash: PaymentHash) {
+        match self.node.find_htlc(hash).await {
+            Ok(Some(Htlc { index, missing_from })) => {
+                if let Some(channel) = missing_from {
+                    tracing::warn!(
+                        order.id = %order, ln.hash = %hash, ln.channel = channel,
+                        "LND calls a payment in flight and no channel carries it"
+                    );
+                }
+                let is_missing = missing_from.is_some();
+                let news = Observation::Htlc { hash, index, is_missing };
+                super::report(&self.engine, order, news).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
+            }
+        }
     }
 
     async fn look_up(&self, order: OrderId, hash: PaymentHash) {

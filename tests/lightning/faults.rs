@@ -251,6 +251,21 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
     assert_eq!(status, PaymentStatus::Unknown);
 }
 
+// spec: P12
+#[tokio::test]
+async fn the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for() {
+    let stage = stage().await;
+    let invoice = stage.payment_in_flight().await;
+
+    let htlc = stage.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
+    assert_eq!(htlc.missing_from, None);
+
+    stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
+    last(stage.ours.follow(invoice.hash)).await;
+    assert_eq!(stage.ours.find_htlc(invoice.hash).await.expect("an answer"), None);
+}
+
+// spec: P12
 // measured: dangling
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
@@ -265,6 +280,9 @@ async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     assert_eq!(flight(&stage.ours, invoice.hash).await, index(first));
     let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     assert_eq!(index(again), index(first), "not sent twice");
+    let htlc = stage.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
+    assert_eq!(htlc.index, index(first));
+    assert!(htlc.missing_from.is_some(), "no channel carries it");
 
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
     stage.network.sim.end_dangling(MOSTRO, hash).expect("it dangles");

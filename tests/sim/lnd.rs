@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use mostrod::clock::{Clock as _, ManualClock};
 use mostrod::lightning::{
-    Bolt11, LightningError, LightningNode, NewHold, NewPayment, NodeDescription, Readiness,
+    Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, NodeDescription, Readiness,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, oneshot};
@@ -394,6 +394,13 @@ impl LightningNode for FakeLnd {
     }
 
     /// The simulation tells the news of streams itself, when its list says so.
+    /// None is ever lost here.
+    async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError> {
+        let status = self.payment_status(hash).await?;
+        let PaymentStatus::InFlight { index } = status else { return Ok(None) };
+        Ok(Some(Htlc { index, missing_from: None }))
+    }
+
     fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
         futures::stream::empty().boxed()
     }

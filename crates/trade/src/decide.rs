@@ -70,6 +70,9 @@ fn observe(order: &Order, observation: Observation, env: &Env<'_>) -> Decision {
         Observation::Hold { hash, status } => hold::seen(order, hash, status, env),
         Observation::PayoutUnanswered { hash } => payout::unanswered(order, hash, env.now),
         Observation::Payment { hash, status } => payout::seen(order, hash, status, env),
+        Observation::Htlc { hash, index, is_missing } => {
+            payout::htlc_searched(order, hash, index, is_missing, env)
+        }
     }
 }
 
@@ -284,6 +287,7 @@ impl Decision {
             FrozenBecause::HoldForgotten => Alarm::HoldForgotten,
             FrozenBecause::SettledWithoutDecision => Alarm::SettledWithoutDecision,
             FrozenBecause::PayoutForgotten => Alarm::PayoutForgotten,
+            FrozenBecause::PayoutDangling => Alarm::PayoutDangling,
         };
         self.to(OrderState::Frozen { was, because }).alarm(alarm)
     }

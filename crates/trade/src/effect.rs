@@ -88,6 +88,11 @@ pub enum Alarm {
     SettledThoughCanceled,
     #[error("LND does not know a payment it had acknowledged; the payout is frozen")]
     PayoutForgotten,
+    #[error(
+        "LND calls a payment in flight that no channel carries (lnd#9340); the payout is frozen. Close \
+         the channel that the log names and restart LND: the same invoice is then sent again"
+    )]
+    PayoutDangling,
 }
 
 /// One line of the ledger.

@@ -83,4 +83,7 @@ pub enum Observation {
     /// The answer to a send, or to a question asked while no send of the hash is to be made or
     /// answered: what ends the one at hand must not be taken for the end of another.
     Payment { hash: PaymentHash, status: PaymentStatus },
+    /// Channels were searched for a payment in flight. Missing means: no channel carries its HTLC,
+    /// and the one that should is active.
+    Htlc { hash: PaymentHash, index: u64, is_missing: bool },
 }

@@ -28,7 +28,7 @@ pub enum PayoutState {
     Paid {
         fee: Msats,
     },
-    /// LND knew the payment and has forgotten it: a person decides (P6).
+    /// LND knew the payment and has forgotten it, or has lost its HTLC: a person decides (P6, P12).
     Frozen,
 }
 
@@ -55,6 +55,8 @@ pub struct Attempt {
     pub unanswered_since: Option<Timestamp>,
     /// When LND first said that it knows nothing, of what it had acknowledged or of what has expired.
     pub missing_since: Option<Timestamp>,
+    /// Since when LND calls it in flight though no channel carries its HTLC (P12).
+    pub htlc_missing_since: Option<Timestamp>,
     pub receipt: Option<Preimage>,
 }
 

@@ -10,6 +10,10 @@ pub const HORIZON_WARNING_BLOCKS: u32 = 12;
 /// How much more than asked a hold may carry before it is given back (D10).
 pub const OVERPAYMENT: Ppm = Ppm(10_000);
 
+/// For how many quiet times the HTLC of a payment in flight must be missing, from LND's last restart
+/// on, before it is taken for dangling: LND drops a silent peer, and its channel, sooner (P12).
+pub const HTLC_PATIENCE: u32 = 5;
+
 /// The longest payment method an order may name (K-62).
 pub const MAX_PAYMENT_METHOD_CHARS: usize = 500;
 

@@ -72,6 +72,8 @@ pub enum FrozenBecause {
     SettledWithoutDecision,
     /// LND does not know a payment that it acknowledged.
     PayoutForgotten,
+    /// LND holds on to a payment that never left it (P12).
+    PayoutDangling,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -20,7 +20,8 @@ mod fixture;
 
 use fixture::{
     ACCEPTED, EXPIRES_AT, GUARD, MAKER, STRANGER, SUCCEEDED, Story, TAKER, WARNING, add_invoice,
-    bolt11, failed, hold, kebab, lines, opened, payment, place, request, secret, snake, unanswered,
+    bolt11, failed, hold, invoice_hash, kebab, lines, opened, payment, place, request, secret,
+    snake, unanswered,
 };
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/transitions.md");
@@ -143,6 +144,7 @@ fn states() -> Vec<(String, Story)> {
         ("in an active trade", told(Story::active(Kind::Sell), &[hold(1, HoldStatus::Unknown)])),
         ("in an active trade", told(Story::active(Kind::Sell), &[hold(1, HoldStatus::Settled)])),
         ("", forgotten()),
+        ("", told(dangling(), &[htlc_missing()])),
         ("", Story::success(Kind::Sell)),
         ("the hold is to be given back", canceled()),
         ("", expired()),
@@ -167,10 +169,25 @@ fn payouts() -> Vec<(&'static str, Story)> {
         ("the first send", paying()),
         ("the answer to the send was lost, the quiet time is over", silent),
         ("LND has payment 1", told(paying(), &[in_flight()])),
+        ("LND was away, and payment 1 has long been in no channel", dangling()),
         ("the second send, after payment 1 failed", again),
         ("payment 1 failed", told(paying(), &[fails(1)])),
         ("the buyer's node refused", told(paying(), &[refused])),
     ]
+}
+
+fn htlc_missing() -> Observation {
+    Observation::Htlc { hash: invoice_hash(1), index: 1, is_missing: true }
+}
+
+/// LND has payment 1, was away since, and no channel carries it.
+fn dangling() -> Story {
+    let in_flight = payment(1, PaymentStatus::InFlight { index: 1 });
+    let mut story = Story::paying(Kind::Sell);
+    story.scene.lnd_unwell_at = Some(story.scene.now);
+    let mut story = told(story, &[in_flight, htlc_missing()]);
+    story.after(Duration::from_mins(5));
+    story
 }
 
 fn told(mut story: Story, news: &[Observation]) -> Story {
@@ -326,6 +343,7 @@ fn news() -> Vec<Case> {
         sent("1 refused by the payee", refused),
         sent("2 failed without a route", no_route(2)),
         sent("succeeded", SUCCEEDED),
+        news(PAYMENTS, "no channel carries 1", htlc_missing()),
         news(PAYMENTS, "one it never had succeeded", payment(7, SUCCEEDED)),
     ]
 }

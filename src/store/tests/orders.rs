@@ -405,7 +405,8 @@ fn any_payout() -> impl Strategy<Value = Payout> {
 fn any_attempt() -> impl Strategy<Value = Attempt> {
     let money = (".{0,40}", option::of(amount()), amount(), 1..u32::MAX, any::<i64>());
     let tries = (1..u32::MAX, any::<i64>(), any::<bool>(), 0..=u64::MAX / 2, 0..=u64::MAX / 2);
-    let doubts = (option::of(any::<i64>()), option::of(any::<i64>()));
+    let since = || option::of(any::<i64>());
+    let doubts = (since(), since(), since());
     (any::<[u8; 32]>(), money, tries, doubts).prop_map(|(hash, money, tries, doubts)| Attempt {
         hash: PaymentHash(hash),
         bolt11: money.0,
@@ -420,6 +421,7 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
         payment_index: tries.4,
         unanswered_since: doubts.0.map(Timestamp),
         missing_since: doubts.1.map(Timestamp),
+        htlc_missing_since: doubts.2.map(Timestamp),
         receipt: None,
     })
 }

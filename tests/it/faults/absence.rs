@@ -6,7 +6,7 @@ use lightning_invoice::Bolt11Invoice;
 use lnd_sim::{MOSTRO, PaymentHash, Rpc};
 use mostro_core::message::Action;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, on_both_transports, settings};
+use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, on_both_transports, settings};
 
 // spec: T24 T29 INV-6 C20
 #[tokio::test]
@@ -66,7 +66,38 @@ async fn an_escrow_paid_while_the_daemon_was_down_is_seen() -> Result<()> {
 // spec: P9 FL-F8
 #[tokio::test]
 async fn a_payout_that_failed_because_lnd_died_costs_the_buyer_no_try() -> Result<()> {
+    let (mut w, offer, hash) = left_dangling().await?;
+    w.net.lnd.end_dangling(MOSTRO, hash)?;
+
+    w.seller.trader.wait_for(Action::Rate).await?;
+    w.buyer.trader.wait_for(Action::Rate).await?;
+    let mut actions =
+        w.buyer.trader.received().iter().map(|it| &it.message.get_inner_message_kind().action);
+    ensure!(!actions.any(|it| *it == Action::PaymentFailed), "the buyer was told of a failure");
+    w.book.until(offer.id, "success").await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+// spec: P12 D13
+#[tokio::test]
+async fn a_payout_that_never_left_lnd_is_frozen_and_paid_after_the_remedy() -> Result<()> {
+    let (mut w, offer, hash) = left_dangling().await?;
+
+    w.buyer.trader.wait_for(Action::PaymentFailed).await?;
+    w.net.lnd.end_dangling(MOSTRO, hash)?;
+
+    w.seller.trader.wait_for(Action::Rate).await?;
+    w.buyer.trader.wait_for(Action::Rate).await?;
+    w.book.until(offer.id, "success").await?;
+    let alarm = "ALARM: LND calls a payment in flight that no channel carries";
+    ensure!(w.net.daemon.log().contains(alarm), "the operator was not called");
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+/// LND was killed after it had written a payout down, and before its HTLC was on its way.
+async fn left_dangling() -> Result<(Box<World>, Offer, PaymentHash)> {
     let settings = settings()?.set("lightning", "payment_retries_interval", 1);
+    let settings = settings.set("lightning", "payout_quiet_seconds", 1);
     let mut w = World::with(settings, Transport::V2).await?;
     let offer = w.sale_fiat_sent().await?;
     w.net.lnd.dangle_next(MOSTRO)?;
@@ -77,13 +108,5 @@ async fn a_payout_that_failed_because_lnd_died_costs_the_buyer_no_try() -> Resul
 
     w.net.lnd.kill(MOSTRO).await;
     w.net.lnd.start_node(MOSTRO).await?;
-    w.net.lnd.end_dangling(MOSTRO, hash)?;
-
-    w.seller.trader.wait_for(Action::Rate).await?;
-    w.buyer.trader.wait_for(Action::Rate).await?;
-    let mut actions =
-        w.buyer.trader.received().iter().map(|it| &it.message.get_inner_message_kind().action);
-    ensure!(!actions.any(|it| *it == Action::PaymentFailed), "the buyer was told of a failure");
-    w.book.until(offer.id, "success").await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    Ok((w, offer, hash))
 }

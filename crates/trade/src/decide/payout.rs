@@ -1,6 +1,7 @@
 //! Paying the buyer: T32, and every way a payment can fail to (FL-F8, P1 to P9).
 
 use super::{Undecided, payable};
+use crate::policy::HTLC_PATIENCE;
 use crate::{
     Attempt, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice, LedgerAccount,
     LnCommand, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash, PaymentStatus,
@@ -42,6 +43,7 @@ fn first(invoice: &Invoice, amount: Sats, env: &Env<'_>) -> Attempt {
         payment_index: 0,
         unanswered_since: None,
         missing_since: None,
+        htlc_missing_since: None,
         receipt: None,
     }
 }
@@ -55,6 +57,7 @@ fn again(before: Attempt, now: Timestamp) -> Attempt {
         base_index: before.base_index.max(before.payment_index),
         unanswered_since: None,
         missing_since: None,
+        htlc_missing_since: None,
         ..before
     }
 }
@@ -180,11 +183,7 @@ fn failed(mut decision: Decision, reason: FailureReason, env: &Env<'_>) -> Decis
     payout.failures = payout.failures.saturating_add(1);
     let failures = payout.failures;
     if failures == 1 {
-        let notice = Notice::PaymentFailed {
-            attempts_left: env.policy.payout_attempts.saturating_sub(1),
-            interval_secs: u32::try_from(env.policy.payout_interval.as_secs()).unwrap_or(u32::MAX),
-        };
-        decision = decision.tell(&buyer, notice);
+        decision = decision.tell(&buyer, payment_failed(failures, env));
     }
     let is_refused = reason == FailureReason::IncorrectPaymentDetails;
     if failures >= env.policy.payout_attempts || is_refused {
@@ -246,6 +245,55 @@ fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision
     }
     decision.cause = "P6 forgotten";
     decision.freeze(FrozenBecause::PayoutForgotten)
+}
+
+/// P12: LND calls a payment in flight, and its channels were searched for the HTLC.
+///
+/// LND writes an attempt down before it signs the HTLC, and signs when the peer lets it: missing is
+/// lost only if LND was restarted since, and its channel has long been active again. The buyer hears
+/// of the delay; nothing but LND's word ends the payment.
+pub(super) fn htlc_searched(
+    order: &Order,
+    hash: PaymentHash,
+    index: u64,
+    is_missing: bool,
+    env: &Env<'_>,
+) -> Decision {
+    let mut decision = Decision::on(order, "HTLC missing");
+    let payout = order.payout.as_ref().map(|payout| (payout.state, payout.failures));
+    let (Some((PayoutState::Sending, failures)), Some(attempt)) =
+        (payout, newest_attempt(&mut decision.order, hash))
+    else {
+        return decision;
+    };
+    if !attempt.acked || attempt.payment_index != index {
+        return decision;
+    }
+    let restarted_at = env.lnd_unwell_at.filter(|at| is_missing && *at >= attempt.begun_at);
+    let Some(restarted_at) = restarted_at else {
+        attempt.htlc_missing_since = None;
+        return decision;
+    };
+    let missing_since = *attempt.htlc_missing_since.get_or_insert(env.now);
+    let patience = env.policy.payout_quiet.saturating_mul(HTLC_PATIENCE);
+    if restarted_at.max(missing_since).after(patience) > env.now {
+        return decision;
+    }
+    if let Some(payout) = &mut decision.order.payout {
+        payout.state = PayoutState::Frozen;
+    }
+    if let Some(buyer) = order.buyer() {
+        decision = decision.tell(buyer, payment_failed(failures, env));
+    }
+    decision.cause = "P12 dangling";
+    decision.freeze(FrozenBecause::PayoutDangling)
+}
+
+fn payment_failed(failures: u32, env: &Env<'_>) -> Notice {
+    Notice::PaymentFailed {
+        attempts_left: env.policy.payout_attempts.saturating_sub(failures),
+        interval_secs: u32::try_from(env.policy.payout_interval.as_secs()).unwrap_or(u32::MAX),
+    }
 }
 
 /// The buyer names another destination while no attempt is open (P7, C18).

@@ -5,8 +5,8 @@ use crate::fixture::{
     invoice, invoice_hash, payment, secret, unanswered,
 };
 use crate::{
-    Attempt, Command, Destination, FailureReason, HoldStatus, Invoice, Kind, Msats, PaymentStatus,
-    PayoutState, Policy, Ppm, Preimage, Refusal, Sats,
+    Attempt, Command, Destination, FailureReason, HoldStatus, Invoice, Kind, Msats, Observation,
+    PaymentStatus, PayoutState, Policy, Ppm, Preimage, Refusal, Sats,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -270,6 +270,77 @@ fn a_frozen_payout_is_ended_by_lnds_own_word() {
 
     assert_eq!(frozen().hears(payment(1, SUCCEEDED)).place, "Ended(Success)");
     assert_eq!(fails(&mut frozen(), 1).place, "PayingBuyer(Due)");
+}
+
+fn htlc(is_missing: bool) -> Observation {
+    Observation::Htlc { hash: invoice_hash(1), index: 1, is_missing }
+}
+
+/// In flight, and LND has been away since.
+fn acked_before_a_restart() -> Story {
+    let mut story = acked();
+    story.after(MINUTE);
+    story.scene.lnd_unwell_at = Some(story.scene.now);
+    story
+}
+
+// spec: P12 D13
+#[test]
+fn a_payment_that_never_left_lnd_freezes_the_payout_and_its_buyer_hears_of_a_delay() {
+    let mut story = acked_before_a_restart();
+
+    check(&story.hears(htlc(true)), "PayingBuyer(Sending)", &[]);
+    story.after(Duration::from_secs(299));
+    check(&story.hears(htlc(true)), "PayingBuyer(Sending)", &[]);
+    story.after(Duration::from_secs(1));
+    check(
+        &story.hears(htlc(true)),
+        "Frozen(PayoutDangling)",
+        &["taker: payment-failed {3 left, every 60 s}", "alarm: PayoutDangling"],
+    );
+
+    story.after(MINUTE * 600);
+    check(&story.hears(htlc(true)), "Frozen(PayoutDangling)", &[]);
+    assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
+}
+
+// spec: P12 P9
+#[test]
+fn a_dangling_payout_is_sent_again_once_lnd_has_called_it_failed() {
+    let mut story = acked_before_a_restart();
+    story.hears(htlc(true));
+    story.after(MINUTE * 5).hears(htlc(true));
+
+    check(&fails(&mut story, 1), "PayingBuyer(Due)", &[]);
+    story.after(MINUTE);
+    check(&story.wakes(), "PayingBuyer(Sending)", &["LND: send payout i1"]);
+}
+
+// spec: P12
+#[test]
+fn a_payment_is_not_dangling_while_lnd_may_still_send_its_htlc() {
+    let mut never_away = acked();
+    never_away.hears(htlc(true));
+    let never_away = never_away.after(MINUTE * 5).hears(htlc(true)).place;
+    let mut seen_between = acked_before_a_restart();
+    seen_between.hears(htlc(true));
+    seen_between.after(MINUTE * 4).hears(htlc(false));
+    let seen_between = seen_between.after(MINUTE).hears(htlc(true)).place;
+    let mut away_again = acked_before_a_restart();
+    away_again.hears(htlc(true));
+    away_again.after(MINUTE * 4);
+    away_again.scene.lnd_unwell_at = Some(away_again.scene.now);
+    let away_again = away_again.after(MINUTE).hears(htlc(true)).place;
+    let of_another_try = {
+        let mut story = acked_before_a_restart();
+        let other = || Observation::Htlc { hash: invoice_hash(1), index: 2, is_missing: true };
+        story.hears(other());
+        story.after(MINUTE * 5).hears(other()).place
+    };
+
+    for place in [never_away, seen_between, away_again, of_another_try] {
+        assert_eq!(place, "PayingBuyer(Sending)");
+    }
 }
 
 // spec: P3 D20
