@@ -87,7 +87,7 @@ impl Deciding<'_> {
         let found = self.read_for_input(tx, &order, &input).await?;
         let env = self.env(&found, facts);
         match guarded(id, || trade::decide(&order, input, &env))? {
-            Ok(decision) if is_idle(&order, &decision) => Ok(Applied::Unchanged),
+            Ok(decision) if decision.is_nothing(&order) => Ok(Applied::Unchanged),
             Ok(decision) => {
                 check(&decision)?;
                 tx.save(&order, &decision, &line).await?;
@@ -276,13 +276,6 @@ fn check(decision: &Decision) -> Result<(), EngineError> {
 
 fn broken(order: OrderId, what: String) -> EngineError {
     EngineError::Broken { order, what }
-}
-
-fn is_idle(before: &Order, decision: &Decision) -> bool {
-    decision.order == *before
-        && decision.effects.is_empty()
-        && decision.postings.is_empty()
-        && decision.account.is_none()
 }
 
 /// What the journal calls an input.

@@ -70,16 +70,6 @@ impl Hold {
     pub fn is_closed(&self) -> bool {
         matches!(self.seen, Seen::Canceled | Seen::Settled)
     }
-
-    /// Whether LND ended it in another way than we decided.
-    #[must_use]
-    pub fn is_lost(&self) -> bool {
-        matches!(
-            (self.decision, self.seen),
-            (Some(HoldDecision::Settle), Seen::Canceled)
-                | (Some(HoldDecision::Cancel), Seen::Settled)
-        )
-    }
 }
 
 /// A preimage drawn by the shell, and its hash.
