@@ -152,6 +152,7 @@ impl Reader {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<Result<OutboxRow, StoreError>>, StoreError> {
+        // `+id`, or SQLite reads the table in the order of ids, from the first row ever done.
         let rows = sqlx::query_as!(
             Row,
             r#"select id, order_id, lane, kind, body, attempts, begun_at, event, expires_at
@@ -161,7 +162,7 @@ impl Reader {
                 where earlier.lane = outbox.lane and earlier.done_at is null
                 and earlier.id < outbox.id
             )
-            order by id limit ?2"#,
+            order by +id limit ?2"#,
             now.0,
             limit
         )

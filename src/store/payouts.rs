@@ -37,6 +37,7 @@ impl Reader {
     /// # Errors
     /// If the database does not answer.
     pub async fn list_payments_to_follow(&self) -> Result<Vec<(OrderId, PaymentHash)>, StoreError> {
+        // `+`, or SQLite reads all attempts there ever were in the order of their ids.
         let rows = sqlx::query!(
             "select order_id, hash
             from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
@@ -44,7 +45,7 @@ impl Reader {
                 select 1 from outbox
                 where lane = 'ln:' || attempt.hash and kind = 'payout.send/1' and done_at is null
             )
-            order by attempt.id"
+            order by +attempt.id"
         )
         .fetch_all(&mut *self.connection().await?)
         .await?;

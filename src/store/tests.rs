@@ -5,6 +5,7 @@ mod messages;
 mod money;
 mod opening;
 mod orders;
+mod plans;
 mod traders;
 
 use std::path::PathBuf;
