@@ -41,6 +41,19 @@ CREATE TABLE daemon_state (
     value text not null
 ) strict;
 
+CREATE TRIGGER forgotten_until_does_not_go_back before update on daemon_state
+when old.key = 'forgotten_until'
+    and (new.key is not old.key or cast(new.value as integer) < cast(old.value as integer))
+begin
+    select raise(abort, 'what was forgotten stays forgotten');
+end;
+
+CREATE TRIGGER forgotten_until_stays before delete on daemon_state
+when old.key = 'forgotten_until'
+begin
+    select raise(abort, 'what was forgotten stays forgotten');
+end;
+
 CREATE TABLE holds (
     id             integer primary key autoincrement,
     hash           text    not null unique check (length(hash) = 64),
@@ -98,6 +111,24 @@ CREATE TABLE inbox (
     created_at integer not null, -- as its author says
     at         integer not null
 ) strict;
+
+CREATE INDEX inbox_by_created_at on inbox (created_at);
+
+CREATE TRIGGER inbox_forgets_what_is_refused before delete on inbox
+when old.created_at > coalesce(
+    (select cast(value as integer) from daemon_state where key = 'forgotten_until'), -1
+)
+begin
+    select raise(abort, 'a message is forgotten once those as old as it are refused');
+end;
+
+CREATE TRIGGER inbox_takes_nothing_forgotten before insert on inbox
+when new.created_at <= (
+    select cast(value as integer) from daemon_state where key = 'forgotten_until'
+)
+begin
+    select raise(abort, 'a message as old as this may have been forgotten');
+end;
 
 CREATE TABLE journal (
     id          integer primary key autoincrement,
@@ -242,6 +273,8 @@ CREATE TABLE outbox (
     done_at    integer -- null: still to do
 ) strict;
 
+CREATE INDEX outbox_by_done_at on outbox (done_at) where done_at is not null;
+
 CREATE INDEX outbox_by_due_at on outbox (due_at) where done_at is null;
 
 CREATE INDEX outbox_by_lane on outbox (lane, id) where done_at is null;
@@ -250,6 +283,12 @@ CREATE TRIGGER outbox_is_done_once before update on outbox
 when old.done_at is not null
 begin
     select raise(abort, 'what was done is not done again');
+end;
+
+CREATE TRIGGER outbox_keeps_what_is_to_be_done before delete on outbox
+when old.done_at is null
+begin
+    select raise(abort, 'what is to be done stays');
 end;
 
 CREATE TRIGGER outbox_seals_once before update on outbox
@@ -350,6 +389,8 @@ CREATE TABLE trade_keys (
     transport  text    not null check (transport in ('gift-wrap', 'nip44')),
     updated_at integer not null -- when that message was created
 ) strict;
+
+CREATE INDEX trade_keys_by_updated_at on trade_keys (updated_at);
 
 CREATE TABLE users (
     identity         text    primary key check (length(identity) = 64),

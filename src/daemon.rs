@@ -247,6 +247,7 @@ impl Parts {
             engine: self.engine.clone(),
             facts,
             clock: Arc::clone(&self.clock),
+            inbox_memory: intake::memory(self.settings.nostr.inbox_catch_up),
         };
         tasks.spawn("timers", timers.run(tasks.shutdown()));
     }

@@ -11,6 +11,7 @@ mod writer;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -313,6 +314,15 @@ impl Engine {
     /// If it could not be written.
     pub async fn lnd_is_unwell(&self) -> Result<Applied, EngineError> {
         self.write(|tx, now| Box::pin(tx.set_lnd_unwell_at(now))).await
+    }
+
+    /// Forgets a little of what is of no more use; ids of messages not before `inbox_memory` after
+    /// they were written. To be called every few seconds.
+    ///
+    /// # Errors
+    /// If it could not be written; nothing was forgotten then.
+    pub async fn forget(&self, inbox_memory: Duration) -> Result<Applied, EngineError> {
+        self.write(move |tx, now| Box::pin(tx.forget(now, inbox_memory))).await
     }
 
     /// Applies an input, and again with each answer to what it asks.

@@ -8,6 +8,9 @@ mod age;
 mod hearing;
 mod lanes;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,7 @@ use crate::tasks::Shutdown;
 use crate::wire::command::{self, Asked, Declined};
 use crate::wire::message::Body;
 use age::Age;
+pub use age::memory;
 use hearing::Ear;
 use lanes::{Lane, Lanes};
 

@@ -13,6 +13,7 @@ mod open;
 mod orders;
 mod outbox;
 mod payouts;
+mod retention;
 mod rows;
 mod text;
 mod users;

@@ -1,4 +1,5 @@
-//! Whose deadline passed? One loop over time and blocks; no job per feature.
+//! Whose deadline passed? One loop over time and blocks; no job per feature. And what has been kept
+//! long enough is forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,10 @@ const AT_ONCE: u32 = 200;
 /// Of those, how many may wait for LND at the same time.
 const SIDE_BY_SIDE: usize = 32;
 
+/// Looks from one forgetting to the next: what is forgotten at once is little, so that nobody waits
+/// for the writer, and still more than comes in.
+const LOOKS_PER_FORGETTING: u32 = 10;
+
 /// A wall clock that moved this much against the monotonic one was set, not lived through (D24).
 const JUMP: Duration = Duration::from_mins(5);
 
@@ -33,6 +38,8 @@ pub struct Timers {
     pub engine: Engine,
     pub facts: Facts,
     pub clock: Arc<dyn Clock>,
+    /// How long after it was written a message is remembered.
+    pub inbox_memory: Duration,
 }
 
 /// Tells a set clock from time that passed.
@@ -46,6 +53,7 @@ struct JumpGuard {
 impl Timers {
     pub async fn run(self, mut shutdown: Shutdown) {
         let mut guard = JumpGuard::new(&*self.clock);
+        let mut looks = 0_u32;
         loop {
             tokio::select! {
                 () = shutdown.requested() => return,
@@ -55,6 +63,10 @@ impl Timers {
             if let Err(error) = self.look(rests).await {
                 tracing::error!(%error, "due orders cannot be listed");
             }
+            if !rests && looks.is_multiple_of(LOOKS_PER_FORGETTING) {
+                self.forget().await;
+            }
+            looks = looks.wrapping_add(1);
         }
     }
 
@@ -77,6 +89,13 @@ impl Timers {
             })
             .await;
         Ok(())
+    }
+
+    /// Forgets a little of what has been kept long enough. If the database does not answer, later.
+    pub async fn forget(&self) {
+        if let Err(error) = self.engine.forget(self.inbox_memory).await {
+            tracing::warn!(%error, "nothing is forgotten for now: the database grows");
+        }
     }
 }
 

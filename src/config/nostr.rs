@@ -11,6 +11,10 @@ use super::url;
 /// The variable, in the process environment or in `.env`, that goes before `nostr.nsec_privkey`.
 const KEY_VARIABLE: &str = "MOSTRO_NSEC_PRIVKEY";
 
+/// Thirty days: so long relays are asked to keep messages, and longer no trade waits. Every message is
+/// remembered for as long as it could be honoured.
+const LONGEST_CATCH_UP_HOURS: u32 = 720;
+
 /// Settings under `[nostr]`.
 #[derive(Debug, Clone)]
 pub struct Nostr {
@@ -25,7 +29,7 @@ pub(super) fn read(layers: &mut Layers) -> Result<Nostr, Reported> {
     let node_secret = read_node_secret(layers);
     let s = &mut layers.section("nostr");
     let relays = read_relays(s);
-    let hours = s.number("inbox_catch_up_hours", Means(24), 1..);
+    let hours = s.number("inbox_catch_up_hours", Means(24), 1..=LONGEST_CATCH_UP_HOURS);
     Ok(Nostr {
         node_secret: node_secret?,
         relays: relays?,

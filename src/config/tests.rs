@@ -161,6 +161,21 @@ fn a_problem_names_key_value_and_remedy() {
     );
 }
 
+// spec: D5
+#[test]
+fn messages_are_caught_up_with_for_a_month_at_most() {
+    let text =
+        |hours| TEMPLATE.replace("catch_up_hours = 24", &format!("catch_up_hours = {hours}"));
+    let month = Duration::from_hours(720);
+    assert_eq!(settings(&text(720), &[]).nostr.inbox_catch_up, month);
+    check(
+        &text(721),
+        &[],
+        "nostr.inbox_catch_up_hours = 721: is not between 1 and 720; \
+         set it under [nostr], for example inbox_catch_up_hours = 24",
+    );
+}
+
 #[test]
 fn a_setting_from_the_environment_wins_and_is_named_when_it_is_wrong() {
     let relays = ("MOSTRO__NOSTR__RELAYS", "wss://one.example, ws://two.example:7000");

@@ -2,6 +2,7 @@
 
 mod batches;
 mod messages;
+mod retention;
 mod trades;
 
 use std::sync::Arc;

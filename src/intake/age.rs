@@ -10,6 +10,10 @@ use crate::wire::Action;
 /// How old a message may be, or how far ahead its sender's clock.
 const FRESH: Duration = Duration::from_mins(5);
 
+/// How much longer than it could be honoured a message is remembered: it may wait for a database that
+/// does not answer, and what relays repeat, gift wraps for two days, is known without being opened.
+const SPARE: Duration = Duration::from_hours(3 * 24);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     Fresh,
@@ -24,15 +28,26 @@ pub(super) fn judge(opened: &Opened, received_at: Timestamp, catch_up: Duration)
         return Age::Dropped("its time lies ahead");
     }
     let age = received_at.since(written_at);
-    if age <= FRESH {
-        Age::Fresh
-    } else if !helps_a_running_trade(action) {
-        Age::Dropped("too old for what it asks")
-    } else if age > catch_up {
+    if age > longest(catch_up) {
         Age::Dropped("older than inbox_catch_up_hours")
-    } else {
+    } else if age <= FRESH {
+        Age::Fresh
+    } else if helps_a_running_trade(action) {
         Age::Late
+    } else {
+        Age::Dropped("too old for what it asks")
     }
+}
+
+/// How long after it was written a message must be remembered: whatever is older is not honoured.
+#[must_use]
+pub fn memory(catch_up: Duration) -> Duration {
+    longest(catch_up).saturating_add(SPARE)
+}
+
+/// Nothing older is honoured, whatever it asks.
+fn longest(catch_up: Duration) -> Duration {
+    catch_up.max(FRESH)
 }
 
 /// What came in together is handled in the order it was written; in the same second a `fiat-sent`

@@ -64,6 +64,11 @@ impl WriteTx<'_> {
         self.set("node_network", &node.network.to_text()).await
     }
 
+    /// Messages written until then are refused from now on, whoever remembers them.
+    pub(super) async fn set_forgotten_until(&mut self, at: Timestamp) -> Result<(), StoreError> {
+        self.set("forgotten_until", &at.0.to_string()).await
+    }
+
     async fn set(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
         sqlx::query!(
             "insert into daemon_state (key, value) values (?, ?)

@@ -32,7 +32,8 @@ pub struct Delivery {
 }
 
 impl WriteTx<'_> {
-    /// Remembers a message and the transport of its author. False: it was acted on before.
+    /// Remembers a message and the transport of its author. False: it was acted on before, or is as
+    /// old as what was forgotten, so that it may have been.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -44,7 +45,11 @@ impl WriteTx<'_> {
         let event = delivery.event_id.to_text();
         let rumor = delivery.rumor_id.map(|id| id.to_text());
         let new = sqlx::query!(
-            "insert into inbox (event_id, rumor_id, created_at, at) values (?, ?, ?, ?)
+            "insert into inbox (event_id, rumor_id, created_at, at)
+            select ?1, ?2, ?3, ?4 where not exists (
+                select 1 from daemon_state
+                where key = 'forgotten_until' and cast(value as integer) >= ?3
+            )
             on conflict do nothing",
             event,
             rumor,

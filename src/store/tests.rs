@@ -6,6 +6,7 @@ mod money;
 mod opening;
 mod orders;
 mod plans;
+mod retention;
 mod traders;
 
 use std::path::PathBuf;

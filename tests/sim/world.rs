@@ -57,6 +57,8 @@ const OWED: Sats = Sats(99_000);
 const BEAT: u16 = 20;
 /// Beats between two comparisons with LND, as in the daemon.
 const COMPARE_EVERY: u64 = 3;
+/// Far shorter than in the daemon, so that messages come again that are forgotten.
+const MEMORY: Duration = Duration::from_mins(2);
 /// The patience with a world in which nothing goes wrong any more: half an hour of its time, in
 /// which the longest of the waits below ends, every mined horizon passes and every debt is paid.
 const LAST_BEATS: u16 = 90;
@@ -432,6 +434,7 @@ impl World {
     }
 
     async fn look(&mut self) -> Result<(), String> {
+        self.daemon.timers.forget().await;
         self.daemon.timers.look(false).await.map_err(text)
     }
 
@@ -539,6 +542,7 @@ impl Daemon {
             engine: engine.clone(),
             facts: facts.clone(),
             clock: Arc::clone(clock) as _,
+            inbox_memory: MEMORY,
         };
         let messenger = messenger(&reader, &engine, clock).await?;
         let outbox =

@@ -203,3 +203,43 @@ async fn a_posting_moves_something_from_one_account_to_another() {
     )
     .await;
 }
+
+// spec: I7
+#[tokio::test]
+async fn a_message_is_forgotten_only_once_those_as_old_are_refused() {
+    let mut disk = Disk::new().await;
+    let remember = "insert into inbox (event_id, created_at, at)
+        select printf('%064d', 1), 10, 10";
+    disk.tamper(remember).await.unwrap();
+    refuses(&mut disk, "delete from inbox").await;
+
+    disk.tamper("insert into daemon_state (key, value) values ('forgotten_until', '10')")
+        .await
+        .unwrap();
+    disk.tamper("delete from inbox").await.unwrap();
+    refuses(&mut disk, remember).await;
+}
+
+// spec: I7
+#[tokio::test]
+async fn what_was_forgotten_stays_forgotten() {
+    let mut disk = Disk::new().await;
+    disk.tamper("insert into daemon_state (key, value) values ('forgotten_until', '10')")
+        .await
+        .unwrap();
+
+    refuses(&mut disk, "update daemon_state set value = '9'").await;
+    refuses(&mut disk, "update daemon_state set key = 'another'").await;
+    refuses(&mut disk, "delete from daemon_state").await;
+}
+
+// spec: I8
+#[tokio::test]
+async fn what_is_to_be_done_is_never_deleted() {
+    let mut disk = Disk::new().await;
+    disk.tamper("insert into outbox (lane, kind, body, due_at) values ('a', 'b', '{}', 1)")
+        .await
+        .unwrap();
+
+    refuses(&mut disk, "delete from outbox").await;
+}

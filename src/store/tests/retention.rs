@@ -1,0 +1,221 @@
+use std::time::Duration;
+
+use trade::{Effect, LnCommand, Notice, Order, Outcome, Timestamp, TradeKey};
+
+use super::{Disk, awaiting_hold, hash, party, pending};
+use crate::store::retention::AT_ONCE;
+use crate::store::{Delivery, EventId, Message, Transport};
+
+const DAY: Duration = Duration::from_hours(24);
+/// How long these tests remember a message.
+const MEMORY: Duration = Duration::from_secs(1_000);
+const STRANGER: TradeKey = TradeKey([77; 32]);
+
+fn message(n: u32, written_at: i64) -> Delivery {
+    let mut id = [0; 32];
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    Delivery {
+        event_id: EventId(id),
+        rumor_id: None,
+        created_at: Timestamp(written_at),
+        from: STRANGER,
+        transport: Transport::GiftWrap,
+    }
+}
+
+async fn remember(disk: &mut Disk, message: &Delivery) -> bool {
+    let mut tx = disk.begin().await;
+    let is_new = tx.remember(message, message.created_at).await.unwrap();
+    tx.commit().await.unwrap();
+    is_new
+}
+
+async fn forget(disk: &mut Disk, now: Timestamp) {
+    let mut tx = disk.begin().await;
+    tx.forget(now, MEMORY).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn count(disk: &Disk, table: &str) -> u32 {
+    let sql = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+    sqlx::query_scalar(sql).fetch_one(&disk.reader.pool).await.unwrap()
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_message_is_remembered_for_its_time_and_then_forgotten() {
+    let mut disk = Disk::new().await;
+    let (old, newer) = (message(1, 10), message(2, 11));
+    for message in [&newer, &old] {
+        assert!(remember(&mut disk, message).await);
+    }
+
+    forget(&mut disk, Timestamp(1_010)).await;
+    assert_eq!(count(&disk, "inbox").await, 2);
+
+    forget(&mut disk, Timestamp(1_011)).await;
+    assert!(!disk.reader.is_remembered(old.event_id).await.unwrap());
+    assert!(disk.reader.is_remembered(newer.event_id).await.unwrap());
+}
+
+// spec: I7 C25
+#[tokio::test]
+async fn nothing_as_old_as_what_was_forgotten_is_taken_even_after_a_restart() {
+    let mut disk = Disk::new().await;
+    assert!(remember(&mut disk, &message(1, 10)).await);
+    forget(&mut disk, Timestamp(2_000)).await;
+
+    let mut disk = disk.reopened().await;
+
+    assert!(!remember(&mut disk, &message(1, 10)).await, "it was acted on");
+    assert!(!remember(&mut disk, &message(2, 9)).await, "it may have been");
+    assert!(remember(&mut disk, &message(3, 11)).await, "it is newer than all that was forgotten");
+}
+
+// spec: D24
+#[tokio::test]
+async fn a_clock_that_runs_ahead_makes_nobody_deaf_to_what_is_said_after_it_was_set_right() {
+    let mut disk = Disk::new().await;
+    assert!(remember(&mut disk, &message(1, 10)).await);
+    forget(&mut disk, Timestamp(1_000_000_000)).await;
+
+    assert!(remember(&mut disk, &message(2, 11)).await);
+}
+
+#[tokio::test]
+async fn little_is_forgotten_at_once_and_the_oldest_first() {
+    let mut disk = Disk::new().await;
+    for n in (0..=AT_ONCE).rev() {
+        remember(&mut disk, &message(n, i64::from(n))).await;
+    }
+
+    forget(&mut disk, Timestamp(1_000_000)).await;
+    assert_eq!(count(&disk, "inbox").await, 1);
+    assert!(disk.reader.is_remembered(message(AT_ONCE, 0).event_id).await.unwrap());
+
+    forget(&mut disk, Timestamp(1_000_000)).await;
+    assert_eq!(count(&disk, "inbox").await, 0);
+}
+
+// spec: I7
+#[tokio::test]
+async fn a_forgetting_that_is_not_committed_forgot_nothing() {
+    let mut disk = Disk::new().await;
+    assert!(remember(&mut disk, &message(1, 10)).await);
+    let mut tx = disk.begin().await;
+    tx.forget(Timestamp(2_000), MEMORY).await.unwrap();
+    drop(tx);
+
+    let mut disk = disk.reopened().await;
+
+    assert!(disk.reader.is_remembered(message(1, 10).event_id).await.unwrap());
+    assert!(remember(&mut disk, &message(2, 9)).await);
+}
+
+fn settle(n: u8) -> Effect {
+    Effect::Lightning(LnCommand::SettleHold { hash: hash(n) })
+}
+
+/// A disk whose one order asked for two things, of which the first was done at 50.
+async fn with_acts() -> Disk {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.save(&awaiting_hold(1, 9), vec![settle(8), settle(9)]).await.unwrap();
+    let first = disk.reader.list_acts_due(Timestamp(2), 1).await.unwrap().remove(0).unwrap();
+    let mut tx = disk.begin().await;
+    assert!(tx.finish_act(first.id, Timestamp(50)).await.unwrap());
+    tx.commit().await.unwrap();
+    disk
+}
+
+#[tokio::test]
+async fn what_was_done_can_be_looked_at_for_a_week() {
+    let mut disk = with_acts().await;
+
+    forget(&mut disk, Timestamp(50).after(7 * DAY)).await;
+    assert_eq!(count(&disk, "outbox where done_at is not null").await, 1);
+
+    forget(&mut disk, Timestamp(51).after(7 * DAY)).await;
+    assert_eq!(count(&disk, "outbox where done_at is not null").await, 0);
+}
+
+// spec: I8
+#[tokio::test]
+async fn what_is_still_to_be_done_stays_however_old_it_is() {
+    let mut disk = with_acts().await;
+
+    forget(&mut disk, Timestamp(50).after(10_000 * DAY)).await;
+
+    let due = disk.reader.list_acts_due(Timestamp(2), 10).await.unwrap();
+    assert_eq!(
+        due.into_iter().map(|row| row.unwrap().lane).collect::<Vec<_>>(),
+        [format!("ln:{}", hash(9))]
+    );
+}
+
+// spec: INV-7
+#[tokio::test]
+async fn what_is_asked_for_after_a_forgetting_comes_later_than_what_went() {
+    let mut disk = with_acts().await;
+    let open = disk.reader.list_acts_due(Timestamp(2), 1).await.unwrap().remove(0).unwrap();
+    let mut tx = disk.begin().await;
+    tx.finish_act(open.id, Timestamp(50)).await.unwrap();
+    tx.commit().await.unwrap();
+    forget(&mut disk, Timestamp(51).after(7 * DAY)).await;
+    assert_eq!(count(&disk, "outbox").await, 0);
+
+    let mut disk = disk.reopened().await;
+    disk.create(&pending(2)).await;
+    disk.save(&awaiting_hold(2, 7), vec![settle(7)]).await.unwrap();
+
+    let next = disk.reader.list_acts_due(Timestamp(2), 1).await.unwrap().remove(0).unwrap();
+    assert!(next.id > open.id, "{next:?}");
+}
+
+/// Remembers a message of each key, as old as can be.
+async fn heard_from(disk: &mut Disk, keys: &[TradeKey]) {
+    for (n, key) in (0..).zip(keys) {
+        assert!(remember(disk, &Delivery { from: *key, ..message(n, 1) }).await);
+    }
+}
+
+// spec: D4
+#[tokio::test]
+async fn the_transport_of_a_key_is_forgotten_when_it_was_silent_for_a_month() {
+    let mut disk = Disk::new().await;
+    heard_from(&mut disk, &[STRANGER]).await;
+
+    forget(&mut disk, Timestamp(1).after(30 * DAY)).await;
+    assert_eq!(disk.reader.find_transport(STRANGER).await.unwrap(), Some(Transport::GiftWrap));
+
+    forget(&mut disk, Timestamp(2).after(30 * DAY)).await;
+    assert_eq!(disk.reader.find_transport(STRANGER).await.unwrap(), None);
+}
+
+// spec: D4
+#[tokio::test]
+async fn whoever_is_in_a_running_trade_or_is_owed_a_message_is_told_on_its_own_transport() {
+    let mut disk = Disk::new().await;
+    let (maker, taker, over) = (party(1).trade, party(2).trade, party(3).trade);
+    heard_from(&mut disk, &[maker, taker, over, STRANGER]).await;
+    disk.create(&pending(1)).await;
+    disk.save(&awaiting_hold(1, 9), vec![]).await.unwrap();
+    let ended = Order { maker: party(3), ..super::ended(2, Outcome::Canceled) };
+    disk.create(&ended).await;
+    let notice = Notice::Canceled;
+    let owed = Message { to: STRANGER, order: None, request_id: None, trade_index: None, notice };
+    let mut tx = disk.begin().await;
+    tx.send(&owed, Timestamp(1)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    forget(&mut disk, Timestamp(1).after(1_000 * DAY)).await;
+
+    for (key, transport) in [
+        (maker, Some(Transport::GiftWrap)),
+        (taker, Some(Transport::GiftWrap)),
+        (STRANGER, Some(Transport::GiftWrap)),
+        (over, None),
+    ] {
+        assert_eq!(disk.reader.find_transport(key).await.unwrap(), transport, "{key}");
+    }
+}
