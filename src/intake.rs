@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
-use trade::{Destination, Notice, OrderId, Request, Sender, Timestamp};
+use trade::{Destination, Notice, OrderId, Refusal, Request, Sender, Timestamp};
 
 use crate::clock::{Clock, Entropy, draw_hold_secret, draw_order_id};
 use crate::crash;
@@ -254,7 +254,15 @@ impl Handler {
         let delivery = delivery(opened);
         let Body { request_id, trade_index, id, .. } = opened.message.body;
         let trade = opened.sender;
-        let sender = Sender { trade, identity: opened.identity, trade_index };
+        let refuse = |refusal| {
+            let (order, notice) = (id.map(order_id), Notice::CantDo(refusal));
+            let message = Message { to: trade, order, request_id, trade_index: None, notice };
+            self.engine.answer(delivery, message)
+        };
+        let Some(identity) = opened.identity else {
+            return refuse(Refusal::InvalidSignature).await;
+        };
+        let sender = Sender { trade, identity, trade_index };
         let draw = || draw_hold_secret(&*self.entropy);
         match command::read(&opened.message, self.read_destination, draw) {
             Ok(Asked::NewOrder(new)) => {
@@ -266,11 +274,7 @@ impl Handler {
                 let ask = |question| self.facts.ask(question);
                 self.engine.deliver(delivery, id, request, ask).await
             }
-            Err(Declined::Because(refusal)) => {
-                let (order, notice) = (id.map(order_id), Notice::CantDo(refusal));
-                let message = Message { to: trade, order, request_id, trade_index: None, notice };
-                self.engine.answer(delivery, message).await
-            }
+            Err(Declined::Because(refusal)) => refuse(refusal).await,
             Err(Declined::Silently) => Ok(Applied::Unchanged),
         }
     }

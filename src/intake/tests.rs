@@ -23,7 +23,7 @@ fn written(n: u8, at: i64, action: &str) -> Opened {
         event_id: NostrId::from_byte_array([n; 32]),
         rumor_id: None,
         sender: TradeKey([1; 32]),
-        identity: IdentityKey([1; 32]),
+        identity: Some(IdentityKey([1; 32])),
         transport: Transport::GiftWrap,
         created_at: Timestamp(at),
         message: WireMessage::parse(&json).unwrap(),
@@ -64,8 +64,10 @@ fn what_helps_a_running_trade_is_honoured_until_the_catch_up_ends() {
 
 // spec: D5
 #[test]
-fn nobody_is_matched_with_an_order_they_wanted_long_ago() {
-    check("take-sell", 301, Age::Dropped("too old for what it asks"));
+fn nobody_is_matched_with_an_order_they_wanted_long_ago_or_told_what_they_once_asked() {
+    for action in ["new-order", "take-sell", "take-buy", "orders", "user-info"] {
+        check(action, 301, Age::Dropped("too old for what it asks"));
+    }
 }
 
 proptest! {

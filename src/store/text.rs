@@ -213,6 +213,7 @@ names!(Refusal {
     InvalidPayload => "invalid-payload",
     InvalidPeer => "invalid-peer",
     InvalidPubkey => "invalid-pubkey",
+    InvalidSignature => "invalid-signature",
     InvalidTradeIndex => "invalid-trade-index",
     IsNotYourOrder => "is-not-your-order",
     NotAllowedByStatus => "not-allowed-by-status",

@@ -275,6 +275,7 @@ impl From<trade::Refusal> for CantDoReason {
             R::InvalidPayload => Self::InvalidPayload,
             R::InvalidPeer => Self::InvalidPeer,
             R::InvalidPubkey => Self::InvalidPubkey,
+            R::InvalidSignature => Self::InvalidSignature,
             R::InvalidTradeIndex => Self::InvalidTradeIndex,
             R::IsNotYourOrder => Self::IsNotYourOrder,
             R::NotAllowedByStatus => Self::NotAllowedByStatus,

@@ -25,6 +25,8 @@ pub enum Refusal {
     InvalidPeer,
     #[error("the sender has no part in this")]
     InvalidPubkey,
+    #[error("who the sender is behind the trade key is not proven")]
+    InvalidSignature,
     #[error("the trade index was used, or is none")]
     InvalidTradeIndex,
     #[error("the order is somebody else's")]

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use trade::{IdentityKey, Timestamp, TradeKey};
 
 use super::Transport;
-use crate::wire::{Message, ParseError};
+use crate::wire::{Action, Message, ParseError};
 
 /// What an event must bring before it is worth decrypting.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +31,9 @@ pub struct Opened {
     /// Gift wraps only: what is inside has an id of its own, and a new wrap does not make it new.
     pub rumor_id: Option<EventId>,
     pub sender: TradeKey,
-    /// Equal to the sender in full privacy.
-    pub identity: IdentityKey,
+    /// Equal to the sender in full privacy. None: it is not proven, which `user-info` alone is told;
+    /// the sender is proven all the same.
+    pub identity: Option<IdentityKey>,
     pub transport: Transport,
     /// When the sender wrote it, by the sender's clock. A gift wrap's own time is random.
     pub created_at: Timestamp,
@@ -137,7 +138,7 @@ fn open_gift_wrap(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
         event_id: event.id,
         rumor_id: Some(rumor_id),
         sender: TradeKey(rumor.pubkey.to_bytes()),
-        identity: IdentityKey(seal.pubkey.to_bytes()),
+        identity: Some(IdentityKey(seal.pubkey.to_bytes())),
         transport: Transport::GiftWrap,
         created_at: timestamp(rumor.created_at),
         message: signed.message,
@@ -152,15 +153,20 @@ fn open_direct(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
         serde_json::from_str(&content).map_err(|_| Dropped::Elements)?;
     let signed = Signed::read(raw)?;
     signed.check_trade_signature(&event.pubkey, signature.as_deref())?;
-    let identity = match proof {
-        Some((identity, proof)) => signed.check_identity(&event.pubkey, &identity, &proof)?,
-        None => event.pubkey,
+    let proven = match proof {
+        Some((identity, proof)) => signed.check_identity(&event.pubkey, &identity, &proof),
+        None => Ok(event.pubkey),
+    };
+    let identity = match proven {
+        Ok(identity) => Some(IdentityKey(identity.to_bytes())),
+        Err(_) if signed.message.body.action == Action::UserInfo => None,
+        Err(dropped) => return Err(dropped),
     };
     let seen = Opened {
         event_id: event.id,
         rumor_id: None,
         sender: TradeKey(event.pubkey.to_bytes()),
-        identity: IdentityKey(identity.to_bytes()),
+        identity,
         transport: Transport::Direct,
         created_at: timestamp(event.created_at),
         message: signed.message,
@@ -179,7 +185,13 @@ impl Opened {
         if self.sender.0 == node.public_key().to_bytes() {
             return Err(Dropped::OwnAnswer);
         }
-        if self.identity.0 == self.sender.0 { Ok(self) } else { Err(Dropped::Unsigned) }
+        if self.identity.is_none_or(|identity| identity.0 == self.sender.0) {
+            return Ok(self);
+        }
+        // Nothing but that signature proves the sender of a gift wrap.
+        let is_told =
+            self.transport == Transport::Direct && self.message.body.action == Action::UserInfo;
+        if is_told { Ok(Self { identity: None, ..self }) } else { Err(Dropped::Unsigned) }
     }
 }
 

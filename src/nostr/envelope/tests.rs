@@ -72,7 +72,7 @@ fn check_accepted(file: &str, transport: Transport, refused: &[(&str, Dropped)],
         }
         let told = &row["core_0_14_2_unwrap"];
         assert_eq!(opened.sender.to_string(), told["sender"], "{name}");
-        assert_eq!(opened.identity.to_string(), told["identity"], "{name}");
+        assert_eq!(opened.identity.unwrap().to_string(), told["identity"], "{name}");
         assert_eq!(opened.created_at.0, told["created_at"], "{name}");
     }
 }
@@ -138,6 +138,63 @@ fn every_accepted_form_of_a_direct_message_is_opened() {
 #[test]
 fn every_broken_direct_message_is_dropped_for_its_own_reason() {
     check_refused(V2, V2_REFUSED);
+}
+
+const USER_INFO: &str = r#"{"restore":{"version":2,"request_id":7,"trade_index":null,"action":"user-info","payload":null}}"#;
+
+/// What opening says of a direct message with a proof for `proven`, signed by `signed_by`.
+#[track_caller]
+fn check_proof(
+    message: &str,
+    signed_by: Option<&Keys>,
+    proven: &str,
+    expected: Result<Option<IdentityKey>, Dropped>,
+) {
+    let (identity, trade) = maker();
+    let sign = |text: &str, keys: &Keys| oracle::Message::sign(text.to_owned(), keys).to_string();
+    let statement = open::identity_statement(&trade.public_key(), proven);
+    let proof = [identity.public_key().to_hex(), sign(&statement, &identity)];
+    let signature = signed_by.map(|keys| sign(message, keys));
+    let content = serde_json::json!([0, signature, proof]).to_string().replacen('0', message, 1);
+    let event = encrypted_event(&trade, Kind::PrivateDirectMessage, &content);
+
+    let opened = open(&event, &node(), &policy());
+    let sender = opened.as_ref().map(|opened| opened.sender.0);
+    assert!(sender.is_err() || sender == Ok(trade.public_key().to_bytes()));
+    assert_eq!(opened.map(|opened| opened.identity), expected);
+}
+
+// spec: D4
+#[test]
+fn user_info_is_opened_without_an_identity_when_its_proof_does_not_hold() {
+    let (identity, trade) = maker();
+    let proven = IdentityKey(identity.public_key().to_bytes());
+    check_proof(USER_INFO, Some(&trade), USER_INFO, Ok(Some(proven)));
+    check_proof(USER_INFO, Some(&trade), "{}", Ok(None));
+    check_proof(USER_INFO, None, USER_INFO, Ok(None));
+    check_proof(USER_INFO, None, "{}", Ok(None));
+}
+
+// spec: D4
+#[test]
+fn nothing_else_is_opened_when_its_proof_does_not_hold() {
+    let (identity, trade) = maker();
+    let orders = USER_INFO.replace("user-info", "restore-session");
+    check_proof(&orders, Some(&trade), "{}", Err(Dropped::IdentityProof));
+    check_proof(&orders, None, &orders, Err(Dropped::Unsigned));
+    check_proof(USER_INFO, Some(&identity), USER_INFO, Err(Dropped::TradeSignature));
+}
+
+// spec: D4
+#[test]
+fn user_info_in_a_gift_wrap_needs_the_signature_that_proves_its_sender() {
+    let (identity, trade) = maker();
+    let rumor = serde_json::json!({
+        "pubkey": trade.public_key().to_hex(), "created_at": NOW.0, "kind": 1, "tags": [],
+        "content": format!("[{USER_INFO},null]"),
+    });
+    let wrap = wrapped(&sealed(&rumor.to_string(), &identity));
+    assert_eq!(open(&wrap, &node(), &policy()), Err(Dropped::Unsigned));
 }
 
 #[test]
@@ -348,7 +405,7 @@ proptest! {
 
         prop_assert_eq!(opened.message, ours);
         prop_assert_eq!(opened.sender, TradeKey(trade.public_key().to_bytes()));
-        prop_assert_eq!(opened.identity, IdentityKey(identity.public_key().to_bytes()));
+        prop_assert_eq!(opened.identity, Some(IdentityKey(identity.public_key().to_bytes())));
         prop_assert_eq!(opened.transport, transport);
     }
 
@@ -374,7 +431,7 @@ proptest! {
         let content = format!("[{message},{signature},{proof}]");
         let event = encrypted_event(&trade, Kind::PrivateDirectMessage, &content);
         if let Ok(opened) = open(&event, &node(), &policy()) {
-            prop_assert_eq!(opened.sender.0, opened.identity.0);
+            prop_assert_eq!(Some(IdentityKey(opened.sender.0)), opened.identity);
         }
     }
 }

@@ -2,12 +2,13 @@
 //! for us. And what is refused aloud, because it is not built yet.
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::trader::on_the_wire;
+use devnet::trader::{PATIENCE, on_the_wire};
 use devnet::{Net, Transport};
 use mostro_core::message::{Action, Message, Payload};
 use mostro_core::order::{Kind as Side, SmallOrder};
 use mostrod::store::{self, EventId};
 use nostr_sdk::nips::nip44;
+use nostr_sdk::pool::relay::ReqExitPolicy;
 use nostr_sdk::{
     Client, Event, Filter, JsonUtil as _, Keys, Kind, PublicKey, Tag, Timestamp, UnsignedEvent,
 };
@@ -144,6 +145,34 @@ async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() 
     w.close(offer.id, 0, 0).await
 }
 
+// spec: FL-R5
+#[tokio::test]
+async fn whoever_asks_about_oneself_is_told_that_the_proof_does_not_hold() -> Result<()> {
+    let w = World::open(Transport::V2).await?;
+    let message = json!({ "restore": {
+        "version": 2, "request_id": 7, "trade_index": null, "action": "user-info", "payload": null,
+    } });
+    let message = message.to_string();
+    let refusal = json!({ "cant-do": {
+        "version": 2, "request_id": 7, "trade_index": null, "action": "cant-do",
+        "payload": { "cant_do": "invalid_signature" },
+    } });
+    for is_signed in [true, false] {
+        let forger = Forger::join(&w.net, Transport::V2).await?;
+        let (signature, proof) = if is_signed {
+            (sign(&message, &forger.trade), forger.proof("{}", &forger.trade))
+        } else {
+            ("null".to_owned(), forger.proof(&message, &forger.trade))
+        };
+        let content = forger.content(&message, &signature, &proof);
+        forger.deliver(&w.net, &forger.seal(forger.rumor(&content, NOW)?)?).await?;
+
+        let answer = forger.answer().await?;
+        ensure!(answer == refusal, "answered with {answer}");
+    }
+    Ok(())
+}
+
 /// The next message to the buyer refuses this request, for this reason.
 async fn is_refused(w: &mut World, request_id: u64, reason: &str) -> Result<()> {
     let got = w.buyer.trader.expect(Action::CantDo).await?;
@@ -210,7 +239,17 @@ impl Forger {
     pub(super) async fn answers(&self) -> Result<usize> {
         let keys = [&self.identity, &self.trade, &self.stranger].map(Keys::public_key);
         let to_us = Filter::new().pubkeys(keys);
-        Ok(self.client.fetch_events(to_us, devnet::trader::PATIENCE).await?.len())
+        Ok(self.client.fetch_events(to_us, PATIENCE).await?.len())
+    }
+
+    /// The message in the first answer to the trade key, once it is there.
+    async fn answer(&self) -> Result<Value> {
+        let to_us = Filter::new().pubkey(self.trade.public_key());
+        let first = ReqExitPolicy::WaitForEvents(1);
+        let answers = self.client.pool().fetch_events(to_us, PATIENCE, first).await?;
+        let answer = answers.first().context("nobody answers")?;
+        let plain = nip44::decrypt(self.trade.secret_key(), &answer.pubkey, &answer.content)?;
+        Ok(serde_json::from_str::<Value>(&plain)?[0].take())
     }
 
     fn take(&self, order: Uuid) -> Value {
