@@ -23,7 +23,7 @@ const AT_ONCE: u32 = 200;
 const SIDE_BY_SIDE: usize = 32;
 
 /// Looks from one forgetting to the next: what is forgotten at once is little, so that nobody waits
-/// for the writer, and still more than comes in.
+/// long for the writer, and still some 860,000 rows of each table in a day.
 const LOOKS_PER_FORGETTING: u32 = 10;
 
 /// A wall clock that moved this much against the monotonic one was set, not lived through (D24).

@@ -14,7 +14,7 @@ const DONE_ACTS: Duration = Duration::from_hours(7 * 24);
 /// How long the transport of a key is known that is in no running trade and is told nothing.
 const IDLE_KEYS: Duration = Duration::from_hours(30 * 24);
 
-/// Rows of each table that go at once. Whoever waits for the writer waits milliseconds longer.
+/// Rows of each table that go at once: some 40 ms of the writer's time in a database of 1 GiB.
 pub(super) const AT_ONCE: u32 = 100;
 
 impl WriteTx<'_> {
