@@ -1,7 +1,7 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes ci
+.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes regtest on-nodes ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 NODES = $(abspath $(or $(CARGO_TARGET_DIR),target))/nodes
@@ -31,11 +31,23 @@ nodes: ## The real LND and btcd that tests can run on; needs Go, the first time 
 			"or name binaries by LND_BIN and BTCD_BIN" >&2; exit 1; \
 	fi
 
+regtest: bootstrap ## The tests that need real nodes; skipped, and said so, where there are none
+	@if command -v go > /dev/null || { [ -n "$$LND_BIN" ] && [ -n "$$BTCD_BIN" ]; }; then \
+		$(MAKE) nodes on-nodes; \
+	else \
+		echo "**** SKIPPED: no test ran on real nodes; install Go (https://go.dev/dl)," \
+			"or name binaries by LND_BIN and BTCD_BIN ****" >&2; \
+	fi
+
+on-nodes:
+	cargo test --package regtest --test nodes
+
 fmt: ## Format the code
 	cargo fmt --all
 
 lint: bootstrap ## Clippy, warnings are errors
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --test '*' -- -D warnings # with those that only run on real nodes
 
 test: bootstrap ## All tests; needs nothing but cargo
 	$(if $(shell cargo nextest --version 2>/dev/null), \

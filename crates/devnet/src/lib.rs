@@ -9,7 +9,7 @@ mod binary; // programs of this workspace
 pub mod book; // the public events of a node, as any client sees them
 pub mod daemon; // the daemon as a process: started, killed, restarted
 pub mod ledger; // whether the daemon's books say what LND says
-pub mod lightning; // the Lightning network under an exchange
+pub mod lightning; // the Lightning network under an exchange, simulated or real
 pub mod lnd_process; // the simulated LND as a process: started, killed
 pub mod net; // all of it, brought up
 pub mod relay; // a relay on a websocket
@@ -17,7 +17,6 @@ pub mod settings; // the daemon's settings file
 pub mod timeline; // a trade as people can follow it
 pub mod trade; // one whole trade between two people
 pub mod trader; // a client that knows only the wire
-pub mod wallet; // a trader's own LND
 
 pub use book::Book;
 pub use daemon::Daemon;
@@ -25,9 +24,9 @@ pub use ledger::Ledger;
 pub use lightning::Lightning;
 pub use lnd_process::LndProcess;
 pub use net::{Net, Person};
+pub use regtest::{BUYER, MOSTRO, NodeAccess, SELLER, Wallet};
 pub use relay::Relay;
 pub use settings::Settings;
 pub use timeline::Timeline;
 pub use trade::{Couple, Terms};
 pub use trader::{Trader, Transport};
-pub use wallet::Wallet;

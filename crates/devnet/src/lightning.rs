@@ -1,9 +1,18 @@
 //! The Lightning network under an exchange, wherever it runs.
 
-use anyhow::Result;
-use lnd_sim::{Balance, InvoiceState, LndSim, NodeAccess, PaymentHash};
+mod real;
 
-/// What every exchange asks of its Lightning network; steering it is each one's own.
+use anyhow::{Result, ensure};
+use lnd_sim::{Balance, InvoiceState, LndSim, PaymentHash};
+
+use crate::NodeAccess;
+
+/// What exchanges and tests ask of a Lightning network, whether it is simulated or real: the nodes
+/// `mostro`, which is the daemon's, `seller` and `buyer`, the latter two with a channel to the first.
+/// The seller can send 8,000,000 sat, and `mostro` as much to the buyer.
+///
+/// Paying and being paid is done by a [`Wallet`](crate::Wallet) on any of them. What only a
+/// simulation can be told to do is a matter of that simulation.
 pub trait Lightning {
     /// How a client reaches a node.
     ///
@@ -26,11 +35,29 @@ pub trait Lightning {
 
     /// Waits until more has happened than `seen`, 0 for nothing yet, and moves it on.
     fn news(&self, seen: &mut u64) -> impl Future<Output = Result<()>>;
+
+    /// Adds blocks. When this returns every node that runs has seen them.
+    fn mine(&self, blocks: u32) -> impl Future<Output = Result<()>>;
+
+    /// SIGTERM to one node, which is gone when this returns.
+    fn stop_node(&self, node: &str) -> impl Future<Output = Result<()>>;
+
+    /// SIGKILL to one node, which is gone when this returns.
+    fn kill_node(&self, node: &str) -> impl Future<Output = Result<()>>;
+
+    /// Starts a node again, and returns when it is ready to pay.
+    fn start_node(&self, node: &str) -> impl Future<Output = Result<()>>;
+
+    /// Ends a network with which all went well. Of others the logs are kept, if there are any.
+    ///
+    /// # Errors
+    /// Not all went well.
+    fn end(self) -> Result<()>;
 }
 
 impl Lightning for LndSim {
     fn access(&self, node: &str) -> Result<NodeAccess> {
-        Ok(self.node(node)?)
+        Ok(access_of(self.node(node)?))
     }
 
     async fn balance(&self, node: &str) -> Result<Balance> {
@@ -49,4 +76,35 @@ impl Lightning for LndSim {
         *seen = *self.changes().wait_for(|happened| *happened > *seen).await?;
         Ok(())
     }
+
+    async fn mine(&self, blocks: u32) -> Result<()> {
+        LndSim::mine(self, blocks);
+        Ok(())
+    }
+
+    async fn stop_node(&self, node: &str) -> Result<()> {
+        self.stop(node).await;
+        Ok(())
+    }
+
+    async fn kill_node(&self, node: &str) -> Result<()> {
+        self.kill(node).await;
+        Ok(())
+    }
+
+    async fn start_node(&self, node: &str) -> Result<()> {
+        Ok(LndSim::start_node(self, node).await?)
+    }
+
+    fn end(self) -> Result<()> {
+        let broken = self.check();
+        ensure!(broken.is_empty(), "the simulator's laws are broken: {broken:#?}");
+        Ok(())
+    }
+}
+
+/// The simulator knows nothing of real nodes, nor they of it.
+pub(crate) fn access_of(simulated: lnd_sim::NodeAccess) -> NodeAccess {
+    let lnd_sim::NodeAccess { name, pubkey, address, tls_cert, macaroon } = simulated;
+    NodeAccess { name, pubkey, address, tls_cert, macaroon }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lnd_sim::control::{self, Command as Verb};
-use lnd_sim::{Balance, InvoiceState, NodeAccess, PaymentHash};
+use lnd_sim::{Balance, InvoiceState, LndState, PaymentHash};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{Lightning, binary};
+use crate::lightning::access_of;
+use crate::{Lightning, NodeAccess, binary};
 
 /// All nodes in one process, running or killed. A running one is killed when this is dropped.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl LndProcess {
         self.running = Some(child);
         self.nodes = control::read_nodes(self.tell(&Verb::Nodes).await?)?
             .into_iter()
-            .map(|access| (access.name.clone(), access))
+            .map(|access| (access.name.clone(), access_of(access)))
             .collect();
         Ok(())
     }
@@ -110,6 +111,31 @@ impl Lightning for LndProcess {
 
     async fn news(&self, seen: &mut u64) -> Result<()> {
         *seen = serde_json::from_value(self.tell(&Verb::Await { since: *seen }).await?)?;
+        Ok(())
+    }
+
+    async fn mine(&self, blocks: u32) -> Result<()> {
+        self.tell(&Verb::Mine { blocks }).await?;
+        Ok(())
+    }
+
+    async fn stop_node(&self, node: &str) -> Result<()> {
+        self.tell(&Verb::Stop { node: node.to_owned() }).await?;
+        Ok(())
+    }
+
+    async fn kill_node(&self, node: &str) -> Result<()> {
+        self.tell(&Verb::Kill { node: node.to_owned() }).await?;
+        Ok(())
+    }
+
+    async fn start_node(&self, node: &str) -> Result<()> {
+        let state = LndState::ServerActive;
+        self.tell(&Verb::Start { node: node.to_owned(), state }).await?;
+        Ok(())
+    }
+
+    fn end(self) -> Result<()> {
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The traders' wallets against the simulated LND's own endpoints.
 
 use anyhow::Result;
-use devnet::Wallet;
+use devnet::{Lightning as _, Wallet};
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use lnd_sim::{Config, LndSim, Payee};
 
@@ -42,7 +42,7 @@ async fn a_payment_that_fails_is_an_error_with_lnds_reason() -> Result<()> {
 async fn wallets() -> Result<(LndSim, Wallet, Wallet, tempfile::TempDir)> {
     let dir = tempfile::tempdir()?;
     let lnd = LndSim::start(Config::new(dir.path())).await?;
-    let seller = Wallet::open(&lnd.node("seller")?).await?;
-    let buyer = Wallet::open(&lnd.node("buyer")?).await?;
+    let seller = Wallet::open(&lnd.access("seller")?).await?;
+    let buyer = Wallet::open(&lnd.access("buyer")?).await?;
     Ok((lnd, seller, buyer, dir))
 }

@@ -1,15 +1,17 @@
-//! A trader's wallet: an LND endpoint of its own, over TLS and with its macaroon, as any LND
-//! wallet app would use it.
+//! A node as its owner uses it: over TLS and with its macaroon, as any LND wallet app would. Whether
+//! the LND is real or simulated makes no difference here.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use fedimint_tonic_lnd::invoicesrpc::invoices_client::InvoicesClient;
+use fedimint_tonic_lnd::invoicesrpc::{AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg};
 use fedimint_tonic_lnd::lnrpc::lightning_client::LightningClient;
 use fedimint_tonic_lnd::lnrpc::{Invoice, Payment, payment::PaymentStatus};
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use fedimint_tonic_lnd::routerrpc::router_client::RouterClient;
-use lnd_sim::NodeAccess;
 use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -17,7 +19,27 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
-type Lnd = InterceptedService<Channel, Macaroon>;
+/// What LND's generated clients speak through.
+pub type Lnd = InterceptedService<Channel, Macaroon>;
+
+/// How a client reaches a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAccess {
+    pub name: String,
+    /// The node's public key, as hex.
+    pub pubkey: String,
+    pub address: SocketAddr,
+    pub tls_cert: PathBuf,
+    pub macaroon: PathBuf,
+}
+
+impl NodeAccess {
+    /// `https://host:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+}
 
 /// A connection to a wallet. Clones share it.
 #[derive(Debug, Clone)]
@@ -25,11 +47,12 @@ pub struct Wallet {
     name: String,
     lightning: LightningClient<Lnd>,
     router: RouterClient<Lnd>,
+    invoices: InvoicesClient<Lnd>,
 }
 
-/// Adds a macaroon to each call.
+/// Adds a node's macaroon to each call.
 #[derive(Clone)]
-struct Macaroon(MetadataValue<Ascii>);
+pub struct Macaroon(MetadataValue<Ascii>);
 
 const PATIENCE: Duration = Duration::from_secs(15);
 /// LND's own wish: how long it looks for a route.
@@ -45,17 +68,21 @@ impl Wallet {
         let read = |path: &Path| {
             std::fs::read(path).with_context(|| format!("the wallet {name}: {}", path.display()))
         };
-        let certificate = Certificate::from_pem(read(&access.tls_cert)?);
         let macaroon = hex::encode(read(&access.macaroon)?).parse()?;
-        let tls = ClientTlsConfig::new().ca_certificate(certificate).domain_name("localhost");
-        let endpoint = Endpoint::from_shared(access.url())?.tls_config(tls)?;
-        let channel = endpoint
+        let channel = endpoint(&access.url(), read(&access.tls_cert)?)?
             .connect()
             .await
             .with_context(|| format!("the wallet {} does not answer at {}", name, access.url()))?;
         let lnd = InterceptedService::new(channel, Macaroon(macaroon));
-        let (lightning, router) = (LightningClient::new(lnd.clone()), RouterClient::new(lnd));
-        Ok(Self { name, lightning, router })
+        let (lightning, router) =
+            (LightningClient::new(lnd.clone()), RouterClient::new(lnd.clone()));
+        Ok(Self { name, lightning, router, invoices: InvoicesClient::new(lnd) })
+    }
+
+    /// LND's own API, for what has no name here.
+    #[must_use]
+    pub fn lightning(&self) -> LightningClient<Lnd> {
+        self.lightning.clone()
     }
 
     /// Asks to be paid.
@@ -67,6 +94,43 @@ impl Wallet {
         let made = self.lightning.clone().add_invoice(terms).await;
         let made = made.with_context(|| format!("the wallet {} makes no invoice", self.name))?;
         Ok(made.into_inner().payment_request)
+    }
+
+    /// Asks to be paid, and will take or give back what is paid when it is told to.
+    ///
+    /// # Errors
+    /// LND's refusal.
+    pub async fn hold(&self, hash: [u8; 32], sats: u64) -> Result<String> {
+        let terms = AddHoldInvoiceRequest {
+            hash: hash.to_vec(),
+            value: i64::try_from(sats)?,
+            ..AddHoldInvoiceRequest::default()
+        };
+        let made = self.invoices.clone().add_hold_invoice(terms).await;
+        let made = made.with_context(|| format!("the wallet {} makes no invoice", self.name))?;
+        Ok(made.into_inner().payment_request)
+    }
+
+    /// Takes what a hold invoice holds.
+    ///
+    /// # Errors
+    /// LND's refusal.
+    pub async fn settle(&self, preimage: [u8; 32]) -> Result<()> {
+        let asked = SettleInvoiceMsg { preimage: preimage.to_vec() };
+        let settled = self.invoices.clone().settle_invoice(asked).await;
+        settled.with_context(|| format!("the wallet {} settles nothing", self.name))?;
+        Ok(())
+    }
+
+    /// Gives back what a hold invoice holds, or withdraws it.
+    ///
+    /// # Errors
+    /// LND's refusal.
+    pub async fn cancel(&self, hash: [u8; 32]) -> Result<()> {
+        let asked = CancelInvoiceMsg { payment_hash: hash.to_vec() };
+        let canceled = self.invoices.clone().cancel_invoice(asked).await;
+        canceled.with_context(|| format!("the wallet {} cancels nothing", self.name))?;
+        Ok(())
     }
 
     /// Pays an invoice and returns how the payment stands once it has left: that of a hold invoice
@@ -104,6 +168,13 @@ impl Wallet {
         }
         bail!("LND ended the stream of {} without a word", self.name)
     }
+}
+
+/// Where an LND is that presents this certificate.
+pub(crate) fn endpoint(url: &str, certificate: Vec<u8>) -> Result<Endpoint> {
+    let certificate = Certificate::from_pem(certificate);
+    let tls = ClientTlsConfig::new().ca_certificate(certificate).domain_name("localhost");
+    Ok(Endpoint::from_shared(url.to_owned())?.tls_config(tls)?)
 }
 
 impl Interceptor for Macaroon {

@@ -1,0 +1,88 @@
+//! Real nodes: what they have and know they are asked over their own API.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fedimint_tonic_lnd::lnrpc;
+use lnd_sim::{Balance, InvoiceState, PaymentHash};
+use regtest::{NodeAccess, Regtest};
+use tokio::time::sleep;
+
+use super::Lightning;
+
+/// More invoices than any test makes.
+const ALL: u64 = 100_000;
+const NEWS_EVERY: Duration = Duration::from_millis(50);
+
+impl Lightning for Regtest {
+    fn access(&self, node: &str) -> Result<NodeAccess> {
+        self.node(node)
+    }
+
+    /// The opener of a channel pays its commitment transaction. That is not spent as long as the
+    /// channel is open, and LND does not count it.
+    async fn balance(&self, node: &str) -> Result<Balance> {
+        let mut lnd = self.wallet(node)?.lightning();
+        let balance = lnd.channel_balance(lnrpc::ChannelBalanceRequest {}).await?.into_inner();
+        let channels = lnd.list_channels(lnrpc::ListChannelsRequest::default()).await?.into_inner();
+        let opened = channels.channels.iter().filter(|channel| channel.initiator);
+        let set_aside = opened.map(|channel| channel.commit_fee).sum::<i64>();
+        let msat = |amount: Option<lnrpc::Amount>| amount.unwrap_or_default().msat;
+        Ok(Balance {
+            node: node.to_owned(),
+            available_msat: msat(balance.local_balance) + u64::try_from(set_aside)? * 1000,
+            outgoing_held_msat: msat(balance.unsettled_remote_balance),
+            incoming_held_msat: msat(balance.unsettled_local_balance),
+        })
+    }
+
+    async fn list_invoices(&self, node: &str, state: InvoiceState) -> Result<Vec<PaymentHash>> {
+        let asked = lnrpc::ListInvoiceRequest {
+            num_max_invoices: ALL,
+            ..lnrpc::ListInvoiceRequest::default()
+        };
+        let listed = self.wallet(node)?.lightning().list_invoices(asked).await?.into_inner();
+        let wanted = match state {
+            InvoiceState::Open => lnrpc::invoice::InvoiceState::Open,
+            InvoiceState::Accepted => lnrpc::invoice::InvoiceState::Accepted,
+            InvoiceState::Settled => lnrpc::invoice::InvoiceState::Settled,
+            InvoiceState::Canceled => lnrpc::invoice::InvoiceState::Canceled,
+        };
+        let listed = listed.invoices.into_iter().filter(|invoice| invoice.state() == wanted);
+        let hash = |invoice: lnrpc::Invoice| Some(PaymentHash(invoice.r_hash.try_into().ok()?));
+        listed.map(|invoice| hash(invoice).context("a hash has 32 bytes")).collect()
+    }
+
+    /// Real nodes have no laws but their own.
+    async fn broken_laws(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// They do not say when something has happened: it is worth looking again after a while.
+    async fn news(&self, seen: &mut u64) -> Result<()> {
+        sleep(NEWS_EVERY).await;
+        *seen += 1;
+        Ok(())
+    }
+
+    async fn mine(&self, blocks: u32) -> Result<()> {
+        Regtest::mine(self, blocks).await
+    }
+
+    async fn stop_node(&self, node: &str) -> Result<()> {
+        self.stop(node).await
+    }
+
+    async fn kill_node(&self, node: &str) -> Result<()> {
+        self.kill(node)
+    }
+
+    async fn start_node(&self, node: &str) -> Result<()> {
+        Regtest::start_node(self, node).await
+    }
+
+    fn end(self) -> Result<()> {
+        Regtest::end(self);
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! Real Lightning nodes on this machine: a regtest chain made by btcd, and LND nodes with channels
+//! between them, up in seconds, without docker and without the internet.
+//!
+//! ```text
+//! seller ──10M sat── mostro ──10M sat── buyer        and, when asked for:
+//!                    mostro ──10M sat── router ──10M sat── far-buyer
+//! ```
+//!
+//! [`Regtest`] is the handle. The programs are those that `make nodes` builds. Everything that was
+//! started ends with the handle, and with this process, however it ends. This crate knows nothing of
+//! the daemon, nor of its tests.
+
+mod binaries;
+mod btcd;
+mod certificate;
+mod folders;
+mod funds;
+mod lnd;
+mod network;
+mod ports;
+mod processes;
+mod wait;
+mod wallet;
+
+pub use binaries::Binaries;
+pub use network::{BUYER, Config, FAR_BUYER, MOSTRO, ROUTER, Regtest, SELLER};
+pub use wallet::{Lnd, Macaroon, NodeAccess, Wallet};

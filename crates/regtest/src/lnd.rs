@@ -1,0 +1,188 @@
+//! One LND node: how it is started, and when it is ready.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use fedimint_tonic_lnd::lnrpc::{
+    ChannelGraphRequest, ConnectPeerRequest, GetInfoRequest, GetInfoResponse, LightningAddress,
+    ListChannelsRequest, NewAddressRequest, OpenChannelRequest, WalletBalanceRequest,
+};
+use fedimint_tonic_lnd::staterpc::{GetStateRequest, GetStateResponse, WalletState};
+use tonic::Request;
+use tonic::codegen::http::uri::PathAndQuery;
+
+use crate::certificate::Certificate;
+use crate::ports::Ports;
+use crate::wallet::{NodeAccess, Wallet, endpoint};
+
+/// A node, running or not.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    dir: PathBuf,
+    certificate: Certificate,
+    address: SocketAddr,
+    pub(crate) p2p_port: u16,
+    /// What this one is told beside the rest.
+    arguments: Vec<String>,
+}
+
+/// A node that has answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) access: NodeAccess,
+    pub(crate) wallet: Wallet,
+}
+
+/// A channel that is to be: from whom to whom, and what it is begun with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening {
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+    pub(crate) sats: u32,
+    /// Of these, what the other side has from the start.
+    pub(crate) pushed: u32,
+}
+
+/// What LND lets nobody wait for: small intervals, short ways back.
+const IMPATIENT: [&str; 8] = [
+    "--trickledelay=50",
+    "--gossip.sub-batch-delay=5ms",
+    "--db.batch-commit-interval=10ms",
+    "--caches.rpc-graph-cache-duration=100ms",
+    "--minbackoff=1s",
+    "--maxbackoff=2s",
+    "--bitcoin.defaultchanconfs=1",
+    "--bitcoin.defaultremotedelay=4",
+];
+
+impl Node {
+    /// Makes its folder and its certificate.
+    pub(crate) fn make(
+        name: &str,
+        parent: &Path,
+        ports: &mut Ports,
+        arguments: Vec<String>,
+    ) -> Result<Self> {
+        let dir = parent.join(name);
+        std::fs::create_dir(&dir)?;
+        let certificate = Certificate::make(&dir)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.next()?));
+        let p2p_port = ports.next()?;
+        Ok(Self { name: name.to_owned(), dir, certificate, address, p2p_port, arguments })
+    }
+
+    pub(crate) fn command(&self, binary: &Path, chain: &[String]) -> Command {
+        let mut command = Command::new(binary);
+        command.env("HOME", &self.dir);
+        command.arg(format!("--lnddir={}", self.dir.display()));
+        command.arg(format!("--rpclisten={}", self.address));
+        command.arg(format!("--listen=127.0.0.1:{}", self.p2p_port));
+        command.arg(format!("--alias={}", self.name));
+        command.args(["--noseedbackup", "--norest", "--nobootstrap", "--bitcoin.regtest"]);
+        command.args(["--debuglevel=info", "--maxpendingchannels=10"]);
+        command.args(["--keep-failed-payment-attempts", "--healthcheck.chainbackend.attempts=0"]);
+        command.args(IMPATIENT).args(chain).args(&self.arguments);
+        command
+    }
+
+    /// Connects, if LND is fully started and at this height.
+    pub(crate) async fn ready(&self, height: u32) -> Result<Known> {
+        let state = self.state().await?;
+        ensure!(state == WalletState::ServerActive, "{} is {}", self.name, state.as_str_name());
+        let mut access = NodeAccess {
+            name: self.name.clone(),
+            pubkey: String::new(),
+            address: self.address,
+            tls_cert: self.certificate.file.clone(),
+            macaroon: self.dir.join("data/chain/bitcoin/regtest/admin.macaroon"),
+        };
+        let wallet = Wallet::open(&access).await?;
+        access.pubkey = at_height(&wallet, height).await?.identity_pubkey;
+        Ok(Known { access, wallet })
+    }
+
+    /// What a person types before an lncli command.
+    pub(crate) fn lncli(&self, binary: &Path) -> String {
+        let (binary, dir) = (binary.display(), self.dir.display());
+        format!("{binary} --lnddir={dir} --network=regtest --rpcserver={}", self.address)
+    }
+
+    /// Asked by LND's own path: the generated client asks for a service that LND does not have.
+    async fn state(&self) -> Result<WalletState> {
+        let certificate = std::fs::read(&self.certificate.file)?;
+        let channel =
+            endpoint(&format!("https://{}", self.address), certificate)?.connect().await?;
+        let mut grpc = tonic::client::Grpc::new(channel);
+        grpc.ready().await?;
+        let path = PathAndQuery::from_static("/lnrpc.State/GetState");
+        let codec = tonic::codec::ProstCodec::<GetStateRequest, GetStateResponse>::default();
+        Ok(grpc.unary(Request::new(GetStateRequest {}), path, codec).await?.into_inner().state())
+    }
+}
+
+/// What LND says of itself, once it has seen the chain up to here.
+pub(crate) async fn at_height(wallet: &Wallet, height: u32) -> Result<GetInfoResponse> {
+    let info = wallet.lightning().get_info(GetInfoRequest {}).await?.into_inner();
+    ensure!(info.synced_to_chain, "{} is not synced to its chain", info.alias);
+    ensure!(info.block_height >= height, "{} is at block {}", info.alias, info.block_height);
+    Ok(info)
+}
+
+pub(crate) async fn new_address(wallet: &Wallet) -> Result<String> {
+    let asked = NewAddressRequest::default(); // p2wkh
+    Ok(wallet.lightning().new_address(asked).await?.into_inner().address)
+}
+
+pub(crate) async fn has_coins(wallet: &Wallet) -> Result<()> {
+    let balance = wallet.lightning().wallet_balance(WalletBalanceRequest::default()).await?;
+    ensure!(balance.into_inner().confirmed_balance > 0, "the wallet is empty");
+    Ok(())
+}
+
+/// Makes one node a peer of another; that they are peers already is as good.
+pub(crate) async fn connect(from: &Known, to: &Known, p2p_port: u16) -> Result<()> {
+    let host = format!("127.0.0.1:{p2p_port}");
+    let addr = Some(LightningAddress { pubkey: to.access.pubkey.clone(), host });
+    let asked = ConnectPeerRequest { addr, ..ConnectPeerRequest::default() };
+    match from.wallet.lightning().connect_peer(asked).await {
+        Err(error) if !error.message().contains("already connected") => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a channel; it is up some blocks later. Of a kind that every build of LND knows: several in
+/// one transaction would want its `walletrpc`.
+pub(crate) async fn open(opening: &Opening, from: &Known, to: &Known) -> Result<()> {
+    let asked = OpenChannelRequest {
+        node_pubkey: hex::decode(&to.access.pubkey)?,
+        local_funding_amount: opening.sats.into(),
+        push_sat: opening.pushed.into(),
+        sat_per_vbyte: 5,
+        ..OpenChannelRequest::default()
+    };
+    let opened = from.wallet.lightning().open_channel_sync(asked).await;
+    opened.with_context(|| format!("{} opens no channel to {}", opening.from, opening.to))?;
+    Ok(())
+}
+
+/// Whether one node has an active channel with another.
+pub(crate) async fn has_channel(one: &Known, other: &Known) -> Result<()> {
+    let asked = ListChannelsRequest { active_only: true, ..ListChannelsRequest::default() };
+    let active = one.wallet.lightning().list_channels(asked).await?.into_inner().channels;
+    let found = active.iter().any(|channel| channel.remote_pubkey == other.access.pubkey);
+    ensure!(found, "{} has none with {}", one.access.name, other.access.name);
+    Ok(())
+}
+
+/// Whether a node has heard of so many channels, and what either side of each asks for.
+pub(crate) async fn knows_channels(wallet: &Wallet, wanted: usize) -> Result<()> {
+    let graph = wallet.lightning().describe_graph(ChannelGraphRequest::default()).await?;
+    let edges = graph.into_inner().edges;
+    let known = edges.iter().filter(|e| e.node1_policy.is_some() && e.node2_policy.is_some());
+    let known = known.count();
+    ensure!(known == wanted, "it has heard of {known}");
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Brings a network up for people, and keeps it until they have had enough.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use regtest::{Config, Regtest};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A chain and real LND nodes with channels between them, until Ctrl-C.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A router, too, and a buyer behind it.
+    #[arg(long)]
+    router: bool,
+    /// The first of twelve ports to listen on, instead of any that are free.
+    #[arg(long)]
+    port: Option<u16>,
+    /// A further argument for the daemon's LND; may be repeated.
+    #[arg(long = "lnd", value_name = "ARGUMENT", allow_hyphen_values = true)]
+    lnd: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let mut config = Config::new()?;
+    config.has_router = arguments.router;
+    config.first_port = arguments.port;
+    config.mostro_arguments = arguments.lnd;
+    let network = tokio::select! {
+        started = Regtest::start(config) => started?,
+        () = asked_to_stop() => bail!("stopped before it was up"),
+    };
+    std::io::stdout().write_all(how_to(&network)?.as_bytes())?;
+    asked_to_stop().await;
+    network.end();
+    Ok(())
+}
+
+fn how_to(network: &Regtest) -> Result<String> {
+    let mut text = String::from("The nodes are up until Ctrl-C.\n");
+    for name in network.names() {
+        let node = network.node(&name)?;
+        writeln!(text, "\n{name}")?;
+        writeln!(text, "  pubkey    {}", node.pubkey)?;
+        writeln!(text, "  gRPC      {}", node.url())?;
+        writeln!(text, "  cert      {}", node.tls_cert.display())?;
+        writeln!(text, "  macaroon  {}", node.macaroon.display())?;
+        writeln!(text, "  {}", network.lncli(&name)?)?;
+    }
+    writeln!(text, "\nblocks, for example 6:\n  {} generate 6", network.btcctl())?;
+    Ok(text)
+}
+
+async fn asked_to_stop() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = term.recv() => {}
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        else => std::future::pending().await,
+    }
+}

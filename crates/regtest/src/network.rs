@@ -1,0 +1,323 @@
+//! The network: brought up, steered, and taken away again.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use bitcoin::Amount;
+use futures::future::try_join_all;
+use tempfile::TempDir;
+
+use crate::binaries::Binaries;
+use crate::btcd::{BTCD, Btcd};
+use crate::folders::{self, fast_folder};
+use crate::funds;
+use crate::lnd::{self, Known, Node, Opening};
+use crate::ports::Ports;
+use crate::processes::Processes;
+use crate::wait::until;
+use crate::wallet::{NodeAccess, Wallet};
+
+/// The daemon's own node.
+pub const MOSTRO: &str = "mostro";
+pub const SELLER: &str = "seller";
+pub const BUYER: &str = "buyer";
+/// Between the daemon's node and [`FAR_BUYER`]; takes LND's usual fees.
+pub const ROUTER: &str = "router";
+pub const FAR_BUYER: &str = "far-buyer";
+
+/// What a network is to be like.
+#[derive(Debug)]
+pub struct Config {
+    pub binaries: Binaries,
+    /// Whether there are a router and a buyer behind it, too.
+    pub has_router: bool,
+    /// The first of the ports to listen on; any, if there is none.
+    pub first_port: Option<u16>,
+    /// Further arguments for the daemon's LND.
+    pub mostro_arguments: Vec<String>,
+}
+
+impl Config {
+    /// Three nodes, on any ports.
+    ///
+    /// # Errors
+    /// As [`Binaries::find`].
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            binaries: Binaries::find()?,
+            has_router: false,
+            first_port: None,
+            mostro_arguments: Vec::new(),
+        })
+    }
+}
+
+/// A running network. All of it is killed when this is dropped, or this process dies.
+#[derive(Debug)]
+pub struct Regtest {
+    // Dropped in this order: first who uses, then what is used.
+    processes: Processes,
+    btcd: Btcd,
+    nodes: BTreeMap<String, Node>,
+    known: BTreeMap<String, Known>,
+    openings: Vec<Opening>,
+    binaries: Binaries,
+    _data: TempDir,
+    /// None once all has ended well.
+    logs: Option<TempDir>,
+    _ports: Ports,
+}
+
+/// So many blocks make segwit and taproot active, and the first coins spendable.
+const FIRST_BLOCKS: u32 = 440;
+/// A channel is announced to the rest of the network after so many.
+const CONFIRMATIONS: u32 = 6;
+/// More than a channel takes.
+const COIN: Amount = Amount::ONE_BTC;
+
+/// The seller can pay from the start.
+const NEAR: [Opening; 2] = [
+    Opening { from: MOSTRO, to: SELLER, sats: 10_000_000, pushed: 9_000_000 },
+    Opening { from: MOSTRO, to: BUYER, sats: 10_000_000, pushed: 0 },
+];
+const FAR: [Opening; 2] = [
+    Opening { from: MOSTRO, to: ROUTER, sats: 10_000_000, pushed: 0 },
+    Opening { from: ROUTER, to: FAR_BUYER, sats: 10_000_000, pushed: 0 },
+];
+
+/// A network's life.
+impl Regtest {
+    /// Brings it up: every channel is active when this returns.
+    ///
+    /// # Errors
+    /// What does not start, or does not come about in time; the nodes' logs are kept then.
+    pub async fn start(config: Config) -> Result<Self> {
+        let Config { binaries, has_router, first_port, mostro_arguments } = config;
+        binaries.check()?;
+        let mut ports = Ports::take(first_port)?;
+        let data = folders::make(&fast_folder())?;
+        let logs = folders::make(&std::env::temp_dir())?;
+        let processes = Processes::new(data.path(), logs.path())?;
+        let chain = data.path().join(BTCD);
+        let btcd = Btcd::start(&binaries.btcd, &chain, &mut ports, &processes).await?;
+        let mut openings = NEAR.to_vec();
+        if has_router {
+            openings.extend(FAR);
+        }
+        let mut nodes = BTreeMap::new();
+        for name in openings.iter().flat_map(|opening| [opening.from, opening.to]) {
+            if !nodes.contains_key(name) {
+                let arguments = if name == MOSTRO { &*mostro_arguments } else { &[] };
+                let node = Node::make(name, data.path(), &mut ports, arguments.to_vec())?;
+                nodes.insert(name.to_owned(), node);
+            }
+        }
+        let mut network = Self {
+            processes,
+            btcd,
+            nodes,
+            known: BTreeMap::new(),
+            openings,
+            binaries,
+            _data: data,
+            logs: Some(logs),
+            _ports: ports,
+        };
+        network.populate().await?;
+        Ok(network)
+    }
+
+    /// Ends it, and with it the logs: nobody will ask what happened.
+    pub fn end(mut self) {
+        self.logs = None;
+    }
+
+    /// LND starts only where there is a recent block; it has coins only after it has started.
+    async fn populate(&mut self) -> Result<()> {
+        self.btcd.mine(FIRST_BLOCKS).await?;
+        for name in self.names() {
+            self.launch(&name)?;
+        }
+        let met = try_join_all(self.names().iter().map(|name| self.meet(name))).await?;
+        self.known = self.names().into_iter().zip(met).collect();
+
+        self.fund().await?;
+        self.open_channels().await
+    }
+
+    /// Gives everybody who opens channels a coin for each.
+    async fn fund(&self) -> Result<()> {
+        let mut addresses = Vec::new();
+        for opening in &self.openings {
+            addresses.push(lnd::new_address(&self.known(opening.from)?.wallet).await?);
+        }
+        let coinbase = self.btcd.coinbase(1).await?;
+        self.btcd.send(&funds::spend(coinbase, &addresses, COIN)?).await?;
+        self.mine(1).await?;
+        for Opening { from, .. } in &self.openings {
+            let wallet = &self.known(from)?.wallet;
+            until(format!("coin for {from}"), || lnd::has_coins(wallet)).await?;
+        }
+        Ok(())
+    }
+
+    async fn open_channels(&self) -> Result<()> {
+        try_join_all(self.openings.iter().map(async |opening| {
+            self.connect(opening.from, opening.to).await?;
+            lnd::open(opening, self.known(opening.from)?, self.known(opening.to)?).await
+        }))
+        .await?;
+        self.mine(CONFIRMATIONS).await?;
+        self.channels_are_up().await?;
+        let wallet = &self.known(MOSTRO)?.wallet;
+        until("map of all channels", || lnd::knows_channels(wallet, self.openings.len())).await
+    }
+}
+
+/// Its nodes.
+impl Regtest {
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    /// How a client reaches a node.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn node(&self, name: &str) -> Result<NodeAccess> {
+        Ok(self.known(name)?.access.clone())
+    }
+
+    /// A node as its owner uses it. It finds the node again after a restart.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn wallet(&self, name: &str) -> Result<Wallet> {
+        Ok(self.known(name)?.wallet.clone())
+    }
+
+    /// SIGTERM; it is gone when this returns.
+    ///
+    /// # Errors
+    /// It does not run, or does not end.
+    pub async fn stop(&self, name: &str) -> Result<()> {
+        self.processes.stop(name).await
+    }
+
+    /// SIGKILL; it is gone when this returns.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&self, name: &str) -> Result<()> {
+        self.processes.kill(name)
+    }
+
+    /// Starts a node that was stopped or killed. When this returns it is ready, and its channels
+    /// with everybody who runs are active.
+    ///
+    /// # Errors
+    /// It runs, or does not come back.
+    pub async fn start_node(&self, name: &str) -> Result<()> {
+        self.launch(name)?;
+        self.meet(name).await?;
+        self.channels_are_up().await
+    }
+
+    /// Makes two nodes peers (again).
+    ///
+    /// # Errors
+    /// They do not meet.
+    pub async fn connect(&self, from: &str, to: &str) -> Result<()> {
+        let (from, node, to) = (self.known(from)?, self.get(to)?, self.known(to)?);
+        until("connection of peers", || lnd::connect(from, to, node.p2p_port)).await
+    }
+
+    /// What a person types to use a node.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn lncli(&self, name: &str) -> Result<String> {
+        Ok(self.get(name)?.lncli(&self.binaries.lncli))
+    }
+
+    fn launch(&self, name: &str) -> Result<()> {
+        let mut command = self.get(name)?.command(&self.binaries.lnd, &self.btcd.options_for_lnd());
+        self.processes.start(name, &mut command)
+    }
+
+    /// Waits until a node is ready.
+    async fn meet(&self, name: &str) -> Result<Known> {
+        let node = self.get(name)?;
+        let height = self.btcd.height().await?;
+        tokio::select! {
+            ready = until(format!("answer of {name}"), || node.ready(height)) => ready,
+            error = self.processes.ended(name) => Err(error),
+        }
+    }
+
+    /// On both ends of each.
+    async fn channels_are_up(&self) -> Result<()> {
+        let running = self.processes.names();
+        let runs = |name: &str| running.iter().any(|running| running == name);
+        for Opening { from, to, .. } in &self.openings {
+            if runs(from) && runs(to) {
+                let (from, to) = (self.known(from)?, self.known(to)?);
+                until("active channel", || lnd::has_channel(from, to)).await?;
+                until("active channel", || lnd::has_channel(to, from)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> Result<&Node> {
+        self.nodes.get(name).with_context(|| no_node(name))
+    }
+
+    fn known(&self, name: &str) -> Result<&Known> {
+        self.known.get(name).with_context(|| no_node(name))
+    }
+}
+
+/// Its chain.
+impl Regtest {
+    /// # Errors
+    /// btcd does not answer.
+    pub async fn height(&self) -> Result<u32> {
+        self.btcd.height().await
+    }
+
+    /// Adds blocks. When this returns every node that runs has seen them.
+    ///
+    /// # Errors
+    /// btcd does not answer, or a node does not follow.
+    pub async fn mine(&self, blocks: u32) -> Result<()> {
+        self.btcd.mine(blocks).await?;
+        let height = self.btcd.height().await?;
+        for name in self.processes.names().iter().filter(|name| *name != BTCD) {
+            let wallet = &self.known(name)?.wallet;
+            let seen = || lnd::at_height(wallet, height);
+            until(format!("sight of block {height} by {name}"), seen).await?;
+        }
+        Ok(())
+    }
+
+    /// What a person types to use the chain: `… generate 6`.
+    #[must_use]
+    pub fn btcctl(&self) -> String {
+        format!("{} {}", self.binaries.btcctl.display(), self.btcd.options_for_btcctl())
+    }
+}
+
+impl Drop for Regtest {
+    fn drop(&mut self) {
+        if let Some(logs) = self.logs.take() {
+            eprintln!("the logs of the nodes are kept in {}", logs.keep().display());
+        }
+    }
+}
+
+fn no_node(name: &str) -> String {
+    format!("no node is called {name}")
+}

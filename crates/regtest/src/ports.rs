@@ -1,0 +1,97 @@
+//! Ports for one network, beside others on this machine.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::folders::fast_folder;
+
+/// Ports that are one network's for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    next: u16,
+    end: u16,
+    /// Keeps other networks away; none where the ports were named.
+    _lock: Option<File>,
+}
+
+/// Two for each of six nodes.
+const SIZE: u16 = 12;
+/// Below those that systems give to outgoing connections by themselves, so that a node that was
+/// killed finds its port again.
+const FIRST: u16 = 20_000;
+const BLOCKS: u16 = 1_000;
+
+impl Ports {
+    /// Those from `first` on, or any that are free.
+    pub(crate) fn take(first: Option<u16>) -> Result<Self> {
+        match first {
+            Some(first) => Self::named(first),
+            None => Self::any(),
+        }
+    }
+
+    /// The next one.
+    pub(crate) fn next(&mut self) -> Result<u16> {
+        let port = self.next;
+        ensure!(port < self.end, "no port is left");
+        self.next += 1;
+        Ok(port)
+    }
+
+    fn named(first: u16) -> Result<Self> {
+        let end = first.checked_add(SIZE).context("ports end at 65535: name a lower one")?;
+        for port in first..end {
+            bind(port).with_context(|| {
+                format!("port {port} is taken: end what listens there, or name another range")
+            })?;
+        }
+        Ok(Self { next: first, end, _lock: None })
+    }
+
+    fn any() -> Result<Self> {
+        let dir = fast_folder().join("regtest-ports");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let ours = (0..BLOCKS).find_map(|block| {
+            let lock = File::create(dir.join(block.to_string())).ok()?;
+            lock.try_lock().ok()?;
+            let first = FIRST + block * SIZE;
+            let free = Self { next: first, end: first + SIZE, _lock: Some(lock) };
+            (first..free.end).all(|port| bind(port).is_ok()).then_some(free)
+        });
+        ours.with_context(|| {
+            format!("no {SIZE} ports beside each other are free: look at {}", dir.display())
+        })
+    }
+}
+
+fn bind(port: u16) -> std::io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_networks_share_no_port() {
+        let (mut one, mut other) = (Ports::take(None).unwrap(), Ports::take(None).unwrap());
+        let all = |ports: &mut Ports| (0..SIZE).map(|_| ports.next().unwrap()).collect::<Vec<_>>();
+
+        let (one, other) = (all(&mut one), all(&mut other));
+
+        assert!(one.iter().all(|port| !other.contains(port)), "{one:?} and {other:?}");
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        let mut free = Ports::take(None).unwrap();
+        let first = free.next().unwrap();
+        let _taken = bind(first + 3).unwrap();
+
+        let error = Ports::take(Some(first)).unwrap_err().to_string();
+
+        assert!(error.starts_with(&format!("port {} is taken: ", first + 3)), "{error}");
+    }
+}

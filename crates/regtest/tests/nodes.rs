@@ -1,0 +1,170 @@
+//! A network of real nodes. Run by `make regtest`, which sees to it that there are programs to run.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
+use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
+use fedimint_tonic_lnd::lnrpc::{ChannelBalanceRequest, GetInfoRequest, PaymentHash};
+use regtest::{BUYER, Config, FAR_BUYER, MOSTRO, Regtest, SELLER, Wallet};
+use tempfile::TempDir;
+use tokio::time::{Duration, sleep};
+
+/// A preimage, and its SHA-256.
+const PREIMAGE: [u8; 32] = [7; 32];
+const HASH: &str = "4bb06f8e4e3a7715d201d573d0aa423762e55dabd61a2c02278fa56cc6d294e0";
+
+#[tokio::test]
+async fn the_seller_pays_the_daemon_and_the_daemon_pays_both_buyers() -> Result<()> {
+    let network = Regtest::start(Config { has_router: true, ..Config::new()? }).await?;
+    let mostro = network.wallet(MOSTRO)?;
+
+    paid(&network.wallet(SELLER)?, &mostro, 1_000).await?;
+    paid(&mostro, &network.wallet(BUYER)?, 2_000).await?;
+    paid(&mostro, &network.wallet(FAR_BUYER)?, 3_000).await?;
+
+    network.end();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hold_outlives_the_death_of_its_node() -> Result<()> {
+    let network = Regtest::start(Config::new()?).await?;
+    let mostro = network.wallet(MOSTRO)?;
+    let bolt11 = mostro.hold(hash()?, 5_000).await?;
+    let status = network.wallet(SELLER)?.pay(&bolt11).await?;
+    ensure!(status == PaymentStatus::InFlight, "{status:?}");
+    becomes(&mostro, InvoiceState::Accepted).await?;
+
+    network.kill(MOSTRO)?;
+    network.start_node(MOSTRO).await?;
+
+    becomes(&mostro, InvoiceState::Accepted).await?;
+    mostro.settle(PREIMAGE).await?;
+    becomes(&mostro, InvoiceState::Settled).await?;
+    network.end();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_was_stopped_misses_no_block() -> Result<()> {
+    let network = Regtest::start(Config::new()?).await?;
+    let before = network.height().await?;
+
+    network.stop(BUYER).await?;
+    network.mine(3).await?;
+    network.start_node(BUYER).await?;
+
+    let info = network.wallet(BUYER)?.lightning().get_info(GetInfoRequest {}).await?;
+    assert_eq!(info.into_inner().block_height, before + 3);
+    paid(&network.wallet(MOSTRO)?, &network.wallet(BUYER)?, 1_000).await?;
+    network.end();
+    Ok(())
+}
+
+#[tokio::test]
+async fn networks_stand_side_by_side_and_each_ends_alone() -> Result<()> {
+    let (one, other) =
+        futures::try_join!(Regtest::start(Config::new()?), Regtest::start(Config::new()?))?;
+
+    let folder = folder_of(&one)?;
+    one.end();
+
+    assert!(!folder.exists(), "{} is still there", folder.display());
+    paid(&other.wallet(MOSTRO)?, &other.wallet(BUYER)?, 1_000).await?;
+    other.end();
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_network_whose_program_was_killed() -> Result<()> {
+    let logs = tempfile::tempdir()?;
+    let mut program = program(&logs).stdout(Stdio::piped()).spawn()?;
+    let said = BufReader::new(program.stdout.take().context("it is piped")?);
+    let (mut address, mut folder) = (None, None);
+    for line in said.lines() {
+        let line = line?;
+        let words = line.split_whitespace().collect::<Vec<_>>();
+        match words[..] {
+            ["gRPC", url] => address = url.strip_prefix("https://").map(str::to_owned),
+            ["cert", path] => folder = Path::new(path).ancestors().nth(2).map(Path::to_owned),
+            [.., "generate", "6"] => break,
+            _ => {}
+        }
+    }
+    let (address, folder) = (address.context("no address")?, folder.context("no folder")?);
+
+    program.kill()?;
+    program.wait()?;
+
+    eventually(&format!("{} and {address} are gone", folder.display()), async || {
+        Ok(!folder.exists() && TcpListener::bind(&address).is_ok())
+    })
+    .await
+}
+
+#[test]
+fn an_lnd_that_does_not_start_is_quoted_and_its_log_is_kept() -> Result<()> {
+    let logs = tempfile::tempdir()?;
+
+    let output = program(&logs).args(["--lnd", "--no-such-argument"]).output()?;
+
+    let said = String::from_utf8(output.stderr)?;
+    assert!(said.contains("error: mostro ended with exit status: 1:"), "{said}");
+    assert!(said.contains("unknown flag `no-such-argument'"), "{said}");
+    let kept =
+        said.lines().find_map(|line| line.strip_prefix("the logs of the nodes are kept in "));
+    assert!(Path::new(kept.context("no folder is named")?).join("mostro.log").is_file());
+    Ok(())
+}
+
+/// The program, which keeps its logs in this folder.
+fn program(logs: &TempDir) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_regtest"));
+    program.env("TMPDIR", logs.path()).stdin(Stdio::null());
+    program
+}
+
+/// One pays the other; both books say so.
+async fn paid(from: &Wallet, to: &Wallet, sats: u64) -> Result<()> {
+    let before = balance(to).await?;
+    from.pay(&to.invoice(sats).await?).await?;
+    eventually("the payee has the sats", async || Ok(balance(to).await? == before + sats)).await
+}
+
+async fn balance(wallet: &Wallet) -> Result<u64> {
+    let balance = wallet.lightning().channel_balance(ChannelBalanceRequest {}).await?.into_inner();
+    Ok(balance.local_balance.unwrap_or_default().sat)
+}
+
+async fn becomes(wallet: &Wallet, state: InvoiceState) -> Result<()> {
+    let asked =
+        || PaymentHash { r_hash: hash().unwrap_or_default().to_vec(), ..Default::default() };
+    eventually(state.as_str_name(), async || {
+        let invoice = wallet.lightning().lookup_invoice(asked()).await?.into_inner();
+        Ok(invoice.state() == state)
+    })
+    .await
+}
+
+async fn eventually(what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let wait = async {
+        while !is_so().await? {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.with_context(|| what.to_owned())?
+}
+
+fn folder_of(network: &Regtest) -> Result<PathBuf> {
+    let certificate = network.node(MOSTRO)?.tls_cert;
+    Ok(certificate.ancestors().nth(2).context("a network has a folder")?.to_owned())
+}
+
+fn hash() -> Result<[u8; 32]> {
+    hex::decode(HASH)?.try_into().ok().context("a hash has 32 bytes")
+}
