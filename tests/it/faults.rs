@@ -5,5 +5,6 @@ mod forged;
 mod hostile;
 mod kill;
 mod lnd_dies;
+mod relay;
 mod rivals;
 mod startup;

@@ -94,7 +94,8 @@ impl Book {
         self.revisions(order).max_by_key(|event| event.created_at)
     }
 
-    fn infos(&self) -> impl Iterator<Item = &Event> {
+    /// Every description of the node, oldest first.
+    pub fn infos(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| event.kind == INFO)
     }
 

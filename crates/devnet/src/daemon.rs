@@ -44,6 +44,7 @@ pub struct Lives {
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Handlers have 10 s to end (`spec/behaviour.md` §12.5).
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const SIGKILL: i32 = 9;
 const LOG: &str = "mostrod.log";
 
@@ -199,6 +200,21 @@ impl Daemon {
         fs::read(self.log_path())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
+    }
+
+    /// Waits until it has written these words to its log.
+    ///
+    /// # Errors
+    /// If it does not in time; the error shows its log.
+    pub async fn says(&self, words: &str) -> Result<()> {
+        let said = async {
+            while !self.log().contains(words) {
+                // A file tells nobody that it has grown.
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let said = timeout(START_PATIENCE, said).await;
+        said.with_context(|| format!("no word of {words:?} in\n{}", self.log()))
     }
 
     /// Where it writes that.

@@ -1,18 +1,23 @@
 //! A relay on a websocket, as public ones are, with its memory and without their limits.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nostr_relay_builder::LocalRelay;
 use nostr_relay_builder::builder::{RateLimit, RelayBuilder};
 use nostr_sdk::Event;
+use tokio::time::timeout;
 
 /// A relay of this process. It closes when this is dropped.
 #[derive(Debug)]
 pub struct Relay {
-    local: LocalRelay,
+    /// None while it is down.
+    local: Option<LocalRelay>,
     url: String,
 }
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Far above what a load test sends; the default of 60 a minute stops a single trade.
 const NOTES_PER_MINUTE: u32 = 10_000_000;
@@ -36,6 +41,31 @@ impl Relay {
         Self::open(RelayBuilder::default().addr(address.ip()).port(address.port())).await
     }
 
+    /// Closes its port and every connection; what it had stored is gone.
+    pub fn die(&mut self) {
+        self.local = None;
+    }
+
+    /// Starts it again where it was, with nothing stored.
+    ///
+    /// # Errors
+    /// If its port cannot be opened again.
+    pub async fn come_back(&mut self) -> Result<()> {
+        self.die();
+        let address = self.url.trim_start_matches("ws://").parse()?;
+        let reopened = async {
+            loop {
+                match Self::start_at(address).await {
+                    Ok(relay) => return relay,
+                    // The old listener ends when its task is next run.
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        *self = timeout(PATIENCE, reopened).await.context("the relay's port stays taken")?;
+        Ok(())
+    }
+
     /// `ws://127.0.0.1:<port>`.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -44,7 +74,9 @@ impl Relay {
 
     /// Sends an event to all who asked for such, as a relay would that checks nothing.
     pub fn push(&self, event: Event) {
-        self.local.notify_event(event);
+        if let Some(local) = &self.local {
+            local.notify_event(event);
+        }
     }
 
     async fn open(builder: RelayBuilder) -> Result<Self> {
@@ -54,12 +86,6 @@ impl Relay {
         local.run().await.context("the relay cannot open a port on 127.0.0.1")?;
         // The relay ends its address with a slash; the daemon's settings and the tags have none.
         let url = local.url().await.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { local, url })
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.local.shutdown();
+        Ok(Self { local: Some(local), url })
     }
 }

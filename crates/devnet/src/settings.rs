@@ -27,6 +27,17 @@ impl Settings {
         Ok(Self { sections })
     }
 
+    /// Those in `dir`, as they were written.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join("settings.toml");
+        let text = std::fs::read_to_string(&path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { sections: text.parse()? })
+    }
+
     /// Sets `[section] key`, or replaces it.
     #[must_use]
     pub fn set(mut self, section: &str, key: &str, value: impl Into<Value>) -> Self {

@@ -30,6 +30,7 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Trader {
     name: String,
+    relay: String,
     seed: Seed,
     identity: Keys,
     transport: Transport,
@@ -78,12 +79,10 @@ impl Trader {
         transport: Transport,
     ) -> Result<Self> {
         let seed = Seed::random()?;
-        let client = Client::default();
-        client.add_relay(relay).await.with_context(|| format!("{relay} is not a relay's URL"))?;
-        let connected = client.try_connect(PATIENCE).await;
-        ensure!(!connected.success.is_empty(), "{name} cannot reach the relay at {relay}");
+        let client = connect(name, relay).await?;
         Ok(Self {
             name: name.to_owned(),
+            relay: relay.to_owned(),
             identity: seed.identity()?,
             seed,
             transport,
@@ -99,6 +98,19 @@ impl Trader {
             patience: PATIENCE,
             joined: Instant::now(),
         })
+    }
+
+    /// Dials the relay again, as a client does when its user opens it.
+    ///
+    /// # Errors
+    /// If the relay cannot be reached.
+    pub async fn reconnect(&mut self) -> Result<()> {
+        self.client = connect(&self.name, &self.relay).await?;
+        self.events = self.client.notifications();
+        for key in self.keys.keys() {
+            self.listen(*key).await?;
+        }
+        Ok(())
     }
 
     /// Waits so long for each message from now on.
@@ -278,6 +290,14 @@ impl Trader {
         self.next_index += 1;
         let keys = self.seed.trade(index)?;
         let public = keys.public_key();
+        self.listen(public).await?;
+        self.keys.insert(public, TradeKey { index, keys });
+        self.newest = Some(public);
+        Ok(public)
+    }
+
+    /// Asks the relay for what is addressed to a key.
+    async fn listen(&self, public: PublicKey) -> Result<()> {
         // A gift wrap's author is random, a direct message's is the node.
         let wraps = Filter::new().kind(Kind::GiftWrap).pubkey(public);
         let directs =
@@ -291,9 +311,7 @@ impl Trader {
                 heard.failed
             );
         }
-        self.keys.insert(public, TradeKey { index, keys });
-        self.newest = Some(public);
-        Ok(public)
+        Ok(())
     }
 
     async fn say(
@@ -344,6 +362,10 @@ impl Trader {
             return Ok(());
         };
         let Some(key) = self.keys.get(to) else { return Ok(()) };
+        // A relay that is dialed again tells everything again.
+        if self.received.iter().any(|message| message.event == event.id) {
+            return Ok(());
+        }
         let message = Box::pin(envelope::open(event, &key.keys, self.node))
             .await
             .with_context(|| format!("{} got something that is not the node's", self.name))?;
@@ -363,4 +385,12 @@ impl Trader {
             taken: self.taken,
         }
     }
+}
+
+async fn connect(name: &str, relay: &str) -> Result<Client> {
+    let client = Client::default();
+    client.add_relay(relay).await.with_context(|| format!("{relay} is not a relay's URL"))?;
+    let connected = client.try_connect(PATIENCE).await;
+    ensure!(!connected.success.is_empty(), "{name} cannot reach the relay at {relay}");
+    Ok(client)
 }

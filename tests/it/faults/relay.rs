@@ -1,0 +1,79 @@
+//! A relay goes away in the middle of a trade, and comes back without a memory.
+
+use anyhow::{Context as _, Result, ensure};
+use devnet::{Book, Relay, Settings, Transport};
+use mostro_core::message::Action;
+use mostro_core::order::Kind;
+
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
+
+// spec: INV-6 D5 T10
+#[tokio::test]
+async fn what_happened_while_the_relay_was_away_is_told_when_it_is_back() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let (offer, hold) = w.sale_invoiced().await?;
+
+    w.net.relay.die();
+    w.seller.wallet.pay(&hold).await?;
+    w.net.daemon.says("no relay is connected").await?;
+    w.relay_comes_back().await?;
+
+    w.seller.trader.wait_for(Action::BuyerTookOrder).await?;
+    w.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+    w.book.until(offer.id, "in-progress").await?;
+    w.released(&offer).await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+// spec: K-09 INV-6
+#[tokio::test]
+async fn a_relay_that_lost_its_memory_shows_the_book_again() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let sale = w.offered(Kind::Sell).await?;
+    let purchase = w.offered(Kind::Buy).await?;
+    let before = w.book.newest(sale.id).context("it was shown")?.clone();
+
+    w.net.relay.die();
+    w.relay_comes_back().await?;
+
+    w.book.until(purchase.id, "pending").await?;
+    let shown = w.book.until(sale.id, "pending").await?;
+    ensure!(shown.id == before.id, "the same revision is another event: {shown:?}");
+    ensure!(w.book.infos().next().is_some(), "the node does not say what it is");
+    Ok(())
+}
+
+// spec: D15 K-09
+#[tokio::test]
+async fn a_relay_that_was_away_learns_what_has_left_the_book() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let mut other = Relay::start().await?;
+    w.net.daemon.sigterm().await?;
+    let relays = [w.net.relay.url(), other.url()].map(toml::Value::from).to_vec();
+    let home = w.net.daemon.dir();
+    Settings::read(home)?.set("nostr", "relays", relays).write(home)?;
+    w.net.daemon.start().await?;
+    w.net.daemon.wait_ready().await?;
+    let offer = w.offered(Kind::Sell).await?;
+    Book::watch(other.url(), w.net.node()).await?.until(offer.id, "pending").await?;
+
+    other.die();
+    w.seller.trader.cancel(offer.id).await?;
+    w.seller.trader.wait_for(Action::Canceled).await?;
+    w.book.until(offer.id, "canceled").await?;
+    other.come_back().await?;
+
+    Book::watch(other.url(), w.net.node()).await?.until(offer.id, "canceled").await?;
+    w.close(offer.id, 0, 0).await
+}
+
+impl World {
+    /// Traders open their clients again; whoever reads the book begins anew.
+    async fn relay_comes_back(&mut self) -> Result<()> {
+        self.net.relay.come_back().await?;
+        self.seller.trader.reconnect().await?;
+        self.buyer.trader.reconnect().await?;
+        self.book = self.net.book().await?;
+        Ok(())
+    }
+}
