@@ -220,6 +220,8 @@ CREATE INDEX orders_by_due_at on orders (due_at) where due_at is not null;
 
 CREATE INDEX orders_by_due_height on orders (due_height) where due_height is not null;
 
+CREATE INDEX orders_by_expires_at on orders (expires_at);
+
 CREATE INDEX orders_by_maker on orders (maker_identity, status);
 
 CREATE INDEX orders_by_status on orders (status);

@@ -18,7 +18,7 @@ use crate::lightning::{self, Health, LightningNode, Lnd, LndAccess, OurNode};
 use crate::nostr::{
     Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport, Url,
 };
-use crate::outbox::{Book, Messenger, NodeEvents, Outbox};
+use crate::outbox::{Arrivals, Book, Messenger, NodeEvents, Outbox};
 use crate::store::{self, Reader};
 use crate::tasks::Tasks;
 use crate::timers::Timers;
@@ -195,6 +195,12 @@ impl Parts {
             imprint: self.imprint(),
         };
         tasks.spawn("book", book.run(tasks.shutdown()));
+        let arrivals = Arrivals {
+            reader: self.reader.clone(),
+            relays: self.relays.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        tasks.spawn("relay arrivals", arrivals.run(tasks.shutdown()));
         let node_events = NodeEvents {
             reader: self.reader.clone(),
             engine: self.engine.clone(),

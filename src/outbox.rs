@@ -4,6 +4,7 @@
 //! across lanes side by side up to a limit. A row is done in the transaction that applies its news.
 //! Failure means: due later. Nothing is dropped after some number of tries.
 
+mod arrivals;
 mod book;
 mod lightning;
 mod messages;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinSet};
 use trade::{Input, Observation};
 
+pub use arrivals::Arrivals;
 pub use book::Book;
 pub use messages::Messenger;
 pub use node_events::NodeEvents;

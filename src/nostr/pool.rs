@@ -131,6 +131,26 @@ impl Relays {
         Err(RelayError::Refused { refusals })
     }
 
+    /// How many relays there are: they are known by their place in the settings, without repeats.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.urls.len()
+    }
+
+    /// Sends an event to one relay.
+    ///
+    /// # Errors
+    /// When it is not connected, refused, or did not answer in 10 s.
+    pub async fn publish_at(&self, place: usize, event: &Event) -> Result<(), RelayError> {
+        let relays = self.pool.relays().await;
+        let relay = self.urls.get(place).and_then(|url| relays.get(url));
+        let connected = relay.filter(|relay| relay.is_connected());
+        let relay = connected.ok_or(RelayError::NoneConnected)?;
+        let refused =
+            |reason| RelayError::Refused { refusals: vec![format!("{}: {reason}", relay.url())] };
+        relay.send_event(event).await.map(drop).map_err(refused)
+    }
+
     /// The connected relays, in the order of the settings.
     pub async fn connected(&self) -> Vec<String> {
         let relays = self.pool.relays().await;

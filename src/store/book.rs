@@ -155,6 +155,55 @@ impl Reader {
         Ok(due)
     }
 
+    /// The newest signed event of each order that a relay may still show: of those under way, and
+    /// of those that would be in the book if nobody had said that they have left it. In the order
+    /// of the ids, after `after`.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_shown(
+        &self,
+        now: Timestamp,
+        after: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<(OrderId, String)>, StoreError> {
+        let after = after.map(|order| order.to_text()).unwrap_or_default();
+        let rows = sqlx::query!(
+            r#"select shown.id as "id!", book.event as "event!" from (
+                select id from orders where expires_at > ?1
+                union
+                select id from orders where status in ('waiting-taker-bond',
+                    'waiting-buyer-invoice', 'waiting-payment', 'active', 'fiat-sent', 'dispute',
+                    'settled-hold-invoice')
+            ) shown
+            join book on book.order_id = shown.id
+            where shown.id > ?2 and book.event is not null
+            order by shown.id limit ?3"#,
+            now.0,
+            after,
+            limit
+        )
+        .fetch_all(&mut *self.connection().await?)
+        .await?;
+        let read = |id: &String| At::new("book", id).read("order_id", id);
+        rows.into_iter().map(|row| Ok((read(&row.id)?, row.event))).collect()
+    }
+
+    /// The newest events of these kinds, which belong to no order.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_addressable(&self, kinds: [u16; 3]) -> Result<Vec<String>, StoreError> {
+        let [one, two, three] = kinds;
+        let events = sqlx::query_scalar!(
+            "select event from addressable where kind in (?, ?, ?)",
+            one,
+            two,
+            three
+        );
+        Ok(events.fetch_all(&mut *self.connection().await?).await?)
+    }
+
     /// The newest event under an address that belongs to no order.
     ///
     /// # Errors

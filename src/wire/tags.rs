@@ -14,6 +14,9 @@ const NODE: u16 = 38_385;
 const RELAY_LIST: u16 = 10_002;
 const PROFILE: u16 = 0;
 
+/// The kinds of what the node says of itself.
+pub const OF_NODE: [u16; 3] = [PROFILE, RELAY_LIST, NODE];
+
 /// How long a relay keeps an order that has left the book, from its publication.
 const ORDER_KEPT_SECS: i64 = 30 * 24 * 60 * 60;
 

@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hearing {
     phases: Vec<Phase>,
+    /// How often each relay has come.
+    arrivals: Vec<u64>,
     is_caught_up: bool,
 }
 
@@ -20,7 +22,7 @@ pub(super) enum Phase {
 
 impl Hearing {
     pub(super) fn new(relays: usize) -> Self {
-        Self { phases: vec![Phase::Closed; relays], is_caught_up: false }
+        Self { phases: vec![Phase::Closed; relays], arrivals: vec![0; relays], is_caught_up: false }
     }
 
     /// Whether a relay has an open subscription and has sent all that it had stored. If not, we
@@ -39,13 +41,24 @@ impl Hearing {
         self.is_caught_up
     }
 
+    /// How often a relay's subscription has come to be open, counted from the start. Relays are
+    /// known by their place in the settings.
+    #[must_use]
+    pub fn arrivals_of(&self, relay: usize) -> u64 {
+        self.arrivals.get(relay).copied().unwrap_or_default()
+    }
+
     /// Whether relays are asked and the answer is not complete.
     pub(super) fn is_catching_up(&self) -> bool {
         !self.is_caught_up && self.phases.iter().any(|phase| *phase != Phase::Closed)
     }
 
     pub(super) fn set(&mut self, place: usize, phase: Phase) {
-        if let Some(at) = self.phases.get_mut(place) {
+        if let (Some(at), Some(arrivals)) =
+            (self.phases.get_mut(place), self.arrivals.get_mut(place))
+        {
+            let has_come = phase == Phase::Open && *at != Phase::Open;
+            *arrivals += u64::from(has_come);
             *at = phase;
         }
         if self.phases.iter().all(|phase| *phase == Phase::Closed) {
@@ -102,5 +115,14 @@ mod tests {
         let deaf = [(0, Phase::Open), (0, Phase::Closed)];
         check(&deaf, false, false);
         check(&[&deaf[..], &[(0, Phase::Asked)]].concat(), false, false);
+    }
+
+    #[test]
+    fn a_relay_arrives_each_time_its_subscription_opens() {
+        let mut hearing = Hearing::new(2);
+        for phase in [Phase::Asked, Phase::Open, Phase::Open, Phase::Closed, Phase::Open] {
+            hearing.set(1, phase);
+        }
+        assert_eq!((hearing.arrivals_of(0), hearing.arrivals_of(1)), (0, 2));
     }
 }

@@ -1,9 +1,9 @@
 use trade::{
-    Alarm, Effect, LnCommand, Notice, OrderId, OrderView, PaymentHash, Refusal, Reputation, Sats,
-    Status, Timestamp, TradeKey,
+    Alarm, Effect, LnCommand, Notice, OrderId, OrderView, Outcome, PaymentHash, Refusal,
+    Reputation, Sats, Status, Timestamp, TradeKey,
 };
 
-use super::{Disk, awaiting_hold, hash, party, pending};
+use super::{Disk, awaiting_hold, ended, hash, party, pending};
 use crate::store::{
     Act, Delivery, EventId, Message, OutboxId, OutboxRow, Published, StoreError, Transport,
 };
@@ -332,6 +332,32 @@ async fn a_new_revision_does_not_send_the_event_of_the_old_one() {
     assert_eq!((row.revision, row.event), (2, None));
     assert_eq!(row.last_created_at, Timestamp(100), "the next must be later");
     assert_eq!(row.order.taker, Some(party(2)), "as it is now");
+}
+
+// spec: D15 K-09
+#[tokio::test]
+async fn what_a_relay_may_still_show_of_orders_is_listed() {
+    let mut disk = Disk::new().await;
+    let (in_book, gone, taken, unsigned) = (pending(1), pending(2), pending(3), pending(4));
+    for order in [&in_book, &gone, &taken, &unsigned] {
+        disk.create(order).await;
+    }
+    disk.save(&ended(2, Outcome::Canceled), vec![]).await.unwrap();
+    disk.save(&awaiting_hold(3, 9), vec![]).await.unwrap();
+    let mut tx = disk.begin().await;
+    for (order, text) in [(in_book.id, "in book"), (gone.id, "gone"), (taken.id, "taken")] {
+        let event = Published { created_at: Timestamp(100), event: text.to_owned() };
+        tx.seal_book(order, 2, &event).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+
+    let listed = async |now, after| {
+        let found = disk.reader.list_shown(Timestamp(now), after, 9).await.unwrap();
+        found.into_iter().map(|(_, event)| event).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(999, None).await, ["in book", "gone", "taken"]);
+    assert_eq!(listed(999, Some(gone.id)).await, ["taken"]);
+    assert_eq!(listed(1_000, None).await, ["taken"], "what was in the book has expired");
 }
 
 // spec: INV-7

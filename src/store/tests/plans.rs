@@ -7,7 +7,7 @@ use super::Disk;
 
 /// What is short however long the daemon runs: indexes of what is not over, a table of a few rows,
 /// and results of parts of a query.
-const SHORT: [&str; 7] = [
+const SHORT: [&str; 8] = [
     "(subquery-2)",
     "CONSTANT ROW",
     "attempt USING INDEX payout_attempts_open",
@@ -15,6 +15,7 @@ const SHORT: [&str; 7] = [
     "holds USING INDEX holds_unclosed",
     "orders USING INDEX orders_by_destination",
     "outbox USING INDEX outbox_by_due_at",
+    "shown",
 ];
 
 // `mostrod check` alone sums up the ledger.
