@@ -79,7 +79,7 @@ impl EngineError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Stopped => true,
-            Self::Store(error) => matches!(**error, StoreError::Unavailable(_)),
+            Self::Store(error) => error.is_unavailable(),
             Self::NoSuchOrder(_) | Self::Broken { .. } => false,
         }
     }
@@ -157,6 +157,17 @@ impl Engine {
         message: Message,
     ) -> Result<Applied, EngineError> {
         self.run(Task::Answer { delivery, message: Box::new(message) }).await
+    }
+
+    /// Remembers a message that is not to be acted on, also if it comes again.
+    ///
+    /// # Errors
+    /// Nothing was remembered then.
+    pub async fn disregard(&self, delivery: Delivery) -> Result<Applied, EngineError> {
+        self.write(move |tx, now| {
+            Box::pin(async move { tx.remember(&delivery, now).await.map(drop) })
+        })
+        .await
     }
 
     /// Applies what nobody said: news from LND, time, blocks. May answer [`Applied::Asks`].

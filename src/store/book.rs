@@ -148,8 +148,8 @@ impl Reader {
                     attempts: at.number("attempts", row.attempts)?,
                 }),
                 Ok(None) => Err(at.corrupt("its order is missing")),
-                Err(error @ StoreError::Corrupt { .. }) => Err(error),
-                Err(error) => return Err(error),
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => Err(error),
             });
         }
         Ok(due)

@@ -18,8 +18,22 @@ pub enum StoreError {
          restored from a backup or repaired"
     )]
     Corrupt { table: &'static str, row: String, why: String },
+    /// As `Corrupt`, found before it was known where.
+    #[error(
+        "the database holds what cannot be read: the order is set aside until it is restored from a \
+         backup or repaired"
+    )]
+    Unreadable(#[source] sqlx::Error),
     #[error("order {order} is no longer at version {version}: this is a bug, nothing was saved")]
     Moved { order: OrderId, version: u64 },
+}
+
+impl StoreError {
+    /// Whether it says nothing about what was asked for: the same may be tried again.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -27,10 +41,10 @@ impl From<sqlx::Error> for StoreError {
         /// `SQLITE_CONSTRAINT`, the low byte of all its extended codes.
         const CONSTRAINT: u32 = 19;
         let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-        if code.is_some_and(|code| code & 0xff == CONSTRAINT) {
-            Self::Forbidden(error)
-        } else {
-            Self::Unavailable(error)
+        match error {
+            _ if code.is_some_and(|code| code & 0xff == CONSTRAINT) => Self::Forbidden(error),
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Self::Unreadable(error),
+            _ => Self::Unavailable(error),
         }
     }
 }

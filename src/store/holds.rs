@@ -28,7 +28,8 @@ impl Reader {
         row.map(HoldRow::into_hold).transpose()
     }
 
-    /// What LND must be asked about: the holds it acknowledged and has not ended.
+    /// What LND must be asked about: the holds it acknowledged and has not ended. One that cannot be
+    /// read stops no other; it was reported at the start.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -39,12 +40,11 @@ impl Reader {
         )
         .fetch_all(&mut *self.connection().await?)
         .await?;
-        rows.iter()
-            .map(|row| {
-                let at = At::new("holds", &row.hash);
-                Ok((at.read("order_id", &row.order_id)?, at.read("hash", &row.hash)?))
-            })
-            .collect()
+        let readable = rows.iter().filter_map(|row| {
+            let at = At::new("holds", &row.hash);
+            Some((at.read("order_id", &row.order_id).ok()?, at.read("hash", &row.hash).ok()?))
+        });
+        Ok(readable.collect())
     }
 }
 

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use trade::{
     BlockHeight, Decision, Fiat, IdentityKey, Invoice, Kind, Order, OrderId, OrderState, Party,
-    PaymentHash, PublicStatus, Sats, Side, Status, Terms, Timestamp,
+    PaymentHash, PublicStatus, Sats, Side, Status, Terms, Timestamp, TradeKey,
 };
 
 use super::rows::{DestinationDocument, StateDocument};
@@ -91,11 +91,15 @@ impl WriteTx<'_> {
     pub async fn refresh_deadlines(&mut self, margin: u32) -> Result<Vec<StoreError>, StoreError> {
         let mut failures = Vec::new();
         for id in open(&mut self.tx).await? {
-            match find(&mut self.tx, id).await {
+            let found = match id {
+                Ok(id) => find(&mut self.tx, id).await,
+                Err(error) => Err(error),
+            };
+            match found {
                 Ok(Some(order)) => write_deadline(&mut self.tx, &order, margin).await?,
                 Ok(None) => {}
-                Err(error @ StoreError::Corrupt { .. }) => failures.push(error),
-                Err(error) => return Err(error),
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => failures.push(error),
             }
         }
         Ok(failures)
@@ -111,11 +115,11 @@ impl WriteTx<'_> {
         )
         .fetch_all(&mut *self.tx)
         .await?;
-        rows.iter().map(|id| At::new("orders", id).read("id", id)).collect()
+        Ok(readable(&rows))
     }
 
     /// Whether an unfinished order waits for this identity on that side: a buyer's invoice, a
-    /// seller's payment.
+    /// seller's payment. A frozen one, which nothing is due in, waits for nobody.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -127,9 +131,11 @@ impl WriteTx<'_> {
         let (identity, waiting, makes) = (of.to_text(), waiting.to_text(), makes.to_text());
         let found = sqlx::query_scalar!(
             r#"select exists (
-                select 1 from orders where status = ?1 and kind = ?2 and maker_identity = ?3
+                select 1 from orders
+                where status = ?1 and kind = ?2 and maker_identity = ?3 and due_at is not null
                 union all
-                select 1 from orders where status = ?1 and kind <> ?2 and taker_identity = ?3
+                select 1 from orders
+                where status = ?1 and kind <> ?2 and taker_identity = ?3 and due_at is not null
             ) as "found!: bool""#,
             waiting,
             makes,
@@ -185,6 +191,23 @@ impl Reader {
         find(&mut *self.snapshot().await?, id).await
     }
 
+    /// Whether a trade key is the maker's or the taker's of an order.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn is_party(&self, id: OrderId, key: TradeKey) -> Result<bool, StoreError> {
+        let (id, key) = (id.to_text(), key.to_text());
+        let found = sqlx::query_scalar!(
+            r#"select exists (select 1 from orders where id = ?1 and ?2 in (maker_key, taker_key))
+            as "found!: bool""#,
+            id,
+            key
+        )
+        .fetch_one(&mut *self.connection().await?)
+        .await?;
+        Ok(found)
+    }
+
     /// The orders that time or blocks alone must move on, the longest due first.
     ///
     /// The time of a waiting order stands still while we are deaf: a trader may have done its part
@@ -214,7 +237,7 @@ impl Reader {
         )
         .fetch_all(&mut *tx)
         .await?;
-        rows.iter().map(|id| At::new("orders", id).read("id", id)).collect()
+        Ok(readable(&rows))
     }
 }
 
@@ -445,14 +468,21 @@ async fn update(
     Ok(())
 }
 
-async fn open(connection: &mut SqliteConnection) -> Result<Vec<OrderId>, StoreError> {
+async fn open(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<Result<OrderId, StoreError>>, StoreError> {
     let rows = sqlx::query_scalar!(
         "select id from orders where status not in
             ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')"
     )
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|id| At::new("orders", id).read("id", id)).collect()
+    Ok(rows.iter().map(|id| At::new("orders", id).read("id", id)).collect())
+}
+
+/// Those that can be read: one that cannot stops no other, and was reported at the start.
+fn readable(ids: &[String]) -> Vec<OrderId> {
+    ids.iter().filter_map(|id| At::new("orders", id).read("id", id).ok()).collect()
 }
 
 async fn write_deadline(

@@ -32,7 +32,8 @@ impl Reader {
         Ok(Some((order, row.into_attempt()?)))
     }
 
-    /// What LND must be asked about: the attempts whose send was begun and that have no end yet.
+    /// What LND must be asked about: the attempts whose send was begun and that have no end yet. One
+    /// that cannot be read stops no other; it was reported at the start.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -49,12 +50,11 @@ impl Reader {
         )
         .fetch_all(&mut *self.connection().await?)
         .await?;
-        rows.iter()
-            .map(|row| {
-                let at = At::new("payout_attempts", &row.hash);
-                Ok((at.read("order_id", &row.order_id)?, at.read("hash", &row.hash)?))
-            })
-            .collect()
+        let readable = rows.iter().filter_map(|row| {
+            let at = At::new("payout_attempts", &row.hash);
+            Some((at.read("order_id", &row.order_id).ok()?, at.read("hash", &row.hash).ok()?))
+        });
+        Ok(readable.collect())
     }
 }
 

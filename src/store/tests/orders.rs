@@ -182,6 +182,48 @@ async fn an_order_that_breaks_a_law_of_the_core_is_corrupt() {
     assert!(matches!(error, StoreError::Corrupt { table: "orders", .. }), "{error}");
 }
 
+#[tokio::test]
+async fn what_cannot_be_read_is_no_trouble_of_the_database() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.tamper("update orders set payment_method = cast(x'e163' as text)").await.unwrap();
+
+    let error = disk.reader.find_order(pending(1).id).await.unwrap_err();
+
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
+}
+
+// spec: INV-9 E3
+#[tokio::test]
+async fn a_hold_that_cannot_be_read_stops_no_other() {
+    let mut disk = Disk::new().await;
+    disk.create(&awaiting_hold(1, 8)).await;
+    disk.create(&awaiting_hold(2, 9)).await;
+    disk.tamper("drop trigger holds_stay_what_they_are").await.unwrap();
+    let damaged = "update holds set hash = 'x' || substr(hash, 2) where id = 1";
+    disk.tamper(damaged).await.unwrap();
+
+    let watched = disk.reader.list_holds_to_watch().await.unwrap();
+
+    assert_eq!(watched, [(pending(2).id, PaymentHash([9; 32]))]);
+}
+
+// spec: INV-9
+#[tokio::test]
+async fn an_order_that_cannot_be_read_is_named_and_stops_no_other() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.create(&pending(2)).await;
+    disk.tamper("update orders set fiat_code = cast(x'ff' as text) where id like '01%'")
+        .await
+        .unwrap();
+
+    let mut tx = disk.writer.begin().await.unwrap();
+    let failures = tx.refresh_deadlines(MARGIN).await.unwrap();
+
+    assert_eq!(failures.len(), 1, "{failures:?}");
+}
+
 /// The stored form of a state, for good: a database of this version must always be readable.
 #[tokio::test]
 async fn the_stored_form_of_a_state_is_fixed() {
@@ -293,6 +335,18 @@ async fn only_a_changed_public_face_needs_a_new_event() {
 
     let revisions: Vec<_> = due.into_iter().map(|row| row.unwrap().revision).collect();
     assert_eq!(revisions, [2], "pending, then in-progress; a deadline is nobody's business");
+}
+
+#[tokio::test]
+async fn who_speaks_of_an_order_may_be_its_party_or_not() {
+    let mut disk = Disk::new().await;
+    disk.create(&awaiting_hold(1, 9)).await;
+    let is_party = |order, n| disk.reader.is_party(order, party(n).trade);
+
+    assert!(is_party(pending(1).id, 1).await.unwrap(), "its maker");
+    assert!(is_party(pending(1).id, 2).await.unwrap(), "its taker");
+    assert!(!is_party(pending(1).id, 3).await.unwrap());
+    assert!(!is_party(pending(2).id, 1).await.unwrap());
 }
 
 #[tokio::test]
