@@ -1,7 +1,7 @@
 //! From a relay's event to a command: opened on all cores, judged by age, handed on in order.
 //!
-//! What is unknown, stale or forged leaves no trace. What is said about one order is handled one after
-//! the other, different orders side by side (INV-9). While the relays are still sending what they had
+//! What is unknown, stale or forged leaves no trace. What the parties of one order say is handled one
+//! after the other, everything else side by side (INV-9). While the relays are still sending what they had
 //! stored, nothing is handled: it is sorted first (D5).
 
 mod age;
@@ -24,7 +24,7 @@ use crate::clock::{Clock, Entropy, draw_hold_secret, draw_order_id};
 use crate::crash;
 use crate::engine::{Applied, Engine, EngineError};
 use crate::facts::Facts;
-use crate::nostr::{Event, Hearing, Keys, Opened, Policy, Transport, open};
+use crate::nostr::{Event, Hearing, Keys, Opened, Policy, Transport, glance, open};
 use crate::store::{self, Delivery, EventId, Message, Reader};
 use crate::tasks::Shutdown;
 use crate::wire::command::{self, Asked, Declined};
@@ -40,20 +40,16 @@ pub const MAX_EVENT_BYTES: u32 = 65_536;
 /// Events being decrypted at once.
 const OPENING_AT_ONCE: usize = 16;
 
-/// Commands being handled at once.
-const HANDLING_AT_ONCE: usize = 256;
+/// Commands being handled, or waiting for it, before more is read.
+const HANDLING_AT_ONCE: usize = 1_024;
 
-/// Messages kept for sorting while relays send what they had stored. What is beyond is handled as it
-/// comes.
-const BACKLOG: usize = 20_000;
+/// Bytes of messages kept for sorting while relays send what they had stored. What is beyond is
+/// handled as it comes.
+const BACKLOG_BYTES: usize = 32 << 20;
 
-/// How long a message waits for a database that does not answer, each time.
-const RETRIES: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(25),
-    Duration::from_mins(2),
-];
+/// How long a message waits for a database that does not answer: doubled each time, up to the longest.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// What intake needs of the others.
 #[derive(Debug)]
@@ -79,18 +75,19 @@ pub struct Intake {
     hearing: watch::Receiver<Hearing>,
     opener: Opener,
     ear: Ear,
-    catch_up: Duration,
     handler: Handler,
     opening: FuturesOrdered<BoxFuture<'static, Option<Received>>>,
     backlog: Vec<Received>,
+    backlog_bytes: usize,
     lanes: Lanes,
 }
 
-/// A message that is proven, and when it came.
+/// A message that is proven and to be honoured.
 #[derive(Debug)]
 struct Received {
     opened: Opened,
-    at: Timestamp,
+    lane: Lane,
+    bytes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +95,9 @@ struct Opener {
     node: Keys,
     pow: u8,
     transports: Arc<[Transport]>,
+    catch_up: Duration,
     reader: Reader,
+    engine: Engine,
 }
 
 #[derive(Debug, Clone)]
@@ -116,15 +115,16 @@ impl Intake {
         let Parts { events, hearing, node, pow, transports, catch_up, .. } = parts;
         let Parts { reader, engine, facts, read_destination, clock, entropy, .. } = parts;
         let (ear, cursor) = Ear::new(engine.clone(), clock, heard_at);
+        let transports = transports.into();
         let intake = Self {
             events,
             hearing,
-            opener: Opener { node, pow, transports: transports.into(), reader },
+            opener: Opener { node, pow, transports, catch_up, reader, engine: engine.clone() },
             ear,
-            catch_up,
             handler: Handler { engine, facts, read_destination, entropy },
             opening: FuturesOrdered::new(),
             backlog: Vec::new(),
+            backlog_bytes: 0,
             lanes: Lanes::default(),
         };
         (intake, cursor)
@@ -134,14 +134,14 @@ impl Intake {
         let mut beat = tokio::time::interval(hearing::BEAT);
         let mut flush_after = None;
         loop {
-            let has_room = self.opening.len() < OPENING_AT_ONCE
-                && self.lanes.len() < HANDLING_AT_ONCE
-                && self.backlog.len() < BACKLOG;
+            let has_room =
+                self.opening.len() < OPENING_AT_ONCE && self.lanes.len() < HANDLING_AT_ONCE;
             tokio::select! {
                 () = shutdown.requested() => break,
                 Some(event) = self.events.recv(), if has_room => self.start_opening(event),
                 Some(opened) = self.opening.next() => {
                     flush_after = flush_after.map(|left: usize| left.saturating_sub(1));
+                    self.backlog_bytes += opened.as_ref().map_or(0, |received| received.bytes);
                     self.backlog.extend(opened);
                 }
                 Ok(()) = self.hearing.changed() => flush_after = self.listen_up(),
@@ -155,7 +155,7 @@ impl Intake {
                 self.ear.resume().await;
                 flush_after = None;
             }
-            if self.ear.is_reachable() || self.backlog.len() >= BACKLOG {
+            if self.ear.is_reachable() || self.backlog_bytes >= BACKLOG_BYTES {
                 self.flush();
             }
         }
@@ -180,24 +180,14 @@ impl Intake {
 
     fn flush(&mut self) {
         let mut backlog = std::mem::take(&mut self.backlog);
+        self.backlog_bytes = 0;
         backlog.sort_by_key(|received| age::turn(&received.opened));
-        for received in backlog {
-            match age::judge(&received.opened, received.at, self.catch_up) {
-                Age::Fresh | Age::Late => self.hand_on(received.opened),
-                Age::Dropped(reason) => {
-                    tracing::debug!(event.id = %received.opened.event_id, reason, "not honoured");
-                }
+        for Received { opened, lane, .. } in backlog {
+            let (handler, event_id) = (self.handler.clone(), opened.event_id);
+            if !self.lanes.push(lane, async move { handler.handle(opened).await }) {
+                tracing::debug!(event.id = %event_id, "dropped: its sender says too much at once");
             }
         }
-    }
-
-    fn hand_on(&mut self, opened: Opened) {
-        let handler = self.handler.clone();
-        let lane = match opened.message.body.id {
-            Some(id) => Lane::Order(order_id(id)),
-            None => Lane::Sender(opened.sender),
-        };
-        self.lanes.push(lane, async move { handler.handle(opened).await });
     }
 }
 
@@ -205,18 +195,19 @@ impl Opener {
     /// Reads what only this node can read, on a thread of its own. What was acted on before is not
     /// read again.
     async fn open(self, event: Event, at: Timestamp) -> Option<Received> {
+        let bytes = event.content.len();
+        if let Err(dropped) = glance(&event, &self.node, &self.policy()) {
+            tracing::debug!(event.id = %event.id, %dropped, "dropped");
+            return None;
+        }
         match self.reader.is_remembered(EventId(event.id.to_bytes())).await {
             Ok(false) => {}
             Ok(true) => return None,
             Err(error) => tracing::error!(%error, "the inbox cannot be read"),
         }
+        let own = self.clone();
         let opening = tokio::task::spawn_blocking(move || {
-            let policy = Policy {
-                pow: self.pow,
-                max_bytes: MAX_EVENT_BYTES as usize,
-                transports: &self.transports,
-            };
-            open(&event, &self.node, &policy)
+            open(&event, &own.node, &own.policy())
                 .inspect_err(|dropped| {
                     tracing::debug!(event.id = %event.id, %dropped, "dropped");
                 })
@@ -225,7 +216,47 @@ impl Opener {
         let opened = opening.await.inspect_err(|error| {
             tracing::error!(%error, "an event broke what reads it; please report this");
         });
-        Some(Received { opened: opened.ok()??, at })
+        let opened = opened.ok()??;
+        if !self.is_honoured(&opened, at).await {
+            return None;
+        }
+        let lane = self.lane_of(&opened).await;
+        Some(Received { opened, lane, bytes })
+    }
+
+    fn policy(&self) -> Policy<'_> {
+        let max_bytes = MAX_EVENT_BYTES as usize;
+        Policy { pow: self.pow, max_bytes, transports: &self.transports }
+    }
+
+    /// What lies ahead is remembered: relays send it again when its time has come.
+    async fn is_honoured(&self, opened: &Opened, at: Timestamp) -> bool {
+        let reason = match age::judge(opened, at, self.catch_up) {
+            Age::Honoured => return true,
+            Age::Stale(reason) => reason,
+            Age::Ahead => {
+                if let Err(error) = self.engine.disregard(delivery(opened)).await {
+                    tracing::error!(%error, "a message from a fast clock may come again");
+                }
+                "its time lies ahead"
+            }
+        };
+        tracing::debug!(event.id = %opened.event_id, reason, "not honoured");
+        false
+    }
+
+    /// Who is no party of an order cannot make its parties wait.
+    async fn lane_of(&self, opened: &Opened) -> Lane {
+        let of_sender = Lane::Sender(opened.sender);
+        let Some(order) = opened.message.body.id.map(order_id) else { return of_sender };
+        match self.reader.is_party(order, opened.sender).await {
+            Ok(true) => Lane::Order(order),
+            Ok(false) => of_sender,
+            Err(error) => {
+                tracing::error!(%error, "the parties of an order cannot be read");
+                of_sender
+            }
+        }
     }
 }
 
@@ -234,20 +265,16 @@ impl Handler {
     /// answer, it is tried again.
     async fn handle(self, opened: Opened) {
         crash::point("intake.received");
-        for wait in RETRIES {
-            match self.act_on(&opened).await {
-                Ok(_) => return,
-                Err(error) if error.is_unavailable() => {
-                    tracing::warn!(%error, "a message waits for the database; again in {wait:?}");
-                    tokio::time::sleep(wait).await;
-                }
-                Err(error) => {
-                    tracing::error!(event.id = %opened.event_id, %error, "a message broke its order");
-                    return;
-                }
+        let mut wait = FIRST_RETRY;
+        while let Err(error) = self.act_on(&opened).await {
+            if !error.is_unavailable() {
+                tracing::error!(event.id = %opened.event_id, %error, "a message broke its order");
+                return;
             }
+            tracing::warn!(%error, "a message waits for the database; again in {wait:?}");
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(LONGEST_RETRY);
         }
-        tracing::error!(event.id = %opened.event_id, "a message is left for the next start");
     }
 
     async fn act_on(&self, opened: &Opened) -> Result<Applied, EngineError> {

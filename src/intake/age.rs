@@ -16,26 +16,24 @@ const SPARE: Duration = Duration::from_hours(3 * 24);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
-    Fresh,
-    /// Old, and it only helps a running trade.
-    Late,
-    Dropped(&'static str),
+    Honoured,
+    /// Not yet, and never: nobody wants it done when its time has come.
+    Ahead,
+    Stale(&'static str),
 }
 
 pub(super) fn judge(opened: &Opened, received_at: Timestamp, catch_up: Duration) -> Age {
     let (written_at, action) = (opened.created_at, opened.message.body.action);
     if written_at > received_at.after(FRESH) {
-        return Age::Dropped("its time lies ahead");
+        return Age::Ahead;
     }
     let age = received_at.since(written_at);
     if age > longest(catch_up) {
-        Age::Dropped("older than inbox_catch_up_hours")
-    } else if age <= FRESH {
-        Age::Fresh
-    } else if helps_a_running_trade(action) {
-        Age::Late
+        Age::Stale("older than inbox_catch_up_hours")
+    } else if age <= FRESH || helps_a_running_trade(action) {
+        Age::Honoured
     } else {
-        Age::Dropped("too old for what it asks")
+        Age::Stale("too old for what it asks")
     }
 }
 

@@ -27,7 +27,9 @@ impl Ear {
         clock: Arc<dyn Clock>,
         heard_at: Option<Timestamp>,
     ) -> (Self, watch::Receiver<Timestamp>) {
-        let (cursor, asked_from) = watch::channel(heard_at.unwrap_or_else(|| clock.now()));
+        // Before a clock that ran ahead was set right, nothing was heard at a time to come.
+        let now = clock.now();
+        let (cursor, asked_from) = watch::channel(heard_at.map_or(now, |at| at.min(now)));
         (Self { engine, clock, is_reachable: false, cursor }, asked_from)
     }
 

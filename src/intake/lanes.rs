@@ -1,4 +1,4 @@
-//! Work in order for each order, or each sender where none is named; side by side for all.
+//! Work in order for the parties of each order, and for every other sender; side by side for all.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -12,11 +12,15 @@ use trade::{OrderId, TradeKey};
 /// How long shutdown waits for commands that are being handled (behaviour §12.5).
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// How much may wait in one lane. Nobody has so much to say at once.
+const LONGEST: usize = 32;
+
 /// What is handled one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     /// What both parties say about an order stays in the order it was said in.
     Order(OrderId),
+    /// Who is no party of an order waits for nobody else, and nobody waits for them.
     Sender(TradeKey),
 }
 
@@ -24,6 +28,7 @@ pub(super) enum Lane {
 #[derive(Default)]
 pub(super) struct Lanes {
     waiting: HashMap<Lane, VecDeque<BoxFuture<'static, ()>>>,
+    len: usize,
     running: JoinSet<()>,
     tasks: HashMap<Id, Lane>,
 }
@@ -35,19 +40,28 @@ impl std::fmt::Debug for Lanes {
 }
 
 impl Lanes {
-    /// Lanes with work.
+    /// How much work runs or waits.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.len
     }
 
-    pub(super) fn push(&mut self, lane: Lane, work: impl Future<Output = ()> + Send + 'static) {
+    /// False: the lane is full, and the work is gone.
+    #[must_use]
+    pub(super) fn push(
+        &mut self,
+        lane: Lane,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> bool {
         match self.waiting.entry(lane) {
+            Entry::Occupied(queue) if queue.get().len() >= LONGEST => return false,
             Entry::Occupied(mut queue) => queue.get_mut().push_back(work.boxed()),
             Entry::Vacant(queue) => {
                 queue.insert(VecDeque::new());
                 self.start(lane, work.boxed());
             }
         }
+        self.len = self.len.saturating_add(1);
+        true
     }
 
     /// Waits for the end of some work, and starts what stood behind it. `None` if there is none.
@@ -60,6 +74,7 @@ impl Lanes {
                 error.id()
             }
         };
+        self.len = self.len.saturating_sub(1);
         let lane = self.tasks.remove(&id)?;
         match self.waiting.get_mut(&lane).and_then(VecDeque::pop_front) {
             Some(work) => self.start(lane, work),
@@ -99,8 +114,8 @@ mod tests {
         let (gate, opened) = oneshot::channel::<()>();
         let (said, heard) = oneshot::channel();
 
-        lanes.push(ANNA, async move { drop(opened.await) });
-        lanes.push(BEN, async move { said.send("ben").expect("heard") });
+        assert!(lanes.push(ANNA, async move { drop(opened.await) }));
+        assert!(lanes.push(BEN, async move { said.send("ben").expect("heard") }));
 
         assert_eq!(heard.await, Ok("ben"));
         drop(gate);
@@ -112,11 +127,22 @@ mod tests {
         let mut lanes = Lanes::default();
         let (said, heard) = oneshot::channel();
 
-        lanes.push(ANNA, async { panic!("broken") });
-        lanes.push(ANNA, async move { said.send("second").expect("heard") });
-        assert_eq!(lanes.len(), 1);
+        assert!(lanes.push(ANNA, async { panic!("broken") }));
+        assert!(lanes.push(ANNA, async move { said.send("second").expect("heard") }));
+        assert_eq!(lanes.len(), 2);
 
         while lanes.next().await.is_some() {}
         assert_eq!((heard.await, lanes.len()), (Ok("second"), 0));
+    }
+
+    // spec: INV-9
+    #[tokio::test]
+    async fn a_lane_takes_so_much_and_no_more() {
+        let mut lanes = Lanes::default();
+
+        assert!((0..=LONGEST).all(|_| lanes.push(ANNA, std::future::pending())));
+        assert!(!lanes.push(ANNA, std::future::pending()));
+        assert!(lanes.push(BEN, std::future::pending()));
+        assert_eq!(lanes.len(), LONGEST + 2);
     }
 }

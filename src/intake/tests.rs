@@ -31,7 +31,7 @@ fn written(n: u8, at: i64, action: &str) -> Opened {
 }
 
 fn is_honoured(opened: &Opened, at: i64, catch_up: Duration) -> bool {
-    !matches!(judge(opened, Timestamp(at), catch_up), Age::Dropped(_))
+    judge(opened, Timestamp(at), catch_up) == Age::Honoured
 }
 
 fn hours(hours: u64) -> Duration {
@@ -48,25 +48,25 @@ fn check(action: &str, age: i64, expected: Age) {
 fn five_minutes_either_way_are_fresh_for_whatever_is_asked() {
     for action in ["take-sell", "release"] {
         for age in [300, 0, -300] {
-            check(action, age, Age::Fresh);
+            check(action, age, Age::Honoured);
         }
-        check(action, -301, Age::Dropped("its time lies ahead"));
+        check(action, -301, Age::Ahead);
     }
 }
 
 // spec: D5
 #[test]
 fn what_helps_a_running_trade_is_honoured_until_the_catch_up_ends() {
-    check("release", 301, Age::Late);
-    check("release", 24 * HOUR, Age::Late);
-    check("release", 24 * HOUR + 1, Age::Dropped("older than inbox_catch_up_hours"));
+    check("release", 301, Age::Honoured);
+    check("release", 24 * HOUR, Age::Honoured);
+    check("release", 24 * HOUR + 1, Age::Stale("older than inbox_catch_up_hours"));
 }
 
 // spec: D5
 #[test]
 fn nobody_is_matched_with_an_order_they_wanted_long_ago_or_told_what_they_once_asked() {
     for action in ["new-order", "take-sell", "take-buy", "orders", "user-info"] {
-        check(action, 301, Age::Dropped("too old for what it asks"));
+        check(action, 301, Age::Stale("too old for what it asks"));
     }
 }
 

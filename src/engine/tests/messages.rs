@@ -57,6 +57,20 @@ async fn a_message_is_still_known_after_a_restart() {
     assert_eq!(again, Applied::Repeat);
 }
 
+// spec: D5
+#[tokio::test]
+async fn a_message_that_was_disregarded_is_not_acted_on_later() {
+    let world = World::new().await;
+    let id = world.create(1).await;
+    let delivery = world.delivery(seller().trade);
+    let cancel = Request { sender: seller(), request_id: None, command: Command::Cancel };
+
+    world.engine.disregard(delivery).await.unwrap();
+
+    let later = world.engine.deliver(delivery, id, cancel, answers(None)).await.unwrap();
+    assert_eq!(later, Applied::Repeat);
+}
+
 // spec: D14
 #[tokio::test]
 async fn a_refusal_echoes_the_request_and_the_order() {

@@ -83,16 +83,21 @@ pub enum Dropped {
 /// # Errors
 /// With the first check that failed.
 pub fn open(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Opened, Dropped> {
-    let transport = policy.transports.iter().find(|transport| transport.kind() == event.kind);
-    let transport = *transport.ok_or(Dropped::Kind { kind: event.kind.as_u16() })?;
-    check_outside(event, node, policy)?;
+    let transport = glance(event, node, policy)?;
+    event.verify().map_err(|_| Dropped::Forged)?;
     match transport {
         Transport::GiftWrap => open_gift_wrap(event, node),
         Transport::Direct => open_direct(event, node),
     }
 }
 
-fn check_outside(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<(), Dropped> {
+/// The checks that cost next to nothing, for whoever must ask somebody before it opens an event.
+///
+/// # Errors
+/// With the first check that failed.
+pub fn glance(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Transport, Dropped> {
+    let transport = policy.transports.iter().find(|transport| transport.kind() == event.kind);
+    let transport = *transport.ok_or(Dropped::Kind { kind: event.kind.as_u16() })?;
     let node = node.public_key().to_hex();
     if !event
         .tags
@@ -109,7 +114,7 @@ fn check_outside(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<(), 
     if bits < policy.pow {
         return Err(Dropped::TooLittleWork { bits, wanted: policy.pow });
     }
-    event.verify().map_err(|_| Dropped::Forged)
+    Ok(transport)
 }
 
 fn open_gift_wrap(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
