@@ -198,6 +198,20 @@ async fn a_relay_that_sends_a_few_at_a_time_is_asked_until_all_have_come() {
 
 // spec: D5
 #[tokio::test]
+async fn a_second_that_fills_a_page_does_not_hide_what_is_older() {
+    let crowd = (0..15).map(|n| event(&node(), Kind::GiftWrap, 60, &n.to_string()));
+    let older = [message(Kind::GiftWrap, 61), message(Kind::GiftWrap, 3_600)];
+    let stored: Vec<_> = crowd.chain(older.clone()).collect();
+    let (_relay, url) = relay_with(&stored, builder().default_filter_limit(10)).await;
+
+    let mut world = World::listening_to(&[url]).await;
+    world.until(Hearing::is_caught_up).await;
+    let heard = world.heard();
+    assert!(older.iter().all(|event| heard.contains(&event.id)), "{} came", heard.len());
+}
+
+// spec: D5
+#[tokio::test]
 async fn a_full_queue_makes_the_relay_wait_and_loses_nothing() {
     let stored: Vec<_> = (0..50).map(direct).collect();
     let (_relay, url) = relay_with(&stored, builder()).await;
