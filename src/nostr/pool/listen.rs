@@ -1,5 +1,6 @@
 //! Listening: subscriptions that start from a cursor, are opened again, and lose nothing.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -276,15 +277,15 @@ impl Line {
         &self,
         news: &mut News,
         filter: Filter,
-        mut oldest: Option<nostr_sdk::Timestamp>,
+        oldest: Option<nostr_sdk::Timestamp>,
     ) -> Result<(), Said> {
+        let mut next = oldest;
         for _ in 0..MAX_PAGES {
-            let Some(until) = oldest else { break };
-            oldest = self.ask_one(news, Question::Older, filter.clone().until(until)).await?;
+            let Some(until) = next else { break };
+            let oldest = self.ask_one(news, Question::Older, filter.clone().until(until)).await?;
             self.tell(ClientMessage::close(Question::Older.id()))?;
-            if oldest.is_none_or(|oldest| oldest >= until) {
-                break;
-            }
+            let is_asked_for = |at: &_| filter.since.is_none_or(|since| *at >= since);
+            next = oldest.and_then(|oldest| before(oldest, until)).filter(is_asked_for);
         }
         Ok(())
     }
@@ -358,5 +359,19 @@ impl Line {
 
     fn set(&self, phase: Phase) {
         self.hearing.send_modify(|hearing| hearing.set(self.place, phase));
+    }
+}
+
+/// Until when to ask next, after an answer of what was stored up to `until`. That second belonged to
+/// it: an answer with nothing else may have been cut short by it, and what is before is still to be
+/// asked for. None from a relay that does not heed the question.
+fn before(
+    oldest: nostr_sdk::Timestamp,
+    until: nostr_sdk::Timestamp,
+) -> Option<nostr_sdk::Timestamp> {
+    match oldest.cmp(&until) {
+        Ordering::Less => Some(oldest),
+        Ordering::Equal => until.as_secs().checked_sub(1).map(Into::into),
+        Ordering::Greater => None,
     }
 }
