@@ -1,3 +1,5 @@
+mod scripted;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,12 +8,13 @@ use nostr_relay_builder::prelude::{
     RateLimit, RelayBuilder, RelayBuilderNip42, RelayBuilderNip42Mode, WritePolicy,
 };
 use nostr_sdk::util::BoxedFuture;
-use nostr_sdk::{EventId, Filter, JsonUtil, Kind, Tag, UnsignedEvent};
+use nostr_sdk::{ClientMessage, EventId, Filter, JsonUtil, Kind, RelayMessage, Tag, UnsignedEvent};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use trade::Timestamp;
 
 use super::*;
+use scripted::{Scripted, answer, is_asked_for};
 
 const NOW: i64 = 1_760_000_000;
 
@@ -53,12 +56,15 @@ impl World {
     /// The ids of the next `count` different events.
     async fn next(&mut self, count: usize) -> Vec<EventId> {
         let mut ids = Vec::new();
-        while ids.len() < count {
-            let id = soon(self.events.recv()).await.unwrap().id;
-            if !ids.contains(&id) {
-                ids.push(id);
+        let all = async {
+            while ids.len() < count {
+                let id = self.events.recv().await.unwrap().id;
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
             }
-        }
+        };
+        soon(all).await;
         ids.sort();
         ids
     }
@@ -293,6 +299,44 @@ async fn a_subscription_that_a_relay_closes_is_opened_again() {
     let mut world = World::listening_to(&[url]).await;
     assert_eq!(world.next(1).await, ids(&stored));
     world.until(Hearing::is_hearing).await;
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_relay_that_confirms_the_end_of_a_question_is_heard() {
+    let stored = direct(1);
+    let confirming = stored.clone();
+    let relay = Scripted::new(move |said| match said {
+        ClientMessage::Close(id) => vec![RelayMessage::closed(id.into_owned(), "")],
+        said => answer(&said, &[&confirming]),
+    })
+    .await;
+    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+
+    assert_eq!(world.next(1).await, [stored.id]);
+    world.until(Hearing::is_hearing).await;
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_relay_that_ends_each_question_about_the_past_by_itself_is_asked_on() {
+    let stored: Vec<_> = (0..5).map(|age| direct(age * 10)).collect();
+    let one_at_a_time = stored.clone();
+    let relay = Scripted::new(move |said| {
+        let page = one_at_a_time.iter().find(|event| is_asked_for(&said, event));
+        let mut answers = answer(&said, page.as_slice());
+        if let ClientMessage::Req { subscription_id, filters } = said
+            && filters.iter().any(|filter| filter.until.is_some())
+        {
+            answers.push(RelayMessage::closed(subscription_id.into_owned(), ""));
+        }
+        answers
+    })
+    .await;
+    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+
+    assert_eq!(world.next(5).await, ids(&stored));
+    world.until(Hearing::is_caught_up).await;
 }
 
 // spec: D5
