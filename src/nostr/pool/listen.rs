@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{join, join_all};
@@ -90,97 +90,105 @@ impl AdmitPolicy for Ear {
     }
 }
 
-/// What one relay has sent, by subscription.
+/// What one relay has sent.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     events: u64,
-    /// The time of the oldest event in the answer to each question.
-    oldest: [Option<nostr_sdk::Timestamp>; Question::ALL.len()],
+    /// The question that waits for its answer, and the time of the oldest event in it.
+    asked: Option<SubscriptionId>,
+    oldest: Option<nostr_sdk::Timestamp>,
 }
 
 impl Tally {
     /// Counts an event; false when it answers no question of ours.
     fn count(&self, id: &SubscriptionId, event: &Event) -> bool {
-        let Some(question) = Question::of(id) else { return false };
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_ours(id) {
+            return false;
+        }
+        let mut counts = self.counts();
         counts.events = counts.events.wrapping_add(1);
-        let oldest = &mut counts.oldest[question as usize];
-        *oldest = Some(oldest.map_or(event.created_at, |oldest| oldest.min(event.created_at)));
+        if counts.asked.as_ref() == Some(id) {
+            let oldest = counts.oldest.map_or(event.created_at, |at| at.min(event.created_at));
+            counts.oldest = Some(oldest);
+        }
         true
     }
 
     fn events(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).events
+        self.counts().events
     }
 
-    /// The oldest event in the answer so far; the next answer starts anew.
-    fn take_oldest(&self, question: Question) -> Option<nostr_sdk::Timestamp> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.oldest[question as usize].take()
-    }
-}
-
-/// The subscriptions of one relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Question {
-    GiftWraps,
-    Direct,
-    /// One more page of what is stored.
-    Older,
-}
-
-impl Question {
-    const ALL: [Self; 3] = [Self::GiftWraps, Self::Direct, Self::Older];
-
-    fn about(transport: Transport) -> Self {
-        match transport {
-            Transport::GiftWrap => Self::GiftWraps,
-            Transport::Direct => Self::Direct,
-        }
+    fn begin(&self, question: &SubscriptionId) {
+        let mut counts = self.counts();
+        (counts.asked, counts.oldest) = (Some(question.clone()), None);
     }
 
-    /// The question that a subscription belongs to; none when it is not ours.
-    fn of(id: &SubscriptionId) -> Option<Self> {
-        Self::ALL.into_iter().find(|question| question.name() == id.as_str())
+    /// The oldest event in the answer.
+    fn end(&self) -> Option<nostr_sdk::Timestamp> {
+        let mut counts = self.counts();
+        counts.asked = None;
+        counts.oldest.take()
     }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::GiftWraps => "mostro-wraps",
-            Self::Direct => "mostro-direct",
-            Self::Older => "mostro-older",
-        }
-    }
-
-    fn id(self) -> SubscriptionId {
-        SubscriptionId::new(self.name())
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a relay, or its silence, says about our subscriptions.
+/// What our subscriptions' names begin with.
+const OURS: &str = "mostro-";
+
+fn is_ours(id: &SubscriptionId) -> bool {
+    id.as_str().starts_with(OURS)
+}
+
+/// The subscription that stays open.
+fn live(transport: Transport) -> SubscriptionId {
+    SubscriptionId::new(match transport {
+        Transport::GiftWrap => "mostro-wraps",
+        Transport::Direct => "mostro-direct",
+    })
+}
+
+/// The question for one page of what is stored. Each has a name of its own: what a relay still says
+/// about the page before is not taken for the answer.
+fn older(transport: Transport, page: u32) -> SubscriptionId {
+    SubscriptionId::new(format!("{}-older-{page}", live(transport)))
+}
+
+/// What a relay says about our subscriptions.
 #[derive(Debug)]
 enum Said {
-    AllSent(Question),
-    Closed(String),
+    AllSent(SubscriptionId),
+    Closed(SubscriptionId, String),
     /// It knows who we are now; what it refused before it may give.
     Authenticated,
-    Nothing,
     Gone,
 }
 
 impl Said {
     fn by(message: RelayMessage<'static>) -> Option<Self> {
         match message {
-            RelayMessage::EndOfStoredEvents(id) => Question::of(&id).map(Self::AllSent),
+            RelayMessage::EndOfStoredEvents(id) => Some(Self::AllSent(id.into_owned())),
             RelayMessage::Closed { subscription_id, message } => {
-                Question::of(&subscription_id).map(|_| Self::Closed(message.into_owned()))
+                Some(Self::Closed(subscription_id.into_owned(), message.into_owned()))
             }
             _ => None,
         }
     }
+}
+
+/// Why the subscriptions of a relay must be opened again.
+#[derive(Debug)]
+enum Ended {
+    Refused(String),
+    Authenticated,
+    /// It sent nothing for so long that it may have forgotten them.
+    Silent,
+    Gone,
 }
 
 /// One relay, listened to.
@@ -209,7 +217,7 @@ impl Line {
                 self.set(Phase::Asked);
             }
             let from = *cursor.borrow();
-            let said = match self.ask(&mut news, from).await {
+            let ended = match self.ask(&mut news, from).await {
                 Ok(()) => {
                     if !is_open {
                         tracing::info!(relay.url = %self.relay.url(), "listening");
@@ -218,18 +226,16 @@ impl Line {
                     is_open = true;
                     self.until_it_ends(&mut news).await
                 }
-                // Silence ends a subscription that does not answer, not one that has answered.
-                Err(Said::Nothing) => Said::Closed("no answer".into()),
-                Err(said) => said,
+                Err(ended) => ended,
             };
-            match said {
-                Said::AllSent(_) | Said::Authenticated | Said::Nothing => {}
-                Said::Gone => {
+            match ended {
+                Ended::Authenticated | Ended::Silent => {}
+                Ended::Gone => {
                     tracing::info!(relay.url = %self.relay.url(), "connection lost");
                     self.set(Phase::Closed);
                     is_open = false;
                 }
-                Said::Closed(reason) => {
+                Ended::Refused(reason) => {
                     tracing::warn!(relay.url = %self.relay.url(), %reason, "subscription refused");
                     self.set(Phase::Closed);
                     is_open = false;
@@ -256,7 +262,7 @@ impl Line {
     }
 
     /// Subscribes to everything from the cursor on, and waits until all that is stored has come.
-    async fn ask(&self, news: &mut News, cursor: Timestamp) -> Result<(), Said> {
+    async fn ask(&self, news: &mut News, cursor: Timestamp) -> Result<(), Ended> {
         for transport in &self.transports {
             let overlap = match transport {
                 Transport::GiftWrap => WRAP_OVERLAP_SECS,
@@ -264,9 +270,8 @@ impl Line {
             };
             let since = unix(Timestamp(cursor.0.saturating_sub(overlap)));
             let filter = Filter::new().kind(transport.kind()).pubkey(self.node).since(since);
-            let question = Question::about(*transport);
-            let oldest = self.ask_one(news, question, filter.clone()).await?;
-            self.ask_for_older(news, filter, oldest).await?;
+            let oldest = self.ask_one(news, &live(*transport), filter.clone()).await?;
+            self.ask_for_older(news, *transport, filter, oldest).await?;
         }
         Ok(())
     }
@@ -276,14 +281,16 @@ impl Line {
     async fn ask_for_older(
         &self,
         news: &mut News,
+        transport: Transport,
         filter: Filter,
         oldest: Option<nostr_sdk::Timestamp>,
-    ) -> Result<(), Said> {
+    ) -> Result<(), Ended> {
         let mut next = oldest;
-        for _ in 0..MAX_PAGES {
+        for page in 0..MAX_PAGES {
             let Some(until) = next else { break };
-            let oldest = self.ask_one(news, Question::Older, filter.clone().until(until)).await?;
-            self.tell(ClientMessage::close(Question::Older.id()))?;
+            let question = older(transport, page);
+            let oldest = self.ask_one(news, &question, filter.clone().until(until)).await?;
+            self.tell(ClientMessage::close(question))?;
             let is_asked_for = |at: &_| filter.since.is_none_or(|since| *at >= since);
             next = oldest.and_then(|oldest| before(oldest, until)).filter(is_asked_for);
         }
@@ -294,39 +301,51 @@ impl Line {
     async fn ask_one(
         &self,
         news: &mut News,
-        question: Question,
+        question: &SubscriptionId,
         filter: Filter,
-    ) -> Result<Option<nostr_sdk::Timestamp>, Said> {
-        self.tally.take_oldest(question);
-        self.tell(ClientMessage::req(question.id(), filter))?;
+    ) -> Result<Option<nostr_sdk::Timestamp>, Ended> {
+        self.tally.begin(question);
+        self.tell(ClientMessage::req(question.clone(), filter))?;
         loop {
             match self.next_within(ANSWER_WITHIN, news).await {
-                Said::AllSent(answered) if answered == question => {
-                    return Ok(self.tally.take_oldest(question));
+                Some(Said::AllSent(id)) if id == *question => return Ok(self.tally.end()),
+                Some(Said::Closed(id, reason)) if id == *question || self.is_live(&id) => {
+                    return Err(Ended::Refused(reason));
                 }
-                Said::AllSent(_) => {}
-                said => return Err(said),
+                Some(Said::AllSent(_) | Said::Closed(..)) => {}
+                Some(Said::Authenticated) => return Err(Ended::Authenticated),
+                Some(Said::Gone) => return Err(Ended::Gone),
+                None => return Err(Ended::Refused("no answer".into())),
             }
         }
     }
 
-    async fn until_it_ends(&self, news: &mut News) -> Said {
+    async fn until_it_ends(&self, news: &mut News) -> Ended {
         loop {
             match self.next_within(SILENCE, news).await {
-                Said::AllSent(_) => {}
-                said => return said,
+                Some(Said::Closed(id, reason)) if self.is_live(&id) => {
+                    return Ended::Refused(reason);
+                }
+                Some(Said::AllSent(_) | Said::Closed(..)) => {}
+                Some(Said::Authenticated) => return Ended::Authenticated,
+                Some(Said::Gone) => return Ended::Gone,
+                None => return Ended::Silent,
             }
         }
     }
 
-    /// The next thing the relay says, or that it said nothing and sent nothing for so long.
-    async fn next_within(&self, patience: Duration, news: &mut News) -> Said {
+    fn is_live(&self, id: &SubscriptionId) -> bool {
+        self.transports.iter().any(|transport| live(*transport) == *id)
+    }
+
+    /// The next thing the relay says; none if it says nothing and sends nothing for so long.
+    async fn next_within(&self, patience: Duration, news: &mut News) -> Option<Said> {
         loop {
             let before = self.tally.events();
             match timeout(patience, self.next(news)).await {
-                Ok(said) => return said,
+                Ok(said) => return Some(said),
                 Err(_) if self.tally.events() != before => {}
-                Err(_) => return Said::Nothing,
+                Err(_) => return None,
             }
         }
     }
@@ -353,8 +372,8 @@ impl Line {
         }
     }
 
-    fn tell(&self, message: ClientMessage<'_>) -> Result<(), Said> {
-        self.relay.send_msg(message).map_err(|error| Said::Closed(error.to_string()))
+    fn tell(&self, message: ClientMessage<'_>) -> Result<(), Ended> {
+        self.relay.send_msg(message).map_err(|error| Ended::Refused(error.to_string()))
     }
 
     fn set(&self, phase: Phase) {
