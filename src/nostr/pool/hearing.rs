@@ -1,6 +1,6 @@
 //! Whether anybody is heard: what the relays' subscriptions amount to together.
 
-/// What is known about the relays' subscriptions.
+/// What is known about the relays' subscriptions. Relays are known by their place in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hearing {
     phases: Vec<Phase>,
@@ -14,10 +14,18 @@ pub struct Hearing {
 pub(super) enum Phase {
     /// Not connected, or the relay closed it.
     Closed,
-    /// The relay is still sending what it has stored.
+    /// The relay is still sending the newest of what it has stored.
     Asked,
+    /// What is new comes; what was stored before that is fetched page by page.
+    Paging,
     /// Everything stored has come; what comes now is new.
     Open,
+}
+
+impl Phase {
+    fn is_heard(self) -> bool {
+        matches!(self, Self::Paging | Self::Open)
+    }
 }
 
 impl Hearing {
@@ -25,11 +33,10 @@ impl Hearing {
         Self { phases: vec![Phase::Closed; relays], arrivals: vec![0; relays], is_caught_up: false }
     }
 
-    /// Whether a relay has an open subscription and has sent all that it had stored. If not, we
-    /// are deaf.
+    /// Whether a relay sends us what is new. If not, we are deaf.
     #[must_use]
     pub fn is_hearing(&self) -> bool {
-        self.phases.contains(&Phase::Open)
+        self.phases.iter().any(|phase| phase.is_heard())
     }
 
     /// Whether every connected relay has sent what it had stored, or has had time enough. False
@@ -41,8 +48,7 @@ impl Hearing {
         self.is_caught_up
     }
 
-    /// How often a relay's subscription has come to be open, counted from the start. Relays are
-    /// known by their place in the settings.
+    /// How often a relay has come to send us what is new, counted from the start.
     #[must_use]
     pub fn arrivals_of(&self, relay: usize) -> u64 {
         self.arrivals.get(relay).copied().unwrap_or_default()
@@ -57,13 +63,13 @@ impl Hearing {
         if let (Some(at), Some(arrivals)) =
             (self.phases.get_mut(place), self.arrivals.get_mut(place))
         {
-            let has_come = phase == Phase::Open && *at != Phase::Open;
+            let has_come = phase.is_heard() && !at.is_heard();
             *arrivals += u64::from(has_come);
             *at = phase;
         }
         if self.phases.iter().all(|phase| *phase == Phase::Closed) {
             self.is_caught_up = false;
-        } else if !self.phases.contains(&Phase::Asked) {
+        } else if !self.phases.iter().any(|phase| matches!(phase, Phase::Asked | Phase::Paging)) {
             self.is_caught_up = true;
         }
     }
@@ -111,6 +117,13 @@ mod tests {
 
     // spec: D5
     #[test]
+    fn a_relay_is_heard_while_older_messages_are_fetched_from_it() {
+        check(&[(0, Phase::Asked), (0, Phase::Paging)], true, false);
+        check(&[(0, Phase::Asked), (0, Phase::Paging), (0, Phase::Open)], true, true);
+    }
+
+    // spec: D5
+    #[test]
     fn after_deafness_there_is_something_to_catch_up_with() {
         let deaf = [(0, Phase::Open), (0, Phase::Closed)];
         check(&deaf, false, false);
@@ -120,7 +133,7 @@ mod tests {
     #[test]
     fn a_relay_arrives_each_time_its_subscription_opens() {
         let mut hearing = Hearing::new(2);
-        for phase in [Phase::Asked, Phase::Open, Phase::Open, Phase::Closed, Phase::Open] {
+        for phase in [Phase::Asked, Phase::Paging, Phase::Open, Phase::Closed, Phase::Open] {
             hearing.set(1, phase);
         }
         assert_eq!((hearing.arrivals_of(0), hearing.arrivals_of(1)), (0, 2));

@@ -30,7 +30,7 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// After so long without an event the relay is asked again: perhaps it forgot.
 const SILENCE: Duration = Duration::from_mins(15);
-/// How often a relay may cut short what it has stored: 500 events at a time, in most.
+/// How often a relay is asked for a page of what it has stored: 500 events at a time, in most.
 const MAX_PAGES: u32 = 1_000;
 
 /// The task that keeps us listening. It ends when it is dropped.
@@ -181,6 +181,14 @@ impl Said {
     }
 }
 
+/// How a relay took a question.
+#[derive(Debug)]
+enum Answer {
+    /// With the time of the oldest event, if there was one.
+    Complete(Option<nostr_sdk::Timestamp>),
+    Refused(String),
+}
+
 /// Why the subscriptions of a relay must be opened again.
 #[derive(Debug)]
 enum Ended {
@@ -217,7 +225,7 @@ impl Line {
                 self.set(Phase::Asked);
             }
             let from = *cursor.borrow();
-            let ended = match self.ask(&mut news, from).await {
+            let ended = match self.catch_up(&mut news, from, is_open).await {
                 Ok(()) => {
                     if !is_open {
                         tracing::info!(relay.url = %self.relay.url(), "listening");
@@ -262,7 +270,14 @@ impl Line {
     }
 
     /// Subscribes to everything from the cursor on, and waits until all that is stored has come.
-    async fn ask(&self, news: &mut News, cursor: Timestamp) -> Result<(), Ended> {
+    /// From when on something new is heard is said in between: fetching the rest may take minutes.
+    async fn catch_up(
+        &self,
+        news: &mut News,
+        cursor: Timestamp,
+        is_open: bool,
+    ) -> Result<(), Ended> {
+        let mut pasts = Vec::new();
         for transport in &self.transports {
             let overlap = match transport {
                 Transport::GiftWrap => WRAP_OVERLAP_SECS,
@@ -270,14 +285,23 @@ impl Line {
             };
             let since = unix(Timestamp(cursor.0.saturating_sub(overlap)));
             let filter = Filter::new().kind(transport.kind()).pubkey(self.node).since(since);
-            let oldest = self.ask_one(news, &live(*transport), filter.clone()).await?;
-            self.ask_for_older(news, *transport, filter, oldest).await?;
+            match self.ask(news, &live(*transport), filter.clone()).await? {
+                Answer::Complete(oldest) => pasts.push((*transport, filter, oldest)),
+                Answer::Refused(reason) => return Err(Ended::Refused(reason)),
+            }
+        }
+        if !is_open {
+            self.set(Phase::Paging);
+        }
+        for (transport, filter, oldest) in pasts {
+            self.ask_for_older(news, transport, filter, oldest).await?;
         }
         Ok(())
     }
 
     /// Asks page by page for what was stored before `oldest`: relays send their newest few hundred
-    /// events, and in 49 hours of gift wraps there may be more.
+    /// events, and in 49 hours of gift wraps there may be more. A page that is refused is asked for
+    /// again.
     async fn ask_for_older(
         &self,
         news: &mut News,
@@ -287,35 +311,49 @@ impl Line {
     ) -> Result<(), Ended> {
         let mut next = oldest;
         for page in 0..MAX_PAGES {
-            let Some(until) = next else { break };
+            let Some(until) = next else { return Ok(()) };
             let question = older(transport, page);
-            let oldest = self.ask_one(news, &question, filter.clone().until(until)).await?;
+            match self.ask(news, &question, filter.clone().until(until)).await? {
+                Answer::Complete(oldest) => {
+                    let is_asked_for = |at: &_| filter.since.is_none_or(|since| *at >= since);
+                    next = oldest.and_then(|oldest| before(oldest, until)).filter(is_asked_for);
+                }
+                Answer::Refused(reason) => {
+                    tracing::debug!(relay.url = %self.relay.url(), %reason, "a page was refused");
+                    if let Ok(ended) = timeout(self.retry, self.until_it_ends(news)).await {
+                        return Err(ended);
+                    }
+                }
+            }
             self.tell(ClientMessage::close(question))?;
-            let is_asked_for = |at: &_| filter.since.is_none_or(|since| *at >= since);
-            next = oldest.and_then(|oldest| before(oldest, until)).filter(is_asked_for);
         }
+        tracing::warn!(relay.url = %self.relay.url(), "not all that is stored was sent");
         Ok(())
     }
 
-    /// The time of the oldest event in the answer.
-    async fn ask_one(
+    async fn ask(
         &self,
         news: &mut News,
         question: &SubscriptionId,
         filter: Filter,
-    ) -> Result<Option<nostr_sdk::Timestamp>, Ended> {
+    ) -> Result<Answer, Ended> {
         self.tally.begin(question);
         self.tell(ClientMessage::req(question.clone(), filter))?;
         loop {
             match self.next_within(ANSWER_WITHIN, news).await {
-                Some(Said::AllSent(id)) if id == *question => return Ok(self.tally.end()),
-                Some(Said::Closed(id, reason)) if id == *question || self.is_live(&id) => {
+                Some(Said::AllSent(id)) if id == *question => {
+                    return Ok(Answer::Complete(self.tally.end()));
+                }
+                Some(Said::Closed(id, reason)) if id == *question => {
+                    return Ok(Answer::Refused(reason));
+                }
+                Some(Said::Closed(id, reason)) if self.is_live(&id) => {
                     return Err(Ended::Refused(reason));
                 }
                 Some(Said::AllSent(_) | Said::Closed(..)) => {}
                 Some(Said::Authenticated) => return Err(Ended::Authenticated),
                 Some(Said::Gone) => return Err(Ended::Gone),
-                None => return Err(Ended::Refused("no answer".into())),
+                None => return Ok(Answer::Refused("no answer".into())),
             }
         }
     }

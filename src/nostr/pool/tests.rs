@@ -8,13 +8,16 @@ use nostr_relay_builder::prelude::{
     RateLimit, RelayBuilder, RelayBuilderNip42, RelayBuilderNip42Mode, WritePolicy,
 };
 use nostr_sdk::util::BoxedFuture;
-use nostr_sdk::{ClientMessage, EventId, Filter, JsonUtil, Kind, RelayMessage, Tag, UnsignedEvent};
+use nostr_sdk::{
+    ClientMessage, EventId, Filter, JsonUtil, Kind, RelayMessage, SubscriptionId, Tag,
+    UnsignedEvent,
+};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use trade::Timestamp;
 
 use super::*;
-use scripted::{Scripted, answer, is_asked_for};
+use scripted::{Scripted, answer, is_about_the_past, is_asked_for};
 
 const NOW: i64 = 1_760_000_000;
 
@@ -326,7 +329,7 @@ async fn a_relay_that_ends_each_question_about_the_past_by_itself_is_asked_on() 
         let page = one_at_a_time.iter().find(|event| is_asked_for(&said, event));
         let mut answers = answer(&said, page.as_slice());
         if let ClientMessage::Req { subscription_id, filters } = said
-            && filters.iter().any(|filter| filter.until.is_some())
+            && is_about_the_past(&filters)
         {
             answers.push(RelayMessage::closed(subscription_id.into_owned(), ""));
         }
@@ -337,6 +340,56 @@ async fn a_relay_that_ends_each_question_about_the_past_by_itself_is_asked_on() 
 
     assert_eq!(world.next(5).await, ids(&stored));
     world.until(Hearing::is_caught_up).await;
+}
+
+// spec: D5
+#[tokio::test]
+async fn what_is_new_is_heard_while_older_messages_are_still_to_come() {
+    let (stored, new) = (direct(1), direct(0));
+    let (newest, fresh) = (stored.clone(), new.clone());
+    let relay = Scripted::new(move |said| match said {
+        // Instead of an answer, what just came in.
+        ClientMessage::Req { filters, .. } if is_about_the_past(&filters) => {
+            vec![RelayMessage::event(SubscriptionId::new("mostro-direct"), fresh.clone())]
+        }
+        said => answer(&said, &[&newest]),
+    })
+    .await;
+    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+
+    world.until(Hearing::is_hearing).await;
+    assert_eq!(world.next(2).await, ids(&[stored, new]));
+    assert!(!world.relays.hearing().borrow().is_caught_up());
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_relay_that_wants_its_pages_asked_for_slowly_is_heard_all_the_same() {
+    let stored = [direct(2), direct(1)];
+    let one_at_a_time = stored.clone();
+    let subscriptions = Arc::new(AtomicU32::new(0));
+    let (mut refusals, asked) = (3_u32, Arc::clone(&subscriptions));
+    let relay = Scripted::new(move |said| match said {
+        ClientMessage::Req { subscription_id, filters }
+            if is_about_the_past(&filters) && refusals > 0 =>
+        {
+            refusals -= 1;
+            vec![RelayMessage::closed(subscription_id.into_owned(), "rate-limited: slow down")]
+        }
+        said => {
+            let page = one_at_a_time.iter().rev().find(|event| is_asked_for(&said, event));
+            if matches!(&said, ClientMessage::Req { filters, .. } if !is_about_the_past(filters)) {
+                asked.fetch_add(1, Ordering::SeqCst);
+            }
+            answer(&said, page.as_slice())
+        }
+    })
+    .await;
+    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+
+    assert_eq!(world.next(2).await, ids(&stored));
+    world.until(Hearing::is_caught_up).await;
+    assert_eq!(subscriptions.load(Ordering::SeqCst), 2, "one for each transport");
 }
 
 // spec: D5
@@ -359,7 +412,7 @@ async fn catching_up_ends_after_ten_seconds_though_a_relay_is_still_sending() {
     tasks.spawn(async move { listen::watch_patience(&watched).await });
     let begun = tokio::time::Instant::now();
 
-    hearing.send_modify(|hearing| hearing.set(0, hearing::Phase::Asked));
+    hearing.send_modify(|hearing| hearing.set(0, hearing::Phase::Paging));
     seen.wait_for(Hearing::is_caught_up).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
 }

@@ -1,8 +1,10 @@
 //! A relay that says what a test wants it to say.
 
+use std::borrow::Cow;
+
 use futures::{SinkExt, StreamExt};
 use nostr_sdk::filter::MatchEventOptions;
-use nostr_sdk::{ClientMessage, Event, JsonUtil, RelayMessage, SubscriptionId};
+use nostr_sdk::{ClientMessage, Event, Filter, JsonUtil, RelayMessage, SubscriptionId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
@@ -59,4 +61,8 @@ pub(super) fn answer(said: &ClientMessage<'_>, stored: &[&Event]) -> Vec<RelayMe
 pub(super) fn is_asked_for(said: &ClientMessage<'_>, event: &Event) -> bool {
     let ClientMessage::Req { filters, .. } = said else { return false };
     filters.iter().any(|filter| filter.match_event(event, MatchEventOptions::new()))
+}
+
+pub(super) fn is_about_the_past(filters: &[Cow<'_, Filter>]) -> bool {
+    filters.iter().any(|filter| filter.until.is_some())
 }
