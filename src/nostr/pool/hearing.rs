@@ -74,6 +74,12 @@ impl Hearing {
         }
     }
 
+    /// How many relays have sent everything.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.phases.iter().filter(|phase| **phase == Phase::Open).count()
+    }
+
     pub(super) fn run_out_of_patience(&mut self) {
         self.is_caught_up = true;
     }

@@ -41,8 +41,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Connects to the relays and listens to each from `cursor` on, its value at the time of each
-    /// connection.
+    /// Connects to the relays and listens to each: first from `cursor` on, and after a loss from
+    /// where the cursor stood then. Whoever moves it on says that all that was heard is safe.
     pub async fn run(self, cursor: watch::Receiver<Timestamp>) {
         let lines = join_all(self.lines.iter().map(|line| line.listen(&cursor)));
         join(lines, watch_patience(&self.hearing)).await;
@@ -215,16 +215,18 @@ pub(super) struct Line {
 type News = Receiver<RelayNotification>;
 
 impl Line {
+    /// The cursor moves on while anybody is heard. This relay is asked from where it stood when this
+    /// relay was last heard in full.
     async fn listen(&self, cursor: &watch::Receiver<Timestamp>) {
         let mut news = self.relay.notifications();
         self.relay.connect();
+        let mut from = *cursor.borrow();
         let mut is_open = false;
         loop {
             self.connected(&mut news).await;
             if !is_open {
                 self.set(Phase::Asked);
             }
-            let from = *cursor.borrow();
             let ended = match self.catch_up(&mut news, from, is_open).await {
                 Ok(()) => {
                     if !is_open {
@@ -232,7 +234,9 @@ impl Line {
                     }
                     self.set(Phase::Open);
                     is_open = true;
-                    self.until_it_ends(&mut news).await
+                    let ended = self.until_it_ends(&mut news).await;
+                    from = before_silence(*cursor.borrow(), &ended);
+                    ended
                 }
                 Err(ended) => ended,
             };
@@ -269,21 +273,16 @@ impl Line {
         }
     }
 
-    /// Subscribes to everything from the cursor on, and waits until all that is stored has come.
+    /// Subscribes to everything from then on, and waits until all that is stored has come.
     /// From when on something new is heard is said in between: fetching the rest may take minutes.
-    async fn catch_up(
-        &self,
-        news: &mut News,
-        cursor: Timestamp,
-        is_open: bool,
-    ) -> Result<(), Ended> {
+    async fn catch_up(&self, news: &mut News, from: Timestamp, is_open: bool) -> Result<(), Ended> {
         let mut pasts = Vec::new();
         for transport in &self.transports {
             let overlap = match transport {
                 Transport::GiftWrap => WRAP_OVERLAP_SECS,
                 Transport::Direct => DIRECT_OVERLAP_SECS,
             };
-            let since = unix(Timestamp(cursor.0.saturating_sub(overlap)));
+            let since = unix(Timestamp(from.0.saturating_sub(overlap)));
             let filter = Filter::new().kind(transport.kind()).pubkey(self.node).since(since);
             match self.ask(news, &live(*transport), filter.clone()).await? {
                 Answer::Complete(oldest) => pasts.push((*transport, filter, oldest)),
@@ -416,6 +415,15 @@ impl Line {
 
     fn set(&self, phase: Phase) {
         self.hearing.send_modify(|hearing| hearing.set(self.place, phase));
+    }
+}
+
+/// From when on a relay is to be asked. One that fell silent may have forgotten us right after its last
+/// word, and silence is noticed after twice its measure at most.
+fn before_silence(now: Timestamp, ended: &Ended) -> Timestamp {
+    match ended {
+        Ended::Silent => Timestamp(now.0.saturating_sub_unsigned(2 * SILENCE.as_secs())),
+        Ended::Refused(_) | Ended::Authenticated | Ended::Gone => now,
     }
 }
 

@@ -242,34 +242,80 @@ async fn an_event_beyond_the_size_limit_is_not_taken_from_a_relay() {
     assert_eq!(world.next(1).await, [small.id]);
 }
 
-// spec: D5
-#[tokio::test]
-async fn after_a_lost_connection_the_relay_is_asked_again_from_the_newest_cursor() {
-    let old = direct(0);
-    let (first, url) = relay_with(std::slice::from_ref(&old), builder()).await;
-    let mut world = World::listening_to(std::slice::from_ref(&url)).await;
-    assert_eq!(world.next(1).await, [old.id]);
-    world.until(Hearing::is_hearing).await;
-
+/// Ends a relay, and waits until that is noticed.
+async fn lose(relay: &LocalRelay, world: &World, is_noticed: impl Fn(&Hearing) -> bool) {
     // A connection that is busy misses the word: it is said until it is heard.
     let hearing = world.relays.hearing();
     let lost = async {
-        while hearing.borrow().is_hearing() {
-            first.shutdown();
+        while !is_noticed(&hearing.borrow()) {
+            relay.shutdown();
             tokio::task::yield_now().await;
         }
     };
     soon(lost).await;
-    assert!(!hearing.borrow().is_caught_up());
-    world.heard();
+}
+
+fn free_address() -> String {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("ws://{}", taken.local_addr().unwrap())
+}
+
+/// A relay where another was, or is looked for.
+async fn relay_at(url: &str, stored: &[Event]) -> LocalRelay {
+    let address: SocketAddr = url.trim_start_matches("ws://").parse().unwrap();
+    relay_with(stored, builder().addr(address.ip()).port(address.port())).await.0
+}
+
+// spec: D5
+#[tokio::test]
+async fn after_a_lost_connection_the_relay_is_asked_again_from_where_it_was_lost() {
+    let old = direct(0);
+    let (first, url) = relay_with(std::slice::from_ref(&old), builder()).await;
+    let mut world = World::listening_to(std::slice::from_ref(&url)).await;
+    assert_eq!(world.next(1).await, [old.id]);
+    world.until(Hearing::is_caught_up).await;
 
     world.cursor.send_replace(Timestamp(NOW + 10_000));
+    lose(&first, &world, |hearing| !hearing.is_hearing()).await;
+    assert!(!world.relays.hearing().borrow().is_caught_up());
+    world.heard();
+
     let missed = direct(-9_999);
-    let address: SocketAddr = url.trim_start_matches("ws://").parse().unwrap();
-    let again = builder().addr(address.ip()).port(address.port());
-    let (_second, _) = relay_with(&[old, missed.clone()], again).await;
+    let _second = relay_at(&url, &[old, missed.clone()]).await;
     assert_eq!(world.next(1).await, [missed.id]);
     world.until(Hearing::is_hearing).await;
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_relay_that_comes_late_is_asked_for_what_it_kept_while_others_were_heard() {
+    let (_early, url) = relay(builder()).await;
+    let late_url = free_address();
+    let mut world = World::listening_to(&[url, late_url.clone()]).await;
+    world.until(|hearing| hearing.arrivals_of(0) == 1).await;
+    world.cursor.send_replace(Timestamp(NOW + 10_000));
+
+    let kept = direct(-60);
+    let _late = relay_at(&late_url, std::slice::from_ref(&kept)).await;
+    assert_eq!(world.next(1).await, [kept.id]);
+}
+
+// spec: D5
+#[tokio::test]
+async fn a_relay_that_is_lost_alone_is_asked_from_where_it_was_lost() {
+    let (_other, other_url) = relay(builder()).await;
+    let (lost, url) = relay(builder()).await;
+    let mut world = World::listening_to(&[other_url, url.clone()]).await;
+    let both = |hearing: &Hearing| hearing.open() == 2;
+    world.until(both).await;
+    world.cursor.send_replace(Timestamp(NOW + 5_000));
+    lose(&lost, &world, |hearing| hearing.open() == 1).await;
+    world.cursor.send_replace(Timestamp(NOW + 50_000));
+
+    let (heard, kept) = (direct(-4_000), direct(-4_200));
+    let _back = relay_at(&url, &[heard, kept.clone()]).await;
+    world.until(both).await;
+    assert_eq!(world.heard(), [kept.id]);
 }
 
 /// Refuses the first questions, as a busy relay would.
