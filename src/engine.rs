@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 use trade::{
-    BlockHeight, Fact, Input, LightningIdentity, NewOrder, Notice, OrderId, Policy, Question,
-    Refusal, Request, Sender, Timestamp,
+    BlockHeight, Fact, Input, LightningIdentity, NewOrder, Notice, OrderId, PaymentHash, Policy,
+    Question, Refusal, Request, Sender, Timestamp,
 };
 
 use crate::clock::Clock;
@@ -219,12 +219,19 @@ impl Engine {
         self.run(Task::Finish { id, news: news.map(Box::new) }).await
     }
 
-    /// An act is about to be tried: from now on it may have happened.
+    /// The send of a payout is about to be tried: from now on it may have happened.
+    ///
+    /// [`Applied::Unchanged`] if its attempt does not want it any more (P1).
     ///
     /// # Errors
-    /// If it could not be written; the act must not be tried then.
-    pub async fn begin_act(&self, id: OutboxId) -> Result<Applied, EngineError> {
-        self.write(move |tx, now| Box::pin(tx.begin_act(id, now))).await
+    /// If it could not be written; the send must not be tried then.
+    pub async fn begin_payout(
+        &self,
+        id: OutboxId,
+        order: OrderId,
+        hash: PaymentHash,
+    ) -> Result<Applied, EngineError> {
+        self.run(Task::BeginPayout { id, order, hash }).await
     }
 
     /// Puts an act off, and its lane with it.
@@ -404,6 +411,11 @@ enum Task {
     Finish {
         id: OutboxId,
         news: Option<Box<Input>>,
+    },
+    BeginPayout {
+        id: OutboxId,
+        order: OrderId,
+        hash: PaymentHash,
     },
     Heard,
     Write(Write),

@@ -52,6 +52,14 @@ impl Deciding<'_> {
                     applied => Ok(applied),
                 }
             }
+            Task::BeginPayout { id, order, hash } => {
+                let payout = tx.find_order(order).await?.and_then(|order| order.payout);
+                if !payout.is_some_and(|payout| payout.wants_to_send(hash)) {
+                    return Ok(Applied::Unchanged);
+                }
+                tx.begin_act(id, self.now).await?;
+                Ok(Applied::Saved)
+            }
             Task::Heard => self.heard(tx).await,
             Task::Write(write) => {
                 write(tx, self.now).await?;

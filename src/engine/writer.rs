@@ -162,7 +162,7 @@ fn subject(task: &Task) -> Subject {
         Task::Apply { order, .. } => Subject::Order(*order),
         Task::Create { id, .. } => Subject::Order(*id),
         Task::Answer { .. } => Subject::Messages,
-        Task::Finish { id, .. } => Subject::Act(*id),
+        Task::Finish { id, .. } | Task::BeginPayout { id, .. } => Subject::Act(*id),
         Task::Heard => Subject::Hearing,
         Task::Write(_) => Subject::Notes,
     }

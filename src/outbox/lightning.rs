@@ -6,7 +6,7 @@ use trade::{Hold, HoldDecision, HoldStatus, LnCommand, Observation, PaymentHash,
 
 use super::{Delivered, OutboxError};
 use crate::crash;
-use crate::engine::Engine;
+use crate::engine::{Applied, Engine};
 use crate::lightning::verdict::{self, HoldVerdict};
 use crate::lightning::{LightningNode, NewHold, NewPayment};
 use crate::store::{OutboxId, Reader};
@@ -74,12 +74,14 @@ impl ToLightning {
         found.map(|(_, hold)| hold).ok_or(OutboxError::Unreadable("the hold of a command"))
     }
 
+    /// However long the row has waited, the call is made only if the attempt still wants it, and
+    /// LND has nothing of it: a send of what was given up would be a second payment (P1, P7).
     async fn send_payout(
         &self,
         row: OutboxId,
         hash: PaymentHash,
     ) -> Result<Delivered, OutboxError> {
-        let (_, attempt) = self
+        let (order, attempt) = self
             .reader
             .find_attempt(hash)
             .await?
@@ -87,7 +89,15 @@ impl ToLightning {
         if !self.node.readiness().await?.may_pay() {
             return Ok(Delivered::NotYet("LND is not ready to pay"));
         }
-        self.engine.begin_act(row).await?;
+        if attempt.tries > 1 {
+            let status = self.node.payment_status(hash).await?;
+            if attempt.is_answered_by(status) {
+                return Ok(Delivered::with(Observation::Payment { hash, status }));
+            }
+        }
+        if self.engine.begin_payout(row, order, hash).await? == Applied::Unchanged {
+            return Ok(Delivered::quietly());
+        }
         let payment = NewPayment {
             hash,
             bolt11: attempt.bolt11,

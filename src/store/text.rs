@@ -157,6 +157,7 @@ names!(FrozenBecause {
     SettledWithoutDecision => "settled-without-decision",
     PayoutForgotten => "payout-forgotten",
     PayoutDangling => "payout-dangling",
+    PaidThoughGivenUp => "paid-though-given-up",
 });
 
 names!(HorizonWarning { NotYet => "not-yet", Near => "near", Reached => "reached" });
@@ -199,6 +200,7 @@ names!(Alarm {
     SettledThoughCanceled => "settled-though-canceled",
     PayoutForgotten => "payout-forgotten",
     PayoutDangling => "payout-dangling",
+    PaidThoughGivenUp => "paid-though-given-up",
 });
 
 names!(Refusal {

@@ -57,6 +57,8 @@ pub(crate) struct Ledger {
     pub(crate) news: Vec<(PaymentHash, News)>,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) fails: bool,
+    /// Without an active channel.
+    pub(crate) is_alone: bool,
     /// Steps until the daemon dies.
     pub(crate) dies_in: Option<u8>,
     now: Timestamp,
@@ -221,7 +223,7 @@ impl Ledger {
     /// No fault from now on; what was late arrives.
     pub(crate) fn heal(&mut self) {
         self.faults.clear();
-        (self.fails, self.dies_in) = (false, None);
+        (self.fails, self.is_alone, self.dies_in) = (false, false, None);
         while !self.late.is_empty() {
             self.arrive();
         }
@@ -410,11 +412,14 @@ impl LightningNode for FakeLnd {
     }
 
     async fn readiness(&self) -> Result<Readiness, LightningError> {
-        let height = self.look("GetInfo")?.height;
+        let (height, is_alone) = {
+            let ledger = self.look("GetInfo")?;
+            (ledger.height, ledger.is_alone)
+        };
         Ok(Readiness {
             active: true,
             synced: true,
-            channels_active: 1,
+            channels_active: usize::from(!is_alone),
             height,
             identity: IDENTITY,
             node: NodeDescription::default(),

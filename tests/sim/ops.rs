@@ -32,6 +32,8 @@ pub(crate) enum Op {
     Hear {
         news: u8,
     },
+    /// Questions about payments that were asked at any time before are answered now.
+    HearLate,
     /// The next call never reaches LND, and ends in an error.
     LoseRequest,
     /// LND does the next call and its answer is lost.
@@ -46,6 +48,9 @@ pub(crate) enum Op {
     /// LND answers no question.
     LndFails,
     LndIsBack,
+    /// LND has no active channel, and pays nobody.
+    PeersLeave,
+    PeersReturn,
     /// Seconds with a relay in hearing.
     Advance {
         secs: u16,
@@ -219,7 +224,7 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
 }
 
 fn fault(chance: &mut Chance) -> Op {
-    match chance.below(14) {
+    match chance.below(15) {
         0 => Op::LoseRequest,
         1 | 2 => Op::LoseReply,
         3 => Op::DelayRequest,
@@ -230,12 +235,13 @@ fn fault(chance: &mut Chance) -> Op {
         8 => Op::RelayRefuses { times: 1 + chance.below(4) },
         9 => Op::Restart,
         10 => Op::Duplicate { back: chance.below(20) },
+        11 => Op::PeersLeave,
         _ => Op::Crash { steps: chance.below(8) },
     }
 }
 
 fn passing(chance: &mut Chance) -> Op {
-    match chance.below(16) {
+    match chance.below(18) {
         0..=3 => Op::Hear { news: 1 + chance.below(4) },
         4 | 5 => Op::Reconcile,
         6..=8 => Op::Advance { secs: chance.of(&[2, 10, 20, 65, 140]) },
@@ -243,6 +249,8 @@ fn passing(chance: &mut Chance) -> Op {
         10 | 11 => Op::LnAnswersLate,
         12 => Op::LnArrives,
         13 | 14 => Op::LndIsBack,
+        15 => Op::PeersReturn,
+        16 => Op::HearLate,
         _ => Op::Resolve { nth: chance.below(3), how: chance.of(&[End::Paid, End::NoRoute]) },
     }
 }

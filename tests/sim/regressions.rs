@@ -1,9 +1,10 @@
 //! Lists to run every time, whatever the seeds draw: what once went wrong, and what must never.
 
-use crate::ops::End::{NoRoute, Paid};
+use crate::ops::End::{NoRoute, Paid, Refused};
 use crate::ops::Op::{
-    self, Advance, Crash, DelayRequest, HangAfter, HangBefore, Hear, LnAnswersLate, LnArrives,
-    LoseReply, LoseRequest, Make, Mine, Pay, Reconcile, Resolve, Say,
+    self, Advance, Crash, DelayRequest, HangAfter, HangBefore, Hear, HearLate, LnAnswersLate,
+    LnArrives, LoseReply, LoseRequest, Make, Mine, Pay, PeersLeave, PeersReturn, Reconcile,
+    Resolve, Say,
 };
 use crate::ops::Said::{AddInvoice, Cancel, FiatSent, Release, Take, TakeWithInvoice};
 use crate::ops::Who::{Maker, Rival, Taker};
@@ -59,6 +60,32 @@ fn a_payout_that_arrives_late_is_paid_once() {
     let delayed = [HangBefore, DelayRequest];
     let late = [LnAnswersLate, Reconcile, Advance { secs: 20 }, LnArrives, Advance { secs: 140 }];
     check_release(&[&delayed[..], &settles, &late].concat(), "success");
+}
+
+/// A send is heard of as failed while the next one waits for a channel.
+const GIVEN_UP_WHILE_IT_WAITS: [Op; 10] = [
+    HangBefore,
+    DelayRequest,
+    RELEASE,
+    Advance { secs: 2 },
+    LnAnswersLate,
+    PeersLeave,
+    Advance { secs: 140 },
+    LnArrives,
+    Resolve { nth: 0, how: Refused },
+    HearLate,
+];
+
+// spec: P1 P7 INV-2
+#[test]
+fn a_send_that_waited_is_not_made_when_its_attempt_was_given_up() {
+    let names = Say { trade: 0, who: Taker, what: AddInvoice };
+    let paid = Resolve { nth: 0, how: Paid };
+    let both = [names, PeersReturn, Advance { secs: 20 }, paid, paid, Reconcile];
+    let ops = [&FIAT_SENT[..], &GIVEN_UP_WHILE_IT_WAITS, &both].concat();
+    let late = Some(Plant::ArrivesAfterTheQuiet);
+    let ended = run(&ops, 0, late).map(|ended| ended.as_what);
+    assert_eq!(ended, Ok([("success".to_owned(), 1)].into()));
 }
 
 #[test]

@@ -197,6 +197,7 @@ impl World {
             Op::Pay { trade, over } => self.pay(trade, over),
             Op::Resolve { nth, how } => self.lnd.ledger().resolve(nth, how),
             Op::Hear { news } => self.hear(news).await?,
+            Op::HearLate => self.hear_late().await?,
             Op::LoseRequest => self.lnd.ledger().faults.push_back(Fault::LoseRequest),
             Op::LoseReply => self.lnd.ledger().faults.push_back(Fault::LoseReply),
             Op::DelayRequest => self.lnd.ledger().faults.push_back(Fault::DelayRequest),
@@ -206,6 +207,8 @@ impl World {
             Op::LnAnswersLate => self.lnd.ledger().answer_late(),
             Op::LndFails => self.lnd.ledger().fails = true,
             Op::LndIsBack => self.lnd.ledger().fails = false,
+            Op::PeersLeave => self.lnd.ledger().is_alone = true,
+            Op::PeersReturn => self.lnd.ledger().is_alone = false,
             Op::Advance { secs } => self.advance(secs).await?,
             Op::Deaf { secs } => self.be_deaf(secs).await?,
             Op::Mine { blocks } => {
@@ -403,6 +406,16 @@ impl World {
             if !self.daemon.hear_one(&lnd).await? {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Also of payments that nobody would ask about any more.
+    async fn hear_late(&mut self) -> Result<(), String> {
+        for (hash, order) in &self.payout_of {
+            let status = self.lnd.ledger().payment(*hash);
+            let news = Input::Lightning(Observation::Payment { hash: *hash, status });
+            self.daemon.engine.apply(*order, news).await.map_err(text)?;
         }
         Ok(())
     }

@@ -288,6 +288,7 @@ impl Decision {
             FrozenBecause::SettledWithoutDecision => Alarm::SettledWithoutDecision,
             FrozenBecause::PayoutForgotten => Alarm::PayoutForgotten,
             FrozenBecause::PayoutDangling => Alarm::PayoutDangling,
+            FrozenBecause::PaidThoughGivenUp => Alarm::PaidThoughGivenUp,
         };
         self.to(OrderState::Frozen { was, because }).alarm(alarm)
     }

@@ -93,6 +93,11 @@ pub enum Alarm {
          the channel that the log names and restart LND: the same invoice is then sent again"
     )]
     PayoutDangling,
+    #[error(
+        "LND paid an invoice that had been given up: the buyer of this order is paid twice if the \
+         invoice that took its place is paid as well"
+    )]
+    PaidThoughGivenUp,
 }
 
 /// One line of the ledger.

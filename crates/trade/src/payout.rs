@@ -60,6 +60,34 @@ pub struct Attempt {
     pub receipt: Option<Preimage>,
 }
 
+impl Payout {
+    /// Whether LND is still to be called for `hash`. A call that was made is asked about until the
+    /// quiet time is over, and one that LND acknowledged needs no other (P1, P5, P6).
+    #[must_use]
+    pub fn wants_to_send(&self, hash: PaymentHash) -> bool {
+        let is_uncalled = |attempt: &Attempt| !attempt.acked && attempt.unanswered_since.is_none();
+        self.state == PayoutState::Sending
+            && self
+                .attempt
+                .as_ref()
+                .is_some_and(|attempt| attempt.hash == hash && is_uncalled(attempt))
+    }
+}
+
+impl Attempt {
+    /// Whether LND's word is about this try, or ends all of them: then there is nothing to send.
+    #[must_use]
+    pub fn is_answered_by(&self, status: PaymentStatus) -> bool {
+        match status {
+            PaymentStatus::Unknown => false,
+            PaymentStatus::Succeeded { .. } => true,
+            PaymentStatus::InFlight { index } | PaymentStatus::Failed { index, .. } => {
+                index > self.base_index
+            }
+        }
+    }
+}
+
 /// What LND says of a payment hash when asked. `index` is LND's payment index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentStatus {

@@ -74,6 +74,8 @@ pub enum FrozenBecause {
     PayoutForgotten,
     /// LND holds on to a payment that never left it (P12).
     PayoutDangling,
+    /// LND paid an invoice that had been given up for another one.
+    PaidThoughGivenUp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -344,7 +344,7 @@ fn news() -> Vec<Case> {
         sent("2 failed without a route", no_route(2)),
         sent("succeeded", SUCCEEDED),
         news(PAYMENTS, "no channel carries 1", htlc_missing()),
-        news(PAYMENTS, "one it never had succeeded", payment(7, SUCCEEDED)),
+        news(PAYMENTS, "one that was given up succeeded", payment(7, SUCCEEDED)),
     ]
 }
 

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use trade::{
-    Command, Destination, HoldDecision, HoldStatus, Input, LnCommand, Msats, Notice, Observation,
-    OrderState, Outcome, PaymentStatus, PayoutState, Preimage, Refusal, Sender, Status, Timestamp,
+    Command, Destination, FailureReason, HoldDecision, HoldStatus, Input, LnCommand, Msats, Notice,
+    Observation, OrderState, Outcome, PaymentStatus, PayoutState, Preimage, Refusal, Sender,
+    Status, Timestamp,
 };
 
 use super::{PAID, START, World, answers, buyer, invoice, secret, seller};
@@ -44,6 +45,31 @@ async fn a_trade_goes_from_the_book_to_success() {
     assert_eq!(balances["fee-income"], -2_000_000);
     assert_eq!(balances["routing-fees"], 1_500);
     assert_eq!(balances["lightning"], 2_000_000 - 1_500);
+}
+
+// spec: P1 P7
+#[tokio::test]
+async fn a_send_begins_only_while_its_attempt_wants_it() {
+    let world = World::new().await;
+    let id = world.awaiting_hold(1).await;
+    let seen = |status| Observation::Hold { hash: secret(1).hash, status };
+    world.lnd_says(id, seen(PAID)).await;
+    world.say(buyer(), id, Command::FiatSent).await;
+    world.say(seller(), id, Command::Release).await;
+    world.lnd_says(id, seen(HoldStatus::Settled)).await;
+    let hash = world.order(id).await.payout.unwrap().attempt.unwrap().hash;
+    let send = world.acts().await.into_iter().find(is_send).unwrap().id;
+    let begin = || world.engine.begin_payout(send, id, hash);
+    let failed = PaymentStatus::Failed { index: 1, reason: FailureReason::NoRoute };
+
+    assert_eq!(begin().await.unwrap(), Applied::Saved);
+    world.lnd_says(id, Observation::PayoutUnanswered { hash }).await;
+    assert_eq!(begin().await.unwrap(), Applied::Unchanged, "it is asked about now");
+    world.lnd_says(id, Observation::Payment { hash, status: failed }).await;
+    assert_eq!(begin().await.unwrap(), Applied::Unchanged, "it has failed");
+    world.clock.advance(Duration::from_hours(1));
+    world.engine.apply(id, Input::Deadline).await.unwrap();
+    assert_eq!(begin().await.unwrap(), Applied::Saved, "it is another try");
 }
 
 // spec: E1

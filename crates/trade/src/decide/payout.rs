@@ -3,9 +3,9 @@
 use super::{Undecided, payable};
 use crate::policy::HTLC_PATIENCE;
 use crate::{
-    Attempt, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice, LedgerAccount,
-    LnCommand, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash, PaymentStatus,
-    Payout, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
+    Alarm, Attempt, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice,
+    LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash,
+    PaymentStatus, Payout, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
 };
 
 /// Sends the payout to the present destination, or asks for another one. The attempt is saved with
@@ -83,6 +83,9 @@ pub(super) fn seen(
 ) -> Decision {
     let unchanged = Decision::on(order, "late news");
     let mut decision = Decision::on(order, "payout seen");
+    if is_success(status) && was_given_up(order, hash) {
+        return paid_though_given_up(order);
+    }
     let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return unchanged };
     match of_this_try(attempt, status) {
         PaymentStatus::Succeeded { receipt, fee, index } => {
@@ -90,6 +93,12 @@ pub(super) fn seen(
             attempt.payment_index = index;
             attempt.receipt = Some(receipt);
             paid(decision, fee)
+        }
+        PaymentStatus::InFlight { index }
+            if may_begin_anew(order) && index > attempt.base_index.max(attempt.payment_index) =>
+        {
+            acknowledge(attempt, index);
+            begun_anew(decision)
         }
         _ if !is_open(order) => unchanged,
         PaymentStatus::InFlight { index }
@@ -116,10 +125,55 @@ fn newest_attempt(order: &mut Order, hash: PaymentHash) -> Option<&mut Attempt> 
     payout.attempt.as_mut().filter(|attempt| !is_paid && attempt.hash == hash)
 }
 
-/// Whether the newest attempt may still pay, as far as LND told us.
+/// Whether the newest attempt may still pay, as far as LND told us, and its end is news to us.
 fn is_open(order: &Order) -> bool {
     let state = order.payout.as_ref().map(|payout| payout.state);
-    matches!(state, Some(PayoutState::Sending | PayoutState::Frozen))
+    matches!(state, Some(PayoutState::Sending | PayoutState::Frozen)) && !is_paid_elsewhere(order)
+}
+
+/// Whether the newest attempt failed, and no other is on its way.
+fn may_begin_anew(order: &Order) -> bool {
+    let state = order.payout.as_ref().map(|payout| payout.state);
+    matches!(state, Some(PayoutState::Due { .. } | PayoutState::NeedsInvoice))
+}
+
+/// A late copy of a send was taken up after the failure: no other invoice is welcome now (P7).
+fn begun_anew(mut decision: Decision) -> Decision {
+    if let Some(payout) = &mut decision.order.payout {
+        payout.state = PayoutState::Sending;
+    }
+    decision.cause = "P7 begun anew";
+    decision
+}
+
+fn is_success(status: PaymentStatus) -> bool {
+    matches!(status, PaymentStatus::Succeeded { .. })
+}
+
+/// Whether the hash is one of an older attempt, which failed before there was the newest.
+fn was_given_up(order: &Order, hash: PaymentHash) -> bool {
+    let newest = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
+    newest.is_some_and(|attempt| attempt.hash != hash)
+}
+
+fn is_paid_elsewhere(order: &Order) -> bool {
+    matches!(order.state, OrderState::Frozen { because: FrozenBecause::PaidThoughGivenUp, .. })
+}
+
+/// What should be impossible: the debt is paid, and not by its newest attempt. That one is not sent
+/// again, whatever LND says of it; a person decides (D13).
+fn paid_though_given_up(order: &Order) -> Decision {
+    let mut decision = Decision::on(order, "P7 given up and paid");
+    if is_paid_elsewhere(order) {
+        return decision;
+    }
+    match &mut decision.order.payout {
+        Some(payout) if !matches!(payout.state, PayoutState::Paid { .. }) => {
+            payout.state = PayoutState::Frozen;
+            decision.freeze(FrozenBecause::PaidThoughGivenUp)
+        }
+        _ => decision.alarm(Alarm::PaidThoughGivenUp),
+    }
 }
 
 /// Reads LND's word as a word about this try: what it says of an earlier one is as good as nothing

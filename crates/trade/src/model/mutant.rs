@@ -39,12 +39,15 @@ pub(super) enum Mutant {
     CancelsWhileSettling,
     /// The preimage is there, so the escrow must be (K-20).
     AssumesTheEscrow,
-    /// The watcher asks about a payment whose send is under way: the shell's fault, not the core's.
-    ListensWhileSending,
+    /// A send that waited is begun, whatever became of its attempt meanwhile: the shell's fault, not
+    /// the core's (P1).
+    SendsWhatIsNotWanted,
+    /// A send that waited is begun, whatever LND has come to know meanwhile: the shell's fault.
+    SendsWithoutAsking,
 }
 
 /// Each with the complaint it deserves.
-pub(super) const ALL: [(Mutant, Beginning, &str); 16] = {
+pub(super) const ALL: [(Mutant, Beginning, &str); 17] = {
     use Beginning::{Buy, FiatSent, Sell};
     [
         (Mutant::NotFoundMeansFailed, FiatSent, "paid twice"),
@@ -62,7 +65,8 @@ pub(super) const ALL: [(Mutant, Beginning, &str); 16] = {
         (Mutant::EndsQuietlyAfterFiat, FiatSent, "fiat was sent, and the trade just ended"),
         (Mutant::CancelsWhileSettling, FiatSent, "took and returned"),
         (Mutant::AssumesTheEscrow, Buy, "told to pay fiat for an escrow that is gone"),
-        (Mutant::ListensWhileSending, FiatSent, "paid twice"),
+        (Mutant::SendsWhatIsNotWanted, FiatSent, "paid twice"),
+        (Mutant::SendsWithoutAsking, FiatSent, "paid twice"),
     ]
 };
 

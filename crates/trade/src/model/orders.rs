@@ -238,7 +238,7 @@ pub(super) fn invoice_number(hash: PaymentHash) -> Option<usize> {
     [1, 2].iter().position(|seed| invoice_hash(*seed) == hash)
 }
 
-fn seed(number: usize) -> u8 {
+pub(super) fn seed(number: usize) -> u8 {
     u8::try_from(number).expect("small").saturating_add(1)
 }
 

@@ -4,9 +4,11 @@
 //! * a row of the outbox is done until LND's word ends it, so it may be done twice; a payout's call
 //!   is noted before it is made, and one that was noted is asked about, not made again (P1, P5);
 //! * rows of one hash are done one after the other, and an add is dropped when its hold was decided on;
-//! * LND is asked about a hold that it acknowledged, never before, and about a payment when no send of
-//!   it is to be made or answered;
-//! * no call, no copy of it and no answer lives longer than the quiet time.
+//! * LND is asked about a hold that it acknowledged, never before;
+//! * a send begins only if its attempt still wants one and LND, asked just before, has nothing of this
+//!   try (P1);
+//! * no call and no answer lives longer than the quiet time; a copy of a call that does arrives before
+//!   the next call begins, or never.
 //!
 //! All else goes wrong: requests and answers are lost, copies and news come late and again.
 #![expect(
@@ -16,8 +18,8 @@
 )]
 
 use super::mutant::Mutant;
-use super::orders::{Orders, Step, expiry, hold_number, invoice_number};
-use crate::fixture::{ASKED, place};
+use super::orders::{Orders, Step, expiry, hold_number, invoice_number, seed};
+use crate::fixture::{ASKED, invoice_hash, place};
 use crate::{
     FailureReason, FrozenBecause, HoldStatus, Msats, Order, OrderState, Outcome as End,
     PaymentStatus, PayoutState, Preimage, invariants,
@@ -73,6 +75,8 @@ pub(super) struct World {
     begun: [u8; 2],
     /// Sends on their way to LND.
     copies: [u8; 2],
+    /// Those that are older than the quiet time.
+    late: [u8; 2],
     /// Something that LND said once and that was not told yet, or may be told again.
     news: Option<Step>,
     /// The buyer's word, once accepted.
@@ -161,6 +165,7 @@ impl World {
             sends: [0; 2],
             begun: [0; 2],
             copies: [0; 2],
+            late: [0; 2],
             news: None,
             fiat_sent: false,
         }
@@ -238,7 +243,11 @@ impl World {
         if !self.is_quiet() {
             return;
         }
-        self.does(orders, Step::Tick, next);
+        let mut ticked = self.told(orders, Step::Tick).unwrap_or(*self);
+        ticked.late = self.copies;
+        if ticked != *self {
+            next.push((Move::Does(Step::Tick), ticked));
+        }
         let mut then = self.told(orders, Step::Blocks).unwrap_or(*self);
         for hold in &mut then.holds {
             if let LndHold::Accepted(level) = hold {
@@ -252,7 +261,7 @@ impl World {
 
     /// Nothing is on its way that was on its way before.
     fn is_quiet(&self) -> bool {
-        self.copies == [0; 2] && self.begun == [0; 2] && self.news.is_none()
+        self.begun == [0; 2] && self.news.is_none()
     }
 
     fn lnd_moves(&self, next: &mut Vec<(Move, Self)>) {
@@ -278,6 +287,7 @@ impl World {
                 let mut then = *self;
                 then.payments[invoice] = is;
                 then.copies[invoice] = copies;
+                then.late[invoice] = copies.min(then.late[invoice]);
                 next.push((Move::Lnd(how, invoice), then));
             };
             let (is, copies) = (self.payments[invoice], self.copies[invoice]);
@@ -306,7 +316,6 @@ impl World {
 
     /// A stream or a look-up: told at once, or kept and told later, also more than once.
     fn lnd_is_heard(&self, orders: &mut Orders, next: &mut Vec<(Move, Self)>) {
-        let is_nosy = orders.mutant() == Some(Mutant::ListensWhileSending);
         let mut words = Vec::new();
         let order = orders.get(self.order);
         for hold in order.holds.iter().filter(|hold| hold.bolt11.is_some()) {
@@ -314,9 +323,7 @@ impl World {
                 words.push(Step::Hold { hold, is: self.holds[hold] });
             }
         }
-        if let Some(invoice) = newest_invoice(order)
-            && (self.sends[invoice] == 0 && self.begun[invoice] == 0 || is_nosy)
-        {
+        if let Some(invoice) = newest_invoice(order) {
             words.push(Step::Payment { invoice, is: self.payments[invoice] });
         }
         for word in words {
@@ -393,6 +400,7 @@ impl World {
             gone.reports(orders, step, "send, no answer", invoice, next);
             if self.copies[invoice] > 0 {
                 gone.copies[invoice] -= 1;
+                gone.late[invoice] = gone.copies[invoice].min(gone.late[invoice]);
                 let is = self.arrives(invoice);
                 gone.payments[invoice] = is;
                 // That the invoice has expired is an error, and no verdict.
@@ -405,12 +413,32 @@ impl World {
                 gone.reports(orders, step, "send", invoice, next);
             }
         } else if self.sends[invoice] > 0 {
-            let mut begun = *self;
-            begun.sends[invoice] -= 1;
-            begun.begun[invoice] += 1;
-            begun.copies[invoice] += 1;
-            next.push((Move::Runs("send begins", invoice), begun));
+            self.send_begins(orders, invoice, next);
         }
+    }
+
+    fn send_begins(&self, orders: &mut Orders, invoice: usize, next: &mut Vec<(Move, Self)>) {
+        let mut taken = *self;
+        taken.sends[invoice] -= 1;
+        let payout = orders.get(self.order).payout.clone();
+        let hash = invoice_hash(seed(invoice));
+        let is_wanted = payout.as_ref().is_some_and(|payout| payout.wants_to_send(hash));
+        if !is_wanted && orders.mutant() != Some(Mutant::SendsWhatIsNotWanted) {
+            next.push((Move::Runs("send is not wanted", invoice), taken));
+            return;
+        }
+        let is = self.payments[invoice];
+        let attempt = payout.and_then(|payout| payout.attempt);
+        let is_answered = attempt.is_some_and(|attempt| attempt.is_answered_by(is.told()));
+        if is_answered && orders.mutant() != Some(Mutant::SendsWithoutAsking) {
+            let step = Step::Payment { invoice, is };
+            taken.reports(orders, step, "send is answered", invoice, next);
+            return;
+        }
+        taken.begun[invoice] += 1;
+        taken.copies[invoice] = taken.copies[invoice] - taken.late[invoice] + 1;
+        taken.late[invoice] = 0;
+        next.push((Move::Runs("send begins", invoice), taken));
     }
 
     /// The row is done in the transaction that hears what came of it.
@@ -522,11 +550,15 @@ impl World {
 
     /// LND forgets nothing here, and settles nothing by itself.
     fn is_frozen_for_a_reason(&self, order: &Order) -> bool {
-        match order.state {
-            OrderState::Frozen { because, .. } => {
-                because == FrozenBecause::EscrowLost && self.holds.contains(&LndHold::Canceled)
+        let OrderState::Frozen { because, .. } = order.state else { return true };
+        let newest = newest_invoice(order);
+        let was_paid = |invoice| matches!(self.payments[invoice], LndPayment::Paid(_));
+        match because {
+            FrozenBecause::EscrowLost => self.holds.contains(&LndHold::Canceled),
+            FrozenBecause::PaidThoughGivenUp => {
+                (0..2).any(|invoice| newest != Some(invoice) && was_paid(invoice))
             }
-            _ => true,
+            _ => false,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
+const SENDING: PayoutState = PayoutState::Sending;
 
 fn attempt(story: &Story) -> Attempt {
     let payout = story.order.payout.clone().expect("a payout");
@@ -450,6 +451,66 @@ fn another_invoice_is_refused_while_a_payment_is_unresolved() {
     for story in [Story::paying(Kind::Sell), silent, acked()] {
         assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
     }
+}
+
+// spec: P7 C18 INV-2
+#[test]
+fn a_payment_that_lnd_takes_up_again_after_its_failure_is_awaited_again() {
+    let mut due = Story::paying(Kind::Sell);
+    fails(&mut due, 1);
+    let mut asked = Story::paying(Kind::Sell);
+    asked.hears(payment(1, failed(1, FailureReason::IncorrectPaymentDetails)));
+
+    for mut story in [due, asked] {
+        story.hears(payment(1, PaymentStatus::InFlight { index: 1 }));
+        assert_ne!(story.order.payout.as_ref().map(|payout| payout.state), Some(SENDING));
+
+        let again = story.hears(payment(1, PaymentStatus::InFlight { index: 2 }));
+        check(&again, "PayingBuyer(Sending)", &[]);
+        assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
+        assert_eq!(fails(&mut story, 1).place, "PayingBuyer(Sending)");
+        assert_ne!(fails(&mut story, 2).place, "PayingBuyer(Sending)");
+    }
+}
+
+/// A payout to another invoice than the first.
+fn paying_another() -> Story {
+    let mut story = Story::paying(Kind::Sell);
+    fails(&mut story, 1);
+    story.says(TAKER, add_invoice(2));
+    story
+}
+
+// spec: P7 I4
+#[test]
+fn a_payment_to_an_invoice_that_was_given_up_calls_a_person_before_there_is_another() {
+    let sending = paying_another();
+    let mut due = paying_another();
+    due.hears(payment(2, failed(1, FailureReason::NoRoute)));
+
+    for mut story in [sending, due] {
+        let told = story.hears(payment(1, SUCCEEDED));
+
+        check(&told, "Frozen(PaidThoughGivenUp)", &["alarm: PaidThoughGivenUp"]);
+        check(&story.hears(payment(1, SUCCEEDED)), "Frozen(PaidThoughGivenUp)", &[]);
+        check(
+            &story.hears(payment(2, failed(1, FailureReason::NoRoute))),
+            "Frozen(PaidThoughGivenUp)",
+            &[],
+        );
+        story.after(MINUTE * 600);
+        check(&story.wakes(), "Frozen(PaidThoughGivenUp)", &[]);
+        assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
+    }
+}
+
+// spec: P7 I4
+#[test]
+fn a_second_payment_of_one_debt_is_an_alarm() {
+    let mut story = paying_another();
+    assert_eq!(story.hears(payment(2, SUCCEEDED)).place, "Ended(Success)");
+
+    check(&story.hears(payment(1, SUCCEEDED)), "Ended(Success)", &["alarm: PaidThoughGivenUp"]);
 }
 
 // spec: C18 C26 K-24 P7
