@@ -14,9 +14,9 @@ help: ## This list
 bootstrap: ## Put in place what a fresh machine lacks: protoc
 	$(XTASK) bootstrap
 
-demo: bootstrap ## A whole exchange on this machine: `make demo ARGS=--once`
+demo: bootstrap $(if $(filter real,$(LIGHTNING)),nodes) ## A whole exchange on this machine; LIGHTNING=real: on real nodes
 	cargo build --workspace --bins
-	$(BINARIES)/devnet $(ARGS)
+	$(BINARIES)/devnet --lightning $(or $(LIGHTNING),simulated) $(ARGS)
 
 clients: bootstrap ## Trade with real clients from crates.io (docs/CLIENTS.md)
 	scripts/clients.sh

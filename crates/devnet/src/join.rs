@@ -3,18 +3,15 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use devnet::Net;
+use devnet::{BUYER, Lightning, Net, SELLER};
 use nostr_sdk::ToBech32 as _;
+use regtest::Regtest;
 
 /// Addresses and commands, ready to be copied. `scripts/clients.sh` copies them too.
-pub(crate) fn how_to(net: &Net) -> Result<String> {
+pub(crate) fn how_to<L: Lightning>(net: &Net<L>, wallets: &str) -> Result<String> {
     let relay = net.relay.url();
     let npub = net.node().to_bech32()?;
     let hex = net.node();
-    let lnd = net.lnd_dir();
-    let lnd = lnd.display();
-    let sim = std::env::current_exe()?.with_file_name("lnd-sim");
-    let sim = sim.display();
     let log = net.daemon.log_path();
     let log = log.display();
     let mut text = format!(
@@ -37,14 +34,12 @@ With mostro-cli; every person needs a HOME of their own, for the keys:
 
 Paying and being paid, from the wallets `seller` and `buyer`:
 
-  {sim} pay --dir {lnd} --wallet seller <bolt11>
-  {sim} invoice --dir {lnd} --wallet buyer <sats>
-
+{wallets}
 Each wallet is an LND of its own, for clients that bring no wallet:
 "
     );
-    for wallet in ["seller", "buyer"] {
-        let access = net.lnd.node(wallet)?;
+    for wallet in [SELLER, BUYER] {
+        let access = net.lnd.access(wallet)?;
         let (cert, macaroon) = (access.tls_cert.display(), access.macaroon.display());
         write!(
             text,
@@ -55,4 +50,32 @@ Each wallet is an LND of its own, for clients that bring no wallet:
         )?;
     }
     Ok(text)
+}
+
+/// Both are answered by the demo itself.
+pub(crate) fn with_simulated_wallets(net: &Net) -> Result<String> {
+    let lnd = net.lnd_dir();
+    let lnd = lnd.display();
+    let sim = std::env::current_exe()?.with_file_name("lnd-sim");
+    let sim = sim.display();
+    Ok(format!(
+        "  {sim} pay --dir {lnd} --wallet {SELLER} <bolt11>
+  {sim} invoice --dir {lnd} --wallet {BUYER} <sats>
+"
+    ))
+}
+
+/// A payment of a hold invoice waits until the trade has ended. Without blocks no escrow ends.
+pub(crate) fn with_lncli(net: &Net<Regtest>) -> Result<String> {
+    let (seller, buyer) = (net.lnd.lncli(SELLER)?, net.lnd.lncli(BUYER)?);
+    let blocks = net.lnd.btcctl();
+    Ok(format!(
+        "  {seller} payinvoice --force <bolt11>
+  {buyer} addinvoice --amt <sats>
+
+Time passes on this chain when you say so:
+
+  {blocks} generate 1
+"
+    ))
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use devnet::timeline::Timeline;
-use devnet::{Couple, Net, Settings, Terms, Transport};
+use devnet::{Couple, Lightning, Net, Settings, Terms, Transport};
 use mostro_core::order::Kind as Side;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 mod join;
 
-/// Relay, simulated LND, the daemon and traders on this machine: one trade to watch, then yours.
+/// Relay, Lightning nodes, the daemon and traders on this machine: one trade to watch, then yours.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// End after the trades instead of staying up; the exit code says whether all was well.
@@ -31,6 +31,9 @@ struct Arguments {
     /// How the traders speak: gift wraps (v1) or direct messages (v2).
     #[arg(long, value_enum, default_value_t = Wire::V2)]
     transport: Wire,
+    /// Simulated nodes, or the real ones that `make nodes` builds.
+    #[arg(long, value_enum, default_value_t = Nodes::Simulated)]
+    lightning: Nodes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,6 +47,12 @@ enum Kind {
 enum Wire {
     V1,
     V2,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Nodes {
+    Simulated,
+    Real,
 }
 
 const SATS: i64 = 10_000;
@@ -66,14 +75,37 @@ async fn main() -> ExitCode {
 }
 
 async fn demo(arguments: &Arguments, timeline: &Timeline) -> Result<()> {
-    timeline.awaits("everybody", "relay, simulated LND and daemon");
     let settings = Settings::template()?.set("mostro", "fee", FEE);
-    let mut net = unless_stopped(Box::pin(Net::start(settings))).await?;
+    match arguments.lightning {
+        Nodes::Simulated => {
+            timeline.awaits("everybody", "relay, simulated LND and daemon");
+            let net = unless_stopped(Box::pin(Net::start(settings))).await?;
+            Box::pin(exchange(arguments, net, join::with_simulated_wallets, timeline)).await
+        }
+        Nodes::Real => {
+            timeline.awaits("everybody", "relay, chain, LND nodes and daemon");
+            let nodes = regtest::Config::new()?;
+            let net = unless_stopped(Box::pin(Net::start_on_nodes(nodes, settings))).await?;
+            Box::pin(exchange(arguments, net, join::with_lncli, timeline)).await
+        }
+    }
+}
+
+/// What happens on it, whoever its nodes are. `wallets` says how people pay and are paid.
+async fn exchange<L: Lightning>(
+    arguments: &Arguments,
+    mut net: Net<L>,
+    wallets: fn(&Net<L>) -> Result<String>,
+    timeline: &Timeline,
+) -> Result<()> {
     timeline.shown("node", "info event (kind 38385)", "ready")?;
     let before = net.quiet_msat().await?;
     let traded = unless_stopped(Box::pin(trade(arguments, &net, before, timeline))).await;
     let ended = match traded {
-        Ok(()) if !arguments.once => stay_up(&mut net, before, timeline).await,
+        Ok(()) if !arguments.once => {
+            timeline.say(&join::how_to(&net, &wallets(&net)?)?)?;
+            stay_up(&mut net, before, timeline).await
+        }
         ended => ended,
     };
     timeline.awaits("everybody", "the daemon's end");
@@ -81,12 +113,11 @@ async fn demo(arguments: &Arguments, timeline: &Timeline) -> Result<()> {
     ended?;
     let status = stopped?;
     ensure!(status.success(), "the daemon stopped with {status}\n{}", net.daemon.log());
-    Ok(())
+    net.end()
 }
 
 /// Until it is asked to stop; then whatever was traded meanwhile must be in the books, too.
-async fn stay_up(net: &mut Net, before: u64, timeline: &Timeline) -> Result<()> {
-    timeline.say(&join::how_to(net)?)?;
+async fn stay_up<L: Lightning>(net: &mut Net<L>, before: u64, timeline: &Timeline) -> Result<()> {
     tokio::select! {
         () = asked_to_stop() => {}
         ended = net.daemon.ended() => {
@@ -108,13 +139,22 @@ async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Trades, then compares the books.
-async fn trade(arguments: &Arguments, net: &Net, before: u64, timeline: &Timeline) -> Result<()> {
+async fn trade<L: Lightning>(
+    arguments: &Arguments,
+    net: &Net<L>,
+    before: u64,
+    timeline: &Timeline,
+) -> Result<()> {
     trade_all(arguments, net, timeline).await?;
     compare_books(net, before, arguments.trades, timeline).await
 }
 
 /// The first trade is shown, the others run beside each other.
-async fn trade_all(arguments: &Arguments, net: &Net, timeline: &Timeline) -> Result<()> {
+async fn trade_all<L: Lightning>(
+    arguments: &Arguments,
+    net: &Net<L>,
+    timeline: &Timeline,
+) -> Result<()> {
     let transport = match arguments.transport {
         Wire::V1 => Transport::V1,
         Wire::V2 => Transport::V2,
@@ -169,7 +209,12 @@ fn terms(kind: Kind, number: u32) -> Terms {
     Terms { side, sats: SATS, euros: EUROS }
 }
 
-async fn compare_books(net: &Net, before: u64, trades: u32, timeline: &Timeline) -> Result<()> {
+async fn compare_books<L: Lightning>(
+    net: &Net<L>,
+    before: u64,
+    trades: u32,
+    timeline: &Timeline,
+) -> Result<()> {
     let ledger = net.audit(before).await?;
     let fees_msat = 60_000 * i64::from(trades);
     let booked = ledger.of("lightning");

@@ -1,4 +1,4 @@
-//! The exchange, brought up: relay, simulated LND, the daemon, and whoever joins.
+//! The exchange, brought up: relay, Lightning network, the daemon, and whoever joins.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use lnd_sim::control::{self, ControlPort};
 use lnd_sim::{Config, InvoiceState, LndSim, MOSTRO};
 use nostr_sdk::{Keys, PublicKey};
+use regtest::Regtest;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -45,6 +46,12 @@ impl Net {
         let control = control::serve(lnd.clone()).await?;
         Self::on(lnd, Some(control), dir, settings).await
     }
+
+    /// The folder of the simulated LND nodes: what `lnd-sim --dir` wants.
+    #[must_use]
+    pub fn lnd_dir(&self) -> PathBuf {
+        lnd_dir(&self.dir)
+    }
 }
 
 impl Net<LndProcess> {
@@ -56,6 +63,17 @@ impl Net<LndProcess> {
         let dir = folder()?;
         let lnd = LndProcess::spawn(&lnd_dir(&dir)).await?;
         Self::on(lnd, None, dir, settings).await
+    }
+}
+
+impl Net<Regtest> {
+    /// The same on real nodes.
+    ///
+    /// # Errors
+    /// As [`Net::start`], or no programs to run.
+    pub async fn start_on_nodes(config: regtest::Config, settings: Settings) -> Result<Self> {
+        let lnd = Regtest::start(config).await?;
+        Self::on(lnd, None, folder()?, settings).await
     }
 }
 
@@ -82,16 +100,19 @@ impl<L: Lightning> Net<L> {
         Ok(Self { daemon, lnd, _control: control, relay, node, dir })
     }
 
+    /// Takes it down after all went well.
+    ///
+    /// # Errors
+    /// Not all went well on the Lightning network.
+    pub fn end(self) -> Result<()> {
+        drop(self.daemon);
+        self.lnd.end()
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node(&self) -> PublicKey {
         self.node
-    }
-
-    /// The folder of the simulated LND nodes: what `lnd-sim --dir` wants.
-    #[must_use]
-    pub fn lnd_dir(&self) -> PathBuf {
-        lnd_dir(&self.dir)
     }
 
     /// Brings a trader who uses the wallet of this name, `seller` or `buyer`.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::net::Person;
 use crate::timeline::{Line, Timeline};
 use crate::trader::{Received, on_the_wire};
-use crate::{Book, Net, Transport};
+use crate::{Book, Lightning, Net, Transport};
 
 /// Two people who trade with each other, one trade after the other.
 #[derive(Debug)]
@@ -49,7 +49,11 @@ impl Terms {
 impl Couple {
     /// # Errors
     /// If relay or wallets do not answer.
-    pub async fn meet(net: &Net, transport: Transport, timeline: Timeline) -> Result<Self> {
+    pub async fn meet<L: Lightning>(
+        net: &Net<L>,
+        transport: Transport,
+        timeline: Timeline,
+    ) -> Result<Self> {
         Ok(Self {
             seller: net.person("seller", transport).await?,
             buyer: net.person("buyer", transport).await?,

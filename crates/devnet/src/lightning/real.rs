@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use fedimint_tonic_lnd::lnrpc;
 use lnd_sim::{Balance, InvoiceState, PaymentHash};
 use regtest::{NodeAccess, Regtest};
@@ -19,21 +19,25 @@ impl Lightning for Regtest {
         self.node(node)
     }
 
-    /// The opener of a channel pays its commitment transaction. That is not spent as long as the
-    /// channel is open, and LND does not count it.
+    /// Who opened a channel pays for its commitment transaction and the anchors, which LND takes off
+    /// their balance. Nobody has that as long as the channel is open: it is counted as theirs.
     async fn balance(&self, node: &str) -> Result<Balance> {
         let mut lnd = self.wallet(node)?.lightning();
         let balance = lnd.channel_balance(lnrpc::ChannelBalanceRequest {}).await?.into_inner();
-        let channels = lnd.list_channels(lnrpc::ListChannelsRequest::default()).await?.into_inner();
-        let opened = channels.channels.iter().filter(|channel| channel.initiator);
-        let set_aside = opened.map(|channel| channel.commit_fee).sum::<i64>();
+        let listed = lnd.list_channels(lnrpc::ListChannelsRequest::default()).await?.into_inner();
+        let opened = listed.channels.iter().filter(|channel| channel.initiator).count();
+        let capacity = listed.channels.iter().map(|channel| channel.capacity).sum::<i64>();
         let msat = |amount: Option<lnrpc::Amount>| amount.unwrap_or_default().msat;
-        Ok(Balance {
-            node: node.to_owned(),
-            available_msat: msat(balance.local_balance) + u64::try_from(set_aside)? * 1000,
-            outgoing_held_msat: msat(balance.unsettled_remote_balance),
-            incoming_held_msat: msat(balance.unsettled_local_balance),
-        })
+        let outgoing_held_msat = msat(balance.unsettled_remote_balance);
+        let incoming_held_msat = msat(balance.unsettled_local_balance);
+        let others = msat(balance.remote_balance) + outgoing_held_msat + incoming_held_msat;
+        let available_msat = match opened {
+            0 => msat(balance.local_balance),
+            all if all == listed.channels.len() => u64::try_from(capacity)? * 1000 - others,
+            _ => bail!("{node} opened some of its channels and not others: whose are the fees?"),
+        };
+        let node = node.to_owned();
+        Ok(Balance { node, available_msat, outgoing_held_msat, incoming_held_msat })
     }
 
     async fn list_invoices(&self, node: &str, state: InvoiceState) -> Result<Vec<PaymentHash>> {
