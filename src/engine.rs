@@ -8,7 +8,7 @@ mod decide;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -310,12 +310,21 @@ impl Engine {
         .await
     }
 
-    /// Remembers the tip of our node's chain; decisions see it from now on.
+    /// This is the tip of our node's chain at this moment; decisions see it from now on. To be called
+    /// every few seconds while it is known.
     ///
     /// # Errors
     /// If it could not be written.
-    pub async fn set_height(&self, height: BlockHeight) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.set_height(height))).await
+    pub async fn set_tip(&self, height: BlockHeight) -> Result<Applied, EngineError> {
+        self.write(move |tx, now| Box::pin(tx.set_tip(height, now))).await
+    }
+
+    /// Our node's chain is at least so high.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn raise_height(&self, height: BlockHeight) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.raise_height(height))).await
     }
 
     /// Remembers who our Lightning node is; decisions see it from now on.

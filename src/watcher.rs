@@ -7,6 +7,9 @@ mod comparison;
 mod health;
 mod streams;
 
+#[cfg(test)]
+mod tests;
+
 pub use comparison::Comparison;
 pub use health::HealthMonitor;
 pub use streams::Streams;

@@ -193,6 +193,7 @@ impl Deciding<'_> {
         Env {
             now: self.now,
             height: found.daemon.height.unwrap_or_default(),
+            is_at_tip: found.daemon.is_at_tip(self.now),
             policy: self.policy,
             node: found.daemon.node.as_ref(),
             lnd_unwell_at: found.daemon.lnd_unwell_at,

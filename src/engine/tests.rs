@@ -23,27 +23,27 @@ use crate::clock::{Clock as _, ManualClock};
 use crate::store::{Act, Delivery, EventId, Message, OutboxRow, Reader, Transport, open};
 
 const START: Timestamp = Timestamp(1_800_000_000);
-const HEIGHT: BlockHeight = BlockHeight(1_000);
-const PAID: HoldStatus =
+pub(crate) const HEIGHT: BlockHeight = BlockHeight(1_000);
+pub(crate) const PAID: HoldStatus =
     HoldStatus::Accepted { paid: Msats(101_000_000), expires_at: BlockHeight(1_147) };
 
 /// A running engine on a file of its own.
-struct World {
+pub(crate) struct World {
     folder: TempDir,
-    engine: Engine,
-    reader: Reader,
-    clock: Arc<ManualClock>,
+    pub(crate) engine: Engine,
+    pub(crate) reader: Reader,
+    pub(crate) clock: Arc<ManualClock>,
     writer: JoinSet<Result<(), EngineError>>,
     /// Numbers the events.
     next: AtomicU8,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let world = Self::on(folder, clock, 1).await;
-        world.engine.set_height(HEIGHT).await.unwrap();
+        world.engine.set_tip(HEIGHT).await.unwrap();
         let node = LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
         world.engine.set_node(node).await.unwrap();
         world.engine.heard().await.unwrap();
@@ -108,12 +108,12 @@ impl World {
         self.engine.apply(order, Input::Lightning(observation)).await.unwrap()
     }
 
-    async fn order(&self, id: OrderId) -> Order {
+    pub(crate) async fn order(&self, id: OrderId) -> Order {
         self.reader.find_order(id).await.unwrap().unwrap()
     }
 
     /// A sell order taken with an invoice, its hold acknowledged by LND.
-    async fn awaiting_hold(&self, n: u8) -> OrderId {
+    pub(crate) async fn awaiting_hold(&self, n: u8) -> OrderId {
         let id = self.create(n).await;
         let destination = Some(Destination::Bolt11(invoice(100 + n)));
         let take = Command::TakeSell { destination, secret: secret(n) };
@@ -170,7 +170,7 @@ fn buyer() -> Sender {
     Sender { trade: TradeKey([2; 32]), identity: IdentityKey([102; 32]), trade_index: Some(1) }
 }
 
-fn secret(n: u8) -> HoldSecret {
+pub(crate) fn secret(n: u8) -> HoldSecret {
     HoldSecret { hash: PaymentHash([n; 32]), preimage: Preimage([n; 32]) }
 }
 

@@ -12,8 +12,10 @@ use super::{Reader, StoreError, WriteTx};
 pub struct DaemonState {
     /// When a relay was last heard; messages are asked for from then on (D5).
     pub heard_at: Option<Timestamp>,
-    /// The tip of our node's chain.
+    /// How high our node's chain is at least.
     pub height: Option<BlockHeight>,
+    /// When that was last the tip.
+    pub tip_seen_at: Option<Timestamp>,
     /// When LND was last seen unreachable or out of sync.
     pub lnd_unwell_at: Option<Timestamp>,
     /// Who our Lightning node is.
@@ -23,7 +25,17 @@ pub struct DaemonState {
 /// How long after the last word of a relay we count as deaf. It is written every ten seconds.
 const DEAF_AFTER: Duration = Duration::from_secs(30);
 
+/// How long the tip of the chain counts as known: longer than from one question to the next, shorter
+/// than it takes to find blocks that matter.
+const TIP_LASTS: Duration = Duration::from_mins(1);
+
 impl DaemonState {
+    /// Whether `height` was the tip a moment ago.
+    #[must_use]
+    pub fn is_at_tip(&self, now: Timestamp) -> bool {
+        self.tip_seen_at.is_some_and(|at| at <= now && now.since(at) <= TIP_LASTS)
+    }
+
     /// How long no relay was heard, if that is long enough to matter. Never heard is deaf, too.
     #[must_use]
     pub fn deaf_for(&self, now: Timestamp) -> Option<Duration> {
@@ -47,8 +59,20 @@ impl WriteTx<'_> {
 
     /// # Errors
     /// If the database does not answer.
-    pub async fn set_height(&mut self, height: BlockHeight) -> Result<(), StoreError> {
-        self.set("height", &height.0.to_string()).await
+    pub async fn set_tip(&mut self, height: BlockHeight, at: Timestamp) -> Result<(), StoreError> {
+        self.set("height", &height.0.to_string()).await?;
+        self.set("tip_seen_at", &at.0.to_string()).await
+    }
+
+    /// The chain is at least so high; what is known already may be higher.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn raise_height(&mut self, height: BlockHeight) -> Result<(), StoreError> {
+        if self.daemon_state().await?.height < Some(height) {
+            self.set("height", &height.0.to_string()).await?;
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -100,6 +124,7 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonStat
     Ok(DaemonState {
         heard_at: time("heard_at")?,
         height: value("height").map(|text| number("height", text).map(BlockHeight)).transpose()?,
+        tip_seen_at: time("tip_seen_at")?,
         lnd_unwell_at: time("lnd_unwell_at")?,
         node: key.zip(network).map(|(key, network)| LightningIdentity { key, network }),
     })

@@ -21,7 +21,7 @@ pub struct Comparison {
     pub reader: Reader,
     pub engine: Engine,
     pub health: Health,
-    /// From one round to the next; a round also follows whenever LND is back.
+    /// From one round to the next; a round also follows whenever LND is back, and at the tip.
     pub period: Duration,
 }
 
@@ -33,13 +33,14 @@ enum Open {
 impl Comparison {
     pub async fn run(mut self, mut shutdown: Shutdown) {
         loop {
+            let standing = Standing::now(&mut self.health);
             if let Err(error) = self.round().await {
                 tracing::error!(%error, "what is open at LND cannot be listed");
             }
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(self.period) => {}
-                () = back_again(&mut self.health) => {}
+                () = standing.rises(&mut self.health) => {}
             }
         }
     }
@@ -105,10 +106,35 @@ impl Comparison {
     }
 }
 
-/// Returns when LND answers after a time of silence.
-async fn back_again(health: &mut Health) {
-    let gone = health.wait_for(Option::is_none).await.is_ok();
-    if !gone || health.wait_for(Option::is_some).await.is_err() {
-        std::future::pending::<()>().await;
+/// How much LND's word is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Silent,
+    Answers,
+    /// What it says of an escrow can be relied on.
+    AtTip,
+}
+
+impl Standing {
+    fn now(health: &mut Health) -> Self {
+        match health.borrow_and_update().as_ref() {
+            None => Self::Silent,
+            Some(readiness) if readiness.may_escrow() => Self::AtTip,
+            Some(_) => Self::Answers,
+        }
+    }
+
+    /// Returns when LND's word is good for more than before.
+    async fn rises(mut self, health: &mut Health) {
+        loop {
+            let now = Self::now(health);
+            if now > self {
+                return;
+            }
+            self = now;
+            if health.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }

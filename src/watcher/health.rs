@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use trade::{BlockHeight, LightningIdentity};
+use trade::LightningIdentity;
 
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{Health, LightningNode, Readiness};
@@ -22,7 +22,6 @@ pub struct HealthMonitor {
     engine: Engine,
     /// As it is saved.
     remembered: Option<LightningIdentity>,
-    height: Option<BlockHeight>,
     /// What was last spoken of; empty before the first answer.
     trouble: Option<String>,
     told: watch::Sender<Option<Readiness>>,
@@ -36,10 +35,7 @@ impl HealthMonitor {
         remembered: Option<LightningIdentity>,
     ) -> (Self, Health) {
         let (told, health) = watch::channel(None);
-        (
-            Self { node, engine, remembered, height: None, trouble: Some(String::new()), told },
-            health,
-        )
+        (Self { node, engine, remembered, trouble: Some(String::new()), told }, health)
     }
 
     /// Asks until shutdown.
@@ -84,20 +80,19 @@ impl HealthMonitor {
     }
 
     async fn remember(&mut self, readiness: Option<&Readiness>) -> Result<(), EngineError> {
-        let Some(readiness) = readiness else {
-            self.engine.lnd_is_unwell().await?;
-            return Ok(());
-        };
-        if !readiness.may_escrow() {
+        if !readiness.is_some_and(Readiness::may_escrow) {
             self.engine.lnd_is_unwell().await?;
         }
+        let Some(readiness) = readiness else { return Ok(()) };
         if self.remembered.is_none() {
             self.engine.set_node(readiness.identity).await?;
             self.remembered = Some(readiness.identity);
         }
-        if self.height != Some(readiness.height) {
-            self.engine.set_height(readiness.height).await?;
-            self.height = Some(readiness.height);
+        // Where an LND that is not synced stands is not the tip.
+        if readiness.may_escrow() {
+            self.engine.set_tip(readiness.height).await?;
+        } else {
+            self.engine.raise_height(readiness.height).await?;
         }
         Ok(())
     }

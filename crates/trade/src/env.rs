@@ -5,8 +5,11 @@ use crate::{BlockHeight, Fact, LightningIdentity, Policy, Reputation, Timestamp}
 #[derive(Debug, Clone, Copy)]
 pub struct Env<'a> {
     pub now: Timestamp,
-    /// The tip of our node's chain, as last heard.
+    /// How high our node's chain is at least.
     pub height: BlockHeight,
+    /// Whether that was its tip a moment ago. Nobody is told to rely on an escrow on an older word:
+    /// it may have fewer blocks left than it seems (D21).
+    pub is_at_tip: bool,
     pub policy: &'a Policy,
     /// Unknown before the first contact with LND.
     pub node: Option<&'a LightningIdentity>,

@@ -65,6 +65,7 @@ pub(crate) fn policy() -> Policy {
 pub(crate) struct Scene {
     pub(crate) now: Timestamp,
     pub(crate) height: BlockHeight,
+    pub(crate) is_at_tip: bool,
     pub(crate) policy: Policy,
     pub(crate) node: Option<LightningIdentity>,
     pub(crate) lnd_unwell_at: Option<Timestamp>,
@@ -80,6 +81,7 @@ impl Scene {
         Self {
             now: NOW,
             height: TIP,
+            is_at_tip: true,
             policy: policy(),
             node: Some(LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest }),
             lnd_unwell_at: None,
@@ -94,6 +96,7 @@ impl Scene {
         Env {
             now: self.now,
             height: self.height,
+            is_at_tip: self.is_at_tip,
             policy: &self.policy,
             node: self.node.as_ref(),
             lnd_unwell_at: self.lnd_unwell_at,

@@ -28,6 +28,7 @@ struct Event {
     fact: Option<HoldStatus>,
     account: Account,
     hash_is_known: bool,
+    is_at_tip: bool,
 }
 
 /// An order's life: what was decided, and on what.
@@ -87,6 +88,7 @@ impl Life {
             now: scene.now.after(event.wait),
             height: scene.height.max(event.height),
             facts: facts.unwrap_or_default(),
+            is_at_tip: event.is_at_tip,
             account: event.account,
             payout_hash_is_known: event.hash_is_known || is_older,
             ..scene.clone()
@@ -187,6 +189,7 @@ fn events() -> impl Strategy<Value = Event> {
             fact,
             account: Account { last_index, is_banned: rare == 0, has_duty: rare == 1 },
             hash_is_known: rare == 2,
+            is_at_tip: rare != 3,
         },
     )
 }

@@ -242,6 +242,7 @@ struct Case {
     label: String,
     input: Input,
     height: Option<BlockHeight>,
+    is_at_tip: bool,
     wait: Duration,
     answer: Option<HoldStatus>,
 }
@@ -254,7 +255,15 @@ const TIME: &str = "time";
 impl Case {
     fn new(from: &'static str, label: impl Into<String>, input: Input) -> Self {
         let label = label.into();
-        Self { from, label, input, height: None, wait: Duration::ZERO, answer: None }
+        Self {
+            from,
+            label,
+            input,
+            height: None,
+            is_at_tip: true,
+            wait: Duration::ZERO,
+            answer: None,
+        }
     }
 
     fn at(self, height: BlockHeight) -> Self {
@@ -274,6 +283,7 @@ impl Case {
         let mut scene = story.scene.clone();
         scene.now = scene.now.after(self.wait);
         scene.height = self.height.unwrap_or(scene.height);
+        scene.is_at_tip = self.is_at_tip;
         if let (Some(status), Some(hash)) = (self.answer, story.order.state.hold()) {
             scene.facts = vec![Fact::HoldSeen { hash, status }];
         }
@@ -332,6 +342,7 @@ fn news() -> Vec<Case> {
         seen("accepted", ACCEPTED),
         seen("accepted with twice the amount", too_much),
         seen("accepted too late", ACCEPTED).at(WARNING),
+        Case { is_at_tip: false, ..seen("accepted at an unknown height", ACCEPTED) },
         seen("canceled", HoldStatus::Canceled),
         seen("settled", HoldStatus::Settled),
         news(HOLDS, "one it never had is accepted", hold(7, ACCEPTED)),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use trade::{Command, Observation, Request};
 
-use super::{PAID, World, answers, buyer, secret, seller};
+use super::{HEIGHT, PAID, World, answers, buyer, secret, seller};
 use crate::engine::Applied;
 use crate::facts::Facts;
 use crate::lightning::{Lnd, LndAccess};
@@ -43,6 +43,7 @@ async fn a_trade_goes_on_after_its_first_messages_were_forgotten() {
     world.engine.forget(MEMORY).await.unwrap();
 
     let world = world.restarted().await;
+    world.engine.set_tip(HEIGHT).await.unwrap();
     let paid = Observation::Hold { hash: secret(1).hash, status: PAID };
     assert_eq!(world.lnd_says(id, paid).await, Applied::Saved);
     assert_eq!(world.say(buyer(), id, Command::FiatSent).await, Applied::Saved);

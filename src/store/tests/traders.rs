@@ -81,12 +81,13 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     let state = DaemonState {
         heard_at: Some(Timestamp(1)),
         height: Some(BlockHeight(3)),
+        tip_seen_at: Some(Timestamp(2)),
         lnd_unwell_at: Some(Timestamp(4)),
         node: Some(LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest }),
     };
     let mut tx = disk.begin().await;
     tx.set_heard_at(Timestamp(1)).await.unwrap();
-    tx.set_height(BlockHeight(3)).await.unwrap();
+    tx.set_tip(BlockHeight(3), Timestamp(2)).await.unwrap();
     tx.set_lnd_unwell_at(Timestamp(4)).await.unwrap();
     tx.set_node(state.node.unwrap()).await.unwrap();
     tx.commit().await.unwrap();
@@ -94,4 +95,31 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     let disk = disk.reopened().await;
 
     assert_eq!(disk.reader.daemon_state().await.unwrap(), state);
+}
+
+// spec: D21
+#[tokio::test]
+async fn a_height_that_is_not_the_tip_raises_what_is_known_and_no_more() {
+    let mut disk = Disk::new().await;
+    let mut tx = disk.begin().await;
+    tx.set_tip(BlockHeight(7), Timestamp(100)).await.unwrap();
+    tx.raise_height(BlockHeight(6)).await.unwrap();
+    assert_eq!(tx.daemon_state().await.unwrap().height, Some(BlockHeight(7)));
+    tx.raise_height(BlockHeight(8)).await.unwrap();
+
+    let state = tx.daemon_state().await.unwrap();
+
+    assert_eq!((state.height, state.tip_seen_at), (Some(BlockHeight(8)), Some(Timestamp(100))));
+}
+
+// spec: D21 INV-1
+#[test]
+fn the_tip_of_the_chain_is_known_for_a_minute() {
+    let state = DaemonState { tip_seen_at: Some(Timestamp(100)), ..DaemonState::default() };
+
+    assert!(state.is_at_tip(Timestamp(100)));
+    assert!(state.is_at_tip(Timestamp(160)));
+    assert!(!state.is_at_tip(Timestamp(161)));
+    assert!(!state.is_at_tip(Timestamp(99)), "a mark in the future");
+    assert!(!DaemonState::default().is_at_tip(Timestamp(100)));
 }

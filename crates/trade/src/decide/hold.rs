@@ -5,7 +5,7 @@ use crate::policy::OVERPAYMENT;
 use crate::{
     Alarm, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice, Kind,
     LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, PaymentHash, Payout,
-    PayoutState, Posting, Question, Sats, Seen, Side, Status, TradeKey,
+    PayoutState, Posting, Question, Refusal, Sats, Seen, Side, Status, TradeKey,
 };
 
 /// LND has the invoice: T8 and T9 are complete, and both sides may know.
@@ -157,7 +157,8 @@ fn undecided(
     }
 }
 
-/// The seller has paid: T10 or T11, unless it paid far too much (D10) or too late (D21).
+/// The seller has paid: T10 or T11, unless it paid far too much (D10) or too late (D21). Whether it is
+/// too late shows at the tip of the chain: until that is known, LND's word is kept and asked for again.
 fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let seen = Seen::Accepted { paid: held.paid, expires_at: held.expires_at };
     let decision = Decision::on(order, "").record(held.hash, seen);
@@ -166,6 +167,9 @@ fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     }
     if held.warning_height(env.policy.escrow_margin) <= env.height {
         return Decision { cause: "D21 too late", ..decision }.abandoned_by(Side::Seller);
+    }
+    if !env.is_at_tip {
+        return Decision { cause: "D21 tip unknown", ..decision };
     }
     if order.destination.is_some() {
         return active(Decision { cause: "T10", ..decision }, held, None, None);
@@ -205,6 +209,9 @@ pub(super) fn rely_on_escrow(
             if held.warning_height(env.policy.escrow_margin) <= env.height {
                 let unpaid = Decision::on(order, "D21 too late").abandoned_by(Side::Seller);
                 return Ok(unpaid.came_too_late(sender, request_id));
+            }
+            if !env.is_at_tip {
+                return Err(Refusal::NotAllowedByStatus.into());
             }
             let mut decision = Decision::on(order, "T12");
             let text = invoice.text.clone();

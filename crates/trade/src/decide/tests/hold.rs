@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::fixture::{
     ACCEPTED, ASKED, EXPIRES_AT, GUARD, MAKER, STRANGER, Story, TAKER, WARNING, add_invoice, check,
     hold, hold_hash, invoice, new_order, opened, request, secret,
@@ -420,6 +422,52 @@ fn an_escrow_paid_too_close_to_its_end_is_given_back_and_counts_as_unpaid() {
 
     let mut buy = Story::buy().taken().opened();
     assert_eq!(buy.at(WARNING).hears(hold(1, ACCEPTED)).place, "Pending");
+}
+
+// spec: D21 INV-1 T10 T11
+#[test]
+fn an_escrow_is_not_relied_on_before_the_tip_of_the_chain_is_known() {
+    for mut story in [Story::awaiting_hold(Kind::Sell), Story::buy().taken().opened()] {
+        let waiting = story.order.state.clone();
+        story.scene.is_at_tip = false;
+        story.hears(hold(1, ACCEPTED));
+        assert_eq!(story.order.state, waiting);
+        check(&story.hears(hold(1, ACCEPTED)), "AwaitingHold", &[]);
+    }
+
+    let mut is_near = Story::awaiting_hold(Kind::Sell);
+    is_near.scene.is_at_tip = false;
+    is_near.hears(hold(1, ACCEPTED));
+    is_near.scene.is_at_tip = true;
+    assert_eq!(is_near.hears(hold(1, ACCEPTED)).place, "Active");
+
+    let mut is_gone = Story::awaiting_hold(Kind::Sell);
+    is_gone.scene.is_at_tip = false;
+    assert_eq!(is_gone.at(WARNING).hears(hold(1, ACCEPTED)).place, "Ended(Canceled)");
+}
+
+// spec: D21 INV-1 C6 C7
+#[test]
+fn an_escrow_that_nobody_relies_on_yet_is_neither_canceled_nor_overdue() {
+    let mut story = Story::awaiting_hold(Kind::Sell);
+    story.scene.is_at_tip = false;
+
+    check(
+        &story.asked(ACCEPTED).says(TAKER, Command::Cancel),
+        "AwaitingHold",
+        &["taker: cant-do {not_allowed_by_status} (answers cancel)"],
+    );
+    check(&story.after(Duration::from_hours(1)).asked(ACCEPTED).wakes(), "AwaitingHold", &[]);
+}
+
+// spec: D21 T12 INV-1
+#[test]
+fn an_invoice_given_before_the_tip_of_the_chain_is_known_is_refused() {
+    let mut story = Story::buy_awaiting_invoice();
+    story.scene.is_at_tip = false;
+    story.asked(ACCEPTED);
+
+    assert_eq!(story.refuses(MAKER, add_invoice(1)), Refusal::NotAllowedByStatus);
 }
 
 // spec: D21 T12 INV-1
