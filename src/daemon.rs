@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use trade::{LightningIdentity, Timestamp};
 
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -92,7 +92,8 @@ pub async fn start(
     let remembered = reader.daemon_state().await?;
     let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);
     let lnd = Arc::new(Lnd::new(access(&settings.lightning))?);
-    let lnd: Arc<dyn LightningNode> = Arc::new(OurNode::new(lnd, ours));
+    let lnd = OurNode::new(lnd, ours);
+    let (trouble, lnd): (_, Arc<dyn LightningNode>) = (lnd.bell(), Arc::new(lnd));
     let transports = transports(&settings);
     let options = Options {
         urls: settings.nostr.relays.clone(),
@@ -112,7 +113,7 @@ pub async fn start(
     });
     let parts = Parts { settings, clock, entropy, node, reader, engine, lnd, relays, transports };
 
-    let health = parts.start_watcher(&mut tasks, ours);
+    let health = parts.start_watcher(&mut tasks, trouble, ours);
     parts.start_outbox(&mut tasks, &health);
     parts.start_intake(&mut tasks, events, listener, remembered.heard_at);
     Ok(tasks)
@@ -150,11 +151,21 @@ struct Parts {
 }
 
 impl Parts {
-    fn start_watcher(&self, tasks: &mut Tasks, remembered: Option<LightningIdentity>) -> Health {
+    fn start_watcher(
+        &self,
+        tasks: &mut Tasks,
+        trouble: watch::Receiver<()>,
+        remembered: Option<LightningIdentity>,
+    ) -> Health {
         let (monitor, health) =
-            HealthMonitor::new(Arc::clone(&self.lnd), self.engine.clone(), remembered);
+            HealthMonitor::new(Arc::clone(&self.lnd), self.engine.clone(), trouble, remembered);
         tasks.spawn("LND health", monitor.run(tasks.shutdown()));
-        let streams = Streams::new(Arc::clone(&self.lnd), self.reader.clone(), self.engine.clone());
+        let streams = Streams::new(
+            Arc::clone(&self.lnd),
+            self.reader.clone(),
+            self.engine.clone(),
+            health.clone(),
+        );
         tasks.spawn("LND streams", streams.run(tasks.shutdown()));
         let comparison = Comparison {
             node: Arc::clone(&self.lnd),

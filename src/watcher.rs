@@ -33,7 +33,9 @@ async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: 
         Ok(status) => report(engine, order, Observation::Payment { hash, status }).await,
         Err(error) => {
             tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
-            note_unwell(engine).await;
+            if error.is_node_away() {
+                note_unwell(engine).await;
+            }
         }
     }
 }

@@ -84,3 +84,28 @@ pub enum LightningError {
     #[error("LND's answer to {call} makes no sense: {problem}")]
     Nonsense { call: &'static str, problem: &'static str },
 }
+
+impl LightningError {
+    /// Whether the node is out of reach, starting or locked. Anything else is about one call, or about
+    /// what it asked for, and says nothing of the node (behaviour §4.7).
+    #[must_use]
+    pub fn is_node_away(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::CertificateFile { .. }
+            | Self::OtherCertificate { .. }
+            | Self::MacaroonFile { .. }
+            | Self::Locked
+            | Self::NoWallet
+            | Self::Starting
+            | Self::OtherNode { .. } => true,
+            Self::Host { .. }
+            | Self::Forbidden { .. }
+            | Self::TooOld { .. }
+            | Self::Refused { .. }
+            | Self::OtherHold { .. }
+            | Self::Impossible { .. }
+            | Self::Nonsense { .. } => false,
+        }
+    }
+}

@@ -3,12 +3,14 @@
 //! Another node answers every question about our hashes with "unknown", and would take new ones: so
 //! nothing is asked of a node, or told to it, before it has said who it is.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::ready;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use tokio::sync::watch;
 use trade::{HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage};
 
 use super::{Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness};
@@ -20,27 +22,87 @@ pub struct OurNode {
     /// None until the first contact: whoever answers then is ours.
     ours: Mutex<Option<LightningIdentity>>,
     is_known: AtomicBool,
+    /// One asks who it is; whoever else has to know waits for the answer.
+    asking: tokio::sync::Mutex<()>,
+    /// How often that question had no answer.
+    unanswered: AtomicU64,
+    bell: watch::Sender<()>,
 }
 
 impl OurNode {
     #[must_use]
     pub fn new(node: Arc<dyn LightningNode>, ours: Option<LightningIdentity>) -> Self {
-        Self { node, ours: Mutex::new(ours), is_known: AtomicBool::new(false) }
+        Self {
+            node,
+            ours: Mutex::new(ours),
+            is_known: AtomicBool::new(false),
+            asking: tokio::sync::Mutex::new(()),
+            unanswered: AtomicU64::new(0),
+            bell: watch::Sender::new(()),
+        }
+    }
+
+    /// Changes whenever a call failed or a stream broke: somebody should see how the node is. Asking
+    /// for its readiness does not ring.
+    #[must_use]
+    pub fn bell(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
     }
 
     async fn insist(&self) -> Result<(), LightningError> {
         if self.is_known.load(Ordering::SeqCst) {
             return Ok(());
         }
-        self.readiness().await.map(drop)
+        let unanswered = self.unanswered.load(Ordering::SeqCst);
+        let _alone = self.asking.lock().await;
+        if self.is_known.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if self.unanswered.load(Ordering::SeqCst) != unanswered {
+            let source = "it was asked a moment ago who it is, and did not say".into();
+            return Err(LightningError::Unreachable { call: "GetInfo", source });
+        }
+        let answer = self.readiness().await;
+        if answer.is_err() {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+            self.doubt();
+        }
+        answer.map(drop)
     }
 
     /// After a failure it may be another one that answers next.
     fn learn<T>(&self, answer: Result<T, LightningError>) -> Result<T, LightningError> {
         if answer.is_err() {
-            self.is_known.store(false, Ordering::SeqCst);
+            self.doubt();
         }
         answer
+    }
+
+    fn doubt(&self) {
+        self.is_known.store(false, Ordering::SeqCst);
+        self.bell.send_replace(());
+    }
+
+    /// What a stream says that only our node may open. One that breaks off is a failure.
+    fn listen<'a, T: Send + 'a>(
+        &'a self,
+        open: impl Fn() -> BoxStream<'a, T> + Send + 'a,
+        is_last: fn(&T) -> bool,
+    ) -> BoxStream<'a, T> {
+        let words = stream::once(self.insist()).flat_map(move |known| match known {
+            Ok(()) => open(),
+            Err(_) => stream::empty().boxed(),
+        });
+        let ended = stream::once(ready(None));
+        let heard = words.map(Some).chain(ended).scan(false, move |goes_on, word| {
+            match &word {
+                Some(word) => *goes_on = !is_last(word),
+                None if *goes_on => self.doubt(),
+                None => {}
+            }
+            ready(word)
+        });
+        heard.boxed()
     }
 }
 
@@ -82,33 +144,28 @@ impl LightningNode for OurNode {
     }
 
     fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus> {
-        let known = stream::once(self.insist());
-        known
-            .flat_map(move |known| match known {
-                Ok(()) => self.node.watch(hash),
-                Err(_) => stream::empty().boxed(),
-            })
-            .boxed()
+        let is_last =
+            |status: &HoldStatus| matches!(status, HoldStatus::Settled | HoldStatus::Canceled);
+        self.listen(move || self.node.watch(hash), is_last)
     }
 
     fn follow(&self, hash: PaymentHash) -> BoxStream<'_, PaymentStatus> {
-        let known = stream::once(self.insist());
-        known
-            .flat_map(move |known| match known {
-                Ok(()) => self.node.follow(hash),
-                Err(_) => stream::empty().boxed(),
-            })
-            .boxed()
+        let is_last = |status: &PaymentStatus| {
+            matches!(status, PaymentStatus::Succeeded { .. } | PaymentStatus::Failed { .. })
+        };
+        self.listen(move || self.node.follow(hash), is_last)
     }
 
     async fn readiness(&self) -> Result<Readiness, LightningError> {
-        let readiness = self.learn(self.node.readiness().await)?;
-        let ours = {
+        let answer = self.node.readiness().await.and_then(|readiness| {
             let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
-            *ours.get_or_insert(readiness.identity)
-        };
-        self.learn(readiness.is_of(ours))?;
-        self.is_known.store(true, Ordering::SeqCst);
-        Ok(readiness)
+            readiness.is_of(*ours.get_or_insert(readiness.identity))?;
+            Ok(readiness)
+        });
+        self.is_known.store(answer.is_ok(), Ordering::SeqCst);
+        answer
     }
 }
+
+#[cfg(test)]
+mod tests;

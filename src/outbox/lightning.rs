@@ -111,7 +111,9 @@ impl ToLightning {
             Ok(status) => Observation::Payment { hash, status },
             Err(error) => {
                 tracing::warn!(ln.hash = %hash, %error, "the payout's call was not answered: asking LND about it from now on");
-                self.engine.lnd_is_unwell().await?;
+                if error.is_node_away() {
+                    self.engine.lnd_is_unwell().await?;
+                }
                 Observation::PayoutUnanswered { hash }
             }
         }))

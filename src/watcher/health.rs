@@ -11,10 +11,13 @@ use crate::lightning::{Health, LightningNode, Readiness};
 use crate::tasks::Shutdown;
 
 /// How often a healthy node is asked.
-const CALM: Duration = Duration::from_secs(15);
+pub(super) const CALM: Duration = Duration::from_secs(15);
 
 /// How often one is asked that was not well.
 const WORRIED: Duration = Duration::from_secs(2);
+
+/// From one question to the next, at least, however much fails meanwhile.
+const BREATH: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub struct HealthMonitor {
@@ -25,6 +28,8 @@ pub struct HealthMonitor {
     /// What was last spoken of; empty before the first answer.
     trouble: Option<String>,
     told: watch::Sender<Option<Readiness>>,
+    /// Rings when somebody had trouble with LND.
+    bell: watch::Receiver<()>,
 }
 
 impl HealthMonitor {
@@ -32,20 +37,25 @@ impl HealthMonitor {
     pub fn new(
         node: Arc<dyn LightningNode>,
         engine: Engine,
+        bell: watch::Receiver<()>,
         remembered: Option<LightningIdentity>,
     ) -> (Self, Health) {
         let (told, health) = watch::channel(None);
-        (Self { node, engine, remembered, trouble: Some(String::new()), told }, health)
+        (Self { node, engine, remembered, trouble: Some(String::new()), told, bell }, health)
     }
 
-    /// Asks until shutdown.
+    /// Asks until shutdown, and at once when somebody had trouble: LND may be gone for a second only.
     pub async fn run(mut self, mut shutdown: Shutdown) {
+        let mut was_rung = false;
         loop {
-            let pause = if self.ask().await { CALM } else { WORRIED };
-            tokio::select! {
+            self.bell.mark_unchanged();
+            let is_well = self.ask().await;
+            let pause = if is_well && !was_rung { CALM } else { WORRIED };
+            was_rung = tokio::select! {
                 () = shutdown.requested() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+                () = tokio::time::sleep(pause) => false,
+                () = rings(&mut self.bell), if is_well => true,
+            };
         }
     }
 
@@ -95,5 +105,12 @@ impl HealthMonitor {
             self.engine.raise_height(readiness.height).await?;
         }
         Ok(())
+    }
+}
+
+async fn rings(bell: &mut watch::Receiver<()>) {
+    tokio::time::sleep(BREATH).await;
+    if bell.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -10,12 +10,15 @@ use trade::{HoldStatus, Observation, OrderId, PaymentHash, PaymentStatus};
 
 use crate::crash;
 use crate::engine::Engine;
-use crate::lightning::LightningNode;
+use crate::lightning::{Health, LightningNode};
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
 
 /// How long a hash whose stream ended waits for another one.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// From one reading of the database to the next, at least: many commits may come together.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Streams at once; the comparison alone watches what is beyond.
 const MOST_STREAMS: usize = 2_000;
@@ -25,17 +28,23 @@ pub struct Streams {
     node: Arc<dyn LightningNode>,
     reader: Reader,
     engine: Engine,
+    health: Health,
     running: JoinSet<PaymentHash>,
     watched: HashSet<PaymentHash>,
 }
 
 impl Streams {
     #[must_use]
-    pub fn new(node: Arc<dyn LightningNode>, reader: Reader, engine: Engine) -> Self {
-        Self { node, reader, engine, running: JoinSet::new(), watched: HashSet::new() }
+    pub fn new(
+        node: Arc<dyn LightningNode>,
+        reader: Reader,
+        engine: Engine,
+        health: Health,
+    ) -> Self {
+        Self { node, reader, engine, health, running: JoinSet::new(), watched: HashSet::new() }
     }
 
-    /// Opens a stream for whatever the database says is open, until shutdown.
+    /// Opens a stream for whatever the database says is open while LND answers, until shutdown.
     pub async fn run(mut self, mut shutdown: Shutdown) {
         let mut changes = self.engine.bell();
         loop {
@@ -44,8 +53,17 @@ impl Streams {
             }
             tokio::select! {
                 () = shutdown.requested() => return,
+                () = tokio::time::sleep(BREATH) => {}
+            }
+            tokio::select! {
+                () = shutdown.requested() => return,
                 Ok(()) = changes.changed() => {}
+                Ok(()) = self.health.changed() => {}
                 Some(ended) = self.running.join_next() => self.forget(ended.ok()),
+            }
+            // When LND stops, all of them end at once.
+            while let Some(ended) = self.running.try_join_next() {
+                self.forget(ended.ok());
             }
         }
     }
@@ -56,7 +74,10 @@ impl Streams {
         }
     }
 
-    async fn open_missing(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn open_missing(&mut self) -> Result<(), StoreError> {
+        if self.health.borrow_and_update().is_none() {
+            return Ok(());
+        }
         for (order, hash) in self.reader.list_holds_to_watch().await? {
             if self.is_new(hash) {
                 let (node, engine) = (Arc::clone(&self.node), self.engine.clone());
@@ -94,7 +115,7 @@ async fn watch_hold(
     hash
 }
 
-async fn follow_payment(
+pub(super) async fn follow_payment(
     node: Arc<dyn LightningNode>,
     engine: Engine,
     order: OrderId,
@@ -108,14 +129,9 @@ async fn follow_payment(
         super::report(&engine, order, Observation::Payment { hash, status: said }).await;
         status = statuses.next().await;
     }
-    match last {
-        Some(PaymentStatus::Succeeded { .. } | PaymentStatus::Failed { .. }) => {}
-        Some(PaymentStatus::InFlight { .. }) => {
-            // LND stopped, or the link broke: it does not fall silent before the end.
-            super::note_unwell(&engine).await;
-            super::track(&*node, &engine, order, hash).await;
-        }
-        Some(PaymentStatus::Unknown) | None => super::track(&*node, &engine, order, hash).await,
+    // LND does not fall silent before the end, so it stopped or the link broke; or it never heard of it.
+    if !matches!(last, Some(PaymentStatus::Succeeded { .. } | PaymentStatus::Failed { .. })) {
+        super::track(&*node, &engine, order, hash).await;
     }
     tokio::time::sleep(PAUSE).await;
     hash

@@ -1,10 +1,13 @@
 //! Facts of the watcher, each on a real file, with a node that says what it is told to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use trade::{
     BlockHeight, HoldStatus, LightningIdentity, Network, NodeKey, OrderState, PaymentStatus,
     Preimage,
@@ -13,19 +16,37 @@ use trade::{
 use super::*;
 use crate::engine::tests::{HEIGHT, PAID, World, secret};
 use crate::lightning::{
-    Bolt11, Htlc, LightningError, NewHold, NewPayment, NodeDescription, Readiness,
+    Bolt11, Health, Htlc, LightningError, NewHold, NewPayment, NodeDescription, Readiness,
 };
+use crate::tasks::Tasks;
 
 /// Long enough for many blocks.
 const OUTAGE: Duration = Duration::from_hours(10);
+
+const HASH: PaymentHash = PaymentHash([9; 32]);
+const IN_FLIGHT: PaymentStatus = PaymentStatus::InFlight { index: 1 };
+
+/// What a node says of a payment. Errors are no values to be copied.
+type Answer = fn() -> Result<PaymentStatus, LightningError>;
 
 /// A node that answers, or does not.
 #[derive(Debug, Default)]
 struct Node {
     readiness: Mutex<Option<Readiness>>,
+    /// What it says when it is asked about a payment.
+    payment: Mutex<Option<Answer>>,
+    streams: AtomicUsize,
 }
 
 impl Node {
+    fn says_of_a_payment(&self, answer: Answer) {
+        *self.payment.lock().unwrap() = Some(answer);
+    }
+
+    fn falls_silent(&self) {
+        *self.readiness.lock().unwrap() = None;
+    }
+
     fn is_synced_at(&self, height: BlockHeight) {
         *self.readiness.lock().unwrap() = Some(ready_at(height));
     }
@@ -57,15 +78,17 @@ impl LightningNode for Node {
     }
 
     fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+        self.streams.fetch_add(1, Ordering::SeqCst);
         stream::iter([PAID]).chain(stream::pending()).boxed()
     }
 
     fn follow(&self, _: PaymentHash) -> BoxStream<'_, PaymentStatus> {
-        stream::pending().boxed()
+        stream::iter([IN_FLIGHT]).boxed()
     }
 
     async fn payment_status(&self, _: PaymentHash) -> Result<PaymentStatus, LightningError> {
-        unimplemented!("no payment is open")
+        let answer = *self.payment.lock().unwrap();
+        answer.expect("no payment is open")()
     }
 
     async fn find_htlc(&self, _: PaymentHash) -> Result<Option<Htlc>, LightningError> {
@@ -94,22 +117,25 @@ struct Watched {
     world: World,
     node: Arc<Node>,
     monitor: HealthMonitor,
+    health: Health,
     comparison: Comparison,
+    trouble: watch::Sender<()>,
 }
 
 impl Watched {
     async fn new() -> Self {
         let world = World::new().await;
         let node = Arc::new(Node::default());
-        let (monitor, health) = HealthMonitor::new(node.clone(), world.engine.clone(), None);
+        let (trouble, bell) = watch::channel(());
+        let (monitor, health) = HealthMonitor::new(node.clone(), world.engine.clone(), bell, None);
         let comparison = Comparison {
             node: node.clone(),
             reader: world.reader.clone(),
             engine: world.engine.clone(),
-            health,
+            health: health.clone(),
             period: Duration::from_mins(1),
         };
-        Self { world, node, monitor, comparison }
+        Self { world, node, monitor, health, comparison, trouble }
     }
 
     async fn hears_of_the_payment(&self, order: OrderId) {
@@ -164,4 +190,77 @@ async fn the_height_of_an_lnd_that_is_not_synced_is_not_the_tip() {
     assert!(matches!(it.world.order(order).await.state, OrderState::AwaitingHold { .. }));
     let known = it.world.reader.daemon_state().await.unwrap();
     assert_eq!(known.height, Some(BlockHeight(HEIGHT.0 + 1)), "deadlines go by it");
+}
+
+// spec: P9
+#[tokio::test]
+async fn only_an_lnd_that_is_away_is_unwell_and_not_one_that_refuses() {
+    let answers: [(Answer, bool); 6] = [
+        (|| Ok(IN_FLIGHT), false),
+        (|| Err(refused()), false),
+        (|| Err(LightningError::Nonsense { call: "TrackPaymentV2", problem: "odd" }), false),
+        (|| Err(LightningError::Starting), true),
+        (|| Err(LightningError::Locked), true),
+        (|| Err(unreachable()), true),
+    ];
+    for (answer, is_unwell) in answers {
+        let it = Watched::new().await;
+        let order = it.world.awaiting_hold(1).await;
+        it.node.says_of_a_payment(answer);
+
+        // The stream ends while the payment is in flight.
+        streams::follow_payment(it.node.clone(), it.world.engine.clone(), order, HASH).await;
+
+        let known = it.world.reader.daemon_state().await.unwrap();
+        assert_eq!(known.lnd_unwell_at.is_some(), is_unwell, "{:?}", answer());
+    }
+}
+
+fn refused() -> LightningError {
+    LightningError::Refused {
+        call: "SendPaymentV2",
+        code: tonic::Code::Unknown,
+        reason: "invoice expired. Valid until 2026-11-21 15:08:33 +0000 UTC".to_owned(),
+    }
+}
+
+fn unreachable() -> LightningError {
+    LightningError::Unreachable { call: "TrackPaymentV2", source: "the link broke".into() }
+}
+
+// spec: P9 E3
+#[tokio::test]
+async fn trouble_anywhere_has_a_calm_monitor_ask_at_once() {
+    let mut it = Watched::new().await;
+    it.node.is_synced_at(HEIGHT);
+    let mut tasks = Tasks::new();
+    tasks.spawn("LND health", it.monitor.run(tasks.shutdown()));
+    it.health.wait_for(Option::is_some).await.unwrap();
+
+    it.node.falls_silent();
+    it.trouble.send_replace(());
+
+    let heard = it.health.wait_for(Option::is_none);
+    drop(timeout(health::CALM / 2, heard).await.expect("it asked").unwrap());
+}
+
+#[tokio::test]
+async fn no_stream_is_opened_while_lnd_does_not_answer() {
+    let mut it = Watched::new().await;
+    it.world.awaiting_hold(1).await;
+    let mut streams = Streams::new(
+        it.node.clone(),
+        it.world.reader.clone(),
+        it.world.engine.clone(),
+        it.health.clone(),
+    );
+    streams.open_missing().await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(it.node.streams.load(Ordering::SeqCst), 0);
+
+    it.node.is_synced_at(HEIGHT);
+    it.monitor.ask().await;
+    streams.open_missing().await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(it.node.streams.load(Ordering::SeqCst), 1);
 }

@@ -20,6 +20,7 @@ use mostrod::timers::Timers;
 use mostrod::watcher::{Comparison, HealthMonitor};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use trade::{
     Command, Destination, HoldStatus, IdentityKey, Input, Invoice, Kind, Network, NewOrder,
@@ -541,7 +542,7 @@ impl Daemon {
         writer.spawn(task.run());
         let remembered = reader.daemon_state().await.map_err(text)?.node;
         let (mut monitor, health) =
-            HealthMonitor::new(Arc::clone(&node), engine.clone(), remembered);
+            HealthMonitor::new(Arc::clone(&node), engine.clone(), watch::channel(()).1, remembered);
         let comparison = Comparison {
             node: Arc::clone(&node),
             reader: reader.clone(),

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::{Book, binary};
 
@@ -45,6 +45,8 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Handlers have 10 s to end (`spec/behaviour.md` §12.5).
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOG_PATIENCE: Duration = Duration::from_secs(15);
+const LOG_LOOKS: Duration = Duration::from_millis(50);
 const SIGKILL: i32 = 9;
 const LOG: &str = "mostrod.log";
 
@@ -215,6 +217,21 @@ impl Daemon {
         };
         let said = timeout(START_PATIENCE, said).await;
         said.with_context(|| format!("no word of {words:?} in\n{}", self.log()))
+    }
+
+    /// Waits until its log says this.
+    ///
+    /// # Errors
+    /// If it does not in time; the error shows the log.
+    pub async fn until_log(&self, text: &str) -> Result<()> {
+        let mut looks = interval(LOG_LOOKS);
+        let said = async {
+            while !self.log().contains(text) {
+                looks.tick().await;
+            }
+        };
+        let said = timeout(LOG_PATIENCE, said).await;
+        said.with_context(|| format!("the log never says {text:?}\n{}", self.log()))
     }
 
     /// Where it writes that.

@@ -1,0 +1,129 @@
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::timeout;
+use trade::{BlockHeight, Network, NodeKey};
+
+use super::*;
+use crate::lightning::NodeDescription;
+
+const HASH: PaymentHash = PaymentHash([1; 32]);
+
+/// A node that counts how often it was asked who it is.
+#[derive(Debug, Default)]
+struct Node {
+    asked: AtomicUsize,
+    is_away: AtomicBool,
+    words: Vec<HoldStatus>,
+}
+
+impl Node {
+    fn answer<T>(&self, says: T) -> Result<T, LightningError> {
+        if self.is_away.load(Ordering::SeqCst) { Err(LightningError::Starting) } else { Ok(says) }
+    }
+}
+
+#[async_trait]
+impl LightningNode for Node {
+    async fn readiness(&self) -> Result<Readiness, LightningError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.answer(Readiness {
+            active: true,
+            synced: true,
+            channels_active: 1,
+            height: BlockHeight(1),
+            identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
+            node: NodeDescription::default(),
+        })
+    }
+
+    async fn hold_status(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+        self.answer(HoldStatus::Open)
+    }
+
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+        stream::iter(self.words.clone()).boxed()
+    }
+
+    async fn add_hold(&self, _: NewHold) -> Result<Bolt11, LightningError> {
+        unimplemented!("nobody adds a hold")
+    }
+
+    async fn settle_hold(&self, _: Preimage) -> Result<HoldStatus, LightningError> {
+        unimplemented!("nobody settles")
+    }
+
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+        unimplemented!("nobody cancels")
+    }
+
+    async fn send(&self, _: NewPayment) -> Result<PaymentStatus, LightningError> {
+        unimplemented!("nobody pays")
+    }
+
+    async fn payment_status(&self, _: PaymentHash) -> Result<PaymentStatus, LightningError> {
+        unimplemented!("nobody asks about a payment")
+    }
+
+    async fn find_htlc(&self, _: PaymentHash) -> Result<Option<Htlc>, LightningError> {
+        unimplemented!("nobody asks about a payment")
+    }
+
+    fn follow(&self, _: PaymentHash) -> BoxStream<'_, PaymentStatus> {
+        unimplemented!("nobody follows a payment")
+    }
+}
+
+fn ours(node: Node) -> (OurNode, Arc<Node>) {
+    let node = Arc::new(node);
+    (OurNode::new(Arc::clone(&node) as _, None), node)
+}
+
+#[tokio::test]
+async fn a_thousand_callers_ask_once_who_the_node_is() {
+    for is_away in [false, true] {
+        let (ours, node) = ours(Node { is_away: is_away.into(), ..Node::default() });
+
+        let answers = join_all((0..1_000).map(|_| ours.hold_status(HASH))).await;
+
+        assert!(answers.iter().all(|answer| answer.is_err() == is_away));
+        assert_eq!(node.asked.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_fails_rings() {
+    let (ours, node) = ours(Node::default());
+    let mut bell = ours.bell();
+    ours.hold_status(HASH).await.unwrap();
+    assert!(!bell.has_changed().unwrap());
+
+    node.is_away.store(true, Ordering::SeqCst);
+    assert!(ours.readiness().await.is_err());
+    assert!(!bell.has_changed().unwrap(), "whoever asks for it hears the answer");
+    assert!(ours.hold_status(HASH).await.is_err());
+
+    timeout(Duration::from_secs(5), bell.changed()).await.unwrap().unwrap();
+}
+
+// spec: E3
+#[tokio::test]
+async fn a_stream_that_breaks_off_rings_and_one_that_said_its_last_word_does_not() {
+    let stories: [(&[HoldStatus], bool); 4] = [
+        (&[HoldStatus::Open], true),
+        (&[HoldStatus::Open, HoldStatus::Settled], false),
+        (&[HoldStatus::Canceled], false),
+        (&[], false),
+    ];
+    for (words, rings) in stories {
+        let (ours, _) = ours(Node { words: words.to_vec(), ..Node::default() });
+        let bell = ours.bell();
+
+        assert_eq!(ours.watch(HASH).collect::<Vec<_>>().await, words);
+
+        assert_eq!(bell.has_changed().unwrap(), rings, "{words:?}");
+        assert_eq!(ours.is_known.load(Ordering::SeqCst), !rings, "{words:?}");
+    }
+}
