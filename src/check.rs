@@ -85,7 +85,10 @@ async fn lnd(settings: &Settings, ours: Option<LightningIdentity>) -> Result<Str
     if let Some(ours) = ours.filter(|_| !settings.lightning.allow_node_change) {
         readiness.is_of(ours)?;
     }
-    let state = readiness.shortcoming().unwrap_or("ready");
+    let state = readiness.shortcoming().unwrap_or_else(|| "ready".to_owned());
+    if !readiness.lacks.is_empty() {
+        bail!(state);
+    }
     let node = &readiness.node;
     Ok(format!("{} {}, block {}, {state}", node.alias, node.version, readiness.height.0))
 }

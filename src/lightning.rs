@@ -9,6 +9,7 @@ pub mod client;
 pub mod error;
 pub mod invoice;
 pub mod ours;
+mod rights;
 pub mod verdict;
 
 use std::fmt;
@@ -124,6 +125,8 @@ pub struct Readiness {
     /// LND said `synced_to_chain`.
     pub synced: bool,
     pub channels_active: usize,
+    /// The calls that our macaroon does not allow, as LND last said.
+    pub lacks: Vec<&'static str>,
     pub height: BlockHeight,
     pub identity: LightningIdentity,
     pub node: NodeDescription,
@@ -141,22 +144,30 @@ pub struct NodeDescription {
 }
 
 impl Readiness {
-    /// Whether a new escrow may be made (E6).
+    /// Whether a new escrow may be made (E6): not if a call is forbidden that will be needed to
+    /// bring its trade to an end.
     #[must_use]
     pub fn may_escrow(&self) -> bool {
-        self.active && self.synced
+        self.active && self.synced && self.lacks.is_empty()
     }
 
     /// What keeps it from escrows and payouts, or from payouts.
     #[must_use]
-    pub fn shortcoming(&self) -> Option<&'static str> {
-        if !self.may_escrow() {
-            Some("LND is not synced to its chain: no escrow and no payout until it is")
+    pub fn shortcoming(&self) -> Option<String> {
+        let text = if !self.lacks.is_empty() {
+            let (lacks, remedy) = (self.lacks.join(", "), rights::remedy());
+            return Some(format!(
+                "the macaroon does not allow {lacks}: no escrow and no payout until one does. \
+                 {remedy}"
+            ));
+        } else if !self.may_escrow() {
+            "LND is not synced to its chain: no escrow and no payout until it is"
         } else if !self.may_pay() {
-            Some("LND has no active channel: no payout until it has")
+            "LND has no active channel: no payout until it has"
         } else {
-            None
-        }
+            return None;
+        };
+        Some(text.to_owned())
     }
 
     /// Insists on the node that our holds and payments are known to.
@@ -171,7 +182,7 @@ impl Readiness {
     /// Whether a payout may be sent: LND fails it for reasons of its own before (P9).
     #[must_use]
     pub fn may_pay(&self) -> bool {
-        self.active && self.synced && self.channels_active > 0
+        self.active && self.synced && self.channels_active > 0 && self.lacks.is_empty()
     }
 }
 

@@ -25,6 +25,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use trade::{BlockHeight, HoldStatus, PaymentHash, PaymentStatus, Preimage};
 
 use super::channel::{self, DialError};
+use super::rights::{self, Rights};
 use super::{
     Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness, answers, invoice,
 };
@@ -52,10 +53,11 @@ pub struct LndAccess {
 pub struct Lnd {
     channel: Channel,
     lightning: LightningClient<Channel>,
-    invoices: InvoicesClient<Channel>,
-    router: RouterClient<Channel>,
+    pub(super) invoices: InvoicesClient<Channel>,
+    pub(super) router: RouterClient<Channel>,
     macaroon_file: PathBuf,
     deadline: Duration,
+    pub(super) rights: Rights,
 }
 
 impl Lnd {
@@ -77,6 +79,7 @@ impl Lnd {
             channel,
             macaroon_file,
             deadline: CALL_DEADLINE,
+            rights: Rights::default(),
         })
     }
 
@@ -196,6 +199,7 @@ impl LightningNode for Lnd {
             active,
             synced: node.synced_to_chain,
             channels_active: channels.len(),
+            lacks: if active { self.lacking_rights().await? } else { Vec::new() },
             height: BlockHeight(node.block_height),
             identity,
             node: answers::description(node),
@@ -203,7 +207,7 @@ impl LightningNode for Lnd {
     }
 }
 
-const TRACK: &str = "TrackPaymentV2";
+pub(super) const TRACK: &str = "TrackPaymentV2";
 
 impl Lnd {
     /// LND refuses a second invoice for a hash, whatever became of the first, so a failed call may
@@ -229,8 +233,16 @@ impl Lnd {
         answer: Result<(), LightningError>,
     ) -> Result<HoldStatus, LightningError> {
         let status = self.hold_status(hash).await;
-        if let (Err(error), Ok(status)) = (answer, &status) {
-            tracing::warn!(ln.hash = %hash, %error, ?status, "a call about a hold failed");
+        match (answer, &status) {
+            // Nothing changes before a person has acted: not to be tried every second.
+            (
+                Err(error @ LightningError::Forbidden { .. }),
+                Ok(HoldStatus::Open | HoldStatus::Accepted { .. }),
+            ) => return Err(error),
+            (Err(error), Ok(status)) => {
+                tracing::warn!(ln.hash = %hash, %error, ?status, "a call about a hold failed");
+            }
+            (Ok(()), _) | (_, Err(_)) => {}
         }
         status
     }
@@ -287,7 +299,7 @@ impl Lnd {
     }
 
     /// Makes a call that has one answer.
-    async fn call<C: Clone, Q: Clone, A, F>(
+    pub(super) async fn call<C: Clone, Q: Clone, A, F>(
         &self,
         call: &'static str,
         client: &C,
@@ -304,7 +316,7 @@ impl Lnd {
 
     /// Opens a stream and waits for its first message. LND sends not even headers before it has
     /// something to say, so both are under one deadline.
-    async fn open<C: Clone, Q: Clone, A, F>(
+    pub(super) async fn open<C: Clone, Q: Clone, A, F>(
         &self,
         call: &'static str,
         client: &C,
@@ -327,7 +339,7 @@ impl Lnd {
     }
 
     /// The macaroon as it is on disk now.
-    async fn macaroon(&self) -> Result<MetadataValue<Ascii>, LightningError> {
+    pub(super) async fn macaroon(&self) -> Result<MetadataValue<Ascii>, LightningError> {
         let unreadable =
             |source| LightningError::MacaroonFile { path: self.macaroon_file.clone(), source };
         let bytes = tokio::fs::read(&self.macaroon_file).await.map_err(unreadable)?;
@@ -461,6 +473,9 @@ fn failure(call: &'static str, status: Status) -> LightningError {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
             LightningError::Unreachable { call, source: status.into() }
+        }
+        Code::Unknown if is_answer && rights::is_denial(status.message()) => {
+            LightningError::Forbidden { call, reason: status.message().to_owned() }
         }
         code if is_answer => {
             LightningError::Refused { call, code, reason: status.message().to_owned() }

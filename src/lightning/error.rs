@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use tonic::Code;
 use trade::{LightningIdentity, PaymentHash, Sats};
 
+use super::rights;
+
 /// No call of the Lightning port that fails has told anything about the money: ask again.
 ///
 /// The variants differ in what a person has to do.
@@ -42,10 +44,7 @@ pub enum LightningError {
         source: std::io::Error,
     },
 
-    #[error(
-        "LND is up but refuses {call} ({reason}). Bake a macaroon of this node with the rights \
-         this daemon needs, and name it in `lnd_macaroon_file`"
-    )]
+    #[error("LND is up but refuses {call} ({reason}). {}", rights::remedy())]
     Forbidden { call: &'static str, reason: String },
 
     #[error("LND's wallet is locked: unlock it")]

@@ -63,7 +63,7 @@ impl HealthMonitor {
     pub async fn ask(&mut self) -> bool {
         let answer = self.node.readiness().await;
         let trouble = match &answer {
-            Ok(readiness) => readiness.shortcoming().map(str::to_owned),
+            Ok(readiness) => readiness.shortcoming(),
             Err(error) => Some(crate::chain(error)),
         };
         self.say(trouble);

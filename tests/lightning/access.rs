@@ -160,6 +160,64 @@ async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause() {
 }
 
 // measured: uri_macaroon
+// spec: E6 P9
+#[tokio::test]
+async fn a_right_that_is_missing_is_named_and_nothing_is_begun_without_it() {
+    let stage = stage().await;
+    for missing in &RIGHTS[5..] {
+        let calls: Vec<String> =
+            RIGHTS.iter().filter(|right| *right != missing).map(|right| (*right).into()).collect();
+        let macaroon = stage.network.sim.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
+
+        let readiness = with_macaroon(&stage, &macaroon).readiness().await.expect("let in");
+
+        let call = missing.rsplit('/').next().expect("a name");
+        assert_eq!(readiness.lacks, [call]);
+        assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
+        let told = readiness.shortcoming().expect("something to say");
+        assert!(told.contains(call) && told.contains("lncli bakemacaroon"), "{told}");
+    }
+}
+
+// measured: uri_macaroon
+#[tokio::test]
+async fn rights_are_asked_for_once_and_a_new_macaroons_anew() {
+    let stage = stage().await;
+    for _ in 0..2 {
+        stage.ours.readiness().await.expect("let in");
+    }
+    assert_eq!(stage.network.sim.calls(Rpc::AddHoldInvoice), 1);
+    stage.network.sim.renew_macaroon(MOSTRO).expect("it is renewed");
+    stage.ours.readiness().await.expect("let in");
+    assert_eq!(stage.network.sim.calls(Rpc::AddHoldInvoice), 2);
+    assert_eq!(stage.network.sim.calls(Rpc::SendPaymentV2), 2);
+}
+
+// measured: uri_macaroon
+// spec: P5 E3
+#[tokio::test]
+async fn a_call_that_is_not_allowed_says_nothing_about_money() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    let invoice = stage.payment_in_flight().await;
+    let calls = RIGHTS[..5].iter().map(|right| (*right).to_owned()).collect::<Vec<_>>();
+    let macaroon = stage.network.sim.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
+    let ours = with_macaroon(&stage, &macaroon);
+
+    let errors = [
+        ours.hold_status(escrow.hash).await.err(),
+        ours.settle_hold(escrow.preimage).await.err(),
+        ours.cancel_hold(escrow.hash).await.err(),
+        ours.payment_status(invoice.hash).await.err(),
+        ours.send(payment(&invoice.bolt11)).await.err(),
+    ];
+
+    for error in errors {
+        assert!(matches!(error, Some(LightningError::Forbidden { .. })), "{error:?}");
+    }
+}
+
+// measured: uri_macaroon
 #[tokio::test]
 async fn a_renewed_macaroon_is_used_at_the_next_call() {
     let stage = stage().await;

@@ -420,6 +420,7 @@ impl LightningNode for FakeLnd {
             active: true,
             synced: true,
             channels_active: usize::from(!is_alone),
+            lacks: vec![],
             height,
             identity: IDENTITY,
             node: NodeDescription::default(),

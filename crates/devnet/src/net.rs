@@ -97,6 +97,7 @@ impl<L: Lightning> Net<L> {
         let binary = Daemon::find_binary()?;
         let mut daemon = Daemon::spawn(&binary, &home, relay.url(), node).await?;
         daemon.wait_ready().await?;
+        daemon.says("LND is ready").await?;
         Ok(Self { daemon, lnd, _control: control, relay, node, dir })
     }
 

@@ -14,6 +14,7 @@ use crate::harness::World;
 async fn of_two_takers_at_once_one_wins_and_the_other_is_told() -> Result<()> {
     let mut w = World::open(Transport::V2).await?;
     let offer = w.offered(Kind::Buy).await?;
+    w.net.lnd.forget_calls();
     let mut rival = w.net.person("seller", Transport::V2).await?;
 
     let (first, second) =

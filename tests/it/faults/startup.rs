@@ -259,14 +259,43 @@ async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
     let calls = ["GetInfo", "ListChannels"].map(|call| format!("/lnrpc.Lightning/{call}"));
     fs::write(&macaroon, w.net.lnd.bake_macaroon(MOSTRO, 7, &calls)?)?;
     let mut process = Process::start(&w.net, &[])?;
+
+    process.says("the macaroon does not allow AddHoldInvoice").await?;
+    let line = process.line().to_owned();
+    ensure!(line.contains("lncli bakemacaroon"), "no remedy: {line}");
+    let output = run(w.net.daemon.dir(), &["check"]).await?;
+    let found = String::from_utf8(output.stdout)?;
+    ensure!(found.contains("lnd: TROUBLE: the macaroon does not allow"), "{found}");
     let offer = w.offered(Kind::Buy).await?;
     w.seller.trader.take_buy(offer.id).await?;
-
-    process.says("AddHoldInvoice").await?;
-    ensure!(process.line().contains("permission denied"), "it is not said why: {process:?}");
     w.seller.trader.expect(Action::CantDo).await?;
     fs::write(&macaroon, right)?;
-    w.trades().await
+    trades_again(w, process).await
+}
+
+// spec: E2 P0 INV-4
+#[tokio::test]
+async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let offer = w.sale_fiat_sent().await?;
+    let macaroon = w.net.lnd.node(MOSTRO)?.macaroon;
+    let right = fs::read(&macaroon)?;
+    let calls = ["lnrpc.Lightning/GetInfo", "lnrpc.Lightning/ListChannels"];
+    let calls = calls.into_iter().chain(["invoicesrpc.Invoices/LookupInvoiceV2"]);
+    let calls: Vec<String> = calls.map(|call| format!("/{call}")).collect();
+    fs::write(&macaroon, w.net.lnd.bake_macaroon(MOSTRO, 7, &calls)?)?;
+
+    w.seller.trader.release(offer.id).await?;
+    w.net.daemon.says("refuses SettleInvoice (permission denied)").await?;
+    w.net.daemon.says("lncli bakemacaroon").await?;
+    ensure!(w.net.lnd.list_invoices(MOSTRO, InvoiceState::Accepted).len() == 1, "it is held");
+    fs::write(&macaroon, right)?;
+
+    w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
+    w.seller.trader.wait_for(Action::Rate).await?;
+    w.buyer.trader.wait_for(Action::Rate).await?;
+    w.book.until(offer.id, "success").await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 #[tokio::test]
