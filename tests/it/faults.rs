@@ -4,6 +4,7 @@ mod absence;
 mod forged;
 mod hostile;
 mod kill;
+mod link;
 mod lnd_dies;
 mod relay;
 mod rivals;

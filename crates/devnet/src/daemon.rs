@@ -44,6 +44,8 @@ pub struct Lives {
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Handlers have 10 s to end (`spec/behaviour.md` §12.5).
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// Keep-alive and deadlines take half a minute to notice.
+const WORD_PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOG_PATIENCE: Duration = Duration::from_secs(15);
 const LOG_LOOKS: Duration = Duration::from_millis(50);
@@ -215,7 +217,7 @@ impl Daemon {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        let said = timeout(START_PATIENCE, said).await;
+        let said = timeout(WORD_PATIENCE, said).await;
         said.with_context(|| format!("no word of {words:?} in\n{}", self.log()))
     }
 

@@ -12,6 +12,7 @@ pub mod ledger; // whether the daemon's books say what LND says
 pub mod lightning; // the Lightning network under an exchange, simulated or real
 pub mod lnd_process; // the simulated LND as a process: started, killed
 pub mod net; // all of it, brought up
+pub mod proxy; // a TCP link that can fail
 pub mod relay; // a relay on a websocket
 pub mod settings; // the daemon's settings file
 pub mod timeline; // a trade as people can follow it
@@ -24,6 +25,7 @@ pub use ledger::Ledger;
 pub use lightning::Lightning;
 pub use lnd_process::LndProcess;
 pub use net::{Net, Person};
+pub use proxy::Proxy;
 pub use regtest::{BUYER, MOSTRO, NodeAccess, SELLER, Wallet};
 pub use relay::Relay;
 pub use settings::Settings;

@@ -1,0 +1,114 @@
+//! The link that can fail, between an echo and who calls it.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::Result;
+use devnet::Proxy;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn what_is_asked_and_answered_passes() -> Result<()> {
+    let stage = Stage::set().await?;
+    let mut caller = stage.dial().await?;
+
+    assert_eq!(say(&mut caller, b"hello").await?, b"hello");
+    assert_eq!(stage.proxy.dials(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_half_open_link_is_silent_for_ever_and_a_new_one_passes_once_it_is_healed() -> Result<()>
+{
+    let stage = Stage::set().await?;
+    let mut old = stage.dial().await?;
+    say(&mut old, b"hello").await?;
+
+    stage.proxy.swallow();
+    let mut dialed_meanwhile = stage.dial().await?;
+    assert!(is_silent(&mut old).await && is_silent(&mut dialed_meanwhile).await);
+    stage.proxy.heal();
+
+    assert!(is_silent(&mut old).await && is_silent(&mut dialed_meanwhile).await);
+    assert_eq!(say(&mut stage.dial().await?, b"again").await?, b"again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cut_link_is_closed_and_can_be_dialed_again() -> Result<()> {
+    let stage = Stage::set().await?;
+    let mut caller = stage.dial().await?;
+    say(&mut caller, b"hello").await?;
+
+    stage.proxy.cut();
+
+    assert_eq!(say(&mut caller, b"").await?, b"");
+    assert_eq!(say(&mut stage.dial().await?, b"again").await?, b"again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_answer_was_asked_for() -> Result<()> {
+    let mut stage = Stage::set().await?;
+    stage.proxy.lose_answer();
+    let mut caller = stage.dial().await?;
+
+    assert_eq!(say(&mut caller, b"hello").await?, b"");
+    stage.heard.wait_for(|heard| *heard == b"hello").await?;
+    assert_eq!(say(&mut stage.dial().await?, b"again").await?, b"again");
+    Ok(())
+}
+
+/// An echo that remembers what it heard last, behind a proxy.
+struct Stage {
+    proxy: Proxy,
+    heard: watch::Receiver<Vec<u8>>,
+    _echo: JoinSet<()>,
+}
+
+impl Stage {
+    async fn set() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let proxy = Proxy::start(listener.local_addr()?).await?;
+        let (tell, heard) = watch::channel(Vec::new());
+        let mut echo = JoinSet::new();
+        echo.spawn(async move {
+            let mut callers = JoinSet::new();
+            while let Ok((caller, _)) = listener.accept().await {
+                callers.spawn(answer(caller, tell.clone()));
+            }
+        });
+        Ok(Self { proxy, heard, _echo: echo })
+    }
+
+    async fn dial(&self) -> Result<TcpStream> {
+        Ok(TcpStream::connect(self.proxy.address()).await?)
+    }
+}
+
+async fn answer(mut caller: TcpStream, heard: watch::Sender<Vec<u8>>) {
+    let mut buffer = [0; 64];
+    while let Ok(bytes) = caller.read(&mut buffer).await {
+        heard.send_replace(buffer[..bytes].to_vec());
+        if bytes == 0 || caller.write_all(&buffer[..bytes]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The answer; nothing if the link is closed.
+async fn say(caller: &mut TcpStream, words: &[u8]) -> Result<Vec<u8>> {
+    caller.write_all(words).await?;
+    let mut buffer = [0; 64];
+    let bytes = timeout(Duration::from_secs(15), caller.read(&mut buffer)).await??;
+    Ok(buffer[..bytes].to_vec())
+}
+
+/// Whether nothing is answered, and nothing closed.
+async fn is_silent(caller: &mut TcpStream) -> bool {
+    timeout(Duration::from_millis(100), say(caller, b"hello")).await.is_err()
+}
