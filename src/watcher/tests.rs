@@ -61,6 +61,7 @@ fn ready_at(height: BlockHeight) -> Readiness {
         active: true,
         synced: true,
         channels_active: 1,
+        lacks: vec![],
         height,
         identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
         node: NodeDescription::default(),

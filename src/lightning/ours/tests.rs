@@ -33,6 +33,7 @@ impl LightningNode for Node {
             active: true,
             synced: true,
             channels_active: 1,
+            lacks: vec![],
             height: BlockHeight(1),
             identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
             node: NodeDescription::default(),
