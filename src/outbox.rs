@@ -1,8 +1,9 @@
 //! What was committed is carried out, at least once: messages, Lightning commands, alarms.
 //!
 //! Rows lie in lanes (`dm:<trade key>`, `ln:<hash>`): within a lane strictly one after the other,
-//! across lanes side by side up to a limit. A row is done in the transaction that applies its news.
-//! Failure means: due later. Nothing is dropped after some number of tries.
+//! across lanes side by side up to a limit. Messages have places of their own: however many wait for
+//! a silent relay, no Lightning command waits for them. A row is done in the transaction that applies
+//! its news. Failure means: due later. Nothing is dropped after some number of tries.
 
 mod arrivals;
 mod book;
@@ -10,8 +11,11 @@ mod lightning;
 mod messages;
 mod node_events;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
@@ -27,11 +31,11 @@ use crate::crash;
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{LightningError, LightningNode};
 use crate::nostr::{EventError, RelayError, SealError};
-use crate::store::{Act, OutboxRow, Reader, StoreError};
+use crate::store::{Act, OutboxId, OutboxRow, Reader, StoreError, Stuck};
 use crate::tasks::Shutdown;
 use lightning::ToLightning;
 
-/// Rows under way at once.
+/// Messages under way at once, and as many other acts.
 const SIDE_BY_SIDE: usize = 64;
 
 /// How long the loop sleeps when nothing rings.
@@ -56,6 +60,7 @@ pub struct Outbox {
     clock: Arc<dyn Clock>,
     lightning: ToLightning,
     messenger: Messenger,
+    stuck: Reported<OutboxId>,
 }
 
 /// How an act went.
@@ -94,7 +99,8 @@ impl Outbox {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let lightning = ToLightning { node, reader: reader.clone(), engine: engine.clone() };
-        Arc::new(Self { reader, engine, clock, lightning, messenger })
+        let stuck = Reported::default();
+        Arc::new(Self { reader, engine, clock, lightning, messenger, stuck })
     }
 
     /// Carries out whatever is due, until shutdown; then lets what is under way come to its end.
@@ -116,20 +122,19 @@ impl Outbox {
     }
 
     async fn start_due(self: &Arc<Self>, lanes: &mut BusyLanes) -> Result<(), StoreError> {
-        let free = SIDE_BY_SIDE.saturating_sub(lanes.len());
-        if free == 0 {
-            return Ok(());
-        }
         // The busy ones are among those that are due.
-        let limit = u32::try_from(SIDE_BY_SIDE + free).unwrap_or(u32::MAX);
+        let limit = u32::try_from(SIDE_BY_SIDE).unwrap_or(u32::MAX);
         for row in self.reader.list_acts_due(self.clock.now(), limit).await? {
+            let outbox = Arc::clone(self);
             match row {
-                Ok(row) if lanes.len() < SIDE_BY_SIDE => {
-                    let outbox = Arc::clone(self);
-                    lanes.start(row.lane.clone(), async move { outbox.carry_out(row).await });
+                Ok(row) => {
+                    let lane = row.lane.clone();
+                    lanes.start_if_free(lane, async move { outbox.carry_out(row).await });
                 }
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "an act cannot be read; its lane stands"),
+                Err(row) => {
+                    let lane = format!("unreadable:{}", row.id.0);
+                    lanes.start_if_free(lane, async move { outbox.set_aside(row).await });
+                }
             }
         }
         Ok(())
@@ -137,27 +142,47 @@ impl Outbox {
 
     /// Tries one act once and saves how it went.
     pub async fn carry_out(&self, row: OutboxRow) {
-        let saved = match self.act(&row).await {
+        match self.act(&row).await {
             Ok(Delivered::Done(news)) => {
-                self.engine.finish_act(row.id, news.map(Input::Lightning)).await
+                match self.engine.finish_act(row.id, news.map(Input::Lightning)).await {
+                    Ok(_) => self.stuck.is_over(&row.id),
+                    Err(error) => self.try_again_later(&row, &error.into()).await,
+                }
             }
             Ok(Delivered::NotYet(reason)) => {
                 tracing::debug!(outbox.lane = row.lane, reason, "not yet");
-                self.engine.retry_act(row.id, self.clock.now().after(SOON)).await
+                self.put_off(row.id, SOON).await;
             }
-            Err(error) => {
-                let wait = backoff(row.attempts);
-                let error = crate::chain(&error);
-                tracing::warn!(outbox.lane = row.lane, %error, "again in {wait:?}");
-                self.engine.retry_act(row.id, self.clock.now().after(wait)).await
-            }
-        };
-        if let Err(error) = saved {
-            tracing::error!(outbox.lane = row.lane, %error, "what was done could not be saved");
-            // The row is still due: without a pause it would be tried in a circle.
-            tokio::time::sleep(FIRST_RETRY).await;
+            Err(error) => self.try_again_later(&row, &error).await,
         }
         crash::point("outbox.finished");
+    }
+
+    async fn try_again_later(&self, row: &OutboxRow, error: &OutboxError) {
+        let wait = backoff(row.attempts);
+        let (lane, chain) = (&row.lane, crate::chain(error));
+        if !error.is_ours() {
+            tracing::warn!(outbox.lane = lane, error = chain, "again in {wait:?}");
+        } else if self.stuck.is_news(row.id) {
+            tracing::error!(outbox.lane = lane, error = chain, "an act is stuck, and its lane");
+        }
+        self.put_off(row.id, wait).await;
+    }
+
+    /// A row that cannot be read is put off as well, or it would take the place of others.
+    async fn set_aside(&self, Stuck { id, error }: Stuck<OutboxId>) {
+        if self.stuck.is_news(id) {
+            tracing::error!(outbox.id = id.0, %error, "an act cannot be read; its lane stands");
+        }
+        self.put_off(id, LONGEST_RETRY).await;
+    }
+
+    async fn put_off(&self, id: OutboxId, wait: Duration) {
+        if let Err(error) = self.engine.retry_act(id, self.clock.now().after(wait)).await {
+            tracing::debug!(outbox.id = id.0, %error, "an act could not be put off");
+            // It is still due: without a pause it would be tried in a circle.
+            tokio::time::sleep(FIRST_RETRY).await;
+        }
     }
 
     async fn act(&self, row: &OutboxRow) -> Result<Delivered, OutboxError> {
@@ -171,6 +196,18 @@ impl Outbox {
                 tracing::error!(order.id = order, "ALARM: {alarm}");
                 Ok(Delivered::quietly())
             }
+        }
+    }
+}
+
+impl OutboxError {
+    /// Whether something of ours is wrong, and stays so until somebody looks.
+    fn is_ours(&self) -> bool {
+        match self {
+            Self::Lightning(_) | Self::Relay(_) => false,
+            Self::Store(error) => !error.is_unavailable(),
+            Self::Engine(error) => !error.is_unavailable(),
+            Self::Seal(_) | Self::Sign(_) | Self::Unreadable(_) => true,
         }
     }
 }
@@ -194,12 +231,9 @@ struct BusyLanes {
 }
 
 impl BusyLanes {
-    fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    fn start(&mut self, lane: String, act: impl Future<Output = ()> + Send + 'static) {
-        if self.names.insert(lane.clone()) {
+    fn start_if_free(&mut self, lane: String, act: impl Future<Output = ()> + Send + 'static) {
+        let alike = self.names.iter().filter(|name| is_message(name) == is_message(&lane));
+        if alike.count() < SIDE_BY_SIDE && self.names.insert(lane.clone()) {
             let id = self.acts.spawn(act).id();
             self.lanes.insert(id, lane);
         }
@@ -226,6 +260,30 @@ impl BusyLanes {
             tracing::warn!("some acts were under way; the next start takes them up");
         }
     }
+}
+
+/// What is wrong and was reported: once, not at every try.
+#[derive(Debug)]
+struct Reported<Id>(Mutex<BTreeSet<Id>>);
+
+impl<Id: Ord> Reported<Id> {
+    fn is_news(&self, id: Id) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+
+    fn is_over(&self, id: &Id) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+impl<Id> Default for Reported<Id> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+fn is_message(lane: &str) -> bool {
+    lane.starts_with("dm:")
 }
 
 /// Doubled from [`FIRST_RETRY`] with each failure, up to [`LONGEST_RETRY`].

@@ -29,7 +29,7 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use book::{BookRow, Published};
 pub use daemon_state::DaemonState;
-pub use error::{OpenError, StoreError};
+pub use error::{OpenError, StoreError, Stuck};
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
 pub use orders::Line;

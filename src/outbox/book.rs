@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::{OutboxError, backoff};
+use trade::OrderId;
+
+use super::{LONGEST_RETRY, OutboxError, Reported, backoff};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::Engine;
 use crate::lightning::Health;
 use crate::nostr::{Event, JsonUtil as _, Keys, Relays};
-use crate::store::{BookRow, Published, Reader};
+use crate::store::{BookRow, Published, Reader, Stuck};
 use crate::tasks::Shutdown;
 use crate::wire::tags::{self, BookEntry, Imprint};
 
@@ -38,8 +40,9 @@ pub struct Book {
 impl Book {
     pub async fn run(self, mut shutdown: Shutdown) {
         let mut changes = self.engine.bell();
+        let stuck = Reported::default();
         loop {
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.look(&stuck).await {
                 tracing::error!(error = crate::chain(&error), "the public book cannot be read");
             }
             tokio::select! {
@@ -50,30 +53,52 @@ impl Book {
         }
     }
 
-    async fn look(&self) -> Result<(), OutboxError> {
+    async fn look(&self, stuck: &Reported<OrderId>) -> Result<(), OutboxError> {
         let due = self.reader.list_book_due(self.clock.now(), AT_ONCE).await?;
         futures::stream::iter(due)
             .for_each_concurrent(SIDE_BY_SIDE, |row| async move {
                 match row {
-                    Ok(row) => self.publish_or_put_off(row).await,
-                    Err(error) => tracing::error!(%error, "an order is not published"),
+                    Ok(row) => self.publish_or_put_off(row, stuck).await,
+                    Err(row) => self.set_aside(row, stuck).await,
                 }
             })
             .await;
         Ok(())
     }
 
-    async fn publish_or_put_off(&self, row: BookRow) {
+    async fn publish_or_put_off(&self, row: BookRow, stuck: &Reported<OrderId>) {
         let (order, attempts) = (row.order.id, row.attempts);
-        let Err(error) = self.publish(row).await else { return };
-        let wait = backoff(attempts);
-        tracing::warn!(
-            order.id = %order,
-            error = crate::chain(&error),
-            "the order's public event was not taken; again in {wait:?}"
-        );
+        let Err(error) = self.publish(row).await else { return stuck.is_over(&order) };
+        let (wait, chain) = (backoff(attempts), crate::chain(&error));
+        if !error.is_ours() {
+            tracing::warn!(
+                order.id = %order,
+                error = chain,
+                "the order's public event was not taken; again in {wait:?}"
+            );
+        } else if stuck.is_news(order) {
+            tracing::error!(order.id = %order, error = chain, "an order is not published");
+        }
+        self.put_off(order, wait).await;
+    }
+
+    /// An order that cannot be read is put off as well, or it would take the place of others.
+    async fn set_aside(
+        &self,
+        Stuck { id, error }: Stuck<OrderId>,
+        stuck: &Reported<OrderId>,
+    ) {
+        if stuck.is_news(id) {
+            tracing::error!(order.id = %id, %error, "an order is not published");
+        }
+        self.put_off(id, LONGEST_RETRY).await;
+    }
+
+    async fn put_off(&self, order: OrderId, wait: Duration) {
         if let Err(error) = self.engine.retry_book(order, self.clock.now().after(wait)).await {
-            tracing::error!(%error, "the retry could not be saved");
+            tracing::debug!(order.id = %order, %error, "an order could not be put off");
+            // It is still due: without a pause it would be tried in a circle.
+            tokio::time::sleep(super::FIRST_RETRY).await;
         }
     }
 

@@ -4,7 +4,7 @@ use sqlx::SqliteConnection;
 use trade::{Order, OrderId, Timestamp};
 
 use super::text::{At, Text as _};
-use super::{Reader, StoreError, WriteTx, orders};
+use super::{Reader, StoreError, Stuck, WriteTx, orders};
 
 /// An order whose public event is behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Reader {
         &self,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<Result<BookRow, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<BookRow, Stuck<OrderId>>>, StoreError> {
         let mut tx = self.snapshot().await?;
         let rows = sqlx::query!(
             "select order_id, revision, event, event_revision, last_created_at, attempts from book
@@ -135,21 +135,24 @@ impl Reader {
         let mut due = Vec::with_capacity(rows.len());
         for row in rows {
             let at = At::new("book", &row.order_id);
-            let found = match at.read("order_id", &row.order_id) {
-                Ok(id) => orders::find(&mut tx, id).await,
-                Err(error) => Err(error),
-            };
-            due.push(match found {
-                Ok(Some(order)) => Ok(BookRow {
-                    order,
+            // The order was reported at the start.
+            let Ok(id) = at.read("order_id", &row.order_id) else { continue };
+            let found: Result<BookRow, StoreError> = async {
+                Ok(BookRow {
+                    order: orders::find(&mut tx, id)
+                        .await?
+                        .ok_or_else(|| at.corrupt("its order is missing"))?,
                     revision: row.revision,
                     event: row.event.filter(|_| row.event_revision == Some(row.revision)),
                     last_created_at: Timestamp(row.last_created_at),
                     attempts: at.number("attempts", row.attempts)?,
-                }),
-                Ok(None) => Err(at.corrupt("its order is missing")),
+                })
+            }
+            .await;
+            due.push(match found {
                 Err(error) if error.is_unavailable() => return Err(error),
-                Err(error) => Err(error),
+                Err(error) => Err(Stuck { id, error }),
+                Ok(row) => Ok(row),
             });
         }
         Ok(due)

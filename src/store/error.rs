@@ -36,6 +36,13 @@ impl StoreError {
     }
 }
 
+/// Something that is due and cannot be read; whoever asked puts it off by its id.
+#[derive(Debug)]
+pub struct Stuck<Id> {
+    pub id: Id,
+    pub error: StoreError,
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         /// `SQLITE_CONSTRAINT`, the low byte of all its extended codes.

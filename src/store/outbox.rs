@@ -8,7 +8,7 @@ use trade::{Alarm, Effect, LnCommand, Notice, OrderId, PaymentHash, Sats, Timest
 
 use super::rows::NoticeV1;
 use super::text::{At, Spelled, Text};
-use super::{Reader, StoreError, WriteTx};
+use super::{Reader, StoreError, Stuck, WriteTx};
 
 /// The order of commitment, and of execution within a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,7 +141,8 @@ impl WriteTx<'_> {
 }
 
 impl Reader {
-    /// What may be done now: the first unfinished row of each lane, if it is due.
+    /// What may be done now: the first unfinished row of each lane, if it is due. At most `limit`
+    /// messages and `limit` other acts, so that neither kind hides the other.
     ///
     /// An unreadable row is an error of its own: its lane stands still, the others do not.
     ///
@@ -151,24 +152,31 @@ impl Reader {
         &self,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<Result<OutboxRow, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<OutboxRow, Stuck<OutboxId>>>, StoreError> {
         // `+id`, or SQLite reads the table in the order of ids, from the first row ever done.
         let rows = sqlx::query_as!(
             Row,
             r#"select id, order_id, lane, kind, body, attempts, begun_at, event, expires_at
-            from outbox
-            where done_at is null and due_at <= ?1 and not exists (
-                select 1 from outbox earlier
-                where earlier.lane = outbox.lane and earlier.done_at is null
-                and earlier.id < outbox.id
+            from (
+                select *, row_number() over (partition by lane glob 'dm:*' order by +id) as place
+                from outbox
+                where done_at is null and due_at <= ?1 and not exists (
+                    select 1 from outbox earlier
+                    where earlier.lane = outbox.lane and earlier.done_at is null
+                    and earlier.id < outbox.id
+                )
             )
-            order by +id limit ?2"#,
+            where place <= ?2 order by +id"#,
             now.0,
             limit
         )
         .fetch_all(&mut *self.connection().await?)
         .await?;
-        Ok(rows.into_iter().map(Row::into_outbox_row).collect())
+        let read = |row: Row| {
+            let id = OutboxId(row.id);
+            row.into_outbox_row().map_err(|error| Stuck { id, error })
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// How many acts wait, and since when the oldest is due.

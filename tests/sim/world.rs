@@ -461,7 +461,8 @@ impl World {
                 continue;
             }
             let due = self.daemon.reader.list_acts_due(self.clock.now(), 64).await.map_err(text)?;
-            let due: Vec<_> = due.into_iter().collect::<Result<_, _>>().map_err(text)?;
+            let due = due.into_iter().map(|row| row.map_err(|row| text(row.error)));
+            let due = due.collect::<Result<Vec<_>, _>>()?;
             let Some(row) = due.into_iter().find(|row| !self.daemon.busy.contains(&row.lane))
             else {
                 return Ok(());

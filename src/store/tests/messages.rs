@@ -5,7 +5,7 @@ use trade::{
 
 use super::{Disk, awaiting_hold, ended, hash, party, pending};
 use crate::store::{
-    Act, Delivery, EventId, Message, OutboxId, OutboxRow, Published, StoreError, Transport,
+    Act, Delivery, EventId, Message, OutboxId, OutboxRow, Published, StoreError, Stuck, Transport,
 };
 
 const BUYER: TradeKey = TradeKey([21; 32]);
@@ -133,8 +133,30 @@ async fn an_unreadable_row_stops_its_own_lane_only() {
 
     let rows = disk.reader.list_acts_due(Timestamp(2), 10).await.unwrap();
 
-    assert!(matches!(rows[0], Err(StoreError::Corrupt { table: "outbox", .. })), "{rows:?}");
+    let Err(Stuck { id, error }) = &rows[0] else { panic!("{rows:?}") };
+    assert!(matches!(error, StoreError::Corrupt { table: "outbox", .. }), "{error}");
     assert!(rows[1].is_ok());
+
+    let mut tx = disk.begin().await;
+    tx.retry_act(*id, Timestamp(60)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(lanes(&due(&disk, 59).await), [format!("dm:{BUYER}")], "it is put off");
+}
+
+#[tokio::test]
+async fn neither_messages_nor_lightning_commands_hide_the_other() {
+    let key = |n| TradeKey([n; 32]);
+    let mut effects: Vec<_> = (1..=9).map(|n| tell(key(n), Notice::Rate)).collect();
+    effects.extend((1..=9).map(settle));
+    effects.push(tell(key(10), Notice::Rate));
+    let disk = with_effects(effects).await;
+
+    let rows = disk.reader.list_acts_due(Timestamp(2), 2).await.unwrap();
+
+    let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
+    let ln = |n| format!("ln:{}", hash(n));
+    let dm = |n| format!("dm:{}", key(n));
+    assert_eq!(lanes(&rows), [dm(1), dm(2), ln(1), ln(2)], "the oldest of each");
 }
 
 // spec: D14

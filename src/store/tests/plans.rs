@@ -7,8 +7,9 @@ use super::Disk;
 
 /// What is short however long the daemon runs: indexes of what is not over, a table of a few rows,
 /// and results of parts of a query.
-const SHORT: [&str; 8] = [
+const SHORT: [&str; 9] = [
     "(subquery-2)",
+    "(subquery-4)",
     "CONSTANT ROW",
     "attempt USING INDEX payout_attempts_open",
     "daemon_state",

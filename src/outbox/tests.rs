@@ -1,0 +1,338 @@
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use nostr_relay_builder::prelude::{LocalRelay, PolicyResult, RelayBuilder, WritePolicy};
+use nostr_sdk::util::BoxedFuture;
+use nostr_sdk::{Event, Keys};
+use sqlx::{Connection as _, SqliteConnection};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing_subscriber::fmt::MakeWriter;
+use trade::{
+    Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, HoldStatus, IdentityKey, Kind,
+    LnCommand, Notice, Order, OrderId, OrderState, Outcome, Party, PaymentHash, PaymentStatus,
+    Policy, Ppm, Preimage, Sats, Terms, Timestamp, TradeKey,
+};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::lightning::{Bolt11, Htlc, NewHold, NewPayment, Readiness};
+use crate::nostr::{Options, Relays, Transport};
+use crate::store::{Line, Message, Writer};
+
+const NOW: Timestamp = Timestamp(1_800_000_000);
+const ORDER: OrderId = OrderId([1; 16]);
+
+/// An outbox on a file of its own, of an order whose holds are all to be given back.
+struct World {
+    folder: TempDir,
+    clock: Arc<ManualClock>,
+    outbox: Arc<Outbox>,
+    /// What LND was asked to give back.
+    canceled: mpsc::UnboundedReceiver<PaymentHash>,
+    writer: JoinSet<Result<(), EngineError>>,
+}
+
+impl World {
+    /// With a message to each of so many people, and then a cancel of each of so many holds.
+    async fn new(relays: Vec<String>, people: u8, holds: u8) -> (Self, crate::nostr::Listener) {
+        let folder = TempDir::new().unwrap();
+        let (mut writer, reader) =
+            crate::store::open(&folder.path().join("trades.db")).await.unwrap();
+        fill(&mut writer, people, holds).await;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let (engine, task) = Engine::new(writer, policy(), clock.clone());
+        let mut writer = JoinSet::new();
+        writer.spawn(task.run());
+        let node = Keys::generate();
+        let options = Options {
+            urls: relays,
+            transports: vec![Transport::Direct],
+            max_event_bytes: 16_384,
+            queue: 1,
+            retry: Duration::from_millis(50),
+        };
+        let (relays, listener, _) = Relays::new(&options, &node).await.unwrap();
+        let messenger = Messenger {
+            relays,
+            node,
+            reader: reader.clone(),
+            engine: engine.clone(),
+            clock: clock.clone(),
+            retention: Duration::from_hours(1),
+            transports: vec![Transport::Direct],
+        };
+        let (cancels, canceled) = mpsc::unbounded_channel();
+        let lnd = Arc::new(Lnd(cancels));
+        let outbox = Outbox::new(lnd, messenger, reader, engine, clock.clone());
+        (Self { folder, clock, outbox, canceled, writer }, listener)
+    }
+
+    /// One look at what is due, and its acts to their end.
+    async fn look(&self) {
+        let mut lanes = BusyLanes::default();
+        self.outbox.start_due(&mut lanes).await.unwrap();
+        while lanes.acts.join_next().await.is_some() {}
+    }
+
+    fn canceled(&mut self) -> usize {
+        std::iter::from_fn(|| self.canceled.try_recv().ok()).count()
+    }
+
+    /// SQL that no part of the daemon would run.
+    async fn tamper(&self, sql: &'static str) {
+        let path = self.folder.path().join("trades.db");
+        let mut connection = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+}
+
+async fn fill(writer: &mut Writer, people: u8, holds: u8) {
+    let before = order();
+    let cancel = |n: u8| {
+        let secret = HoldSecret { hash: PaymentHash([n; 32]), preimage: Preimage([n; 32]) };
+        let hold = Hold::wanted(secret, Sats(101_000));
+        let hold = Hold { decision: Some(HoldDecision::Cancel), ..hold };
+        (hold, Effect::Lightning(LnCommand::CancelHold { hash: secret.hash }))
+    };
+    let (held, effects) = (1..=holds).map(cancel).unzip();
+    let after = Order {
+        version: 2,
+        state: OrderState::Ended(Outcome::Canceled),
+        holds: held,
+        ..before.clone()
+    };
+    let line = Line { at: NOW, input: "test", event_id: None, margin: 24 };
+    let decision = |order, effects| Decision {
+        order,
+        effects,
+        postings: vec![],
+        account: None,
+        cause: "test",
+    };
+    let mut tx = writer.begin().await.unwrap();
+    tx.create(&decision(before.clone(), vec![]), &line).await.unwrap();
+    for n in 1..=people {
+        let to = TradeKey(Keys::generate().public_key().to_bytes());
+        let (order, request_id) = (Some(ORDER), Some(n.into()));
+        let message =
+            Message { to, order, request_id, trade_index: None, notice: Notice::Released };
+        tx.send(&message, NOW).await.unwrap();
+    }
+    tx.save(&before, &decision(after, effects), &line).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn order() -> Order {
+    let trade = TradeKey([1; 32]);
+    Order {
+        id: ORDER,
+        version: 1,
+        terms: Terms {
+            kind: Kind::Sell,
+            fiat_code: "EUR".to_owned(),
+            fiat_amount: Fiat(90),
+            payment_method: "face to face".to_owned(),
+            premium: 0,
+            amount: Sats(100_000),
+            fee: Sats(1_000),
+            created_at: NOW,
+            expires_at: NOW.after(Duration::from_hours(1)),
+        },
+        maker: Party { trade, identity: IdentityKey(trade.0), index: None },
+        taker: None,
+        destination: None,
+        state: OrderState::Pending,
+        holds: vec![],
+        payout: None,
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        fee: Ppm(0),
+        max_order_amount: Sats(1_000_000),
+        min_order_amount: Sats(100),
+        fiat_codes: vec![],
+        book_window: Duration::from_hours(24),
+        max_book_window: Duration::from_hours(24),
+        duty_window: Duration::from_mins(15),
+        reply_window: Duration::from_secs(8),
+        invoice_window: Duration::from_hours(1),
+        max_final_cltv: 144,
+        hold_cltv_delta: 144,
+        escrow_margin: 24,
+        payout_attempts: 3,
+        payout_interval: Duration::from_mins(1),
+        payout_quiet: Duration::from_mins(1),
+        max_routing_fee: Ppm(2_000),
+        payout_cltv_limit: 1_008,
+    }
+}
+
+/// A node that gives back what it is asked for.
+#[derive(Debug)]
+struct Lnd(mpsc::UnboundedSender<PaymentHash>);
+
+#[async_trait]
+impl LightningNode for Lnd {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
+        self.0.send(hash).unwrap();
+        Ok(HoldStatus::Canceled)
+    }
+
+    async fn add_hold(&self, _: NewHold) -> Result<Bolt11, LightningError> {
+        unimplemented!("nothing but cancels")
+    }
+
+    async fn settle_hold(&self, _: Preimage) -> Result<HoldStatus, LightningError> {
+        unimplemented!("nothing but cancels")
+    }
+
+    async fn hold_status(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+        unimplemented!("nothing but cancels")
+    }
+
+    async fn send(&self, _: NewPayment) -> Result<PaymentStatus, LightningError> {
+        unimplemented!("nothing but cancels")
+    }
+
+    async fn payment_status(&self, _: PaymentHash) -> Result<PaymentStatus, LightningError> {
+        unimplemented!("nothing but cancels")
+    }
+
+    async fn find_htlc(&self, _: PaymentHash) -> Result<Option<Htlc>, LightningError> {
+        unimplemented!("nothing but cancels")
+    }
+
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+        unimplemented!("nothing but cancels")
+    }
+
+    fn follow(&self, _: PaymentHash) -> BoxStream<'_, PaymentStatus> {
+        unimplemented!("nothing but cancels")
+    }
+
+    async fn readiness(&self) -> Result<Readiness, LightningError> {
+        unimplemented!("nothing but cancels")
+    }
+}
+
+/// A relay that takes events and never says what it did with them.
+#[derive(Debug)]
+struct Silent;
+
+impl WritePolicy for Silent {
+    fn admit_event<'a>(
+        &'a self,
+        _event: &'a Event,
+        _from: &'a SocketAddr,
+    ) -> BoxedFuture<'a, PolicyResult> {
+        Box::pin(std::future::pending())
+    }
+}
+
+// spec: INV-9
+#[tokio::test]
+async fn lightning_commands_do_not_wait_for_messages_to_a_silent_relay() {
+    let relay = LocalRelay::new(RelayBuilder::default().write_policy(Silent));
+    relay.run().await.unwrap();
+    let (mut world, listener) = World::new(vec![relay.url().await.to_string()], 200, 1).await;
+    let (_cursor, cursor) = tokio::sync::watch::channel(NOW);
+    let mut listening = JoinSet::new();
+    listening.spawn(listener.run(cursor));
+    let mut hearing = world.outbox.messenger.relays.hearing();
+    hearing.wait_for(crate::nostr::Hearing::is_hearing).await.unwrap();
+
+    let mut tasks = crate::tasks::Tasks::new();
+    tasks.spawn("outbox", Arc::clone(&world.outbox).run(tasks.shutdown()));
+
+    // A message is under way for ten seconds before it is given up.
+    let asked = timeout(Duration::from_secs(8), world.canceled.recv()).await;
+    assert_eq!(asked.expect("LND was not asked in time"), Some(PaymentHash([1; 32])));
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_do_not_take_the_place_of_others() {
+    let (mut world, _) = World::new(vec![], 0, 200).await;
+    world.tamper("update outbox set kind = 'hold.explode/1' where id < 200").await;
+
+    for _ in 0..4 {
+        world.look().await;
+    }
+
+    assert_eq!(world.canceled(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_reported_once() {
+    let log = Log::default();
+    let _logging = log.begin();
+    let (mut world, _) = World::new(vec![], 0, 1).await;
+    world.tamper("update outbox set kind = 'hold.explode/1'").await;
+
+    for _ in 0..3 {
+        world.look().await;
+        world.clock.advance(LONGEST_RETRY);
+    }
+    assert_eq!(log.count("ERROR"), 1, "{log:?}");
+
+    world.tamper("update outbox set kind = 'hold.cancel/1'").await;
+    world.look().await;
+    assert_eq!(world.canceled(), 1, "it was repaired");
+}
+
+#[tokio::test]
+async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less() {
+    let log = Log::default();
+    let _logging = log.begin();
+    let (mut world, _) = World::new(vec![], 0, 1).await;
+    // What LND says of the hold can be applied to no order.
+    world.tamper("update orders set maker_identity = replace(hex(zeroblob(32)), '0', 'z')").await;
+
+    for _ in 0..60 {
+        world.look().await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+
+    assert_eq!(world.canceled(), 6, "after 1, 2, 4, 8 and 16 seconds");
+    assert_eq!(log.count("an act is stuck"), 1, "{log:?}");
+    world.writer.abort_all();
+}
+
+/// What was logged on this thread.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin(&self) -> tracing::subscriber::DefaultGuard {
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(self.clone());
+        tracing::subscriber::set_default(lines.finish())
+    }
+
+    fn count(&self, word: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(word).count()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
