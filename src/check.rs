@@ -5,22 +5,22 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use trade::LightningIdentity;
 
 use crate::config::{Loaded, Settings};
 use crate::daemon;
 use crate::lightning::{LightningNode as _, Lnd};
-use crate::nostr::{Hearing, Options, Relays, ToBech32 as _};
-use crate::store;
+use crate::nostr::{Options, Relays, ToBech32 as _, Url};
+use crate::store::{self, StandsStill};
 
-/// How long a relay may take to be reached.
+/// How long the relays may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints what it finds, a line each; the ledger in millisatoshis, `ledger.<account> = <balance>`.
 ///
 /// # Errors
-/// If anything would keep the daemon from working.
+/// If anything would keep the daemon from working, or an order needs a person.
 pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
     let Loaded { settings, warnings } = loaded;
     for warning in warnings {
@@ -43,16 +43,19 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
     let ours = books.as_ref().ok().and_then(|books| books.node);
     say("lnd", lnd(&settings, ours).await)?;
     say("relays", relays(&settings).await)?;
-    let (database, balances) = match books {
-        Ok(books) => (Ok(books.summary), books.balances),
-        Err(error) => (Err(error), BTreeMap::new()),
+    let (database, books) = match books {
+        Ok(books) => (Ok(books.summary.clone()), books),
+        Err(error) => (Err(error), Books::default()),
     };
     say("database", database)?;
-    for (account, msats) in balances {
+    for order in books.standing_still {
+        say(&format!("order {}", order.order), Err(anyhow!("{order}")))?;
+    }
+    for (account, msats) in books.balances {
         writeln!(out, "ledger.{account} = {msats}")?;
     }
     if troubles > 0 {
-        bail!("{troubles} of these would keep the daemon from working");
+        bail!("trouble in {troubles} of these");
     }
     Ok(())
 }
@@ -64,6 +67,7 @@ struct Books {
     /// The node that open holds and payments belong to.
     node: Option<LightningIdentity>,
     balances: BTreeMap<String, i64>,
+    standing_still: Vec<StandsStill>,
 }
 
 async fn read_books(file: &Path) -> Result<Books> {
@@ -77,6 +81,7 @@ async fn read_books(file: &Path) -> Result<Books> {
         summary: format!("{}, {depth} acts outstanding", file.display()),
         node: reader.daemon_state().await?.node,
         balances: reader.balances().await?,
+        standing_still: reader.list_standing_still().await?,
     })
 }
 
@@ -104,15 +109,31 @@ async fn relays(settings: &Settings) -> Result<String> {
     let (relays, listener, _events) = Relays::new(&options, &daemon::node_keys(settings)?).await?;
     let (_cursor, cursor) = tokio::sync::watch::channel(trade::Timestamp(0));
     let mut hearing = relays.hearing();
-    let heard = async { drop(hearing.wait_for(Hearing::is_hearing).await) };
+    let all = async {
+        while !missing(&options.urls, &relays.connected().await).is_empty() {
+            if hearing.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
     tokio::select! {
         () = listener.run(cursor) => {}
-        () = heard => {}
+        () = all => {}
         () = tokio::time::sleep(PATIENCE) => {}
     }
     let connected = relays.connected().await;
+    let missing = missing(&options.urls, &connected);
     if connected.is_empty() {
-        bail!("none of {} answers: check the addresses and the network", options.urls.join(", "));
+        bail!("none of {} answers: check the addresses and the network", missing.join(", "));
     }
-    Ok(format!("{} of {} connected", connected.len(), options.urls.len()))
+    let found = format!("{} of {} connected", connected.len(), connected.len() + missing.len());
+    Ok(if missing.is_empty() { found } else { format!("{found}, not {}", missing.join(", ")) })
+}
+
+/// Those that are not connected, which may do without the others.
+fn missing<'a>(urls: &'a [String], connected: &[String]) -> Vec<&'a str> {
+    let normal =
+        |url: &str| Url::parse(url).map(|url| url.as_str().trim_end_matches('/').to_owned());
+    let is_connected = |url: &str| normal(url).is_ok_and(|url| connected.contains(&url));
+    urls.iter().map(String::as_str).filter(|url| !is_connected(url)).collect()
 }

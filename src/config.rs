@@ -18,6 +18,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
@@ -81,7 +82,7 @@ impl Settings {
     /// All problems there are, not only the first.
     pub fn load(
         dir: &Path,
-        env: impl Iterator<Item = (String, String)>,
+        env: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Loaded, Vec<Problem>> {
         let mut layers = Layers::read(dir, env)?;
 

@@ -42,15 +42,20 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// # Errors
 /// With what an operator should do, if it cannot start or cannot go on.
 pub async fn run(Loaded { settings, warnings }: Loaded) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let node = node_keys(&settings)?.public_key();
     tracing::info!("node {} ({node})", node.to_bech32()?);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let clock = Arc::new(SystemClock::new());
-    let mut tasks = start(settings, clock, Arc::new(SystemEntropy)).await?;
+    // Checking a large database may take longer than a supervisor waits.
+    let mut tasks = tokio::select! {
+        started = start(settings, clock, Arc::new(SystemEntropy)) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tokio::select! {
         ended = tasks.watch() => bail!("{ended}: stopping, so that a supervisor starts it anew"),
         _ = terminate.recv() => {}
@@ -89,6 +94,7 @@ pub async fn start(
 ) -> Result<Tasks> {
     let node = node_keys(&settings)?;
     let (writer, reader) = store::open(&settings.database.file).await?;
+    remind_of_frozen_orders(&reader).await?;
     let remembered = reader.daemon_state().await?;
     let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);
     let lnd = Arc::new(Lnd::new(access(&settings.lightning))?);
@@ -117,6 +123,15 @@ pub async fn start(
     parts.start_outbox(&mut tasks, &health);
     parts.start_intake(&mut tasks, events, listener, remembered.heard_at);
     Ok(tasks)
+}
+
+/// Their alarms were raised once, perhaps long ago. Orders that cannot be read are the engine's to
+/// report.
+async fn remind_of_frozen_orders(reader: &Reader) -> Result<()> {
+    for frozen in reader.list_standing_still().await?.iter().filter(|still| still.because.is_ok()) {
+        tracing::error!(order.id = %frozen.order, "ALARM: {frozen}");
+    }
+    Ok(())
 }
 
 /// Where LND is, as its client wants to know it.

@@ -1,7 +1,7 @@
 //! The command line: arguments, log output, exit codes. Everything else is in the library.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,7 +27,7 @@ struct Arguments {
     verb: Option<Verb>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 enum Verb {
     /// Run the daemon
     Run,
@@ -37,26 +37,17 @@ enum Verb {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let verb = arguments.verb.unwrap_or(Verb::Run);
     let Some(dir) = arguments.dir.or_else(default_dir) else {
         complain("there is no home directory: name the settings directory with -d DIR");
         return ExitCode::from(EXIT_USAGE);
     };
-    match config::write_template(&dir) {
-        Ok(None) => {}
-        Ok(Some(path)) => {
-            complain(&format!(
-                "there were no settings: a template is now in {}. Fill in LND, relays and key, and \
-                 start again.",
-                path.display()
-            ));
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            complain(&format!("cannot write settings into {}: {error}", dir.display()));
-            return ExitCode::FAILURE;
-        }
+    if verb == Verb::Run
+        && let Some(code) = write_first_settings(&dir)
+    {
+        return code;
     }
-    let loaded = match Settings::load(&dir, std::env::vars()) {
+    let loaded = match Settings::load(&dir, std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(&format!("the settings in {} cannot be run with:", dir.display()));
@@ -66,7 +57,26 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    start(arguments.verb.unwrap_or(Verb::Run), loaded)
+    start(verb, loaded)
+}
+
+/// The first run writes the settings and ends; any later one has nothing to write.
+fn write_first_settings(dir: &Path) -> Option<ExitCode> {
+    match config::write_template(dir) {
+        Ok(None) => None,
+        Ok(Some(path)) => {
+            complain(&format!(
+                "there were no settings: a template is now in {}. Fill in LND, relays and key, and \
+                 start again.",
+                path.display()
+            ));
+            Some(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            complain(&format!("cannot write settings into {}: {error}", dir.display()));
+            Some(ExitCode::FAILURE)
+        }
+    }
 }
 
 fn start(verb: Verb, loaded: Loaded) -> ExitCode {

@@ -6,6 +6,7 @@
 mod book;
 mod daemon_state;
 mod error;
+mod frozen;
 mod holds;
 mod inbox;
 mod journal;
@@ -30,6 +31,7 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 pub use book::{BookRow, Published};
 pub use daemon_state::DaemonState;
 pub use error::{OpenError, StoreError, Stuck};
+pub use frozen::StandsStill;
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
 pub use orders::Line;

@@ -4,6 +4,7 @@
 //! section goes on to its next key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -52,7 +53,7 @@ pub(super) struct Section<'a> {
 impl Layers {
     pub(super) fn read(
         dir: &Path,
-        env: impl Iterator<Item = (String, String)>,
+        env: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {
         let file = dir.join(FILE_NAME);
         let text = fs::read_to_string(&file).map(Zeroizing::new).map_err(|error| {
@@ -66,10 +67,7 @@ impl Layers {
         })?;
         let mut warnings = Vec::new();
         let dotenv = read_dotenv(&dir.join(".env"), &mut warnings);
-        let env = env
-            .filter(|(name, _)| name.starts_with(ENV_PREFIX))
-            .map(|(name, value)| (name, Zeroizing::new(value)))
-            .collect();
+        let (env, problems) = read_environment(env);
         let tree = merge(&text, &dotenv, &env).map_err(|cause| {
             vec![Problem {
                 key: file.display().to_string(),
@@ -78,7 +76,7 @@ impl Layers {
                 remedy: "correct that line".into(),
             }]
         })?;
-        Ok(Self { tree, env, dotenv, known: BTreeSet::new(), problems: Vec::new(), warnings })
+        Ok(Self { tree, env, dotenv, known: BTreeSet::new(), problems, warnings })
     }
 
     pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
@@ -388,6 +386,28 @@ fn merge(
         .add_source(environment)
         .build()?;
     Ok(merged.cache)
+}
+
+/// Our variables, and what is wrong with those that are not text. The others may be anything.
+fn read_environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> (BTreeMap<String, Zeroizing<String>>, Vec<Problem>) {
+    let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(ENV_PREFIX.as_bytes());
+    let mut read = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, value) in variables.filter(|(name, _)| is_ours(name)) {
+        let key = name.to_string_lossy().into_owned();
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => _ = read.insert(name, Zeroizing::new(value)),
+            _ => problems.push(Problem {
+                key,
+                value: None,
+                fault: "is not UTF-8".into(),
+                remedy: "correct or unset this variable".into(),
+            }),
+        }
+    }
+    (read, problems)
 }
 
 fn read_dotenv(path: &Path, warnings: &mut Vec<Warning>) -> BTreeMap<String, Zeroizing<String>> {

@@ -1,4 +1,6 @@
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -190,6 +192,24 @@ fn a_setting_from_the_environment_wins_and_is_named_when_it_is_wrong() {
         &[("MOSTRO__MOSTRO__POW", "many")],
         "mostro.pow (MOSTRO__MOSTRO__POW) = \"many\": is not a whole number from 0 to 255; \
          set it under [mostro], for example pow = 0",
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_a_problem_if_it_is_ours() {
+    let dir = directory(TEMPLATE);
+    let bytes = OsStr::from_bytes(b"\xff\xfe").to_owned();
+    let with = |name: &str| {
+        let mut env = environment(&dir, &[]);
+        env.push((name.into(), bytes.clone()));
+        Settings::load(dir.path(), env.into_iter())
+    };
+
+    assert!(with("SOMEBODY_ELSES").is_ok());
+    let problems = with("MOSTRO__MOSTRO__NAME").expect_err("refused");
+    assert_eq!(
+        problems[0].to_string(),
+        "MOSTRO__MOSTRO__NAME: is not UTF-8; correct or unset this variable"
     );
 }
 
@@ -445,7 +465,7 @@ fn directory(text: &str) -> TempDir {
 }
 
 /// LND's files where they can be read, a key, and `more`.
-fn environment(dir: &TempDir, more: &[(&str, &str)]) -> Vec<(String, String)> {
+fn environment(dir: &TempDir, more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     let cert = dir.path().join("cert").display().to_string();
     let given = [
         ("MOSTRO__LIGHTNING__LND_CERT_FILE", cert.as_str()),

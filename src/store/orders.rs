@@ -468,7 +468,8 @@ async fn update(
     Ok(())
 }
 
-async fn open(
+/// The orders that have not ended.
+pub(super) async fn open(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<Result<OrderId, StoreError>>, StoreError> {
     let rows = sqlx::query_scalar!(

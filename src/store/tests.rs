@@ -1,6 +1,7 @@
 //! Facts of the store, each on a real migrated file.
 
 mod forbidden;
+mod frozen;
 mod messages;
 mod money;
 mod opening;

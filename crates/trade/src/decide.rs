@@ -282,15 +282,7 @@ impl Decision {
     /// Stops and calls a person (D13).
     fn freeze(self, because: FrozenBecause) -> Self {
         let was = self.order.status();
-        let alarm = match because {
-            FrozenBecause::EscrowLost => Alarm::EscrowLost,
-            FrozenBecause::HoldForgotten => Alarm::HoldForgotten,
-            FrozenBecause::SettledWithoutDecision => Alarm::SettledWithoutDecision,
-            FrozenBecause::PayoutForgotten => Alarm::PayoutForgotten,
-            FrozenBecause::PayoutDangling => Alarm::PayoutDangling,
-            FrozenBecause::PaidThoughGivenUp => Alarm::PaidThoughGivenUp,
-        };
-        self.to(OrderState::Frozen { was, because }).alarm(alarm)
+        self.to(OrderState::Frozen { was, because }).alarm(because.into())
     }
 
     /// T13, T15, T17, T19: clears the take (behaviour §2.4). The taker is answered if it asked.

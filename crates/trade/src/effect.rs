@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{IdentityKey, Msats, Notice, Order, PaymentHash, Sats, TradeKey};
+use crate::{FrozenBecause, IdentityKey, Msats, Notice, Order, PaymentHash, Sats, TradeKey};
 
 /// Commit all of it in one transaction, then act on `effects`.
 #[must_use]
@@ -75,18 +75,26 @@ pub enum Alarm {
     )]
     HorizonReached,
     #[error(
-        "LND gave the escrow back although fiat was sent or a settle was decided; the order is frozen"
+        "LND gave the escrow back although fiat was sent or a settle was decided; the order is frozen. \
+         The seller has the sats again: settle it between the parties"
     )]
     EscrowLost,
     #[error(
-        "LND does not know a hold it had acknowledged: another node or a lost record; the order is frozen"
+        "LND does not know a hold it had acknowledged; the order is frozen. Is this the right LND, with \
+         all of its data?"
     )]
     HoldForgotten,
-    #[error("LND settled a hold that we did not decide to settle; the order is frozen")]
+    #[error(
+        "LND settled a hold that we did not decide to settle; the order is frozen. Somebody else holds \
+         the preimage or this database: stop, and find out"
+    )]
     SettledWithoutDecision,
     #[error("LND settled a hold that we decided to cancel: its sats are ours and nobody's")]
     SettledThoughCanceled,
-    #[error("LND does not know a payment it had acknowledged; the payout is frozen")]
+    #[error(
+        "LND does not know a payment it had acknowledged; the payout is frozen. Is this the right LND, \
+         with all of its data?"
+    )]
     PayoutForgotten,
     #[error(
         "LND calls a payment in flight that no channel carries (lnd#9340); the payout is frozen. Close \
@@ -98,6 +106,19 @@ pub enum Alarm {
          invoice that took its place is paid as well"
     )]
     PaidThoughGivenUp,
+}
+
+impl From<FrozenBecause> for Alarm {
+    fn from(because: FrozenBecause) -> Self {
+        match because {
+            FrozenBecause::EscrowLost => Self::EscrowLost,
+            FrozenBecause::HoldForgotten => Self::HoldForgotten,
+            FrozenBecause::SettledWithoutDecision => Self::SettledWithoutDecision,
+            FrozenBecause::PayoutForgotten => Self::PayoutForgotten,
+            FrozenBecause::PayoutDangling => Self::PayoutDangling,
+            FrozenBecause::PaidThoughGivenUp => Self::PaidThoughGivenUp,
+        }
+    }
 }
 
 /// One line of the ledger.

@@ -1,7 +1,9 @@
 //! A start that cannot succeed says what to do; one that may heal keeps trying, and heals.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -14,6 +16,8 @@ use mostro_core::message::Action;
 use mostro_core::order::Kind;
 use mostrod::store;
 use nostr_sdk::{Keys, ToBech32 as _};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -39,6 +43,33 @@ async fn without_settings_a_template_is_written_for_its_owners_eyes_only() -> Re
 
     let second = run(&dir, &[]).await?;
     ends(&second, USAGE, &["nostr.nsec_privkey: is missing", "MOSTRO_NSEC_PRIVKEY"])
+}
+
+#[tokio::test]
+async fn a_check_without_settings_writes_none_and_fails() -> Result<()> {
+    let home = TempDir::new()?;
+    let dir = home.path().join("node");
+
+    let output = run(&dir, &["check"]).await?;
+
+    ends(&output, USAGE, &["settings.toml: cannot be read"])?;
+    ensure!(!dir.exists(), "the check has written something");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_text_is_named_if_it_is_ours() -> Result<()> {
+    let home = TempDir::new()?;
+    run(home.path(), &[]).await?;
+    let not_text = OsStr::from_bytes(b"\xff");
+    let mut strange = command(home.path())?;
+    strange.env("LC_NAME", not_text).env("MOSTRO__MOSTRO__NAME", not_text);
+
+    let output = strange.output().await?;
+
+    ends(&output, USAGE, &["MOSTRO__MOSTRO__NAME: is not UTF-8"])?;
+    ensure!(!stderr(&output).contains("LC_NAME"), "LC_NAME is nobody's setting");
+    Ok(())
 }
 
 // spec: D12
@@ -170,6 +201,23 @@ async fn a_database_that_cannot_be_written_is_named() -> Result<()> {
     let output = run(net.daemon.dir(), &[]).await?;
 
     ends(&output, FAILURE, &["cannot create or open", "mostro.db.lock", "check that"])
+}
+
+#[tokio::test]
+async fn a_start_that_takes_long_can_be_stopped() -> Result<()> {
+    let w = stopped().await?;
+    let database = w.net.daemon.dir().join("mostro.db");
+    let mut holder = SqliteConnectOptions::new().filename(&database).connect().await?;
+    sqlx::raw_sql("pragma journal_mode = delete; begin exclusive").execute(&mut holder).await?;
+    let mut process = Process::start(&w.net, &[])?;
+    process.says("node npub1").await?;
+
+    let pid = process.child.id().context("it has ended by itself")?.to_string();
+    ensure!(Command::new("kill").args(["-TERM", &pid]).status().await?.success());
+
+    let status = timeout(PATIENCE, process.child.wait()).await??;
+    ensure!(status.success(), "it ended with {status}, as if it had waited for the database");
+    Ok(())
 }
 
 #[tokio::test]
@@ -431,6 +479,21 @@ async fn a_check_says_that_all_is_well_and_changes_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_check_names_the_relays_that_are_missing() -> Result<()> {
+    let w = stopped().await?;
+    let nobody = format!("ws://{}", free_address()?);
+    let other = Relay::start_at(free_address()?).await?;
+    let relays = format!("{},{nobody},{}", w.net.relay.url(), other.url());
+
+    let mut check = command(w.net.daemon.dir())?;
+    let output = check.arg("check").env("MOSTRO__NOSTR__RELAYS", relays).output().await?;
+
+    let found = String::from_utf8(output.stdout)?;
+    ensure!(found.contains(&format!("relays: 2 of 3 connected, not {nobody}")), "{found}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_check_names_every_trouble_and_fails() -> Result<()> {
     let w = stopped().await?;
     let other = w.net.lnd.node("buyer")?;
@@ -441,21 +504,21 @@ async fn a_check_names_every_trouble_and_fails() -> Result<()> {
     let mut check = command(home)?;
     check.arg("check").env("MOSTRO__NOSTR__RELAYS", &nobody);
     let output = check.output().await?;
-    ends(&output, FAILURE, &["2 of these would keep the daemon from working"])?;
+    ends(&output, FAILURE, &["trouble in 2 of these"])?;
     let found = String::from_utf8(output.stdout)?;
     ensure!(found.contains("lnd: TROUBLE: LND did not answer"), "{found}");
     ensure!(found.contains(&format!("relays: TROUBLE: none of {nobody} answers")), "{found}");
 
     let mut check = command(home)?;
     let output = check.arg("check").envs(at_lnd(&other)).output().await?;
-    ends(&output, FAILURE, &["1 of these"])?;
+    ends(&output, FAILURE, &["trouble in 1 of these"])?;
     let found = String::from_utf8(output.stdout)?;
     ensure!(found.contains("lnd: TROUBLE: this is another Lightning node"), "{found}");
 
     fs::write(home.join("mostro.db"), "no database")?;
     w.net.lnd.start_node(MOSTRO).await?;
     let output = run(home, &["check"]).await?;
-    ends(&output, FAILURE, &["1 of these"])?;
+    ends(&output, FAILURE, &["trouble in 1 of these"])?;
     let found = String::from_utf8(output.stdout)?;
     ensure!(found.contains("database: TROUBLE: ") && found.contains("restore it"), "{found}");
     Ok(())

@@ -1,0 +1,32 @@
+use trade::{FrozenBecause, Order, OrderState, Status};
+
+use super::{Disk, party, pending};
+
+// spec: D13
+#[tokio::test]
+async fn what_stands_still_is_listed_with_the_reason_the_time_and_what_to_do() {
+    let mut disk = Disk::new().await;
+    for n in 1..=3 {
+        disk.create(&pending(n)).await;
+    }
+    let because = FrozenBecause::HoldForgotten;
+    let state = OrderState::Frozen { was: Status::Active, because };
+    disk.save(&Order { taker: Some(party(2)), state, ..pending(2) }, vec![]).await.unwrap();
+    disk.tamper(
+        "update orders set maker_identity = replace(hex(zeroblob(32)), '0', 'z')
+        where id like '03%'",
+    )
+    .await
+    .unwrap();
+
+    let found = disk.reader.list_standing_still().await.unwrap();
+
+    let ids: Vec<_> = found.iter().map(|still| still.order).collect();
+    assert_eq!(ids, [pending(2).id, pending(3).id]);
+    assert_eq!(
+        found[0].to_string(),
+        "LND does not know a hold it had acknowledged; the order is frozen. Is this the right LND, \
+         with all of its data? (unchanged since 1970-01-01 00:00:02 UTC)"
+    );
+    assert!(found[1].to_string().contains("restored from a backup"), "{}", found[1]);
+}
