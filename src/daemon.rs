@@ -117,7 +117,9 @@ pub async fn start(
             tracing::error!(error = crate::chain(&error), "the writer cannot go on");
         }
     });
-    let parts = Parts { settings, clock, entropy, node, reader, engine, lnd, relays, transports };
+    let networks = remembered.node.iter().map(|node| node.network.to_string()).collect();
+    let parts =
+        Parts { settings, clock, entropy, node, reader, engine, lnd, relays, transports, networks };
 
     let health = parts.start_watcher(&mut tasks, trouble, ours);
     parts.start_outbox(&mut tasks, &health);
@@ -163,6 +165,8 @@ struct Parts {
     lnd: Arc<dyn LightningNode>,
     relays: Relays,
     transports: Vec<Transport>,
+    /// Of the LND that was last seen, until it is heard again.
+    networks: Vec<String>,
 }
 
 impl Parts {
@@ -219,6 +223,7 @@ impl Parts {
             health: health.clone(),
             clock: Arc::clone(&self.clock),
             imprint: self.imprint(),
+            retention: self.settings.expiration.order,
         };
         tasks.spawn("book", book.run(tasks.shutdown()));
         let arrivals = Arrivals {
@@ -289,7 +294,7 @@ impl Parts {
             pubkey: self.node.public_key(),
             instance: self.settings.mostro.name.clone(),
             relays: self.settings.nostr.relays.clone(),
-            networks: Vec::new(),
+            networks: self.networks.clone(),
         }
     }
 
@@ -306,13 +311,13 @@ impl Parts {
             max_orders_per_response: mostro.max_orders_per_response.into(),
             fee: mostro.fee,
             pow: mostro.pow,
-            pow_first_contact: mostro.pow_first_contact,
             protocol_version: self.transports.iter().map(|way| way.version()).max().unwrap_or(2),
             hold_invoice_cltv_delta: lightning.hold_invoice_cltv_delta,
             escrow_deadline_margin_blocks: lightning.escrow_deadline_margin_blocks,
             lnd: None,
             invoice_expiration_window: whole_secs(lightning.invoice_expiration_window),
             hold_invoice_expiration_window: whole_secs(lightning.hold_invoice_expiration_window),
+            serbero: mostro.serbero,
         }
     }
 

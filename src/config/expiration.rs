@@ -7,39 +7,35 @@ use super::mostro::Mostro;
 
 const HOURS_PER_DAY: u64 = 24;
 
+/// What is not published yet, and for how many days upstream has it kept.
+const UNBUILT: [(&str, u32); 3] =
+    [("rating_days", 90), ("dispute_days", 90), ("fee_audit_days", 365)];
+
 /// Settings under `[expiration]`, one for each kind of event.
 #[derive(Debug, Clone)]
 pub struct Expiration {
+    /// Orders that have left the book.
     pub order: Duration,
-    pub rating: Duration,
-    pub dispute: Duration,
-    pub fee_audit: Duration,
     /// Messages to users.
     pub dm: Duration,
 }
 
-/// Without the section, what describes orders is kept as long as an order may live
+/// Without the section orders are kept as long as they may stand in the book
 /// (`max_expiration_days`).
 pub(super) fn read(layers: &mut Layers, mostro: Option<&Mostro>) -> Result<Expiration, Reported> {
     let s = &mut layers.section("expiration");
-    let (order, history) = match mostro {
-        Some(mostro) if !s.is_present() => {
-            (mostro.max_order_expiration, mostro.max_order_expiration)
-        }
-        _ => (days(30), days(90)),
+    let order = match mostro {
+        Some(mostro) if !s.is_present() => mostro.max_order_expiration,
+        _ => days(30),
     };
     let order = retention(s, "order_days", order);
-    let rating = retention(s, "rating_days", history);
-    let dispute = retention(s, "dispute_days", history);
-    let fee_audit = retention(s, "fee_audit_days", days(365));
+    let unbuilt = UNBUILT.map(|(key, usual)| {
+        let kept = retention(s, key, days(usual));
+        s.without_effect(key, kept, &days(usual), "no such events are published")
+    });
     let dm = retention(s, "dm_days", days(30));
-    Ok(Expiration {
-        order: order?,
-        rating: rating?,
-        dispute: dispute?,
-        fee_audit: fee_audit?,
-        dm: dm?,
-    })
+    unbuilt.into_iter().collect::<Result<(), _>>()?;
+    Ok(Expiration { order: order?, dm: dm? })
 }
 
 fn retention(

@@ -259,6 +259,20 @@ impl Section<'_> {
         self.layers.warn(&path, meaning);
     }
 
+    /// Says of a setting that nothing acts on that it is in vain, if somebody changed it.
+    pub(super) fn without_effect<T: PartialEq>(
+        &mut self,
+        key: &str,
+        value: Result<T, Reported>,
+        usual: &T,
+        because: &str,
+    ) -> Result<(), Reported> {
+        if value? != *usual {
+            self.warn(key, format!("has no effect yet: {because}"));
+        }
+        Ok(())
+    }
+
     /// Accepts keys that are upstream's and have no effect here.
     pub(super) fn accept(&mut self, keys: &[&str]) {
         let paths = keys.iter().map(|key| self.path(key)).collect::<Vec<_>>();

@@ -41,9 +41,6 @@ pub struct Lightning {
     pub escrow_deadline_margin_blocks: u32,
     /// LND's own `invoices.holdexpirydelta`, in blocks.
     pub lnd_hold_expiry_delta: u32,
-    /// Payments in flight at LND above which a payout waits; zero is no limit. Not applied yet.
-    pub max_inflight_payouts: u32,
-    pub max_inflight_payouts_per_destination: u32,
     /// Blocks of timelock that a payout's route may have; never more than LND's own limit.
     pub payment_cltv_limit: u32,
     /// How long LND must not know an unacknowledged payout before the same invoice is sent again.
@@ -65,12 +62,15 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
     let max_final_cltv_expiry_delta =
         s.number("max_final_cltv_expiry_delta", Means(144), DEFAULT_FINAL_DELTA..);
     let payment_cltv_limit = read_cltv_limit(s, max_final_cltv_expiry_delta);
-    let max_inflight_payouts = s.number("max_inflight_payouts", Means(100), ..);
-    let max_inflight_payouts_per_destination =
-        s.number("max_inflight_payouts_per_destination", Means(10), ..);
+    let in_flight = [("max_inflight_payouts", 100), ("max_inflight_payouts_per_destination", 10)]
+        .map(|(key, usual)| {
+            let limit = s.number(key, Means(usual), ..);
+            s.without_effect(key, limit, &usual, "no payout waits for another")
+        });
     let payout_quiet = s.seconds("payout_quiet_seconds", Means(60), LEAST_QUIET_SECS..);
     let allow_node_change = s.value("allow_node_change", Means(false));
 
+    in_flight.into_iter().collect::<Result<(), _>>()?;
     let escrow = escrow?;
     Ok(Lightning {
         lnd_cert_file: lnd_cert_file?,
@@ -84,8 +84,6 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
         max_final_cltv_expiry_delta: max_final_cltv_expiry_delta?,
         escrow_deadline_margin_blocks: escrow.margin,
         lnd_hold_expiry_delta: escrow.lnd_delta,
-        max_inflight_payouts: max_inflight_payouts?,
-        max_inflight_payouts_per_destination: max_inflight_payouts_per_destination?,
         payment_cltv_limit: payment_cltv_limit?,
         payout_quiet: payout_quiet?,
         allow_node_change: allow_node_change?,

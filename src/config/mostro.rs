@@ -31,20 +31,13 @@ pub struct Mostro {
     pub max_order_expiration: Duration,
     /// How long a party has for what it owes in a waiting state (`expiration_seconds`).
     pub waiting_expiration: Duration,
-    pub user_rates_sent_interval: Duration,
     pub publish_relays_interval: Duration,
     pub publish_info_interval: Duration,
     /// Leading zero bits asked of every event.
     pub pow: u8,
-    /// The same of a key that we do not know; never below `pow`.
-    pub pow_first_contact: u8,
-    pub active_pubkeys_refresh_interval: Duration,
     /// ISO codes; empty accepts all.
     pub fiat_currencies_accepted: Vec<String>,
     pub max_orders_per_response: u8,
-    /// Of our fee, passed on; zero or from a tenth to the whole (D7).
-    pub dev_fee_percentage: Ppm,
-    pub dev_fee_address: String,
     pub transport: Transport,
     /// A dispute assistant's key, advertised.
     pub serbero: Option<IdentityKey>,
@@ -71,25 +64,20 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
     let expiration_hours = s.number("expiration_hours", Refused, 1..);
     let max_expiration_days = s.number("max_expiration_days", Refused, 1..);
     let waiting_expiration = s.seconds("expiration_seconds", Refused, 1..);
-    let user_rates_sent_interval = s.seconds("user_rates_sent_interval_seconds", Refused, 1..);
     let publish_relays_interval = s.seconds("publish_relays_interval", Refused, 1..);
     let publish_info_interval = s.seconds("publish_mostro_info_interval", Refused, 1..);
     let pow = s.value("pow", Refused);
-    let pow_first_contact = s.optional("pow_first_contact");
-    let active_pubkeys_refresh_interval =
-        s.seconds("active_pubkeys_refresh_interval", Means(60), 1..);
     let fiat_currencies_accepted = s.value("fiat_currencies_accepted", Refused);
     let max_orders_per_response = s.value("max_orders_per_response", Refused);
-    let dev_fee = read_dev_fee(s);
-    let dev_fee_address = s.value("dev_fee_address", Means(DEV_FEE_ADDRESS.to_owned()));
+    let unbuilt = check_unbuilt(s, pow);
     let transport = read_transport(s);
     let horizon = check_horizon_policy(s);
     let serbero = read_serbero(s);
     let (name, about) = (s.optional("name"), s.optional("about"));
     let (picture, website) = (s.optional("picture"), s.optional("website"));
 
+    unbuilt?;
     horizon?;
-    let pow = pow?;
     let (min_payment_amount, max_order_amount) = amounts?;
     Ok(Mostro {
         fee: fee?,
@@ -99,16 +87,11 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
         order_expiration: Duration::from_hours(expiration_hours?.into()),
         max_order_expiration: Duration::from_hours(u64::from(max_expiration_days?) * HOURS_PER_DAY),
         waiting_expiration: waiting_expiration?,
-        user_rates_sent_interval: user_rates_sent_interval?,
         publish_relays_interval: publish_relays_interval?,
         publish_info_interval: publish_info_interval?,
-        pow,
-        pow_first_contact: pow_first_contact?.unwrap_or(pow).max(pow),
-        active_pubkeys_refresh_interval: active_pubkeys_refresh_interval?,
+        pow: pow?,
         fiat_currencies_accepted: fiat_currencies_accepted?,
         max_orders_per_response: max_orders_per_response?,
-        dev_fee_percentage: dev_fee?,
-        dev_fee_address: dev_fee_address?,
         transport: transport?,
         serbero: serbero?,
         name: name?,
@@ -140,21 +123,42 @@ fn read_amounts(s: &mut Section<'_>) -> Result<(Sats, Sats), Reported> {
     ))
 }
 
-fn read_dev_fee(s: &mut Section<'_>) -> Result<Ppm, Reported> {
-    let key = "dev_fee_percentage";
-    let share = s.value(key, Means(Ppm(0)))?;
-    if share == Ppm(0) {
-        return Ok(share);
+/// Settings of what is not built yet: there is nothing to hand on.
+fn check_unbuilt(s: &mut Section<'_>, pow: Result<u8, Reported>) -> Result<(), Reported> {
+    let key = "user_rates_sent_interval_seconds";
+    let interval = s.number(key, Means(3_600), 1..);
+    let ratings = s.without_effect(key, interval, &3_600, "no ratings are published");
+
+    let key = "pow_first_contact";
+    let first = s.optional::<u8>(key);
+    if let (Ok(pow), Ok(Some(first))) = (pow, first)
+        && first > pow
+    {
+        s.warn(key, "has no effect yet: known and new keys are asked for the same, `pow`");
     }
-    if !(LEAST_DEV_SHARE..=WHOLE).contains(&share) {
+    let key = "active_pubkeys_refresh_interval";
+    let interval = s.number(key, Means(60), 1..);
+    let known = s.without_effect(key, interval, &60, "known and new keys are not told apart");
+
+    let share = check_dev_fee(s);
+    let key = "dev_fee_address";
+    let usual = DEV_FEE_ADDRESS.to_owned();
+    let address = s.value(key, Means(usual.clone()));
+    let address = s.without_effect(key, address, &usual, "no development fee is paid");
+    ratings.and(first.map(drop)).and(known).and(share).and(address)
+}
+
+fn check_dev_fee(s: &mut Section<'_>) -> Result<(), Reported> {
+    let key = "dev_fee_percentage";
+    let share = s.value(key, Means(Ppm(0)));
+    if share.is_ok_and(|share| share != Ppm(0) && !(LEAST_DEV_SHARE..=WHOLE).contains(&share)) {
         return Err(s.refuse(
             key,
             "is neither 0 nor between 0.10 and 1.0",
             "set it to 0 to keep the whole fee",
         ));
     }
-    s.warn(key, "has no effect yet: this daemon does not pay a development fee");
-    Ok(share)
+    s.without_effect(key, share, &Ppm(0), "no development fee is paid")
 }
 
 fn read_transport(s: &mut Section<'_>) -> Result<Transport, Reported> {

@@ -76,7 +76,6 @@ fn an_unmodified_upstream_file_loads_and_what_it_switches_on_is_named() {
     named.sort_unstable();
     assert_eq!(named, ["health.enabled", "mostro.dev_fee_percentage", "price"]);
     assert_eq!(loaded.settings.mostro.fee, Ppm(6_000));
-    assert_eq!(loaded.settings.mostro.dev_fee_percentage, Ppm(300_000));
     assert_eq!(loaded.settings.mostro.transport, Transport::Nip44);
     assert_eq!(loaded.settings.mostro.max_order_amount, Sats(1_000_000));
 }
@@ -181,11 +180,10 @@ fn messages_are_caught_up_with_for_a_month_at_most() {
 #[test]
 fn a_setting_from_the_environment_wins_and_is_named_when_it_is_wrong() {
     let relays = ("MOSTRO__NOSTR__RELAYS", "wss://one.example, ws://two.example:7000");
-    let env = [relays, ("MOSTRO__MOSTRO__FEE", "0.01"), ("MOSTRO__MOSTRO__POW", "7")];
+    let env = [relays, ("MOSTRO__MOSTRO__FEE", "0.01")];
     let settings = settings(TEMPLATE, &env);
     assert_eq!(settings.nostr.relays, ["wss://one.example", "ws://two.example:7000"]);
     assert_eq!(settings.mostro.fee, Ppm(10_000));
-    assert_eq!(settings.mostro.pow_first_contact, 7);
 
     check(
         TEMPLATE,
@@ -265,13 +263,11 @@ fn a_fraction_is_read_to_the_part_per_million_and_no_finer() {
 
 #[test]
 fn the_development_share_is_nothing_or_at_least_a_tenth() {
-    for (share, expected) in
-        [("0", Some(0)), ("0.1", Some(100_000)), ("1.0", Some(1_000_000)), ("0.09", None)]
-    {
+    for (share, warned) in [("0", Some(0)), ("0.1", Some(1)), ("1.0", Some(1)), ("0.09", None)] {
         let key = "dev_fee_percentage = ";
         let text = TEMPLATE.replace(&format!("{key}0"), &format!("{key}{share}"));
-        let read = load(&text, &[]).map(|loaded| loaded.settings.mostro.dev_fee_percentage.0);
-        assert_eq!(read.ok(), expected, "{share}");
+        let warnings = load(&text, &[]).map(|loaded| loaded.warnings.len());
+        assert_eq!(warnings.ok(), warned, "{share}");
     }
 }
 
@@ -312,9 +308,40 @@ fn what_upstream_has_and_we_have_not_is_accepted_and_named_when_switched_on() {
 // spec: K-56
 #[test]
 fn the_database_lies_beside_the_settings_whatever_the_file_says() {
-    let text = TEMPLATE.replace("sqlite://mostro.db", "sqlite:///srv/other.db");
-    let warnings = load(&text, &[]).expect("loads").warnings;
-    assert_eq!(warnings[0].key, "database.url");
+    for url in ["sqlite:///srv/other.db", "sqlite:///srv/mostro.db"] {
+        let text = TEMPLATE.replace("sqlite://mostro.db", url);
+        let warnings = load(&text, &[]).expect("loads").warnings;
+        assert_eq!(warnings[0].key, "database.url");
+    }
+}
+
+#[test]
+fn a_changed_setting_that_nothing_acts_on_is_named() {
+    for (was, is, key) in [
+        (
+            "max_inflight_payouts = 100",
+            "max_inflight_payouts = 5",
+            "lightning.max_inflight_payouts",
+        ),
+        (
+            "interval_seconds = 3600",
+            "interval_seconds = 60",
+            "mostro.user_rates_sent_interval_seconds",
+        ),
+        ("# pow_first_contact = 10", "pow_first_contact = 20", "mostro.pow_first_contact"),
+        (
+            "refresh_interval = 60",
+            "refresh_interval = 61",
+            "mostro.active_pubkeys_refresh_interval",
+        ),
+        ("dev@pay.mostro.foundation", "me@example.org", "mostro.dev_fee_address"),
+        ("dispute_days = 90", "dispute_days = 7", "expiration.dispute_days"),
+    ] {
+        let warnings = load(&TEMPLATE.replace(was, is), &[]).expect("loads").warnings;
+        let [warning] = warnings.as_slice() else { panic!("{key}: {warnings:?}") };
+        assert_eq!(warning.key, key);
+        assert!(warning.meaning.starts_with("has no effect yet: "), "{warning}");
+    }
 }
 
 #[test]
@@ -326,12 +353,11 @@ fn unknown_keys_are_named() {
 }
 
 #[test]
-fn without_the_section_on_retention_history_lives_as_long_as_an_order_may() {
+fn without_the_section_on_retention_an_order_is_kept_as_long_as_it_may_live() {
     let (text, _) = TEMPLATE.split_once("[expiration]").expect("the section");
     let expiration = settings(text, &[]).expiration;
     let days = |days: u64| Duration::from_hours(days * 24);
-    assert_eq!((expiration.order, expiration.dispute), (days(15), days(15)));
-    assert_eq!((expiration.fee_audit, expiration.dm), (days(365), days(30)));
+    assert_eq!((expiration.order, expiration.dm), (days(15), days(30)));
 }
 
 #[test]

@@ -34,14 +34,18 @@ pub struct Book {
     pub node: Keys,
     pub health: Health,
     pub clock: Arc<dyn Clock>,
+    /// The networks are those that LND named last.
     pub imprint: Imprint,
+    /// How long relays are asked to keep an order that has left the book.
+    pub retention: Duration,
 }
 
 impl Book {
-    pub async fn run(self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, mut shutdown: Shutdown) {
         let mut changes = self.engine.bell();
         let stuck = Reported::default();
         loop {
+            self.learn_networks();
             if let Err(error) = self.look(&stuck).await {
                 tracing::error!(error = crate::chain(&error), "the public book cannot be read");
             }
@@ -53,7 +57,7 @@ impl Book {
         }
     }
 
-    async fn look(&self, stuck: &Reported<OrderId>) -> Result<(), OutboxError> {
+    pub(super) async fn look(&self, stuck: &Reported<OrderId>) -> Result<(), OutboxError> {
         let due = self.reader.list_book_due(self.clock.now(), AT_ONCE).await?;
         futures::stream::iter(due)
             .for_each_concurrent(SIDE_BY_SIDE, |row| async move {
@@ -83,11 +87,7 @@ impl Book {
     }
 
     /// An order that cannot be read is put off as well, or it would take the place of others.
-    async fn set_aside(
-        &self,
-        Stuck { id, error }: Stuck<OrderId>,
-        stuck: &Reported<OrderId>,
-    ) {
+    async fn set_aside(&self, Stuck { id, error }: Stuck<OrderId>, stuck: &Reported<OrderId>) {
         if stuck.is_news(id) {
             tracing::error!(order.id = %id, %error, "an order is not published");
         }
@@ -120,19 +120,17 @@ impl Book {
         let created_at = self.clock.now().max(next);
         let maker = self.reader.reputation(row.order.maker.identity, created_at).await?;
         let entry = BookEntry::of(&row.order, maker);
-        let draft = tags::order(&entry, &self.imprint(), created_at);
+        let draft = tags::order(&entry, &self.imprint, created_at, self.retention);
         let event = draft.sign(&self.node, created_at)?;
         let published = Published { created_at, event: event.as_json() };
         self.engine.seal_book(row.order.id, row.revision, published).await?;
         Ok(event)
     }
 
-    /// With the networks as LND names them, once it was heard.
-    fn imprint(&self) -> Imprint {
-        let mut imprint = self.imprint.clone();
+    /// LND may be away: then what it said last still holds.
+    pub(super) fn learn_networks(&mut self) {
         if let Some(readiness) = &*self.health.borrow() {
-            imprint.networks.clone_from(&readiness.node.networks);
+            self.imprint.networks.clone_from(&readiness.node.networks);
         }
-        imprint
     }
 }

@@ -70,11 +70,7 @@ impl NodeEvents {
                 lnd = Some(said);
             }
             let terms = NodeTerms { lnd: lnd.clone(), ..self.terms.clone() };
-            let imprint = Imprint {
-                networks: lnd.as_ref().map(|lnd| lnd.networks.clone()).unwrap_or_default(),
-                ..self.imprint.clone()
-            };
-            let is_out = self.publish(tags::node_terms(&terms, &imprint)).await;
+            let is_out = self.publish(tags::node_terms(&terms, &self.imprint)).await;
             let is_news = |said: &Option<Readiness>| {
                 said.as_ref().is_some_and(|said| lnd.as_ref() != Some(&describe(said)))
             };

@@ -12,16 +12,18 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing_subscriber::fmt::MakeWriter;
 use trade::{
-    Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, HoldStatus, IdentityKey, Kind,
-    LnCommand, Notice, Order, OrderId, OrderState, Outcome, Party, PaymentHash, PaymentStatus,
-    Policy, Ppm, Preimage, Sats, Terms, Timestamp, TradeKey,
+    BlockHeight, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, HoldStatus, IdentityKey,
+    Kind, LightningIdentity, LnCommand, Network, NodeKey, Notice, Order, OrderId, OrderState,
+    Outcome, Party, PaymentHash, PaymentStatus, Policy, Ppm, Preimage, Sats, Terms, Timestamp,
+    TradeKey,
 };
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::lightning::{Bolt11, Htlc, NewHold, NewPayment, Readiness};
+use crate::lightning::{Bolt11, Htlc, NewHold, NewPayment, NodeDescription, Readiness};
 use crate::nostr::{Options, Relays, Transport};
 use crate::store::{Line, Message, Writer};
+use crate::wire::tags::Imprint;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
 const ORDER: OrderId = OrderId([1; 16]);
@@ -301,6 +303,51 @@ async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less
     assert_eq!(world.canceled(), 6, "after 1, 2, 4, 8 and 16 seconds");
     assert_eq!(log.count("an act is stuck"), 1, "{log:?}");
     world.writer.abort_all();
+}
+
+// spec: D15
+#[tokio::test]
+async fn an_order_is_on_the_network_that_lnd_named_last() {
+    let (world, _) = World::new(vec![], 0, 0).await;
+    let Outbox { reader, engine, messenger, .. } = &*world.outbox;
+    let (lnd, health) = tokio::sync::watch::channel(Some(readiness("regtest")));
+    let mut book = Book {
+        reader: reader.clone(),
+        engine: engine.clone(),
+        relays: messenger.relays.clone(),
+        node: messenger.node.clone(),
+        health,
+        clock: world.clock.clone(),
+        imprint: Imprint {
+            pubkey: messenger.node.public_key(),
+            instance: None,
+            relays: vec![],
+            networks: vec![],
+        },
+        retention: Duration::from_hours(24),
+    };
+
+    book.learn_networks();
+    lnd.send_replace(None);
+    book.learn_networks();
+    book.look(&Reported::default()).await.unwrap();
+
+    let again = NOW.after(LONGEST_RETRY);
+    let row = reader.list_book_due(again, 1).await.unwrap().remove(0).unwrap();
+    let event = row.event.expect("it was signed before it could not be sent");
+    assert!(event.contains(r#"["network","regtest"]"#), "{event}");
+}
+
+fn readiness(network: &str) -> Readiness {
+    Readiness {
+        active: true,
+        synced: true,
+        channels_active: 1,
+        height: BlockHeight(1),
+        identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
+        lacks: vec![],
+        node: NodeDescription { networks: vec![network.to_owned()], ..NodeDescription::default() },
+    }
 }
 
 /// What was logged on this thread.

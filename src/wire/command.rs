@@ -71,7 +71,8 @@ pub fn read(
         ) => return Err(Refusal::InvalidPayload.into()),
         _ => return Err(Refusal::InvalidAction.into()),
     };
-    let id = id.ok_or(Refusal::NotFound)?;
+    // A well-formed request of these names its order.
+    let id = id.ok_or(Declined::Silently)?;
     Ok(Asked::Order { id: OrderId(id.into_bytes()), command })
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Other programs read the tags by name and mostly by position; the golden events fix both.
 
+use std::time::Duration;
+
 use nostr_sdk::{Event, Keys, Kind as EventKind, PublicKey, Tag, TagKind, UnsignedEvent, Url};
 use serde::Serialize;
-use trade::{Fiat, Order, OrderId, Ppm, PublicStatus, Reputation, Sats, Timestamp};
+use trade::{Fiat, IdentityKey, Order, OrderId, Ppm, PublicStatus, Reputation, Sats, Timestamp};
 
 use super::names::Kind;
 use super::payload::UserInfo;
@@ -16,9 +18,6 @@ const PROFILE: u16 = 0;
 
 /// The kinds of what the node says of itself.
 pub const OF_NODE: [u16; 3] = [PROFILE, RELAY_LIST, NODE];
-
-/// How long a relay keeps an order that has left the book, from its publication.
-const ORDER_KEPT_SECS: i64 = 30 * 24 * 60 * 60;
 
 /// An event that lacks its time, its author and a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +49,6 @@ pub struct BookEntry {
     /// Zero is the market price.
     pub amount: Sats,
     pub fiat_amount: Fiat,
-    /// Smallest and largest fiat amount of a range order.
-    pub range: Option<(Fiat, Fiat)>,
     pub payment_method: String,
     pub premium: i64,
     pub created_at: Timestamp,
@@ -82,8 +79,8 @@ pub struct NodeTerms {
     pub max_orders_per_response: u32,
     /// Of both sides together.
     pub fee: Ppm,
+    /// Asked of known and of new keys.
     pub pow: u8,
-    pub pow_first_contact: u8,
     pub protocol_version: u8,
     pub hold_invoice_cltv_delta: u32,
     pub escrow_deadline_margin_blocks: u32,
@@ -91,6 +88,8 @@ pub struct NodeTerms {
     pub lnd: Option<LndNode>,
     pub invoice_expiration_window: u32,
     pub hold_invoice_expiration_window: u32,
+    /// A dispute assistant, who is not ours to vouch for.
+    pub serbero: Option<IdentityKey>,
 }
 
 /// LND's own description of itself.
@@ -118,16 +117,11 @@ pub struct Profile {
     pub website: Option<Url>,
 }
 
-/// The order event, kind 38383, as published at `now`.
+/// The order event, kind 38383, as published at `now`; relays are asked to keep it for `retention`
+/// once it has left the book.
 #[must_use]
-pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp) -> Draft {
+pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp, retention: Duration) -> Draft {
     let id = entry.id.to_string();
-    let range = entry.range.filter(|_| matches!(entry.status, Listing::Pending(_)));
-    let amount = if range.is_some() { Sats::ZERO } else { entry.amount };
-    let fiat_amounts = match range {
-        Some((min, max)) => vec![min.0.to_string(), max.0.to_string()],
-        None => vec![entry.fiat_amount.0.to_string()],
-    };
     let methods = entry.payment_method.split(',').filter(|method| !method.is_empty());
 
     let mut tags = vec![
@@ -135,8 +129,8 @@ pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp) -> Draft {
         tag("k", entry.kind.as_str()),
         tag("f", &entry.fiat_code),
         tag("s", entry.status.as_str()),
-        tag("amt", amount.0),
-        tag_of("fa", fiat_amounts),
+        tag("amt", entry.amount.0),
+        tag("fa", entry.fiat_amount.0),
         tag_of("pm", methods.map(str::to_owned).collect()),
         tag("premium", entry.premium),
     ];
@@ -151,7 +145,7 @@ pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp) -> Draft {
         tag("layer", "lightning"),
         tag("published_at", entry.created_at.0),
         tag("expires_at", entry.expires_at.0),
-        tag("expiration", entry.kept_until(now).0),
+        tag("expiration", entry.kept_until(now, retention).0),
         node.mark(),
         tag("z", "order"),
     ]);
@@ -173,7 +167,7 @@ pub fn node_terms(terms: &NodeTerms, node: &Imprint) -> Draft {
         tag("max_orders_per_response", terms.max_orders_per_response),
         tag("fee", fraction(terms.fee)),
         tag("pow", terms.pow),
-        tag("pow_first_contact", terms.pow.max(terms.pow_first_contact)),
+        tag("pow_first_contact", terms.pow),
         tag("protocol_version", terms.protocol_version),
         node.mark(),
         tag("z", "info"),
@@ -196,8 +190,9 @@ pub fn node_terms(terms: &NodeTerms, node: &Imprint) -> Draft {
         tag("invoice_expiration_window", terms.invoice_expiration_window),
         tag("hold_invoice_expiration_window", terms.hold_invoice_expiration_window),
         tag("bond_enabled", "false"),
-        tag("maintenance_mode", "false"),
     ]);
+    tags.extend(terms.serbero.map(|key| tag("serbero", key)));
+    tags.push(tag("maintenance_mode", "false"));
     draft(NODE, String::new(), tags)
 }
 
@@ -257,7 +252,6 @@ impl BookEntry {
             fiat_code: terms.fiat_code.clone(),
             amount: terms.amount,
             fiat_amount: terms.fiat_amount,
-            range: None,
             payment_method: terms.payment_method.clone(),
             premium: terms.premium,
             created_at: terms.created_at,
@@ -265,10 +259,10 @@ impl BookEntry {
         }
     }
 
-    fn kept_until(&self, now: Timestamp) -> Timestamp {
+    fn kept_until(&self, now: Timestamp, retention: Duration) -> Timestamp {
         match self.status {
             Listing::Pending(_) if self.expires_at.0 > 0 => self.expires_at,
-            _ => Timestamp(now.0.saturating_add(ORDER_KEPT_SECS)),
+            _ => now.after(retention),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A buyer's invoice, as far as the rules care (behaviour §4.5).
 
+use std::fmt;
+
 use crate::{Msats, NodeKey, PaymentHash, Policy, Sats, Timestamp};
 
 /// The chain an invoice or a node belongs to.
@@ -10,6 +12,18 @@ pub enum Network {
     Signet,
     Regtest,
     Simnet,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mainnet => "mainnet",
+            Self::Testnet => "testnet",
+            Self::Signet => "signet",
+            Self::Regtest => "regtest",
+            Self::Simnet => "simnet",
+        })
+    }
 }
 
 /// Who our own Lightning node is. Learned from it once and remembered.

@@ -5,6 +5,8 @@ use super::*;
 
 const GOLDEN: &str = include_str!("../../../tests/golden/events_public.json");
 
+const MONTH: Duration = Duration::from_hours(30 * 24);
+
 /// A kept event of the golden file, and the draft of it.
 fn golden(name: &str) -> (Event, Draft) {
     let file: Value = serde_json::from_str(GOLDEN).unwrap();
@@ -22,7 +24,7 @@ fn golden(name: &str) -> (Event, Draft) {
 #[track_caller]
 fn check_order(name: &str, entry: &BookEntry, now: i64) {
     let (_, expected) = golden(name);
-    assert_eq!(order(entry, &imprint(), Timestamp(now)), expected, "{name}");
+    assert_eq!(order(entry, &imprint(), Timestamp(now), MONTH), expected, "{name}");
 }
 
 fn imprint() -> Imprint {
@@ -47,7 +49,6 @@ fn entry(status: Listing) -> BookEntry {
         fiat_code: "EUR".into(),
         amount: Sats::ZERO,
         fiat_amount: Fiat(10),
-        range: None,
         payment_method: "face to face,bank transfer".into(),
         premium: 1,
         created_at: Timestamp(1_760_000_000),
@@ -67,7 +68,6 @@ fn terms() -> NodeTerms {
         max_orders_per_response: 10,
         fee: Ppm(600),
         pow: 0,
-        pow_first_contact: 0,
         protocol_version: 2,
         hold_invoice_cltv_delta: 144,
         escrow_deadline_margin_blocks: 24,
@@ -85,6 +85,7 @@ fn terms() -> NodeTerms {
         }),
         invoice_expiration_window: 3_600,
         hold_invoice_expiration_window: 300,
+        serbero: None,
     }
 }
 
@@ -102,25 +103,10 @@ fn an_order_in_the_book_shows_its_maker_and_its_source() {
     check_order("order pending, full-privacy maker", &private, 1_760_000_000);
 }
 
-// spec: D1
-#[test]
-fn a_range_order_in_the_book_shows_its_range_and_no_sats() {
-    let range = BookEntry {
-        range: Some((Fiat(10), Fiat(20))),
-        fiat_amount: Fiat(0),
-        amount: Sats(9_999),
-        ..entry(Listing::Pending(maker()))
-    };
-    check_order("order pending, range", &range, 1_760_000_000);
-}
-
 #[test]
 fn an_order_that_left_the_book_shows_what_was_agreed() {
     let taken = BookEntry { amount: Sats(10_000), ..entry(Listing::InProgress) };
     check_order("order in-progress", &taken, 1_760_000_060);
-
-    let from_range = BookEntry { range: Some((Fiat(10), Fiat(20))), ..taken.clone() };
-    check_order("order in-progress", &from_range, 1_760_000_060);
 
     let paid = BookEntry { status: Listing::Success, ..taken };
     check_order("order success", &paid, 1_760_000_900);
@@ -135,7 +121,7 @@ fn a_signed_draft_is_the_golden_event_at_the_time_its_publisher_gives() {
     // One second after an earlier revision of the same second: the draft stays as it was.
     let (golden, _) = golden("order in-progress, same second as a previous revision");
     let taken = BookEntry { amount: Sats(10_000), ..entry(Listing::InProgress) };
-    let draft = order(&taken, &imprint(), Timestamp(1_760_000_060));
+    let draft = order(&taken, &imprint(), Timestamp(1_760_000_060), MONTH);
 
     let event = draft.sign(&node, Timestamp(1_760_000_061)).unwrap();
     assert_eq!(event.id, golden.id);
@@ -182,14 +168,14 @@ fn an_order_of_the_core_is_listed_with_its_own_terms() {
 #[test]
 fn an_order_published_before_lnd_was_heard_is_on_an_unknown_network() {
     let node = Imprint { networks: Vec::new(), ..imprint() };
-    let draft = order(&entry(Listing::InProgress), &node, Timestamp(0));
+    let draft = order(&entry(Listing::InProgress), &node, Timestamp(0), MONTH);
     assert!(draft.tags.contains(&tag("network", "unknown")));
 }
 
 #[test]
 fn payment_methods_are_split_at_commas_and_empty_ones_dropped() {
     let entry = BookEntry { payment_method: ",a, b,,".into(), ..entry(Listing::Canceled) };
-    let draft = order(&entry, &imprint(), Timestamp(0));
+    let draft = order(&entry, &imprint(), Timestamp(0), MONTH);
     assert!(draft.tags.contains(&tag_of("pm", vec!["a".into(), " b".into()])));
 }
 
@@ -208,10 +194,26 @@ fn the_info_event_tells_the_terms_of_the_node() {
 }
 
 #[test]
-fn the_first_contact_pow_told_is_never_below_the_base() {
-    let terms = NodeTerms { pow: 8, pow_first_contact: 4, ..terms() };
-    let tags = node_terms(&terms, &imprint()).tags;
-    assert!(tags.contains(&tag("pow_first_contact", 8)));
+fn new_keys_are_told_of_the_work_that_is_asked_of_them() {
+    let tags = node_terms(&NodeTerms { pow: 8, ..terms() }, &imprint()).tags;
+    assert!(tags.contains(&tag("pow", 8)) && tags.contains(&tag("pow_first_contact", 8)));
+}
+
+#[test]
+fn a_dispute_assistant_is_told_before_the_last_tag() {
+    let key = IdentityKey([5; 32]);
+    let tags = node_terms(&NodeTerms { serbero: Some(key), ..terms() }, &imprint()).tags;
+    let last = [tag("serbero", "05".repeat(32)), tag("maintenance_mode", "false")];
+    assert!(tags.ends_with(&last), "{tags:?}");
+}
+
+#[test]
+fn an_order_that_left_the_book_is_kept_for_as_long_as_the_settings_say() {
+    let week = Duration::from_hours(7 * 24);
+    let taken = order(&entry(Listing::InProgress), &imprint(), Timestamp(1_000), week);
+    assert!(taken.tags.contains(&tag("expiration", 605_800)));
+    let pending = order(&entry(Listing::Pending(maker())), &imprint(), Timestamp(1_000), week);
+    assert!(pending.tags.contains(&tag("expiration", 1_760_086_400)));
 }
 
 #[test]
