@@ -16,6 +16,10 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// Wrong settings, like a wrong command line.
 const EXIT_USAGE: u8 = 2;
 
+/// Without `RUST_LOG`. Whatever the relay pool calls an error, the daemon says in its own words where
+/// an operator can do something about it.
+const USUAL_LOG: &str = "warn,mostrod=info,nostr_relay_pool=off";
+
 /// Lets strangers trade bitcoin for fiat: a daemon for the Mostro protocol.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = "Without a command it runs. RUST_LOG sets what is logged.")]
@@ -102,8 +106,7 @@ fn start(verb: Verb, loaded: Loaded) -> ExitCode {
 }
 
 fn log_to_stderr() {
-    let wanted =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,mostrod=info"));
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL_LOG));
     let lines = fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
     tracing_subscriber::registry().with(wanted).with(filter_fn(quotes_no_relay)).with(lines).init();
 }

@@ -48,8 +48,20 @@ pub enum RelayError {
     Unusable { url: String, source: nostr_sdk::pool::pool::Error },
     #[error("no relay is connected")]
     NoneConnected,
-    #[error("no relay took the event: {}", refusals.join("; "))]
+    #[error("no relay took the event: {}", quoted_all(refusals))]
     Refused { refusals: Vec<String> },
+}
+
+fn quoted_all(refusals: &[String]) -> String {
+    refusals.iter().map(|text| quoted(text)).collect::<Vec<_>>().join("; ")
+}
+
+/// What a relay said, as a log may show it: anybody runs relays, and writes what he likes.
+fn quoted(text: &str) -> String {
+    const SHOWN_CHARS: usize = 200;
+    let mut rest = text.escape_debug();
+    let shown: String = rest.by_ref().take(SHOWN_CHARS).collect();
+    if rest.next().is_none() { shown } else { format!("{shown}…") }
 }
 
 /// The handle to speak with the relays. Cheap to clone.

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use trade::Timestamp;
 
 use super::hearing::{Hearing, Phase};
+use super::quoted;
 use crate::nostr::envelope::Transport;
 use crate::wire::tags::unix;
 
@@ -248,7 +249,8 @@ impl Line {
                     is_open = false;
                 }
                 Ended::Refused(reason) => {
-                    tracing::warn!(relay.url = %self.relay.url(), %reason, "subscription refused");
+                    let reason = quoted(&reason);
+                    tracing::warn!(relay.url = %self.relay.url(), reason, "subscription refused");
                     self.set(Phase::Closed);
                     is_open = false;
                     self.pause(&mut news).await;
@@ -265,10 +267,20 @@ impl Line {
         timeout(self.retry, changed).await.unwrap_or_default();
     }
 
+    /// Says once that the relay cannot be reached; the pool goes on trying.
     async fn connected(&self, news: &mut News) {
+        let mut was_said = false;
         while !self.relay.is_connected() {
-            if matches!(news.recv().await, Err(RecvError::Closed)) {
-                std::future::pending::<()>().await;
+            match news.recv().await {
+                Ok(RelayNotification::RelayStatus { status: RelayStatus::Disconnected })
+                    if !was_said =>
+                {
+                    let (url, retry) = (self.relay.url(), self.retry);
+                    tracing::warn!(relay.url = %url, "cannot be reached; again every {retry:?}");
+                    was_said = true;
+                }
+                Err(RecvError::Closed) => std::future::pending().await,
+                _ => {}
             }
         }
     }
@@ -318,7 +330,7 @@ impl Line {
                     next = oldest.and_then(|oldest| before(oldest, until)).filter(is_asked_for);
                 }
                 Answer::Refused(reason) => {
-                    tracing::debug!(relay.url = %self.relay.url(), %reason, "a page was refused");
+                    tracing::debug!(relay.url = %self.relay.url(), reason = quoted(&reason), "a page was refused");
                     if let Ok(ended) = timeout(self.retry, self.until_it_ends(news)).await {
                         return Err(ended);
                     }

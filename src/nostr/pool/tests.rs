@@ -528,3 +528,13 @@ async fn a_wrong_address_is_refused_by_name() {
     let refused = Relays::new(&options, &node()).await.err();
     assert!(matches!(refused, Some(RelayError::BadUrl { url }) if url == "relay.example.com"));
 }
+
+#[test]
+fn what_relays_say_is_shown_on_one_line_and_not_at_length() {
+    let said = format!("wss://relay.example: no\n{}\u{1b}[2J", "x".repeat(1_000_000));
+
+    let shown = RelayError::Refused { refusals: vec![said, "short".into()] }.to_string();
+
+    assert!(shown.starts_with("no relay took the event: wss://relay.example: no\\nxx"), "{shown}");
+    assert!(shown.ends_with("xx…; short") && shown.len() < 300, "{shown}");
+}
