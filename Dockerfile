@@ -2,6 +2,8 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /source
 COPY . .
+# What the node says it runs: git rev-parse HEAD, which this build cannot ask.
+ARG MOSTROD_COMMIT=unknown
 RUN cargo xtask bootstrap && cargo build --release --locked --package mostrod
 
 FROM debian:bookworm-slim

@@ -13,12 +13,9 @@ use crate::simulated::{self, Simulated};
 use crate::stage::{Stage, last, new_hold, payment};
 
 /// What `docs/OPERATIONS.md` asks operators to bake.
-const RIGHTS: [&str; 12] = [
+const RIGHTS: [&str; 9] = [
     "/lnrpc.Lightning/GetInfo",
-    "/lnrpc.Lightning/LookupInvoice",
-    "/lnrpc.Lightning/ListPayments",
     "/lnrpc.Lightning/ListChannels",
-    "/lnrpc.Lightning/PendingChannels",
     "/invoicesrpc.Invoices/AddHoldInvoice",
     "/invoicesrpc.Invoices/SubscribeSingleInvoice",
     "/invoicesrpc.Invoices/SettleInvoice",
