@@ -1,6 +1,7 @@
 //! One job inside its savepoint: what the transaction reads, what the core decides, what is saved.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use trade::{
     Account, Command, Decision, Destination, Env, Fact, IdentityKey, Input, NewOrder, Notice,
@@ -16,6 +17,9 @@ use crate::store::{DaemonState, Delivery, Line, Message, WriteTx};
 pub(super) struct Deciding<'a> {
     pub(super) policy: &'a Policy,
     pub(super) now: Timestamp,
+    /// How long ago this process last wrote down that a relay was heard, whatever the wall clock
+    /// says (D24).
+    pub(super) heard_before: Option<Duration>,
     /// Orders that a job over many orders could not use; the job went on without them.
     pub(super) failures: Vec<(OrderId, EngineError)>,
 }
@@ -165,8 +169,9 @@ impl Deciding<'_> {
 
     /// Moves the waiting deadlines by the silence that ends here, each order by itself.
     async fn heard(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
-        let gap = tx.daemon_state().await?.deaf_for(self.now).filter(|gap| !gap.is_zero());
-        if let Some(deaf_for) = gap {
+        let gap = tx.daemon_state().await?.deaf_for(self.now);
+        let gap = gap.map(|gap| self.heard_before.map_or(gap, |lived| gap.min(lived)));
+        if let Some(deaf_for) = gap.filter(|gap| !gap.is_zero()) {
             for id in tx.list_waiting().await? {
                 let mut part = tx.savepoint().await?;
                 let input = Input::HeardAgain { deaf_for };
@@ -196,7 +201,7 @@ impl Deciding<'_> {
             is_at_tip: found.daemon.is_at_tip(self.now),
             policy: self.policy,
             node: found.daemon.node.as_ref(),
-            lnd_unwell_at: found.daemon.lnd_unwell_at,
+            lnd_unwell_at: found.daemon.lnd_unwell_by(self.now),
             account: found.account,
             taker: found.taker,
             payout_hash_is_known: found.payout_hash_is_known,

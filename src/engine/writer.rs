@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use trade::{OrderId, Policy};
@@ -23,6 +24,8 @@ pub struct WriterTask {
     ring: watch::Sender<u64>,
     policy: Policy,
     clock: Arc<dyn Clock>,
+    /// When a relay was last heard, in monotonic time; `None` before the first time.
+    heard_at: Option<Duration>,
     /// What was reported as unusable; each is reported once.
     set_aside: BTreeSet<Subject>,
 }
@@ -35,7 +38,7 @@ impl WriterTask {
         waiting: mpsc::Receiver<Job>,
         ring: watch::Sender<u64>,
     ) -> Self {
-        Self { writer, waiting, ring, policy, clock, set_aside: BTreeSet::new() }
+        Self { writer, waiting, ring, policy, clock, heard_at: None, set_aside: BTreeSet::new() }
     }
 
     /// Runs until the last engine is dropped, then closes the file.
@@ -76,8 +79,13 @@ impl WriterTask {
         &mut self,
         tasks: Vec<Task>,
     ) -> Result<Vec<Result<Applied, EngineError>>, EngineError> {
-        let mut deciding =
-            Deciding { policy: &self.policy, now: self.clock.now(), failures: Vec::new() };
+        let monotonic = self.clock.monotonic();
+        let mut deciding = Deciding {
+            policy: &self.policy,
+            now: self.clock.now(),
+            heard_before: self.heard_at.map(|at| monotonic.saturating_sub(at)),
+            failures: Vec::new(),
+        };
         let subjects: Vec<_> = tasks.iter().map(subject).collect();
         let mut tx = self.writer.begin().await?;
         let mut results = Vec::with_capacity(tasks.len());
@@ -90,6 +98,9 @@ impl WriterTask {
             self.set_aside(&Subject::Order(*order), error);
         }
         for (subject, result) in subjects.iter().zip(&results) {
+            if matches!((subject, result), (Subject::Hearing, Ok(_))) {
+                self.heard_at = Some(monotonic);
+            }
             match result {
                 Ok(_) => _ = self.set_aside.remove(subject),
                 Err(error) => self.set_aside(subject, error),

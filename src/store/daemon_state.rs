@@ -36,10 +36,18 @@ impl DaemonState {
         self.tip_seen_at.is_some_and(|at| at <= now && now.since(at) <= TIP_LASTS)
     }
 
+    /// When LND was last unwell; not if the clock ran ahead then.
+    #[must_use]
+    pub fn lnd_unwell_by(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lnd_unwell_at.filter(|at| *at <= now)
+    }
+
     /// How long no relay was heard, if that is long enough to matter. Never heard is deaf, too.
     #[must_use]
     pub fn deaf_for(&self, now: Timestamp) -> Option<Duration> {
-        let Some(heard_at) = self.heard_at else { return Some(Duration::ZERO) };
+        // When it was heard is not known if the clock ran ahead then.
+        let heard_at = self.heard_at.filter(|at| *at <= now.after(DEAF_AFTER));
+        let Some(heard_at) = heard_at else { return Some(Duration::ZERO) };
         Some(now.since(heard_at)).filter(|gap| *gap > DEAF_AFTER)
     }
 }

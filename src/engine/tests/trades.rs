@@ -269,6 +269,22 @@ async fn a_silence_counts_when_the_daemon_was_down() {
     assert_eq!(until(&world, waiting).await, START.after(Duration::from_mins(75)));
 }
 
+// spec: D5 D24
+#[tokio::test]
+async fn a_clock_that_was_wrong_for_a_moment_is_no_silence() {
+    let world = World::new().await;
+    let waiting = world.awaiting_hold(1).await;
+    let before = until(&world, waiting).await;
+    let right = world.clock.now();
+
+    world.clock.set(right.after(Duration::from_hours(72)));
+    world.engine.heard().await.unwrap();
+    world.clock.set(right);
+    world.engine.heard().await.unwrap();
+
+    assert_eq!(until(&world, waiting).await, before);
+}
+
 async fn until(world: &World, id: trade::OrderId) -> Timestamp {
     match world.order(id).await.state {
         OrderState::AwaitingHold { until, .. } => until,

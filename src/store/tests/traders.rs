@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use trade::{
     AccountChange, BlockHeight, Decision, LightningIdentity, Network, NodeKey, Order, Reputation,
     Timestamp,
@@ -122,4 +124,17 @@ fn the_tip_of_the_chain_is_known_for_a_minute() {
     assert!(!state.is_at_tip(Timestamp(161)));
     assert!(!state.is_at_tip(Timestamp(99)), "a mark in the future");
     assert!(!DaemonState::default().is_at_tip(Timestamp(100)));
+}
+
+// spec: D24 D5 P9
+#[test]
+fn a_mark_of_a_clock_that_ran_ahead_is_no_mark() {
+    let ahead = Timestamp(3 * 86_400);
+    let state =
+        DaemonState { heard_at: Some(ahead), lnd_unwell_at: Some(ahead), ..DaemonState::default() };
+
+    assert_eq!(state.lnd_unwell_by(Timestamp(1_000)), None);
+    assert_eq!(state.deaf_for(Timestamp(1_000)), Some(Duration::ZERO), "it is not known");
+    assert_eq!(state.lnd_unwell_by(ahead), Some(ahead));
+    assert_eq!(state.deaf_for(ahead.after(Duration::from_secs(30))), None);
 }
