@@ -176,8 +176,13 @@ impl Parts {
         trouble: watch::Receiver<()>,
         remembered: Option<LightningIdentity>,
     ) -> Health {
-        let (monitor, health) =
-            HealthMonitor::new(Arc::clone(&self.lnd), self.engine.clone(), trouble, remembered);
+        let (monitor, health) = HealthMonitor::new(
+            Arc::clone(&self.lnd),
+            self.engine.clone(),
+            Arc::clone(&self.clock),
+            trouble,
+            remembered,
+        );
         tasks.spawn("LND health", monitor.run(tasks.shutdown()));
         let streams = Streams::new(
             Arc::clone(&self.lnd),

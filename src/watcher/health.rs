@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use trade::LightningIdentity;
 
+use super::chain::{Chain, Change};
+use crate::clock::Clock;
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{Health, LightningNode, Readiness};
 use crate::tasks::Shutdown;
@@ -23,6 +25,8 @@ const BREATH: Duration = Duration::from_millis(500);
 pub struct HealthMonitor {
     node: Arc<dyn LightningNode>,
     engine: Engine,
+    clock: Arc<dyn Clock>,
+    chain: Chain,
     /// As it is saved.
     remembered: Option<LightningIdentity>,
     /// What was last spoken of; empty before the first answer.
@@ -37,11 +41,13 @@ impl HealthMonitor {
     pub fn new(
         node: Arc<dyn LightningNode>,
         engine: Engine,
+        clock: Arc<dyn Clock>,
         bell: watch::Receiver<()>,
         remembered: Option<LightningIdentity>,
     ) -> (Self, Health) {
         let (told, health) = watch::channel(None);
-        (Self { node, engine, remembered, trouble: Some(String::new()), told, bell }, health)
+        let (chain, trouble) = (Chain::new(clock.monotonic()), Some(String::new()));
+        (Self { node, engine, clock, chain, remembered, trouble, told, bell }, health)
     }
 
     /// Asks until shutdown, and at once when somebody had trouble: LND may be gone for a second only.
@@ -68,6 +74,7 @@ impl HealthMonitor {
         };
         self.say(trouble);
         let readiness = answer.ok();
+        self.watch_blocks(readiness.as_ref());
         if let Err(error) = self.remember(readiness.as_ref()).await {
             tracing::error!(%error, "what LND said of itself could not be saved");
         }
@@ -87,6 +94,18 @@ impl HealthMonitor {
             tracing::info!("LND is ready");
         }
         self.trouble = trouble;
+    }
+
+    fn watch_blocks(&mut self, readiness: Option<&Readiness>) {
+        let height = readiness.map(|readiness| readiness.height);
+        match self.chain.hear(height, self.clock.monotonic()) {
+            Some(Change::Stands) => tracing::error!(
+                "ALARM: LND has told of no new block for 90 minutes. Escrows are guarded by blocks: \
+                 check LND and its chain backend"
+            ),
+            Some(Change::Moves) => tracing::info!("LND tells of new blocks again"),
+            None => {}
+        }
     }
 
     async fn remember(&mut self, readiness: Option<&Readiness>) -> Result<(), EngineError> {

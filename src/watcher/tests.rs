@@ -128,7 +128,8 @@ impl Watched {
         let world = World::new().await;
         let node = Arc::new(Node::default());
         let (trouble, bell) = watch::channel(());
-        let (monitor, health) = HealthMonitor::new(node.clone(), world.engine.clone(), bell, None);
+        let (monitor, health) =
+            HealthMonitor::new(node.clone(), world.engine.clone(), world.clock.clone(), bell, None);
         let comparison = Comparison {
             node: node.clone(),
             reader: world.reader.clone(),

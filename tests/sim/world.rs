@@ -542,8 +542,16 @@ impl Daemon {
         let mut writer = JoinSet::new();
         writer.spawn(task.run());
         let remembered = reader.daemon_state().await.map_err(text)?.node;
-        let (mut monitor, health) =
-            HealthMonitor::new(Arc::clone(&node), engine.clone(), watch::channel(()).1, remembered);
+        let (mut monitor, health) = {
+            let bell = watch::channel(()).1;
+            HealthMonitor::new(
+                Arc::clone(&node),
+                engine.clone(),
+                Arc::clone(clock) as _,
+                bell,
+                remembered,
+            )
+        };
         let comparison = Comparison {
             node: Arc::clone(&node),
             reader: reader.clone(),
