@@ -1,14 +1,17 @@
 //! Whose deadline passed? One loop over time and blocks; no job per feature. And what has been kept
 //! long enough is forgotten.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use trade::{Input, Timestamp};
+use tokio::sync::Semaphore;
+use tokio::task::{Id, JoinSet};
+use trade::{Input, OrderId, Timestamp};
 
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Applied, Engine, EngineError};
 use crate::facts::Facts;
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
@@ -19,8 +22,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// Orders moved on at one look; the rest waits for the next.
 const AT_ONCE: u32 = 200;
 
-/// Of those, how many may wait for LND at the same time.
+/// Of those, how many are applied at the same time; and how many wait for LND.
 const SIDE_BY_SIDE: usize = 32;
+
+/// How long an order whose question had no answer rests.
+const UNANSWERED_REST: Duration = Duration::from_secs(10);
+
+/// Orders that may ask or rest; more are looked at again.
+const MOST_ASKING: usize = 2_000;
 
 /// Looks from one forgetting to the next: what is forgotten at once is little, so that nobody waits
 /// long for the writer, and still some 860,000 rows of each table in a day.
@@ -42,6 +51,14 @@ pub struct Timers {
     pub inbox_memory: Duration,
 }
 
+/// The orders that LND is asked about, or was without an answer.
+#[derive(Debug)]
+struct Asking {
+    tasks: JoinSet<()>,
+    orders: HashMap<Id, OrderId>,
+    turns: Arc<Semaphore>,
+}
+
 /// Tells a set clock from time that passed.
 #[derive(Debug)]
 struct JumpGuard {
@@ -52,43 +69,71 @@ struct JumpGuard {
 
 impl Timers {
     pub async fn run(self, mut shutdown: Shutdown) {
-        let mut guard = JumpGuard::new(&*self.clock);
+        let timers = Arc::new(self);
+        let mut guard = JumpGuard::new(&*timers.clock);
+        let mut asking = Asking::default();
         let mut looks = 0_u32;
         loop {
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
-            let rests = guard.rests(&*self.clock);
-            if let Err(error) = self.look(rests).await {
-                tracing::error!(%error, "due orders cannot be listed");
+            let rests = guard.rests(&*timers.clock);
+            match timers.look(rests, &asking.orders()).await {
+                Ok(orders) => orders.into_iter().for_each(|order| asking.start(&timers, order)),
+                Err(error) => tracing::error!(%error, "due orders cannot be listed"),
             }
             if !rests && looks.is_multiple_of(LOOKS_PER_FORGETTING) {
-                self.forget().await;
+                timers.forget().await;
             }
             looks = looks.wrapping_add(1);
         }
     }
 
-    /// Moves on whatever is due by time, unless that rests, or by blocks.
+    /// Moves on whatever is due by time, unless that rests, or by blocks, and is not `asking`.
+    ///
+    /// Returns the orders that LND has to be asked about first: see [`Timers::ask`]. A look does not
+    /// wait for LND, so that one which does not answer delays no other order (INV-9).
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn look(&self, time_rests: bool) -> Result<(), StoreError> {
+    pub async fn look(
+        &self,
+        time_rests: bool,
+        asking: &HashSet<OrderId>,
+    ) -> Result<Vec<OrderId>, StoreError> {
         let now = if time_rests { Timestamp::default() } else { self.clock.now() };
         let height = self.reader.daemon_state().await?.height.unwrap_or_default();
-        let due = self.reader.list_due(now, height, AT_ONCE).await?;
-        // Side by side: a question that LND does not answer delays no other order (INV-9).
-        futures::stream::iter(due)
-            .for_each_concurrent(SIDE_BY_SIDE, |order| async move {
-                let ask = |question| self.facts.ask(question);
-                let moved = self.engine.apply_asking(order, Input::Deadline, ask).await;
-                if let Err(error) = moved {
-                    tracing::error!(order.id = %order, %error, "a deadline could not be acted on");
+        // Those are among the ones that are due.
+        let limit = AT_ONCE.saturating_add(u32::try_from(asking.len()).unwrap_or(u32::MAX));
+        let due = self.reader.list_due(now, height, limit).await?;
+        let due = due.into_iter().filter(|order| !asking.contains(order));
+        let asks = futures::stream::iter(due)
+            .map(|order| async move {
+                match self.engine.apply(order, Input::Deadline).await {
+                    Ok(Applied::Asks(_)) => Some(order),
+                    Ok(_) => None,
+                    Err(error) => {
+                        not_moved(order, &error);
+                        None
+                    }
                 }
             })
-            .await;
-        Ok(())
+            .buffer_unordered(SIDE_BY_SIDE);
+        Ok(asks.filter_map(std::future::ready).collect().await)
+    }
+
+    /// Moves an order on with LND's word. Whether there was one; without, the order is as it was.
+    pub async fn ask(&self, order: OrderId) -> bool {
+        let ask = |question| self.facts.ask(question);
+        match self.engine.apply_asking(order, Input::Deadline, ask).await {
+            Ok(Applied::Asks(_)) => false,
+            Ok(_) => true,
+            Err(error) => {
+                not_moved(order, &error);
+                false
+            }
+        }
     }
 
     /// Forgets a little of what has been kept long enough. If the database does not answer, later.
@@ -97,6 +142,50 @@ impl Timers {
             tracing::warn!(%error, "nothing is forgotten for now: the database grows");
         }
     }
+}
+
+impl Default for Asking {
+    fn default() -> Self {
+        let turns = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+        Self { tasks: JoinSet::new(), orders: HashMap::new(), turns }
+    }
+}
+
+impl Asking {
+    /// Those that ask now, wait for their turn, or rest.
+    fn orders(&mut self) -> HashSet<OrderId> {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            let id = match ended {
+                Ok((id, ())) => id,
+                Err(error) => {
+                    tracing::error!(%error, "a question about a deadline broke; it is asked again");
+                    error.id()
+                }
+            };
+            self.orders.remove(&id);
+        }
+        self.orders.values().copied().collect()
+    }
+
+    fn start(&mut self, timers: &Arc<Timers>, order: OrderId) {
+        if self.orders.len() >= MOST_ASKING {
+            return;
+        }
+        let (timers, turns) = (Arc::clone(timers), Arc::clone(&self.turns));
+        let task = self.tasks.spawn(async move {
+            let turn = turns.acquire().await;
+            let is_answered = timers.ask(order).await;
+            drop(turn);
+            if !is_answered {
+                tokio::time::sleep(UNANSWERED_REST).await;
+            }
+        });
+        self.orders.insert(task.id(), order);
+    }
+}
+
+fn not_moved(order: OrderId, error: &EngineError) {
+    tracing::error!(order.id = %order, %error, "a deadline could not be acted on");
 }
 
 impl JumpGuard {
@@ -122,46 +211,4 @@ impl JumpGuard {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    /// Wall and monotonic time, set apart.
-    #[derive(Debug)]
-    struct TwoClocks(Mutex<(i64, u64)>);
-
-    impl Clock for TwoClocks {
-        fn now(&self) -> Timestamp {
-            Timestamp(self.0.lock().unwrap().0)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.lock().unwrap().1)
-        }
-    }
-
-    fn rests_after(steps: &[(i64, u64)]) -> bool {
-        let clock = TwoClocks(Mutex::new((1_000_000, 100)));
-        let mut guard = JumpGuard::new(&clock);
-        let mut rests = false;
-        for (wall, monotonic) in steps {
-            *clock.0.lock().unwrap() = (*wall, *monotonic);
-            rests = guard.rests(&clock);
-        }
-        rests
-    }
-
-    #[test]
-    fn time_that_passes_on_both_clocks_stops_nothing() {
-        assert!(!rests_after(&[(1_000_001, 101), (1_100_000, 100_100)]));
-    }
-
-    #[test]
-    fn a_clock_that_was_set_stops_deadlines_for_ten_minutes() {
-        assert!(rests_after(&[(1_000_302, 101)]), "forward");
-        assert!(rests_after(&[(999_000, 101)]), "backward");
-        assert!(rests_after(&[(1_086_400, 101), (1_086_999, 700)]));
-        assert!(!rests_after(&[(1_086_400, 101), (1_087_000, 701)]));
-    }
-}
+mod tests;

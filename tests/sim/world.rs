@@ -5,7 +5,7 @@
 //! to the engine, messages to users straight into their hands, and streams tell what
 //! [`Op::Hear`] says. Time moves when an operation says so; the runtime's timers are never waited for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -449,7 +449,11 @@ impl World {
 
     async fn look(&mut self) -> Result<(), String> {
         self.daemon.timers.forget().await;
-        self.daemon.timers.look(false).await.map_err(text)
+        let timers = &self.daemon.timers;
+        for order in timers.look(false, &HashSet::new()).await.map_err(text)? {
+            timers.ask(order).await;
+        }
+        Ok(())
     }
 
     /// Does what can be done now: one act after the other, until only calls that hang are left.

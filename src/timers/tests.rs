@@ -1,0 +1,99 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::engine::tests::World;
+use crate::lightning::{Lnd, LndAccess};
+
+/// Timers whose LND cannot be asked.
+fn timers(world: &World) -> Timers {
+    let nowhere = LndAccess {
+        host: "https://127.0.0.1:1".to_owned(),
+        cert_file: "none".into(),
+        macaroon_file: "none".into(),
+    };
+    Timers {
+        reader: world.reader.clone(),
+        engine: world.engine.clone(),
+        facts: Facts::new(Arc::new(Lnd::new(nowhere).unwrap())),
+        clock: world.clock.clone(),
+        inbox_memory: Duration::from_hours(1),
+    }
+}
+
+/// Two orders whose sellers did not pay in time, while we heard.
+async fn two_overdue(world: &World) -> [OrderId; 2] {
+    let orders = [world.awaiting_hold(1).await, world.awaiting_hold(2).await];
+    for _ in 0..31 {
+        world.clock.advance(Duration::from_secs(30));
+        world.engine.heard().await.unwrap();
+    }
+    orders
+}
+
+// spec: INV-9 C7
+#[tokio::test]
+async fn a_look_names_who_has_to_ask_and_leaves_out_who_asks_already() {
+    let world = World::new().await;
+    let timers = timers(&world);
+    let orders = two_overdue(&world).await;
+
+    assert_eq!(timers.look(false, &HashSet::new()).await.unwrap(), orders);
+    let asking = HashSet::from([orders[0]]);
+    assert_eq!(timers.look(false, &asking).await.unwrap(), [orders[1]]);
+}
+
+// spec: INV-9 C7
+#[tokio::test]
+async fn an_order_whose_question_had_no_answer_rests_and_then_asks_again() {
+    let world = World::new().await;
+    let timers = Arc::new(timers(&world));
+    let [order, _] = two_overdue(&world).await;
+    let mut asking = Asking::default();
+    tokio::time::pause();
+
+    asking.start(&timers, order);
+    tokio::time::sleep(UNANSWERED_REST / 2).await;
+    assert_eq!(asking.orders(), HashSet::from([order]));
+
+    while asking.orders().contains(&order) {
+        tokio::time::sleep(UNANSWERED_REST).await;
+    }
+}
+
+/// Wall and monotonic time, set apart.
+#[derive(Debug)]
+struct TwoClocks(Mutex<(i64, u64)>);
+
+impl Clock for TwoClocks {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.lock().unwrap().0)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0.lock().unwrap().1)
+    }
+}
+
+fn rests_after(steps: &[(i64, u64)]) -> bool {
+    let clock = TwoClocks(Mutex::new((1_000_000, 100)));
+    let mut guard = JumpGuard::new(&clock);
+    let mut rests = false;
+    for (wall, monotonic) in steps {
+        *clock.0.lock().unwrap() = (*wall, *monotonic);
+        rests = guard.rests(&clock);
+    }
+    rests
+}
+
+#[test]
+fn time_that_passes_on_both_clocks_stops_nothing() {
+    assert!(!rests_after(&[(1_000_001, 101), (1_100_000, 100_100)]));
+}
+
+#[test]
+fn a_clock_that_was_set_stops_deadlines_for_ten_minutes() {
+    assert!(rests_after(&[(1_000_302, 101)]), "forward");
+    assert!(rests_after(&[(999_000, 101)]), "backward");
+    assert!(rests_after(&[(1_086_400, 101), (1_086_999, 700)]));
+    assert!(!rests_after(&[(1_086_400, 101), (1_087_000, 701)]));
+}
