@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use trade::{LightningIdentity, Timestamp};
+use trade::LightningIdentity;
 
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::{self, Loaded, Settings};
@@ -19,7 +19,7 @@ use crate::nostr::{
     Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport, Url,
 };
 use crate::outbox::{Arrivals, Book, Messenger, NodeEvents, Outbox};
-use crate::store::{self, Reader};
+use crate::store::{self, DaemonState, Reader};
 use crate::tasks::Tasks;
 use crate::timers::Timers;
 use crate::watcher::{Comparison, HealthMonitor, Streams};
@@ -123,7 +123,7 @@ pub async fn start(
 
     let health = parts.start_watcher(&mut tasks, trouble, ours);
     parts.start_outbox(&mut tasks, &health);
-    parts.start_intake(&mut tasks, events, listener, remembered.heard_at);
+    parts.start_intake(&mut tasks, events, listener, &remembered);
     Ok(tasks)
 }
 
@@ -258,7 +258,7 @@ impl Parts {
         tasks: &mut Tasks,
         events: mpsc::Receiver<Event>,
         listener: Listener,
-        heard_at: Option<Timestamp>,
+        remembered: &DaemonState,
     ) {
         let facts = Facts::new(Arc::clone(&self.lnd));
         let parts = intake::Parts {
@@ -275,7 +275,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         };
-        let (intake, cursor) = Intake::new(parts, heard_at);
+        let (intake, cursor) = Intake::new(parts, remembered);
         tasks.spawn("intake", intake.run(tasks.shutdown()));
         let mut shutdown = tasks.shutdown();
         tasks.spawn("relays", async move {

@@ -335,6 +335,17 @@ impl Engine {
         self.write(move |tx, _| Box::pin(tx.set_node(node))).await
     }
 
+    /// Some relay has not been heard since then; none: all are heard.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn relays_missed_since(
+        &self,
+        since: Option<Timestamp>,
+    ) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.set_missed_since(since))).await
+    }
+
     /// LND is unreachable or out of sync at this moment.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::crash;
 use crate::engine::{Applied, Engine, EngineError};
 use crate::facts::Facts;
 use crate::nostr::{Event, Hearing, Keys, Opened, Policy, Transport, glance, open};
-use crate::store::{self, Delivery, EventId, Message, Reader};
+use crate::store::{self, DaemonState, Delivery, EventId, Message, Reader};
 use crate::tasks::Shutdown;
 use crate::wire::command::{self, Asked, Declined};
 use crate::wire::message::Body;
@@ -111,10 +111,10 @@ struct Handler {
 impl Intake {
     /// The receiver is the cursor from which relays are asked.
     #[must_use]
-    pub fn new(parts: Parts, heard_at: Option<Timestamp>) -> (Self, watch::Receiver<Timestamp>) {
+    pub fn new(parts: Parts, remembered: &DaemonState) -> (Self, watch::Receiver<Timestamp>) {
         let Parts { events, hearing, node, pow, transports, catch_up, .. } = parts;
         let Parts { reader, engine, facts, read_destination, clock, entropy, .. } = parts;
-        let (ear, cursor) = Ear::new(engine.clone(), clock, heard_at);
+        let (ear, cursor) = Ear::new(engine.clone(), clock, hearing.clone(), remembered, catch_up);
         let transports = transports.into();
         let intake = Self {
             events,

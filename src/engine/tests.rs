@@ -202,7 +202,7 @@ fn sell_order() -> NewOrder {
     }
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         fee: Ppm(20_000),
         max_order_amount: Sats(1_000_000),

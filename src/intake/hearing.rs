@@ -7,7 +7,9 @@ use tokio::sync::watch;
 use trade::Timestamp;
 
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
+use crate::nostr::Hearing;
+use crate::store::DaemonState;
 
 /// How often it is written down that we hear.
 pub(super) const BEAT: Duration = Duration::from_secs(10);
@@ -17,20 +19,30 @@ pub(super) const BEAT: Duration = Duration::from_secs(10);
 pub(super) struct Ear {
     engine: Engine,
     clock: Arc<dyn Clock>,
+    hearing: watch::Receiver<Hearing>,
     is_reachable: bool,
     cursor: watch::Sender<Timestamp>,
+    /// As it was written down.
+    missed_since: Option<Timestamp>,
 }
 
 impl Ear {
+    /// What no relay could send that is of use now is not asked for: beyond `catch_up`.
     pub(super) fn new(
         engine: Engine,
         clock: Arc<dyn Clock>,
-        heard_at: Option<Timestamp>,
+        hearing: watch::Receiver<Hearing>,
+        remembered: &DaemonState,
+        catch_up: Duration,
     ) -> (Self, watch::Receiver<Timestamp>) {
-        // Before a clock that ran ahead was set right, nothing was heard at a time to come.
         let now = clock.now();
-        let (cursor, asked_from) = watch::channel(heard_at.map_or(now, |at| at.min(now)));
-        (Self { engine, clock, is_reachable: false, cursor }, asked_from)
+        let DaemonState { heard_at, missed_since, .. } = *remembered;
+        // Before a clock that ran ahead was set right, nothing was heard at a time to come.
+        let heard_at = heard_at.map_or(now, |at| at.min(now));
+        let oldest = Timestamp(now.0.saturating_sub_unsigned(catch_up.as_secs()));
+        let from = missed_since.map_or(heard_at, |since| since.max(oldest).min(heard_at));
+        let (cursor, asked_from) = watch::channel(from);
+        (Self { engine, clock, hearing, is_reachable: false, cursor, missed_since }, asked_from)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -64,8 +76,8 @@ impl Ear {
 
     async fn write_down(&mut self) -> bool {
         let now = self.clock.now();
-        match self.engine.heard().await {
-            Ok(_) => {
+        match self.try_write_down().await {
+            Ok(()) => {
                 self.cursor.send_replace(now);
                 true
             }
@@ -75,4 +87,18 @@ impl Ear {
             }
         }
     }
+
+    /// First what was missed: a crash in between must not leave a cursor that is beyond it.
+    async fn try_write_down(&mut self) -> Result<(), EngineError> {
+        let missed_since = self.hearing.borrow().missed_since();
+        if missed_since != self.missed_since {
+            self.engine.relays_missed_since(missed_since).await?;
+            self.missed_since = missed_since;
+        }
+        self.engine.heard().await?;
+        Ok(())
+    }
 }
+
+#[cfg(test)]
+mod tests;

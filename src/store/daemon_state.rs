@@ -12,6 +12,9 @@ use super::{Reader, StoreError, WriteTx};
 pub struct DaemonState {
     /// When a relay was last heard; messages are asked for from then on (D5).
     pub heard_at: Option<Timestamp>,
+    /// Since when some relay was not heard, while others were: what it has kept is still to be asked
+    /// for.
+    pub missed_since: Option<Timestamp>,
     /// How high our node's chain is at least.
     pub height: Option<BlockHeight>,
     /// When that was last the tip.
@@ -85,6 +88,18 @@ impl WriteTx<'_> {
 
     /// # Errors
     /// If the database does not answer.
+    pub async fn set_missed_since(&mut self, at: Option<Timestamp>) -> Result<(), StoreError> {
+        if let Some(at) = at {
+            return self.set("missed_since", &at.0.to_string()).await;
+        }
+        sqlx::query!("delete from daemon_state where key = 'missed_since'")
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// If the database does not answer.
     pub async fn set_lnd_unwell_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
         self.set("lnd_unwell_at", &at.0.to_string()).await
     }
@@ -131,6 +146,7 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonStat
     let network = at("node_network").read_some("value", value("node_network"))?;
     Ok(DaemonState {
         heard_at: time("heard_at")?,
+        missed_since: time("missed_since")?,
         height: value("height").map(|text| number("height", text).map(BlockHeight)).transpose()?,
         tip_seen_at: time("tip_seen_at")?,
         lnd_unwell_at: time("lnd_unwell_at")?,

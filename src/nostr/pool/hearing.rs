@@ -1,11 +1,15 @@
 //! Whether anybody is heard: what the relays' subscriptions amount to together.
 
+use trade::Timestamp;
+
 /// What is known about the relays' subscriptions. Relays are known by their place in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hearing {
     phases: Vec<Phase>,
     /// How often each relay has come.
     arrivals: Vec<u64>,
+    /// Until when each relay was heard in full; what came to it later is asked for.
+    heard_until: Vec<Option<Timestamp>>,
     is_caught_up: bool,
 }
 
@@ -30,7 +34,12 @@ impl Phase {
 
 impl Hearing {
     pub(super) fn new(relays: usize) -> Self {
-        Self { phases: vec![Phase::Closed; relays], arrivals: vec![0; relays], is_caught_up: false }
+        Self {
+            phases: vec![Phase::Closed; relays],
+            arrivals: vec![0; relays],
+            heard_until: vec![None; relays],
+            is_caught_up: false,
+        }
     }
 
     /// Whether a relay sends us what is new. If not, we are deaf.
@@ -54,6 +63,19 @@ impl Hearing {
         self.arrivals.get(relay).copied().unwrap_or_default()
     }
 
+    /// Until when a relay had been heard in full, before it came; none when it was not looked for yet.
+    #[must_use]
+    pub fn heard_until(&self, relay: usize) -> Option<Timestamp> {
+        self.heard_until.get(relay).copied().flatten()
+    }
+
+    /// Since when some relay has not been heard in full; none while all are.
+    #[must_use]
+    pub fn missed_since(&self) -> Option<Timestamp> {
+        let lines = self.phases.iter().zip(&self.heard_until);
+        lines.filter(|(phase, _)| **phase != Phase::Open).filter_map(|(_, until)| *until).min()
+    }
+
     /// Whether relays are asked and the answer is not complete.
     pub(super) fn is_catching_up(&self) -> bool {
         !self.is_caught_up && self.phases.iter().any(|phase| *phase != Phase::Closed)
@@ -71,6 +93,12 @@ impl Hearing {
             self.is_caught_up = false;
         } else if !self.phases.iter().any(|phase| matches!(phase, Phase::Asked | Phase::Paging)) {
             self.is_caught_up = true;
+        }
+    }
+
+    pub(super) fn ask(&mut self, place: usize, from: Timestamp) {
+        if let Some(until) = self.heard_until.get_mut(place) {
+            *until = Some(from);
         }
     }
 
@@ -143,5 +171,21 @@ mod tests {
             hearing.set(1, phase);
         }
         assert_eq!((hearing.arrivals_of(0), hearing.arrivals_of(1)), (0, 2));
+    }
+
+    // spec: D5
+    #[test]
+    fn what_was_missed_began_when_the_first_relay_was_lost() {
+        let mut hearing = Hearing::new(3);
+        for (place, from) in [(0, 10), (1, 20), (2, 30)] {
+            hearing.ask(place, Timestamp(from));
+        }
+        assert_eq!(hearing.missed_since(), Some(Timestamp(10)));
+        hearing.set(0, Phase::Open);
+        hearing.set(1, Phase::Paging);
+        assert_eq!(hearing.missed_since(), Some(Timestamp(20)));
+        hearing.set(1, Phase::Open);
+        hearing.set(2, Phase::Open);
+        assert_eq!(hearing.missed_since(), None);
     }
 }

@@ -224,6 +224,7 @@ impl Line {
         let mut from = *cursor.borrow();
         let mut is_open = false;
         loop {
+            self.hearing.send_modify(|hearing| hearing.ask(self.place, from));
             self.connected(&mut news).await;
             if !is_open {
                 self.set(Phase::Asked);

@@ -82,6 +82,7 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     assert_eq!(disk.reader.daemon_state().await.unwrap(), DaemonState::default());
     let state = DaemonState {
         heard_at: Some(Timestamp(1)),
+        missed_since: Some(Timestamp(2)),
         height: Some(BlockHeight(3)),
         tip_seen_at: Some(Timestamp(2)),
         lnd_unwell_at: Some(Timestamp(4)),
@@ -90,13 +91,18 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     let mut tx = disk.begin().await;
     tx.set_heard_at(Timestamp(1)).await.unwrap();
     tx.set_tip(BlockHeight(3), Timestamp(2)).await.unwrap();
+    tx.set_missed_since(Some(Timestamp(2))).await.unwrap();
     tx.set_lnd_unwell_at(Timestamp(4)).await.unwrap();
     tx.set_node(state.node.unwrap()).await.unwrap();
     tx.commit().await.unwrap();
 
-    let disk = disk.reopened().await;
+    let mut disk = disk.reopened().await;
 
     assert_eq!(disk.reader.daemon_state().await.unwrap(), state);
+    let mut tx = disk.begin().await;
+    tx.set_missed_since(None).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(disk.reader.daemon_state().await.unwrap().missed_since, None);
 }
 
 // spec: D21

@@ -1,0 +1,91 @@
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::engine::tests::policy;
+use crate::nostr::{Keys, Options, Relays};
+use crate::store::{Reader, open};
+
+const NOW: i64 = 1_800_000_000;
+const HOUR: i64 = 3_600;
+const CATCH_UP: Duration = Duration::from_hours(24);
+
+struct World {
+    engine: Engine,
+    reader: Reader,
+    clock: Arc<ManualClock>,
+    _folder: TempDir,
+    tasks: JoinSet<()>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let (writer, reader) = open(&folder.path().join("trades.db")).await.unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp(NOW)));
+        let (engine, task) = Engine::new(writer, policy(), clock.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { task.run().await.unwrap() });
+        Self { engine, reader, clock, _folder: folder, tasks }
+    }
+
+    fn ear(
+        &self,
+        remembered: &DaemonState,
+        hearing: watch::Receiver<Hearing>,
+    ) -> (Ear, watch::Receiver<Timestamp>) {
+        Ear::new(self.engine.clone(), self.clock.clone(), hearing, remembered, CATCH_UP)
+    }
+}
+
+/// A relay that nobody reaches.
+async fn nobody() -> (Relays, crate::nostr::Listener) {
+    let options = Options {
+        urls: vec!["ws://127.0.0.1:9".to_owned()],
+        transports: Vec::new(),
+        max_event_bytes: 1,
+        queue: 1,
+        retry: Duration::from_secs(1),
+    };
+    let keys = Keys::parse(&"11".repeat(32)).unwrap();
+    let (relays, listener, _) = Relays::new(&options, &keys).await.unwrap();
+    (relays, listener)
+}
+
+// spec: D5
+#[tokio::test]
+async fn relays_are_asked_from_where_the_first_was_lost_unless_that_is_of_no_use() {
+    let world = World::new().await;
+    let (relays, _listener) = nobody().await;
+    let hours = |ago: i64| Timestamp(NOW - ago * HOUR);
+    for (heard_at, missed_since, from) in [
+        (None, None, hours(0)),
+        (Some(hours(1)), None, hours(1)),
+        (Some(hours(1)), Some(hours(5)), hours(5)),
+        (Some(hours(1)), Some(hours(99)), hours(24)),
+        (Some(hours(48)), Some(hours(99)), hours(48)),
+    ] {
+        let remembered = DaemonState { heard_at, missed_since, ..DaemonState::default() };
+        let (_ear, cursor) = world.ear(&remembered, relays.hearing());
+        assert_eq!(*cursor.borrow(), from, "{remembered:?}");
+    }
+}
+
+// spec: D5
+#[tokio::test]
+async fn since_when_a_relay_was_not_heard_is_written_down() {
+    let mut world = World::new().await;
+    let (relays, listener) = nobody().await;
+    let (mut ear, cursor) = world.ear(&DaemonState::default(), relays.hearing());
+    world.tasks.spawn(listener.run(cursor));
+    let mut hearing = relays.hearing();
+    hearing.wait_for(|hearing| hearing.missed_since().is_some()).await.unwrap();
+    world.clock.advance(Duration::from_hours(1));
+
+    ear.resume().await;
+
+    let written = world.reader.daemon_state().await.unwrap();
+    assert_eq!(written.missed_since, Some(Timestamp(NOW)));
+    assert_eq!(written.heard_at, Some(Timestamp(NOW + HOUR)));
+}
