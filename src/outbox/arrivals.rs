@@ -1,13 +1,16 @@
-//! A relay that has come, or come back, is shown what is public as it is now: it was away when
+//! A relay that has come, or come back, is sent the messages that others took while it was away, for
+//! those who read nowhere else; and it is shown what is public as it is now: it was away when
 //! something was published, or it has lost what it had.
 //!
-//! The events are those that were signed before, so a relay that has them has nothing to do.
+//! The events are those that were signed before, so a relay that has them has nothing to do (INV-6).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
 use tokio::sync::watch;
+use trade::Timestamp;
 
 use super::OutboxError;
 use crate::clock::Clock;
@@ -21,6 +24,15 @@ const SIDE_BY_SIDE: usize = 8;
 
 /// Orders read at once.
 const PAGE: u32 = 200;
+
+/// How much later than it happened the loss of a relay may be noticed.
+const NOTICED_WITHIN: Duration = Duration::from_mins(15);
+
+/// Messages that are older are not sent anew, however long the relay was away.
+const OF_USE: Duration = Duration::from_hours(24);
+
+/// If there are more messages, the newest.
+const MOST_MESSAGES: u32 = 5_000;
 
 #[derive(Debug)]
 pub struct Arrivals {
@@ -52,20 +64,32 @@ impl Arrivals {
     async fn greet(&self, relay: usize) {
         let mut hearing = self.relays.hearing();
         let mut greeted = 0;
-        while let Some(arrivals) = more_arrivals(&mut hearing, relay, greeted).await {
+        // Since when it was away, until it has been sent what it missed.
+        let mut away_since: Option<Timestamp> = None;
+        while let Some((arrivals, heard_until)) = more_arrivals(&mut hearing, relay, greeted).await
+        {
             greeted = arrivals;
-            match self.show_all(relay).await {
-                Ok(shown) => tracing::debug!(relay, ?shown, "the public events were shown"),
+            let since = away_since.map_or(heard_until, |since| since.min(heard_until));
+            away_since = Some(since);
+            match self.show_all(relay, since).await {
+                Ok(shown) => {
+                    tracing::debug!(relay, ?shown, "what it missed was sent");
+                    away_since = away_since.filter(|_| shown.has_left);
+                }
                 Err(error) => {
-                    tracing::error!(error = crate::chain(&error), "the public book cannot be read");
+                    let error = crate::chain(&error);
+                    tracing::error!(error, "what a relay missed cannot be read");
                 }
             }
         }
     }
 
-    async fn show_all(&self, relay: usize) -> Result<Shown, OutboxError> {
+    async fn show_all(&self, relay: usize, away_since: Timestamp) -> Result<Shown, OutboxError> {
         let now = self.clock.now();
         let mut shown = Shown::default();
+        let since = before(away_since, NOTICED_WITHIN).max(before(now, OF_USE));
+        let messages = self.reader.list_sent(since, now, MOST_MESSAGES).await?;
+        self.show(relay, messages, &mut shown).await;
         let of_node = self.reader.list_addressable(tags::OF_NODE).await?;
         self.show(relay, of_node, &mut shown).await;
         let mut after = None;
@@ -87,7 +111,7 @@ impl Arrivals {
         let answers = futures::stream::iter(events)
             .map(|event| async move {
                 let event = Event::from_json(event)
-                    .map_err(|_| OutboxError::Unreadable("a saved public event"))?;
+                    .map_err(|_| OutboxError::Unreadable("a saved event"))?;
                 Ok::<_, OutboxError>(self.relays.publish_at(relay, &event).await?)
             })
             .buffer_unordered(SIDE_BY_SIDE);
@@ -101,18 +125,24 @@ impl Arrivals {
                 }
                 Err(error) => {
                     shown.refused += 1;
-                    tracing::debug!(error = crate::chain(&error), "a public event was not taken");
+                    tracing::debug!(error = crate::chain(&error), "an event was not taken");
                 }
             }
         }
     }
 }
 
+/// How often it has come, once that is more than known, and until when it had been heard before.
 async fn more_arrivals(
     hearing: &mut watch::Receiver<Hearing>,
     relay: usize,
     known: u64,
-) -> Option<u64> {
-    let now = hearing.wait_for(|now| now.arrivals_of(relay) > known).await.ok()?;
-    Some(now.arrivals_of(relay))
+) -> Option<(u64, Timestamp)> {
+    let has_come = |now: &Hearing| now.arrivals_of(relay) > known;
+    let now = hearing.wait_for(has_come).await.ok()?;
+    Some((now.arrivals_of(relay), now.heard_until(relay)?))
+}
+
+fn before(at: Timestamp, time: Duration) -> Timestamp {
+    Timestamp(at.0.saturating_sub_unsigned(time.as_secs()))
 }

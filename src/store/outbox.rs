@@ -179,6 +179,31 @@ impl Reader {
         Ok(rows.into_iter().map(read).collect())
     }
 
+    /// The sealed events of messages that a relay took since then and that have not expired: the
+    /// newest ones, the oldest of them first.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_sent(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut events = sqlx::query_scalar!(
+            r#"select event as "event!" from outbox
+            where done_at >= ?1 and event is not null and expires_at > ?2
+            order by done_at desc, id desc limit ?3"#,
+            since.0,
+            now.0,
+            limit
+        )
+        .fetch_all(&mut *self.connection().await?)
+        .await?;
+        events.reverse();
+        Ok(events)
+    }
+
     /// How many acts wait, and since when the oldest is due.
     ///
     /// # Errors

@@ -113,6 +113,15 @@ impl Trader {
         Ok(())
     }
 
+    /// Reads and writes on another relay from now on.
+    ///
+    /// # Errors
+    /// If that relay cannot be reached.
+    pub async fn move_to(&mut self, relay: &str) -> Result<()> {
+        relay.clone_into(&mut self.relay);
+        self.reconnect().await
+    }
+
     /// Waits so long for each message from now on.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;

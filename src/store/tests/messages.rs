@@ -126,6 +126,29 @@ async fn a_message_is_sealed_once() {
     assert_eq!((row.event.as_deref(), row.expires_at), (Some("{first}"), Some(Timestamp(99))));
 }
 
+// spec: INV-6
+#[tokio::test]
+async fn what_relays_took_lately_is_listed_until_it_expires() {
+    let messages = (1..=4).map(|n| tell(TradeKey([n; 32]), Notice::Rate));
+    let mut disk = with_effects(messages.collect()).await;
+    let ids: Vec<_> = due(&disk, 2).await.iter().map(|row| row.id).collect();
+    let mut tx = disk.begin().await;
+    for (id, text) in ids.iter().zip(["long ago", "first", "second", "on its way"]) {
+        tx.seal_message(*id, text, Some(Timestamp(99))).await.unwrap();
+    }
+    for (id, at) in ids.iter().zip([49, 50, 51]) {
+        assert!(tx.finish_act(*id, Timestamp(at)).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+
+    let listed = async |now, limit| {
+        disk.reader.list_sent(Timestamp(50), Timestamp(now), limit).await.unwrap()
+    };
+    assert_eq!(listed(98, 9).await, ["first", "second"]);
+    assert_eq!(listed(98, 1).await, ["second"]);
+    assert!(listed(99, 9).await.is_empty(), "they have expired");
+}
+
 #[tokio::test]
 async fn an_unreadable_row_stops_its_own_lane_only() {
     let mut disk = with_effects(vec![settle(9), tell(BUYER, Notice::Rate)]).await;

@@ -47,13 +47,7 @@ async fn a_relay_that_lost_its_memory_shows_the_book_again() -> Result<()> {
 #[tokio::test]
 async fn a_relay_that_was_away_learns_what_has_left_the_book() -> Result<()> {
     let mut w = World::open(Transport::V2).await?;
-    let mut other = Relay::start().await?;
-    w.net.daemon.sigterm().await?;
-    let relays = [w.net.relay.url(), other.url()].map(toml::Value::from).to_vec();
-    let home = w.net.daemon.dir();
-    Settings::read(home)?.set("nostr", "relays", relays).write(home)?;
-    w.net.daemon.start().await?;
-    w.net.daemon.wait_ready().await?;
+    let mut other = w.second_relay().await?;
     let offer = w.offered(Kind::Sell).await?;
     Book::watch(other.url(), w.net.node()).await?.until(offer.id, "pending").await?;
 
@@ -67,7 +61,38 @@ async fn a_relay_that_was_away_learns_what_has_left_the_book() -> Result<()> {
     w.close(offer.id, 0, 0).await
 }
 
+// spec: INV-6
+#[tokio::test]
+async fn a_message_sent_while_a_relay_was_away_reaches_those_who_read_only_there() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let mut other = w.second_relay().await?;
+    let offer = w.offered(Kind::Sell).await?;
+    Book::watch(other.url(), w.net.node()).await?.until(offer.id, "pending").await?;
+
+    other.die();
+    w.seller.trader.cancel(offer.id).await?;
+    let told = w.seller.trader.wait_for(Action::Canceled).await?;
+    other.come_back().await?;
+
+    w.seller.trader.move_to(other.url()).await?;
+    let again = w.seller.trader.wait_for(Action::Canceled).await?;
+    ensure!(again.event == told.event, "the message was sealed twice: {told:?}, {again:?}");
+    Ok(())
+}
+
 impl World {
+    /// The daemon starts anew with one more relay.
+    async fn second_relay(&mut self) -> Result<Relay> {
+        let other = Relay::start().await?;
+        self.net.daemon.sigterm().await?;
+        let relays = [self.net.relay.url(), other.url()].map(toml::Value::from).to_vec();
+        let home = self.net.daemon.dir();
+        Settings::read(home)?.set("nostr", "relays", relays).write(home)?;
+        self.net.daemon.start().await?;
+        self.net.daemon.wait_ready().await?;
+        Ok(other)
+    }
+
     /// Traders open their clients again; whoever reads the book begins anew.
     async fn relay_comes_back(&mut self) -> Result<()> {
         self.net.relay.come_back().await?;
