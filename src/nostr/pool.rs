@@ -176,11 +176,6 @@ impl Relays {
     pub fn hearing(&self) -> watch::Receiver<Hearing> {
         self.hearing.clone()
     }
-
-    /// Closes every connection, for good.
-    pub async fn close(&self) {
-        self.pool.shutdown().await;
-    }
 }
 
 impl Options {
