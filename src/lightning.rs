@@ -39,8 +39,9 @@ pub use ours::OurNode;
 ///   means nothing: look up, and ask for another stream.
 #[async_trait]
 pub trait LightningNode: Send + Sync + fmt::Debug {
-    /// Makes the hold invoice, or adopts the one that LND has for this hash and amount (E1).
-    async fn add_hold(&self, hold: NewHold) -> Result<Bolt11, LightningError>;
+    /// Makes the hold invoice, or adopts the one that LND has for this hash and amount (E1), which
+    /// may be over by now.
+    async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError>;
 
     /// Asks LND to take the sats, then answers with where the hold stands.
     ///
@@ -113,9 +114,12 @@ pub struct Htlc {
     pub missing_from: Option<u64>,
 }
 
-/// The text of one of our own invoices.
+/// One of our own invoices, and where its hold stands.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bolt11(pub String);
+pub struct AddedHold {
+    pub bolt11: String,
+    pub status: HoldStatus,
+}
 
 /// What may be started now, and who the node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,8 +197,8 @@ impl fmt::Debug for NewPayment {
     }
 }
 
-impl fmt::Debug for Bolt11 {
+impl fmt::Debug for AddedHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bolt11({} characters)", self.0.len())
+        write!(f, "AddedHold({} characters, {:?})", self.bolt11.len(), self.status)
     }
 }

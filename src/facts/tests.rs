@@ -3,7 +3,7 @@ use futures::stream::BoxStream;
 use trade::{BlockHeight, HoldStatus, Msats, PaymentHash, PaymentStatus, Preimage};
 
 use super::*;
-use crate::lightning::{Bolt11, Htlc, LightningError, NewHold, NewPayment, Readiness};
+use crate::lightning::{AddedHold, Htlc, LightningError, NewHold, NewPayment, Readiness};
 
 const HASH: PaymentHash = PaymentHash([1; 32]);
 const QUESTION: Question = Question::HoldStatus { hash: HASH };
@@ -44,7 +44,7 @@ impl LightningNode for Node {
         }
     }
 
-    async fn add_hold(&self, _: NewHold) -> Result<Bolt11, LightningError> {
+    async fn add_hold(&self, _: NewHold) -> Result<AddedHold, LightningError> {
         unimplemented!("no question adds a hold")
     }
 

@@ -27,7 +27,8 @@ use trade::{BlockHeight, HoldStatus, PaymentHash, PaymentStatus, Preimage};
 use super::channel::{self, DialError};
 use super::rights::{self, Rights};
 use super::{
-    Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness, answers, invoice,
+    AddedHold, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness, answers,
+    invoice,
 };
 
 /// How long LND may take to answer a call, or to open a stream and say its first word.
@@ -92,7 +93,7 @@ impl Lnd {
 
 #[async_trait]
 impl LightningNode for Lnd {
-    async fn add_hold(&self, hold: NewHold) -> Result<Bolt11, LightningError> {
+    async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError> {
         let request = add_request(&hold)?;
         let answer = self
             .call("AddHoldInvoice", &self.invoices, request, |mut client, request| async move {
@@ -100,7 +101,7 @@ impl LightningNode for Lnd {
             })
             .await;
         match answer {
-            Ok(added) => Ok(Bolt11(added.payment_request)),
+            Ok(added) => Ok(AddedHold { bolt11: added.payment_request, status: HoldStatus::Open }),
             Err(error) => self.adopt(&hold, error).await,
         }
     }
@@ -212,10 +213,15 @@ pub(super) const TRACK: &str = "TrackPaymentV2";
 impl Lnd {
     /// LND refuses a second invoice for a hash, whatever became of the first, so a failed call may
     /// have been answered by the hash itself.
-    async fn adopt(&self, hold: &NewHold, error: LightningError) -> Result<Bolt11, LightningError> {
+    async fn adopt(
+        &self,
+        hold: &NewHold,
+        error: LightningError,
+    ) -> Result<AddedHold, LightningError> {
         match self.find_invoice(hold.hash).await {
             Ok(Some(found)) if Some(found.value_msat) == msats(hold) => {
-                Ok(Bolt11(found.payment_request))
+                let status = answers::hold_status("LookupInvoiceV2", hold.hash, &found)?;
+                Ok(AddedHold { bolt11: found.payment_request, status })
             }
             Ok(Some(found)) => Err(LightningError::OtherHold {
                 hash: hold.hash,

@@ -13,7 +13,7 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 use trade::{HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage};
 
-use super::{Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness};
+use super::{AddedHold, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness};
 
 /// A node that is asked who it is at the start and after every failure.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl OurNode {
 
 #[async_trait]
 impl LightningNode for OurNode {
-    async fn add_hold(&self, hold: NewHold) -> Result<Bolt11, LightningError> {
+    async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError> {
         self.insist().await?;
         self.learn(self.node.add_hold(hold).await)
     }

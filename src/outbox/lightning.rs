@@ -8,7 +8,7 @@ use super::{Delivered, OutboxError};
 use crate::crash;
 use crate::engine::{Applied, Engine};
 use crate::lightning::verdict::{self, HoldVerdict};
-use crate::lightning::{LightningNode, NewHold, NewPayment};
+use crate::lightning::{AddedHold, LightningNode, NewHold, NewPayment};
 use crate::store::{OutboxId, Reader};
 
 /// Speaks to LND. Every call may be made twice, but for a payout's: that its call was begun is on
@@ -50,8 +50,13 @@ impl ToLightning {
         if !self.node.readiness().await?.may_escrow() {
             return Ok(Delivered::NotYet("LND is not synced to its chain"));
         }
-        let bolt11 = crash::around("ln.add", self.node.add_hold(wanted)).await?.0;
-        Ok(Delivered::with(Observation::HoldOpened { hash, bolt11 }))
+        let AddedHold { bolt11, status } =
+            crash::around("ln.add", self.node.add_hold(wanted)).await?;
+        Ok(Delivered::with(match status {
+            // It ran out before anybody was told of it: nobody's fault but ours (D17).
+            HoldStatus::Canceled => Observation::Hold { hash, status },
+            _ => Observation::HoldOpened { hash, bolt11 },
+        }))
     }
 
     /// Makes the call of the hold's decision until LND agrees, or did the other thing.

@@ -20,7 +20,7 @@ use trade::{
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::lightning::{Bolt11, Htlc, NewHold, NewPayment, NodeDescription, Readiness};
+use crate::lightning::{AddedHold, Htlc, NewHold, NewPayment, NodeDescription, Readiness};
 use crate::nostr::{Options, Relays, Transport};
 use crate::store::{Line, Message, Writer};
 use crate::wire::tags::Imprint;
@@ -186,7 +186,7 @@ impl LightningNode for Lnd {
         Ok(HoldStatus::Canceled)
     }
 
-    async fn add_hold(&self, _: NewHold) -> Result<Bolt11, LightningError> {
+    async fn add_hold(&self, _: NewHold) -> Result<AddedHold, LightningError> {
         unimplemented!("nothing but cancels")
     }
 

@@ -16,7 +16,7 @@ use trade::{
 use super::*;
 use crate::engine::tests::{HEIGHT, PAID, World, secret};
 use crate::lightning::{
-    Bolt11, Health, Htlc, LightningError, NewHold, NewPayment, NodeDescription, Readiness,
+    AddedHold, Health, Htlc, LightningError, NewHold, NewPayment, NodeDescription, Readiness,
 };
 use crate::tasks::Tasks;
 
@@ -96,7 +96,7 @@ impl LightningNode for Node {
         unimplemented!("no payment is open")
     }
 
-    async fn add_hold(&self, _: NewHold) -> Result<Bolt11, LightningError> {
+    async fn add_hold(&self, _: NewHold) -> Result<AddedHold, LightningError> {
         unimplemented!("the watcher adds nothing")
     }
 

@@ -125,7 +125,7 @@ async fn the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade() 
     assert!(ours.readiness().await.expect("an answer").may_pay());
     let (hold, preimage) = new_hold();
     let hash = hold.hash;
-    let bolt11 = ours.add_hold(hold).await.expect("added").0;
+    let bolt11 = ours.add_hold(hold).await.expect("added").bolt11;
     stage.seller.send(payment(&bolt11)).await.expect("an answer");
     assert_eq!(ours.settle_hold(preimage).await.expect("an answer"), HoldStatus::Settled);
     assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), HoldStatus::Settled);

@@ -11,6 +11,7 @@ macro_rules! every_law {
     ($start:path) => {
         crate::contract::laws! { $start;
             holds::a_hold_added_again_is_the_hold_that_is_there,
+            holds::a_hold_that_is_over_is_adopted_as_what_it_is,
             holds::a_hold_of_another_amount_is_never_adopted,
             holds::a_hold_asks_for_what_it_was_told_to,
             holds::terms_that_lnd_does_not_take_leave_nothing_behind,

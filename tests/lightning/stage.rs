@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use mostrod::clock::{SystemEntropy, draw_hold_secret};
-use mostrod::lightning::{Bolt11, LightningNode, Lnd, NewHold, NewPayment, invoice};
+use mostrod::lightning::{LightningNode, Lnd, NewHold, NewPayment, invoice};
 use trade::{
     BlockHeight, Destination, HoldSecret, HoldStatus, PaymentHash, PaymentStatus, Preimage, Sats,
 };
@@ -93,7 +93,7 @@ pub(crate) async fn hold_at(node: &Lnd, change: impl FnOnce(NewHold) -> NewHold)
     let (hold, preimage) = new_hold();
     let hold = change(hold);
     let hash = hold.hash;
-    let Bolt11(bolt11) = node.add_hold(hold).await.expect("it is added");
+    let bolt11 = node.add_hold(hold).await.expect("it is added").bolt11;
     Escrow { hash, preimage, bolt11 }
 }
 

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use mostrod::clock::{Clock as _, ManualClock};
 use mostrod::lightning::{
-    Bolt11, Htlc, LightningError, LightningNode, NewHold, NewPayment, NodeDescription, Readiness,
+    AddedHold, Htlc, LightningError, LightningNode, NewHold, NewPayment, NodeDescription, Readiness,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, oneshot};
@@ -359,10 +359,10 @@ impl Ledger {
 
 #[async_trait]
 impl LightningNode for FakeLnd {
-    async fn add_hold(&self, hold: NewHold) -> Result<Bolt11, LightningError> {
+    async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError> {
         let hash = hold.hash;
         self.call("AddHoldInvoice", Call::Add(hold)).await?;
-        Ok(Bolt11(hash.to_string()))
+        Ok(AddedHold { bolt11: hash.to_string(), status: self.ledger().hold(hash) })
     }
 
     async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {

@@ -48,7 +48,7 @@ impl LightningNode for Node {
         stream::iter(self.words.clone()).boxed()
     }
 
-    async fn add_hold(&self, _: NewHold) -> Result<Bolt11, LightningError> {
+    async fn add_hold(&self, _: NewHold) -> Result<AddedHold, LightningError> {
         unimplemented!("nobody adds a hold")
     }
 

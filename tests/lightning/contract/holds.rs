@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mostrod::lightning::{Bolt11, LightningError, LightningNode, NewHold, invoice};
+use mostrod::lightning::{AddedHold, LightningError, LightningNode, NewHold, invoice};
 use trade::{BlockHeight, Destination, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
 use crate::network::Network;
@@ -17,23 +17,36 @@ pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(stage: &Stage<i
     let (hold, preimage) = new_hold();
     let hash = hold.hash;
     let first = stage.ours.add_hold(hold.clone()).await.expect("added");
-    let again = async |when: &str| {
-        let adopted = stage.ours.add_hold(hold.clone()).await;
-        assert_eq!(adopted.expect("adopted"), first, "{when}");
-    };
+    let again = async || stage.ours.add_hold(hold.clone()).await.expect("adopted");
 
-    again("open").await;
-    let Bolt11(bolt11) = first.clone();
-    stage.seller_pays(&Escrow { hash, preimage, bolt11 }).await;
-    again("accepted").await;
+    assert_eq!(first.status, HoldStatus::Open);
+    assert_eq!(again().await, first);
+    let bolt11 = first.bolt11;
+    stage.seller_pays(&Escrow { hash, preimage, bolt11: bolt11.clone() }).await;
+    assert!(matches!(again().await.status, HoldStatus::Accepted { .. }));
     stage.ours.settle_hold(preimage).await.expect("settled");
-    again("settled").await;
+    assert_eq!(again().await, AddedHold { bolt11, status: HoldStatus::Settled });
+}
 
+// measured: add_duplicate
+// spec: E1 D17
+pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(stage: &Stage<impl Network>) {
+    let (canceled, _) = new_hold();
     let (hold, _) = new_hold();
-    let first = stage.ours.add_hold(hold.clone()).await.expect("added");
-    stage.ours.cancel_hold(hold.hash).await.expect("canceled");
-    let adopted = stage.ours.add_hold(hold).await.expect("adopted");
-    assert_eq!(adopted, first, "canceled");
+    let expired = NewHold { expiry: Duration::from_secs(1), ..hold };
+    for hold in [canceled, expired] {
+        let first = stage.ours.add_hold(hold.clone()).await.expect("added");
+        if hold.expiry > Duration::from_secs(1) {
+            stage.ours.cancel_hold(hold.hash).await.expect("canceled");
+        } else {
+            let is_over = |status: &HoldStatus| *status == HoldStatus::Canceled;
+            until(stage.ours.watch(hold.hash), is_over).await;
+        }
+
+        let adopted = stage.ours.add_hold(hold).await.expect("adopted");
+
+        assert_eq!(adopted, AddedHold { status: HoldStatus::Canceled, ..first });
+    }
 }
 
 // measured: add_duplicate

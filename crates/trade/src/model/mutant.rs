@@ -39,6 +39,8 @@ pub(super) enum Mutant {
     CancelsWhileSettling,
     /// The preimage is there, so the escrow must be (K-20).
     AssumesTheEscrow,
+    /// LND has the invoice already, so it can be paid: the shell's fault.
+    AdoptsTheDead,
     /// A send that waited is begun, whatever became of its attempt meanwhile: the shell's fault, not
     /// the core's (P1).
     SendsWhatIsNotWanted,
@@ -47,7 +49,7 @@ pub(super) enum Mutant {
 }
 
 /// Each with the complaint it deserves.
-pub(super) const ALL: [(Mutant, Beginning, &str); 17] = {
+pub(super) const ALL: [(Mutant, Beginning, &str); 18] = {
     use Beginning::{Buy, FiatSent, Sell};
     [
         (Mutant::NotFoundMeansFailed, FiatSent, "paid twice"),
@@ -65,6 +67,7 @@ pub(super) const ALL: [(Mutant, Beginning, &str); 17] = {
         (Mutant::EndsQuietlyAfterFiat, FiatSent, "fiat was sent, and the trade just ended"),
         (Mutant::CancelsWhileSettling, FiatSent, "took and returned"),
         (Mutant::AssumesTheEscrow, Buy, "told to pay fiat for an escrow that is gone"),
+        (Mutant::AdoptsTheDead, Sell, "told to pay an invoice that is over"),
         (Mutant::SendsWhatIsNotWanted, FiatSent, "paid twice"),
         (Mutant::SendsWithoutAsking, FiatSent, "paid twice"),
     ]

@@ -389,7 +389,15 @@ impl World {
             done.holds[hold] = LndHold::Open;
             next.push((Move::Runs("add, no answer", hold), called));
         }
-        done.reports(orders, Step::Opened { hold }, "add", hold, next);
+        // An invoice that ran out while its answer was lost is told as over.
+        let is_over =
+            done.holds[hold] == LndHold::Canceled && orders.mutant() != Some(Mutant::AdoptsTheDead);
+        let step = if is_over {
+            Step::Hold { hold, is: LndHold::Canceled }
+        } else {
+            Step::Opened { hold }
+        };
+        done.reports(orders, step, "add", hold, next);
     }
 
     fn send_runs(&self, orders: &mut Orders, invoice: usize, next: &mut Vec<(Move, Self)>) {
@@ -509,6 +517,12 @@ impl World {
         step: Move,
         orders: &Orders,
     ) -> Result<(), &'static str> {
+        let is_dead_now = |hold: &usize| {
+            self.told[*hold] && !before.told[*hold] && self.holds[*hold] == LndHold::Canceled
+        };
+        if (0..2).any(|hold| is_dead_now(&hold)) {
+            return Err("told to pay an invoice that is over");
+        }
         let Move::Does(Step::AddInvoice { .. }) = step else { return Ok(()) };
         let OrderState::Active { held } = orders.get(self.order).state else { return Ok(()) };
         let escrow = hold_number(held.hash).map(|hold| before.holds[hold]);
