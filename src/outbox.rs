@@ -41,8 +41,9 @@ const SIDE_BY_SIDE: usize = 64;
 /// How long the loop sleeps when nothing rings.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The wait when LND is not ready, or has not done it yet: somebody may be waiting for the answer.
-const SOON: Duration = Duration::from_secs(1);
+/// The longest wait when LND is not ready, or has not done it yet. The first ones are shorter, for
+/// somebody may be waiting for the answer (D17).
+const LONGEST_NOT_YET: Duration = Duration::from_secs(5);
 
 /// How long shutdown waits for acts under way.
 const LAST_ACTS: Duration = Duration::from_secs(10);
@@ -151,7 +152,7 @@ impl Outbox {
             }
             Ok(Delivered::NotYet(reason)) => {
                 tracing::debug!(outbox.lane = row.lane, reason, "not yet");
-                self.put_off(row.id, SOON).await;
+                self.put_off(row.id, not_yet(row.attempts)).await;
             }
             Err(error) => self.try_again_later(&row, &error).await,
         }
@@ -289,4 +290,8 @@ fn is_message(lane: &str) -> bool {
 /// Doubled from [`FIRST_RETRY`] with each failure, up to [`LONGEST_RETRY`].
 fn backoff(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
+}
+
+fn not_yet(tries: u32) -> Duration {
+    backoff(tries).min(LONGEST_NOT_YET)
 }

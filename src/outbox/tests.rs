@@ -257,6 +257,14 @@ async fn lightning_commands_do_not_wait_for_messages_to_a_silent_relay() {
     assert_eq!(asked.expect("LND was not asked in time"), Some(PaymentHash([1; 32])));
 }
 
+// spec: D17 D23
+#[test]
+fn what_waits_for_lnd_is_tried_again_at_once_and_then_every_few_seconds() {
+    let waits = [0, 1, 2, 3, 1_000].map(|tries| not_yet(tries).as_secs());
+
+    assert_eq!(waits, [1, 2, 4, 5, 5]);
+}
+
 #[tokio::test]
 async fn rows_that_cannot_be_read_do_not_take_the_place_of_others() {
     let (mut world, _) = World::new(vec![], 0, 200).await;
