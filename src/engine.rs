@@ -250,7 +250,7 @@ impl Engine {
         &self,
         id: OutboxId,
         event: String,
-        expires_at: Option<Timestamp>,
+        expires_at: Timestamp,
     ) -> Result<Applied, EngineError> {
         self.write(move |tx, _| {
             Box::pin(async move { tx.seal_message(id, &event, expires_at).await })

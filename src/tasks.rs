@@ -100,12 +100,6 @@ impl Shutdown {
         // An error means that `Tasks` is gone: a reason to stop as well.
         drop(self.0.wait_for(|stop| *stop).await);
     }
-
-    /// Whether the daemon is to stop.
-    #[must_use]
-    pub fn is_requested(&self) -> bool {
-        *self.0.borrow()
-    }
 }
 
 impl fmt::Display for Ended {
@@ -172,12 +166,12 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_does_not_listen_is_aborted_and_named() {
         let mut tasks = Tasks::new();
-        let shutdown = tasks.shutdown();
+        let mut shutdown = tasks.shutdown();
         tasks.spawn("timers", std::future::pending());
 
         let unwilling = tasks.stop(Duration::from_millis(1)).await;
 
         assert_eq!(unwilling, ["timers"]);
-        assert!(shutdown.is_requested());
+        shutdown.requested().await;
     }
 }

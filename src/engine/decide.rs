@@ -46,9 +46,8 @@ impl Deciding<'_> {
             }
             Task::Finish { id, news } => {
                 tx.finish_act(id, self.now).await?;
-                let (Some(input), Some(order)) = (news, tx.order_of_act(id).await?) else {
-                    return Ok(Applied::Saved);
-                };
+                let Some(input) = news else { return Ok(Applied::Saved) };
+                let Some(order) = tx.order_of_act(id).await? else { return Ok(Applied::Saved) };
                 match self.apply(tx, None, order, *input, &[]).await? {
                     Applied::Asks(question) => {
                         Err(broken(order, format!("news that needs {question:?} answered first")))

@@ -7,7 +7,7 @@ use trade::{Hold, HoldDecision, HoldStatus, LnCommand, Observation, PaymentHash,
 use super::{Delivered, OutboxError};
 use crate::crash;
 use crate::engine::{Applied, Engine};
-use crate::lightning::verdict::{self, HoldVerdict};
+use crate::lightning::verdict;
 use crate::lightning::{AddedHold, LightningNode, NewHold, NewPayment};
 use crate::store::{OutboxId, Reader};
 
@@ -62,21 +62,22 @@ impl ToLightning {
     /// Makes the call of the hold's decision until LND agrees, or did the other thing.
     async fn end_hold(&self, hash: PaymentHash) -> Result<Delivered, OutboxError> {
         let hold = self.hold(hash).await?;
-        let answer = match hold.decision {
-            Some(HoldDecision::Settle) => {
+        let Some(decision) = hold.decision else { return Ok(Delivered::quietly()) };
+        let answer = match decision {
+            HoldDecision::Settle => {
                 crash::around("ln.settle", self.node.settle_hold(hold.preimage)).await
             }
-            Some(HoldDecision::Cancel) => {
-                crash::around("ln.cancel", self.node.cancel_hold(hash)).await
-            }
-            None => return Ok(Delivered::quietly()),
+            HoldDecision::Cancel => crash::around("ln.cancel", self.node.cancel_hold(hash)).await,
         };
-        Ok(judge(&hold, answer?))
+        Ok(match verdict::of_hold(decision, answer?) {
+            Some(status) => Delivered::with(Observation::Hold { hash, status }),
+            None => Delivered::NotYet("LND has not done it"),
+        })
     }
 
     async fn hold(&self, hash: PaymentHash) -> Result<Hold, OutboxError> {
         let found = self.reader.find_hold(hash).await?;
-        found.map(|(_, hold)| hold).ok_or(OutboxError::Unreadable("the hold of a command"))
+        found.ok_or(OutboxError::Unreadable("the hold of a command"))
     }
 
     /// However long the row has waited, the call is made only if the attempt still wants it, and
@@ -122,14 +123,5 @@ impl ToLightning {
                 Observation::PayoutUnanswered { hash }
             }
         }))
-    }
-}
-
-fn judge(hold: &Hold, status: HoldStatus) -> Delivered {
-    match verdict::of_hold(hold, status) {
-        HoldVerdict::Report(status) => {
-            Delivered::with(Observation::Hold { hash: hold.hash, status })
-        }
-        HoldVerdict::AddAgain | HoldVerdict::CallAgain => Delivered::NotYet("LND has not done it"),
     }
 }

@@ -52,7 +52,7 @@ impl Messenger {
         let Message { order, request_id, trade_index, notice, .. } = message;
         let said = notice::message(notice, *order, *request_id, *trade_index);
         let event = seal(&said, to, transport, &self.node, now, expires_at)?;
-        self.engine.seal_message(row, event.as_json(), Some(expires_at)).await?;
+        self.engine.seal_message(row, event.as_json(), expires_at).await?;
         Ok(event)
     }
 

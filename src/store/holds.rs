@@ -7,19 +7,15 @@ use super::text::{At, Text as _};
 use super::{Reader, StoreError};
 
 impl Reader {
-    /// One hold and the order it belongs to.
+    /// One hold.
     ///
     /// # Errors
     /// `Corrupt` if the row contradicts itself.
-    pub async fn find_hold(
-        &self,
-        hash: PaymentHash,
-    ) -> Result<Option<(OrderId, Hold)>, StoreError> {
+    pub async fn find_hold(&self, hash: PaymentHash) -> Result<Option<Hold>, StoreError> {
         let hash = hash.to_text();
         let row = sqlx::query_as!(
             HoldRow,
-            "select hash, order_id, preimage, amount, bolt11, seen, paid_msat, expires_height,
-                decision
+            "select hash, preimage, amount, bolt11, seen, paid_msat, expires_height, decision
             from holds where hash = ?",
             hash
         )
@@ -57,7 +53,7 @@ pub(super) async fn list_of(
     let (order, named) = (order.to_text(), named.map(|hash| hash.to_text()));
     let rows = sqlx::query_as!(
         HoldRow,
-        "select hash, order_id, preimage, amount, bolt11, seen, paid_msat, expires_height, decision
+        "select hash, preimage, amount, bolt11, seen, paid_msat, expires_height, decision
         from holds
         where order_id = ?1 and (seen not in ('canceled', 'settled') or hash = ?2) order by id",
         order,
@@ -65,7 +61,7 @@ pub(super) async fn list_of(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(|row| row.into_hold().map(|(_, hold)| hold)).collect()
+    rows.into_iter().map(HoldRow::into_hold).collect()
 }
 
 /// Writes what changed of the holds of an order.
@@ -86,7 +82,6 @@ pub(super) async fn save(
 
 struct HoldRow {
     hash: String,
-    order_id: String,
     preimage: String,
     amount: i64,
     bolt11: Option<String>,
@@ -97,7 +92,7 @@ struct HoldRow {
 }
 
 impl HoldRow {
-    fn into_hold(self) -> Result<(OrderId, Hold), StoreError> {
+    fn into_hold(self) -> Result<Hold, StoreError> {
         let at = At::new("holds", &self.hash);
         let seen = match (self.seen.as_str(), self.paid_msat, self.expires_height) {
             ("wanted", ..) => Seen::Wanted,
@@ -110,15 +105,14 @@ impl HoldRow {
             ("settled", ..) => Seen::Settled,
             _ => return Err(at.corrupt("seen is unreadable")),
         };
-        let hold = Hold {
+        Ok(Hold {
             hash: at.read("hash", &self.hash)?,
             preimage: at.read("preimage", &self.preimage)?,
             amount: Sats(at.number("amount", self.amount)?),
             bolt11: self.bolt11,
             seen,
             decision: at.read_some("decision", self.decision.as_deref())?,
-        };
-        Ok((at.read("order_id", &self.order_id)?, hold))
+        })
     }
 }
 

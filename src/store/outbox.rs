@@ -83,13 +83,12 @@ impl WriteTx<'_> {
         &mut self,
         id: OutboxId,
         event: &str,
-        expires_at: Option<Timestamp>,
+        expires_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let expires_at = expires_at.map(|at| at.0);
         sqlx::query!(
             "update outbox set event = ?, expires_at = ? where id = ? and done_at is null",
             event,
-            expires_at,
+            expires_at.0,
             id.0
         )
         .execute(&mut *self.tx)

@@ -82,7 +82,7 @@ pub(super) async fn find_of(
     };
     let attempt = newest_attempt(connection, row.id).await?;
     let fits = match &attempt {
-        Some(attempt) => attempt.state == attempt_state(state, attempt.tries),
+        Some(attempt) => attempt.state == attempt_state(state),
         None => matches!(state, PayoutState::Due { .. } | PayoutState::NeedsInvoice),
     };
     if !fits {
@@ -181,9 +181,8 @@ impl AttemptRow {
 }
 
 /// What the state of a debt says of its newest attempt.
-fn attempt_state(payout: PayoutState, tries: i64) -> &'static str {
+fn attempt_state(payout: PayoutState) -> &'static str {
     match payout {
-        PayoutState::Due { .. } | PayoutState::NeedsInvoice if tries == 0 => "planned",
         PayoutState::Due { .. } | PayoutState::NeedsInvoice => "failed",
         PayoutState::Sending => "dispatching",
         PayoutState::Paid { .. } => "succeeded",
@@ -222,7 +221,7 @@ async fn save_attempt(
     let max_fee = at.integer("max_fee", attempt.max_fee.0)?;
     let base_index = at.integer("base_index", attempt.base_index)?;
     let payment_index = at.integer("payment_index", attempt.payment_index)?;
-    let state = attempt_state(state, i64::from(attempt.tries));
+    let state = attempt_state(state);
     let unanswered_since = attempt.unanswered_since.map(|at| at.0);
     let missing_since = attempt.missing_since.map(|at| at.0);
     let htlc_missing_since = attempt.htlc_missing_since.map(|at| at.0);

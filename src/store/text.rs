@@ -5,9 +5,8 @@ use std::fmt::Display;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trade::{
-    Alarm, FailureReason, FrozenBecause, HoldDecision, HorizonWarning, IdentityKey, Kind,
-    LedgerAccount, Network, NodeKey, OrderId, Outcome, PaymentHash, Preimage, Refusal, Status,
-    TradeKey,
+    Alarm, FrozenBecause, HoldDecision, HorizonWarning, IdentityKey, Kind, LedgerAccount, Network,
+    NodeKey, OrderId, Outcome, PaymentHash, Preimage, Refusal, Status, TradeKey,
 };
 
 use super::{EventId, StoreError, Transport};
@@ -178,15 +177,6 @@ names!(Network {
     Signet => "signet",
     Regtest => "regtest",
     Simnet => "simnet",
-});
-
-names!(FailureReason {
-    Timeout => "timeout",
-    NoRoute => "no-route",
-    Error => "error",
-    IncorrectPaymentDetails => "incorrect-payment-details",
-    InsufficientBalance => "insufficient-balance",
-    Canceled => "canceled",
 });
 
 names!(Transport { GiftWrap => "gift-wrap", Nip44 => "nip44" });

@@ -83,7 +83,7 @@ async fn the_secret_is_on_disk_before_lnd_is_asked() {
     let acts = world.acts().await;
     let adds = |row: &&OutboxRow| matches!(row.act, Act::Lightning(LnCommand::AddHold { .. }));
     assert_eq!(acts.iter().filter(adds).count(), 1);
-    let (_, hold) = world.reader.find_hold(secret(1).hash).await.unwrap().unwrap();
+    let hold = world.reader.find_hold(secret(1).hash).await.unwrap().unwrap();
     assert!(hold.preimage == secret(1).preimage);
 }
 

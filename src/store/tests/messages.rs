@@ -114,11 +114,11 @@ async fn a_message_is_sealed_once() {
     let mut disk = with_effects(vec![tell(BUYER, Notice::Rate)]).await;
     let id = due(&disk, 2).await[0].id;
     let mut tx = disk.begin().await;
-    tx.seal_message(id, "{first}", Some(Timestamp(99))).await.unwrap();
+    tx.seal_message(id, "{first}", Timestamp(99)).await.unwrap();
     tx.commit().await.unwrap();
 
     let mut tx = disk.begin().await;
-    let error = tx.seal_message(id, "{second}", None).await.unwrap_err();
+    let error = tx.seal_message(id, "{second}", Timestamp(99)).await.unwrap_err();
     drop(tx);
 
     assert!(matches!(error, StoreError::Forbidden(_)), "{error}");

@@ -30,7 +30,7 @@ async fn a_hold_is_found_by_its_hash() {
 
     let found = disk.reader.find_hold(hash(9)).await.unwrap();
 
-    assert_eq!(found, Some((pending(1).id, canceled_hold(9))));
+    assert_eq!(found, Some(canceled_hold(9)));
     assert_eq!(disk.reader.find_hold(hash(8)).await.unwrap(), None);
 }
 
@@ -195,7 +195,7 @@ async fn a_preimage_is_on_disk_with_the_wish_for_its_hold() {
 
     let disk = disk.reopened().await;
 
-    let (_, hold) = disk.reader.find_hold(hash(9)).await.unwrap().unwrap();
+    let hold = disk.reader.find_hold(hash(9)).await.unwrap().unwrap();
     assert!(hold.preimage == Preimage([9; 32]));
 }
 
