@@ -134,7 +134,7 @@ async fn what_relays_took_lately_is_listed_until_it_expires() {
     let ids: Vec<_> = due(&disk, 2).await.iter().map(|row| row.id).collect();
     let mut tx = disk.begin().await;
     for (id, text) in ids.iter().zip(["long ago", "first", "second", "on its way"]) {
-        tx.seal_message(*id, text, Some(Timestamp(99))).await.unwrap();
+        tx.seal_message(*id, text, Timestamp(99)).await.unwrap();
     }
     for (id, at) in ids.iter().zip([49, 50, 51]) {
         assert!(tx.finish_act(*id, Timestamp(at)).await.unwrap());
