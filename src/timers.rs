@@ -25,7 +25,7 @@ const AT_ONCE: u32 = 200;
 /// Of those, how many are applied at the same time; and how many wait for LND.
 const SIDE_BY_SIDE: usize = 32;
 
-/// How long an order whose question had no answer rests.
+/// How long an order rests whose question had no answer, or none that moved it.
 const UNANSWERED_REST: Duration = Duration::from_secs(10);
 
 /// Orders that may ask or rest; more are looked at again.
@@ -123,12 +123,11 @@ impl Timers {
         Ok(asks.filter_map(std::future::ready).collect().await)
     }
 
-    /// Moves an order on with LND's word. Whether there was one; without, the order is as it was.
+    /// Moves an order on with LND's word. Whether it did: there may be none, or none to rely on yet.
     pub async fn ask(&self, order: OrderId) -> bool {
         let ask = |question| self.facts.ask(question);
         match self.engine.apply_asking(order, Input::Deadline, ask).await {
-            Ok(Applied::Asks(_)) => false,
-            Ok(_) => true,
+            Ok(applied) => !matches!(applied, Applied::Asks(_) | Applied::Unchanged),
             Err(error) => {
                 not_moved(order, &error);
                 false
@@ -174,9 +173,9 @@ impl Asking {
         let (timers, turns) = (Arc::clone(timers), Arc::clone(&self.turns));
         let task = self.tasks.spawn(async move {
             let turn = turns.acquire().await;
-            let is_answered = timers.ask(order).await;
+            let has_moved = timers.ask(order).await;
             drop(turn);
-            if !is_answered {
+            if !has_moved {
                 tokio::time::sleep(UNANSWERED_REST).await;
             }
         });

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use trade::{
     BlockHeight, HoldStatus, LightningIdentity, Network, NodeKey, OrderState, PaymentStatus,
-    Preimage,
+    Preimage, Seen,
 };
 
 use super::*;
@@ -176,6 +176,32 @@ async fn an_escrow_that_ran_out_of_blocks_during_an_outage_is_given_back() {
     it.comparison.round().await.unwrap();
 
     assert!(it.world.order(order).await.state.is_final());
+}
+
+// spec: D21 E3
+#[tokio::test]
+async fn an_lnd_that_is_at_the_tip_again_is_asked_at_once_about_every_escrow() {
+    let mut it = Watched::new().await;
+    let order = it.world.awaiting_hold(1).await;
+    it.world.clock.advance(OUTAGE);
+    it.node.catches_up_at(HEIGHT);
+    it.monitor.ask().await;
+    let mut commits = it.world.engine.bell();
+    let mut tasks = Tasks::new();
+    tasks.spawn("LND comparison", it.comparison.run(tasks.shutdown()));
+    while it.world.order(order).await.holds.iter().all(|hold| hold.seen == Seen::Open) {
+        commits.changed().await.unwrap();
+    }
+
+    it.node.is_synced_at(HEIGHT);
+    it.monitor.ask().await;
+
+    let is_relied_on = async {
+        while !matches!(it.world.order(order).await.state, OrderState::Active { .. }) {
+            commits.changed().await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(30), is_relied_on).await.expect("a round, long before the next");
 }
 
 // spec: D21 INV-1 E6
