@@ -17,12 +17,13 @@
     reason = "two holds, two invoices, small counts: a slip ends the test, and should"
 )]
 
+mod laws;
+
 use super::mutant::Mutant;
 use super::orders::{Orders, Step, expiry, hold_number, invoice_number, seed};
 use crate::fixture::{ASKED, invoice_hash, place};
 use crate::{
-    FailureReason, FrozenBecause, HoldStatus, Msats, Order, OrderState, Outcome as End,
-    PaymentStatus, PayoutState, Preimage, invariants,
+    FailureReason, HoldStatus, Msats, Order, OrderState, PaymentStatus, PayoutState, Preimage,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -498,94 +499,6 @@ impl World {
         }
         then.fiat_sent |= step == Step::FiatSent;
         Some(then)
-    }
-}
-
-/// What must never be.
-impl World {
-    /// Whether this world is safe.
-    pub(super) fn check(&self, orders: &Orders) -> Result<(), &'static str> {
-        let order = orders.get(self.order);
-        self.check_money(order)?;
-        invariants::check(order)
-    }
-
-    /// Whether `step` may lead from `before` to here.
-    pub(super) fn check_step(
-        &self,
-        before: &Self,
-        step: Move,
-        orders: &Orders,
-    ) -> Result<(), &'static str> {
-        let is_dead_now = |hold: &usize| {
-            self.told[*hold] && !before.told[*hold] && self.holds[*hold] == LndHold::Canceled
-        };
-        if (0..2).any(|hold| is_dead_now(&hold)) {
-            return Err("told to pay an invoice that is over");
-        }
-        let Move::Does(Step::AddInvoice { .. }) = step else { return Ok(()) };
-        let OrderState::Active { held } = orders.get(self.order).state else { return Ok(()) };
-        let escrow = hold_number(held.hash).map(|hold| before.holds[hold]);
-        match escrow {
-            Some(LndHold::Accepted(_)) => Ok(()),
-            _ => Err("told to pay fiat for an escrow that is gone"),
-        }
-    }
-
-    fn check_money(&self, order: &Order) -> Result<(), &'static str> {
-        let is_paid = |payment: &&LndPayment| matches!(payment, LndPayment::Paid(_));
-        let paid = self.payments.iter().filter(is_paid).count();
-        let moves = self.payments.iter().any(|payment| matches!(payment, LndPayment::InFlight(_)));
-        let is_settled = self.holds.contains(&LndHold::Settled);
-        let is_over = matches!(
-            order.state,
-            OrderState::Pending | OrderState::Ended(End::Canceled | End::Expired)
-        );
-        let is_owed = order.payout.is_some();
-        let mut laws = Vec::new();
-        let stands_on = order.state.hold().and_then(hold_number);
-        for hold in 0..2 {
-            let is_held = matches!(self.holds[hold], LndHold::Accepted(_));
-            let is_pursued = self.cancels[hold] || self.settles[hold] || stands_on == Some(hold);
-            laws.push((!(self.settles[hold] && self.cancels[hold]), "took and returned"));
-            laws.push((!is_held || is_pursued, "nobody returns the sats"));
-        }
-        laws.extend([
-            (paid <= 1, "paid twice"),
-            (is_settled || !moves && paid == 0, "paid with our own sats"),
-            (is_settled || !is_owed, "owed before LND settled"),
-            (order.state != OrderState::Ended(End::Success) || paid == 1, "success, and not paid"),
-            (!is_over || !is_settled, "canceled, and the sats were taken"),
-            (!is_over || !self.fiat_sent, "fiat was sent, and the trade just ended"),
-            (self.is_frozen_for_a_reason(order), "frozen for nothing"),
-        ]);
-        laws.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, law)| Err(law))
-    }
-
-    /// LND forgets nothing here, and settles nothing by itself.
-    fn is_frozen_for_a_reason(&self, order: &Order) -> bool {
-        let OrderState::Frozen { because, .. } = order.state else { return true };
-        let newest = newest_invoice(order);
-        let was_paid = |invoice| matches!(self.payments[invoice], LndPayment::Paid(_));
-        match because {
-            FrozenBecause::EscrowLost => self.holds.contains(&LndHold::Canceled),
-            FrozenBecause::PaidThoughGivenUp => {
-                (0..2).any(|invoice| newest != Some(invoice) && was_paid(invoice))
-            }
-            _ => false,
-        }
-    }
-
-    /// Nothing is left to do: the trade has ended, or a person has it.
-    pub(super) fn is_over(&self, orders: &Orders) -> bool {
-        let state = &orders.get(self.order).state;
-        let is_held = |hold: &LndHold| matches!(hold, LndHold::Accepted(_));
-        let is_moving = |payment: &LndPayment| matches!(payment, LndPayment::InFlight(_));
-        (state.is_final() || matches!(state, OrderState::Frozen { .. }))
-            && [self.adds, self.settles, self.cancels] == [[false; 2]; 3]
-            && [self.sends, self.begun, self.copies] == [[0; 2]; 3]
-            && !self.holds.iter().any(is_held)
-            && !self.payments.iter().any(is_moving)
     }
 
     pub(super) fn describe(&self, orders: &Orders) -> String {
