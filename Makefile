@@ -41,6 +41,7 @@ regtest: bootstrap ## The tests that need real nodes; skipped, and said so, wher
 
 on-nodes:
 	cargo test --package regtest --test nodes
+	cargo test --test lightning-real
 
 fmt: ## Format the code
 	cargo fmt --all

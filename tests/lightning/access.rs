@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use lnd_sim::{LndState, MOSTRO, Rpc};
+use devnet::{MOSTRO, SELLER};
+use lnd_sim::{LndSim, LndState, Rpc};
 use mostrod::lightning::{LightningError, LightningNode, Lnd, LndAccess};
 use trade::{
     BlockHeight, FailureReason, HoldStatus, Network as Chain, NodeKey, PaymentHash, PaymentStatus,
 };
 
-use crate::network::{Network, Node};
-use crate::simulated::{self, Simulated};
-use crate::stage::{Stage, last, new_hold, payment};
+use crate::simulated::stage;
+use crate::stage::{Stage, access, last, new_hold, payment};
 
 /// What `docs/OPERATIONS.md` asks operators to bake.
 const RIGHTS: [&str; 9] = [
@@ -37,8 +37,8 @@ async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin() {
 
     assert!(readiness.may_escrow() && readiness.may_pay(), "{readiness:?}");
     assert_eq!(readiness.channels_active, 2);
-    assert_eq!(readiness.height, BlockHeight(stage.network.sim.height()));
-    let node = stage.network.sim.node(MOSTRO).expect("it is there");
+    assert_eq!(readiness.height, BlockHeight(stage.network.height()));
+    let node = stage.network.node(MOSTRO).expect("it is there");
     assert_eq!(Some(readiness.identity.key), NodeKey::from_hex(&node.pubkey));
     assert_eq!(readiness.identity.network, Chain::Regtest);
     assert_eq!(readiness.node.networks, ["regtest"]);
@@ -48,7 +48,7 @@ async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin() {
 #[tokio::test]
 async fn a_node_out_of_sync_may_begin_nothing() {
     let stage = stage().await;
-    stage.network.sim.set_synced(MOSTRO, false).expect("it is there");
+    stage.network.set_synced(MOSTRO, false).expect("it is there");
 
     let readiness = stage.ours.readiness().await.expect("it is up");
 
@@ -61,7 +61,7 @@ async fn a_node_out_of_sync_may_begin_nothing() {
 async fn a_node_without_a_channel_up_may_not_pay_and_would_fail_for_its_own_reason() {
     let stage = stage().await;
     let invoice = stage.undecided_buyer().await;
-    stage.network.sim.set_channels_active(MOSTRO, false).expect("it is there");
+    stage.network.set_channels_active(MOSTRO, false).expect("it is there");
 
     let readiness = stage.ours.readiness().await.expect("it is up");
     assert!(readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
@@ -78,7 +78,7 @@ async fn a_node_that_is_not_fully_started_knows_what_it_has_and_nothing_of_what_
     let stage = stage().await;
     let escrow = stage.held_escrow().await;
     let invoice = stage.payment_in_flight().await;
-    stage.network.sim.set_state(MOSTRO, LndState::RpcActive).expect("it is there");
+    stage.network.set_state(MOSTRO, LndState::RpcActive).expect("it is there");
 
     let readiness = stage.ours.readiness().await.expect("it answers");
     assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
@@ -103,7 +103,7 @@ async fn a_locked_or_missing_wallet_is_named_and_nothing_is_known_meanwhile() {
         (LndState::NonExisting, "LND has no wallet yet: create one"),
         (LndState::WaitingToStart, "LND is still starting: wait for it"),
     ] {
-        stage.network.sim.set_state(MOSTRO, state).expect("it is there");
+        stage.network.set_state(MOSTRO, state).expect("it is there");
 
         let error = stage.ours.readiness().await.expect_err("not ready");
         assert_eq!(error.to_string(), remedy);
@@ -119,7 +119,7 @@ async fn a_locked_or_missing_wallet_is_named_and_nothing_is_known_meanwhile() {
 async fn the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade() {
     let stage = stage().await;
     let calls = RIGHTS.map(str::to_owned);
-    let macaroon = stage.network.sim.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
+    let macaroon = stage.network.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
     let ours = with_macaroon(&stage, &macaroon);
 
     assert!(ours.readiness().await.expect("an answer").may_pay());
@@ -130,7 +130,7 @@ async fn the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade() 
     assert_eq!(ours.settle_hold(preimage).await.expect("an answer"), HoldStatus::Settled);
     assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), HoldStatus::Settled);
     assert_eq!(last(ours.watch(hash)).await, HoldStatus::Settled);
-    let bolt11 = stage.network.invoice(Some(trade::Sats(500))).await;
+    let bolt11 = stage.invoice(Some(trade::Sats(500))).await;
     let payment = payment(&bolt11);
     let hash = payment.hash;
     ours.send(payment).await.expect("an answer");
@@ -142,7 +142,7 @@ async fn the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade() 
 #[tokio::test]
 async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause() {
     let stage = stage().await;
-    let sim = &stage.network.sim;
+    let sim = &stage.network;
     let revoked = sim.bake_macaroon(MOSTRO, 77, &RIGHTS.map(str::to_owned)).expect("it is baked");
     sim.delete_macaroon(MOSTRO, 77).expect("it is deleted");
     let narrow = sim.bake_macaroon(MOSTRO, 78, &[RIGHTS[0].to_owned()]).expect("it is baked");
@@ -164,7 +164,7 @@ async fn a_right_that_is_missing_is_named_and_nothing_is_begun_without_it() {
     for missing in &RIGHTS[5..] {
         let calls: Vec<String> =
             RIGHTS.iter().filter(|right| *right != missing).map(|right| (*right).into()).collect();
-        let macaroon = stage.network.sim.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
+        let macaroon = stage.network.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
 
         let readiness = with_macaroon(&stage, &macaroon).readiness().await.expect("let in");
 
@@ -183,11 +183,11 @@ async fn rights_are_asked_for_once_and_a_new_macaroons_anew() {
     for _ in 0..2 {
         stage.ours.readiness().await.expect("let in");
     }
-    assert_eq!(stage.network.sim.calls(Rpc::AddHoldInvoice), 1);
-    stage.network.sim.renew_macaroon(MOSTRO).expect("it is renewed");
+    assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 1);
+    stage.network.renew_macaroon(MOSTRO).expect("it is renewed");
     stage.ours.readiness().await.expect("let in");
-    assert_eq!(stage.network.sim.calls(Rpc::AddHoldInvoice), 2);
-    assert_eq!(stage.network.sim.calls(Rpc::SendPaymentV2), 2);
+    assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 2);
+    assert_eq!(stage.network.calls(Rpc::SendPaymentV2), 2);
 }
 
 // measured: uri_macaroon
@@ -198,7 +198,7 @@ async fn a_call_that_is_not_allowed_says_nothing_about_money() {
     let escrow = stage.held_escrow().await;
     let invoice = stage.payment_in_flight().await;
     let calls = RIGHTS[..5].iter().map(|right| (*right).to_owned()).collect::<Vec<_>>();
-    let macaroon = stage.network.sim.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
+    let macaroon = stage.network.bake_macaroon(MOSTRO, 77, &calls).expect("it is baked");
     let ours = with_macaroon(&stage, &macaroon);
 
     let errors = [
@@ -220,7 +220,7 @@ async fn a_renewed_macaroon_is_used_at_the_next_call() {
     let stage = stage().await;
     stage.ours.readiness().await.expect("let in");
 
-    stage.network.sim.renew_macaroon(MOSTRO).expect("it is renewed");
+    stage.network.renew_macaroon(MOSTRO).expect("it is renewed");
 
     stage.ours.readiness().await.expect("let in again");
 }
@@ -230,7 +230,7 @@ async fn a_renewed_certificate_is_used_at_the_next_dial() {
     let stage = stage().await;
     stage.ours.readiness().await.expect("reached");
 
-    stage.network.sim.renew_certificate(MOSTRO).expect("it is renewed");
+    stage.network.renew_certificate(MOSTRO).expect("it is renewed");
 
     answered_at_last(&stage.ours).await;
 }
@@ -238,24 +238,20 @@ async fn a_renewed_certificate_is_used_at_the_next_dial() {
 #[tokio::test]
 async fn a_node_with_another_certificate_is_sent_nothing() {
     let stage = stage().await;
-    let sellers = stage.network.access(Node::Seller).cert_file;
-    let access = LndAccess { cert_file: sellers.clone(), ..stage.network.access(Node::Ours) };
-    stage.network.sim.forget_calls();
+    let sellers = access(&stage.network, SELLER).cert_file;
+    let access = LndAccess { cert_file: sellers.clone(), ..access(&stage.network, MOSTRO) };
+    stage.network.forget_calls();
 
     let error = Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
 
     let LightningError::OtherCertificate { path } = error else { panic!("{error:?}") };
     assert_eq!(path, sellers);
-    assert_eq!(stage.network.sim.calls(Rpc::GetState), 0);
-}
-
-async fn stage() -> Stage<Simulated> {
-    Stage::on(simulated::start().await)
+    assert_eq!(stage.network.calls(Rpc::GetState), 0);
 }
 
 /// A client of our node that brings this macaroon.
-fn with_macaroon(stage: &Stage<Simulated>, macaroon: &[u8]) -> Lnd {
-    let access = stage.network.access(Node::Ours);
+fn with_macaroon(stage: &Stage<LndSim>, macaroon: &[u8]) -> Lnd {
+    let access = access(&stage.network, MOSTRO);
     let macaroon_file: PathBuf = access.macaroon_file.with_file_name("baked.macaroon");
     std::fs::write(&macaroon_file, macaroon).expect("written");
     Lnd::new(LndAccess { macaroon_file, ..access }).expect("a URL")

@@ -6,7 +6,7 @@ pub(crate) mod payments;
 
 use std::collections::BTreeSet;
 
-/// Makes a test of every law, on a network that `$start` starts for it.
+/// Makes a test of every law, on a stage that `$start` sets for it.
 macro_rules! every_law {
     ($start:path) => {
         crate::contract::laws! { $start;
@@ -66,8 +66,9 @@ macro_rules! laws {
     ($start:path; $($family:ident::$law:ident,)*) => {$(
         #[tokio::test]
         async fn $law() {
-            let stage = crate::stage::Stage::on($start().await);
+            let stage = $start().await;
             crate::contract::$family::$law(&stage).await;
+            stage.end();
         }
     )*};
 }

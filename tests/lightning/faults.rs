@@ -2,32 +2,33 @@
 
 use std::time::Duration;
 
-use lnd_sim::{Fault, MOSTRO, Rpc};
+use devnet::MOSTRO;
+use lnd_sim::{Fault, Rpc};
 use mostrod::lightning::{LightningError, LightningNode, Lnd};
 use tonic::Code;
 use trade::{FailureReason, HoldStatus, PaymentHash, PaymentStatus};
 
-use crate::simulated::{self, Simulated};
-use crate::stage::{Stage, all, index, last, new_hold, next, payment, until};
+use crate::simulated::stage;
+use crate::stage::{all, index, last, new_hold, next, payment, until};
 
 // spec: E1
 #[tokio::test]
 async fn a_hold_whose_answer_was_lost_is_adopted() {
     let stage = stage().await;
-    stage.network.sim.answer_lost(Rpc::AddHoldInvoice);
+    stage.network.answer_lost(Rpc::AddHoldInvoice);
     let (hold, _) = new_hold();
 
     let added = stage.ours.add_hold(hold.clone()).await.expect("adopted");
 
     assert_eq!(crate::stage::hash_of(&added.bolt11), hold.hash);
-    assert_eq!(stage.network.sim.calls(Rpc::AddHoldInvoice), 1);
+    assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 1);
 }
 
 // spec: E1
 #[tokio::test]
 async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
     let stage = stage().await;
-    stage.network.sim.fail_next(Rpc::AddHoldInvoice, Code::Unavailable, "gone");
+    stage.network.fail_next(Rpc::AddHoldInvoice, Code::Unavailable, "gone");
     let (hold, _) = new_hold();
 
     let answer = stage.ours.add_hold(hold.clone()).await;
@@ -42,12 +43,12 @@ async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
     let stage = stage().await;
 
     let escrow = stage.held_escrow().await;
-    stage.network.sim.answer_lost(Rpc::SettleInvoice);
+    stage.network.answer_lost(Rpc::SettleInvoice);
     let status = stage.ours.settle_hold(escrow.preimage).await.expect("looked up");
     assert_eq!(status, HoldStatus::Settled);
 
     let escrow = stage.held_escrow().await;
-    stage.network.sim.fail_next(Rpc::SettleInvoice, Code::Unknown, "invoice already canceled");
+    stage.network.fail_next(Rpc::SettleInvoice, Code::Unknown, "invoice already canceled");
     let status = stage.ours.settle_hold(escrow.preimage).await.expect("looked up");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 }
@@ -58,12 +59,12 @@ async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
     let stage = stage().await;
 
     let escrow = stage.held_escrow().await;
-    stage.network.sim.answer_lost(Rpc::CancelInvoice);
+    stage.network.answer_lost(Rpc::CancelInvoice);
     let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
     assert_eq!(status, HoldStatus::Canceled);
 
     let escrow = stage.held_escrow().await;
-    stage.network.sim.fail_next(Rpc::CancelInvoice, Code::NotFound, "unable to locate invoice");
+    stage.network.fail_next(Rpc::CancelInvoice, Code::NotFound, "unable to locate invoice");
     let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 }
@@ -73,7 +74,7 @@ async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
 async fn without_a_look_up_nothing_is_known_of_a_settle() {
     let stage = stage().await;
     let escrow = stage.held_escrow().await;
-    stage.network.sim.fail_next(Rpc::LookupInvoiceV2, Code::Unavailable, "gone");
+    stage.network.fail_next(Rpc::LookupInvoiceV2, Code::Unavailable, "gone");
 
     let answer = stage.ours.settle_hold(escrow.preimage).await;
 
@@ -88,12 +89,12 @@ async fn a_call_whose_deadline_passed_may_still_take_effect() {
     let escrow = stage.held_escrow().await;
     let mut watch = stage.ours.watch(escrow.hash);
     assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
-    stage.network.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
+    stage.network.fault_next(Rpc::SettleInvoice, Fault::Freeze);
 
     let status = hasty(&stage.ours).settle_hold(escrow.preimage).await.expect("looked up");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 
-    stage.network.sim.thaw();
+    stage.network.thaw();
     assert_eq!(all(watch).await, [HoldStatus::Settled]);
 }
 
@@ -113,7 +114,7 @@ async fn every_call_has_a_deadline() {
         Rpc::TrackPaymentV2,
         Rpc::SubscribeSingleInvoice,
     ] {
-        stage.network.sim.hang(rpc);
+        stage.network.hang(rpc);
     }
 
     let (added, settled, canceled, seen, sent, tracked, ready, watched, followed) = futures::join!(
@@ -149,7 +150,7 @@ async fn a_send_whose_answer_was_lost_is_found_by_asking() {
     for fault in [Fault::LoseAnswer, Fault::WithholdAnswer, Fault::End { after: 0 }] {
         let stage = stage().await;
         let invoice = stage.undecided_buyer().await;
-        stage.network.sim.fault_next(Rpc::SendPaymentV2, fault.clone());
+        stage.network.fault_next(Rpc::SendPaymentV2, fault.clone());
 
         let answer = hasty(&stage.ours).send(payment(&invoice.bolt11)).await;
         assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{fault:?}: {answer:?}");
@@ -164,7 +165,7 @@ async fn a_send_whose_answer_was_lost_is_found_by_asking() {
 async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
     let stage = stage().await;
     let invoice = stage.undecided_buyer().await;
-    stage.network.sim.fail_next(Rpc::SendPaymentV2, Code::Unavailable, "gone");
+    stage.network.fail_next(Rpc::SendPaymentV2, Code::Unavailable, "gone");
 
     let answer = stage.ours.send(payment(&invoice.bolt11)).await;
     assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
@@ -182,7 +183,7 @@ async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
         let stage = stage().await;
         let escrow = stage.held_escrow().await;
         let held = stage.ours.hold_status(escrow.hash).await.expect("an answer");
-        stage.network.sim.fault_next(Rpc::SubscribeSingleInvoice, fault);
+        stage.network.fault_next(Rpc::SubscribeSingleInvoice, fault);
 
         assert_eq!(all(stage.ours.watch(escrow.hash)).await, [held]);
 
@@ -198,7 +199,7 @@ async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
         let stage = stage().await;
         let invoice = stage.payment_in_flight().await;
         let flying = stage.ours.payment_status(invoice.hash).await.expect("an answer");
-        stage.network.sim.fault_next(Rpc::TrackPaymentV2, fault);
+        stage.network.fault_next(Rpc::TrackPaymentV2, fault);
 
         assert_eq!(all(stage.ours.follow(invoice.hash)).await, [flying]);
 
@@ -215,7 +216,7 @@ async fn a_broken_connection_is_dialed_again() {
     let mut watch = stage.ours.watch(escrow.hash);
     assert_eq!(next(&mut watch).await, Some(held));
 
-    stage.network.sim.drop_connections(MOSTRO);
+    stage.network.drop_connections(MOSTRO);
 
     assert_eq!(all(watch).await, [], "the stream ends");
     assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("dialed again"), held);
@@ -229,7 +230,7 @@ async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_
     let escrow = stage.open_escrow().await;
     stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    stage.network.sim.forget_invoice(MOSTRO, hash).expect("it was there");
+    stage.network.forget_invoice(MOSTRO, hash).expect("it was there");
 
     let node = &stage.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
@@ -243,7 +244,7 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
     let stage = stage().await;
     let invoice = stage.payment_in_flight().await;
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
-    stage.network.sim.forget_payment(MOSTRO, hash).expect("it was there");
+    stage.network.forget_payment(MOSTRO, hash).expect("it was there");
 
     let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
 
@@ -269,13 +270,13 @@ async fn the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for() {
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     let stage = stage().await;
-    stage.network.sim.dangle_next(MOSTRO).expect("it is there");
+    stage.network.dangle_next(MOSTRO).expect("it is there");
     let invoice = stage.undecided_buyer().await;
     let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
-    stage.network.sim.kill(MOSTRO).await;
-    stage.network.sim.start_node(MOSTRO).await.expect("it starts again");
-    stage.network.sim.mine(700);
+    stage.network.kill(MOSTRO).await;
+    stage.network.start_node(MOSTRO).await.expect("it starts again");
+    stage.network.mine(700);
     assert_eq!(flight(&stage.ours, invoice.hash).await, index(first));
     let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     assert_eq!(index(again), index(first), "not sent twice");
@@ -284,7 +285,7 @@ async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     assert!(htlc.missing_from.is_some(), "no channel carries it");
 
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
-    stage.network.sim.end_dangling(MOSTRO, hash).expect("it dangles");
+    stage.network.end_dangling(MOSTRO, hash).expect("it dangles");
     let end = last(stage.ours.follow(invoice.hash)).await;
     let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
     assert_eq!(reason, FailureReason::NoRoute);
@@ -292,10 +293,6 @@ async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
     until(stage.buyer.watch(invoice.hash), held).await;
-}
-
-async fn stage() -> Stage<Simulated> {
-    Stage::on(simulated::start().await)
 }
 
 /// A client that does not wait long for what never comes.

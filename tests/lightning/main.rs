@@ -8,10 +8,9 @@
 mod access;
 mod contract;
 mod faults;
-mod network;
 mod simulated;
 mod stage;
 
 mod on_the_simulated_node {
-    crate::contract::every_law!(crate::simulated::start);
+    crate::contract::every_law!(crate::simulated::stage);
 }

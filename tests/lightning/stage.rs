@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use devnet::{BUYER, Lightning, MOSTRO, SELLER, Wallet};
+use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use futures::{Stream, StreamExt};
+use lightning_invoice::Bolt11Invoice;
 use mostrod::clock::{SystemEntropy, draw_hold_secret};
-use mostrod::lightning::{LightningNode, Lnd, NewHold, NewPayment, invoice};
+use mostrod::lightning::{LightningNode, Lnd, LndAccess, NewHold, NewPayment, invoice};
+use tempfile::TempDir;
 use trade::{
     BlockHeight, Destination, HoldSecret, HoldStatus, PaymentHash, PaymentStatus, Preimage, Sats,
 };
-
-use crate::network::{Network, Node};
 
 /// How long a law waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,6 +30,7 @@ pub(crate) struct Stage<N> {
     pub(crate) ours: Lnd,
     pub(crate) seller: Lnd,
     pub(crate) buyer: Lnd,
+    _dir: Option<TempDir>,
 }
 
 /// A hold invoice and what settles it.
@@ -38,11 +41,60 @@ pub(crate) struct Escrow {
     pub(crate) bolt11: String,
 }
 
-impl<N: Network> Stage<N> {
-    pub(crate) fn on(network: N) -> Self {
-        let client = |node| Lnd::new(network.access(node)).expect("a URL");
-        let (ours, seller, buyer) = (client(Node::Ours), client(Node::Seller), client(Node::Buyer));
-        Self { network, ours, seller, buyer }
+impl<N: Lightning> Stage<N> {
+    /// `dir` is the network's, and goes with the stage.
+    pub(crate) fn on(network: N, dir: Option<TempDir>) -> Self {
+        let client = |node| Lnd::new(access(&network, node)).expect("a URL");
+        let (ours, seller, buyer) = (client(MOSTRO), client(SELLER), client(BUYER));
+        Self { network, ours, seller, buyer, _dir: dir }
+    }
+
+    /// The law holds.
+    pub(crate) fn end(self) {
+        self.network.end().expect("and so do all others");
+    }
+
+    pub(crate) async fn mine(&self, blocks: u32) {
+        self.network.mine(blocks).await.expect("blocks");
+    }
+
+    pub(crate) async fn kill(&self, node: &str) {
+        self.network.kill_node(node).await.expect("it is killed");
+    }
+
+    pub(crate) async fn stop(&self, node: &str) {
+        self.network.stop_node(node).await.expect("it stops");
+    }
+
+    pub(crate) async fn start(&self, node: &str) {
+        self.network.start_node(node).await.expect("it starts again");
+    }
+
+    /// An ordinary invoice of the buyer; without an amount the payer says how much.
+    pub(crate) async fn invoice(&self, amount: Option<Sats>) -> String {
+        let amount = amount.unwrap_or_default();
+        self.wallet(BUYER).await.invoice(amount.0).await.expect("an invoice")
+    }
+
+    /// The seller pays an invoice, and more than it asks for.
+    pub(crate) async fn overpay(&self, bolt11: &str, amount: Sats) {
+        let invoice: Bolt11Invoice = bolt11.parse().expect("an invoice");
+        let payment_hash: &[u8; 32] = invoice.payment_hash().as_ref();
+        let request = SendPaymentRequest {
+            dest: invoice.get_payee_pub_key().serialize().to_vec(),
+            payment_hash: payment_hash.to_vec(),
+            payment_addr: invoice.payment_secret().0.to_vec(),
+            amt: i64::try_from(amount.0).expect("an amount"),
+            final_cltv_delta: i32::try_from(invoice.min_final_cltv_expiry_delta()).expect("few"),
+            timeout_seconds: 60,
+            ..Default::default()
+        };
+        self.wallet(SELLER).await.router().send_payment_v2(request).await.expect("it is sent");
+    }
+
+    async fn wallet(&self, node: &str) -> Wallet {
+        let access = self.network.access(node).expect("it is there");
+        Wallet::open(&access).await.expect("it answers")
     }
 
     /// A hold invoice of ours that nobody has paid.
@@ -54,6 +106,15 @@ impl<N: Network> Stage<N> {
     pub(crate) async fn held_escrow(&self) -> Escrow {
         let escrow = self.open_escrow().await;
         self.seller_pays(&escrow).await;
+        escrow
+    }
+
+    /// The same, and so that our node may be killed. One that is killed in the first milliseconds can
+    /// give the HTLC back and keep the invoice; a later HTLC in the same channel shows that it has got
+    /// over that.
+    pub(crate) async fn durable_escrow(&self) -> Escrow {
+        let escrow = self.held_escrow().await;
+        self.held_escrow().await;
         escrow
     }
 
@@ -86,6 +147,12 @@ impl<N: Network> Stage<N> {
     pub(crate) async fn height(&self) -> BlockHeight {
         self.ours.readiness().await.expect("it is up").height
     }
+}
+
+/// What our client is told of a node.
+pub(crate) fn access(network: &impl Lightning, node: &str) -> LndAccess {
+    let access = network.access(node).expect("it is there");
+    LndAccess { host: access.url(), cert_file: access.tls_cert, macaroon_file: access.macaroon }
 }
 
 /// Adds a hold invoice at a node, on terms that `change` makes of the usual ones.

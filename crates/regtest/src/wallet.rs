@@ -85,6 +85,12 @@ impl Wallet {
         self.lightning.clone()
     }
 
+    /// The same of LND's router.
+    #[must_use]
+    pub fn router(&self) -> RouterClient<Lnd> {
+        self.router.clone()
+    }
+
     /// Asks to be paid.
     ///
     /// # Errors

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use devnet::Lightning;
 use mostrod::lightning::{AddedHold, LightningError, LightningNode, NewHold, invoice};
 use trade::{BlockHeight, Destination, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
-use crate::network::Network;
 use crate::stage::{
     AMOUNT, CLTV_DELTA, Escrow, HOLD_EXPIRY_DELTA, PAYER_PADDING, Stage, all, hold_at, new_hold,
     next, until,
@@ -13,7 +13,7 @@ use crate::stage::{
 
 // measured: add_duplicate
 // spec: E1
-pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(stage: &Stage<impl Network>) {
+pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(stage: &Stage<impl Lightning>) {
     let (hold, preimage) = new_hold();
     let hash = hold.hash;
     let first = stage.ours.add_hold(hold.clone()).await.expect("added");
@@ -30,7 +30,7 @@ pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(stage: &Stage<i
 
 // measured: add_duplicate
 // spec: E1 D17
-pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(stage: &Stage<impl Network>) {
+pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(stage: &Stage<impl Lightning>) {
     let (canceled, _) = new_hold();
     let (hold, _) = new_hold();
     let expired = NewHold { expiry: Duration::from_secs(1), ..hold };
@@ -51,7 +51,7 @@ pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(stage: &Stage<i
 
 // measured: add_duplicate
 // spec: E1
-pub(crate) async fn a_hold_of_another_amount_is_never_adopted(stage: &Stage<impl Network>) {
+pub(crate) async fn a_hold_of_another_amount_is_never_adopted(stage: &Stage<impl Lightning>) {
     let (hold, _) = new_hold();
     stage.ours.add_hold(hold.clone()).await.expect("added");
 
@@ -63,7 +63,7 @@ pub(crate) async fn a_hold_of_another_amount_is_never_adopted(stage: &Stage<impl
     assert_eq!((hash, wanted, found), (hold.hash, Sats(10_004), 10_003_000));
 }
 
-pub(crate) async fn a_hold_asks_for_what_it_was_told_to(stage: &Stage<impl Network>) {
+pub(crate) async fn a_hold_asks_for_what_it_was_told_to(stage: &Stage<impl Lightning>) {
     let escrow = stage.open_escrow().await;
 
     let Destination::Bolt11(invoice) = invoice::decode(&escrow.bolt11) else {
@@ -78,7 +78,9 @@ pub(crate) async fn a_hold_asks_for_what_it_was_told_to(stage: &Stage<impl Netwo
 }
 
 // measured: add_limits
-pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(stage: &Stage<impl Network>) {
+pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(
+    stage: &Stage<impl Lightning>,
+) {
     let (hold, _) = new_hold();
     for wrong in [
         NewHold { cltv_delta: 23, ..hold.clone() },
@@ -100,7 +102,7 @@ pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(stage: &St
 }
 
 // measured: sub_to_settled
-pub(crate) async fn a_watch_tells_every_change_up_to_settled(stage: &Stage<impl Network>) {
+pub(crate) async fn a_watch_tells_every_change_up_to_settled(stage: &Stage<impl Lightning>) {
     let escrow = stage.open_escrow().await;
     let mut watch = stage.ours.watch(escrow.hash);
 
@@ -114,7 +116,7 @@ pub(crate) async fn a_watch_tells_every_change_up_to_settled(stage: &Stage<impl 
 }
 
 // measured: sub_to_canceled
-pub(crate) async fn a_watch_tells_every_change_up_to_canceled(stage: &Stage<impl Network>) {
+pub(crate) async fn a_watch_tells_every_change_up_to_canceled(stage: &Stage<impl Lightning>) {
     let open = stage.open_escrow().await;
     let mut watch = stage.ours.watch(open.hash);
     assert_eq!(next(&mut watch).await, Some(HoldStatus::Open));
@@ -132,14 +134,16 @@ pub(crate) async fn a_watch_tells_every_change_up_to_canceled(stage: &Stage<impl
 }
 
 // measured: sub_unknown
-pub(crate) async fn a_watch_of_an_unknown_hash_says_nothing_and_ends(stage: &Stage<impl Network>) {
+pub(crate) async fn a_watch_of_an_unknown_hash_says_nothing_and_ends(
+    stage: &Stage<impl Lightning>,
+) {
     let hasty = stage.ours.clone().with_deadline(Duration::from_millis(100));
     assert_eq!(all(hasty.watch(PaymentHash([7; 32]))).await, []);
 }
 
 // measured: sub_before_add
 pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let (hold, _) = new_hold();
     let mut watch = stage.ours.watch(hold.hash);
@@ -152,7 +156,7 @@ pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
 
 // measured: lookup_v2_unknown, settle_unknown, cancel_unknown
 pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let (hold, preimage) = new_hold();
     let node = &stage.ours;
@@ -164,7 +168,7 @@ pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
 
 // measured: settle_twice
 // spec: E2
-pub(crate) async fn settling_twice_is_settling_once(stage: &Stage<impl Network>) {
+pub(crate) async fn settling_twice_is_settling_once(stage: &Stage<impl Lightning>) {
     let escrow = stage.held_escrow().await;
 
     for _ in 0..2 {
@@ -178,7 +182,7 @@ pub(crate) async fn settling_twice_is_settling_once(stage: &Stage<impl Network>)
 }
 
 // measured: settle_open
-pub(crate) async fn an_open_hold_is_not_settled(stage: &Stage<impl Network>) {
+pub(crate) async fn an_open_hold_is_not_settled(stage: &Stage<impl Lightning>) {
     let escrow = stage.open_escrow().await;
 
     let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
@@ -188,7 +192,7 @@ pub(crate) async fn an_open_hold_is_not_settled(stage: &Stage<impl Network>) {
 
 // measured: settle_canceled, settle_canceled_held, lookup_v2_canceled
 // spec: E2
-pub(crate) async fn a_canceled_hold_is_never_settled(stage: &Stage<impl Network>) {
+pub(crate) async fn a_canceled_hold_is_never_settled(stage: &Stage<impl Lightning>) {
     for escrow in [stage.open_escrow().await, stage.held_escrow().await] {
         stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
@@ -201,7 +205,7 @@ pub(crate) async fn a_canceled_hold_is_never_settled(stage: &Stage<impl Network>
 
 // measured: cancel_twice
 // spec: E2
-pub(crate) async fn canceling_twice_is_canceling_once(stage: &Stage<impl Network>) {
+pub(crate) async fn canceling_twice_is_canceling_once(stage: &Stage<impl Lightning>) {
     let escrow = stage.held_escrow().await;
 
     for _ in 0..2 {
@@ -212,7 +216,7 @@ pub(crate) async fn canceling_twice_is_canceling_once(stage: &Stage<impl Network
 
 // measured: cancel_settled
 // spec: E2
-pub(crate) async fn a_settled_hold_is_never_canceled(stage: &Stage<impl Network>) {
+pub(crate) async fn a_settled_hold_is_never_canceled(stage: &Stage<impl Lightning>) {
     let escrow = stage.held_escrow().await;
     stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
 
@@ -224,7 +228,7 @@ pub(crate) async fn a_settled_hold_is_never_canceled(stage: &Stage<impl Network>
 // measured: settle_cancel_race
 // spec: E2
 pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     for _ in 0..5 {
         let escrow = stage.held_escrow().await;
@@ -242,7 +246,7 @@ pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
 
 // spec: E4
 pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let height = stage.height().await;
     let escrow = stage.held_escrow().await;
@@ -255,9 +259,9 @@ pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
 
 // measured: amounts_and_secrets
 // spec: E4
-pub(crate) async fn an_overpayment_is_accepted_and_told(stage: &Stage<impl Network>) {
+pub(crate) async fn an_overpayment_is_accepted_and_told(stage: &Stage<impl Lightning>) {
     let escrow = stage.open_escrow().await;
-    stage.network.overpay(&escrow.bolt11, Sats(100_030)).await;
+    stage.overpay(&escrow.bolt11, Sats(100_030)).await;
 
     let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
     let status = until(stage.ours.watch(escrow.hash), held).await;
@@ -267,14 +271,14 @@ pub(crate) async fn an_overpayment_is_accepted_and_told(stage: &Stage<impl Netwo
 }
 
 // measured: expiry_open
-pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(stage: &Stage<impl Network>) {
+pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(stage: &Stage<impl Lightning>) {
     let escrow = hold_at(&stage.ours, short_lived).await;
 
     assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldStatus::Open, HoldStatus::Canceled]);
 }
 
 // measured: expiry_accepted
-pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Network>) {
+pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Lightning>) {
     let held = hold_at(&stage.ours, short_lived).await;
     stage.seller_pays(&held).await;
     let unpaid = hold_at(&stage.ours, short_lived).await;
@@ -288,17 +292,17 @@ pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Netw
 
 // measured: auto_cancel
 pub(crate) async fn an_accepted_hold_is_given_back_at_its_horizon_and_not_a_block_earlier(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let escrow = stage.held_escrow().await;
     let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
     let HoldStatus::Accepted { expires_at, .. } = status else { panic!("{status:?}") };
     let left = expires_at.0 - HOLD_EXPIRY_DELTA - stage.height().await.0;
 
-    stage.network.mine(left - 1).await;
+    stage.mine(left - 1).await;
     assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("an answer"), status);
 
-    stage.network.mine(1).await;
+    stage.mine(1).await;
     until(stage.ours.watch(escrow.hash), |status| *status == HoldStatus::Canceled).await;
     let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
     assert_eq!(status, HoldStatus::Canceled);

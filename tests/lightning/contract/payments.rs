@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use devnet::{BUYER, Lightning};
 use mostrod::lightning::{LightningError, LightningNode, NewHold, NewPayment};
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
-use crate::network::{Network, Node};
 use crate::stage::{Stage, all, hash_of, hold_at, index, last, next, payment, until};
 
 // measured: pay_first_update
 // spec: P4
 pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let invoice = stage.undecided_buyer().await;
 
@@ -28,8 +28,8 @@ pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
 }
 
 // measured: pay_zero_with_amt
-pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(stage: &Stage<impl Network>) {
-    let bolt11 = stage.network.invoice(None).await;
+pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(stage: &Stage<impl Lightning>) {
+    let bolt11 = stage.invoice(None).await;
     let hash = hash_of(&bolt11);
     let amount = Some(Sats(777));
     stage.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
@@ -42,7 +42,7 @@ pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(stage: &Stage<imp
 
 // measured: track_unknown
 pub(crate) async fn an_unknown_payment_is_unknown_and_its_stream_says_nothing(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let hash = PaymentHash([7; 32]);
     let status = stage.ours.payment_status(hash).await.expect("an answer");
@@ -53,7 +53,7 @@ pub(crate) async fn an_unknown_payment_is_unknown_and_its_stream_says_nothing(
 
 // measured: send_again
 // spec: P5
-pub(crate) async fn a_payment_in_flight_is_not_sent_twice(stage: &Stage<impl Network>) {
+pub(crate) async fn a_payment_in_flight_is_not_sent_twice(stage: &Stage<impl Lightning>) {
     let invoice = stage.payment_in_flight().await;
     let before = stage.ours.payment_status(invoice.hash).await.expect("an answer");
 
@@ -65,7 +65,7 @@ pub(crate) async fn a_payment_in_flight_is_not_sent_twice(stage: &Stage<impl Net
 
 // measured: send_again
 // spec: P5
-pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Network>) {
+pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Lightning>) {
     let invoice = stage.payment_in_flight().await;
     stage.buyer.settle_hold(invoice.preimage).await.expect("an answer");
     let paid = last(stage.ours.follow(invoice.hash)).await;
@@ -78,7 +78,7 @@ pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Network>
 
 // measured: send_again
 pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let invoice = stage.payment_in_flight().await;
     stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
@@ -94,13 +94,13 @@ pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
 }
 
 // measured: payee_offline, send_again
-pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Network>) {
-    let bolt11 = stage.network.invoice(Some(Sats(500))).await;
-    stage.network.stop(Node::Buyer).await;
+pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Lightning>) {
+    let bolt11 = stage.invoice(Some(Sats(500))).await;
+    stage.stop(BUYER).await;
     stage.ours.send(payment(&bolt11)).await.expect("an answer");
     let failed = last(stage.ours.follow(hash_of(&bolt11))).await;
     assert!(matches!(failed, PaymentStatus::Failed { .. }), "{failed:?}");
-    stage.network.start(Node::Buyer).await;
+    stage.start(BUYER).await;
 
     stage.ours.send(payment(&bolt11)).await.expect("an answer");
     let paid = last(stage.ours.follow(hash_of(&bolt11))).await;
@@ -111,10 +111,10 @@ pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Net
 
 // measured: payee_offline
 pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
-    let bolt11 = stage.network.invoice(Some(Sats(500))).await;
-    stage.network.stop(Node::Buyer).await;
+    let bolt11 = stage.invoice(Some(Sats(500))).await;
+    stage.stop(BUYER).await;
 
     stage.ours.send(payment(&bolt11)).await.expect("an answer");
 
@@ -125,7 +125,7 @@ pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
 
 // measured: pay_no_balance
 pub(crate) async fn a_payment_beyond_our_means_fails_for_our_own_reason(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let amount = Sats(100_000_000_000);
     let invoice = hold_at(&stage.buyer, |hold| NewHold { amount, ..hold }).await;
@@ -139,7 +139,7 @@ pub(crate) async fn a_payment_beyond_our_means_fails_for_our_own_reason(
 
 // measured: send_expired
 pub(crate) async fn an_expired_invoice_that_was_never_sent_stays_unknown(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let invoice = hold_at(&stage.buyer, short_lived).await;
     until(stage.buyer.watch(invoice.hash), |status| *status == HoldStatus::Canceled).await;
@@ -153,7 +153,7 @@ pub(crate) async fn an_expired_invoice_that_was_never_sent_stays_unknown(
 // measured: send_expired
 // spec: P5
 pub(crate) async fn an_expired_invoice_hides_the_payment_that_is_in_flight(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let invoice = hold_at(&stage.buyer, short_lived).await;
     stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
@@ -172,11 +172,11 @@ pub(crate) async fn an_expired_invoice_hides_the_payment_that_is_in_flight(
 // measured: pay_self, pay_other_network, pay_zero_without_amt, pay_amt_given_twice, pay_cltv_too_small, pay_cltv_too_big, pay_min_final_over_limit
 // spec: P5
 pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let own = stage.open_escrow().await.bolt11;
-    let open = stage.network.invoice(None).await;
-    let fixed = stage.network.invoice(Some(Sats(500))).await;
+    let open = stage.invoice(None).await;
+    let fixed = stage.invoice(Some(Sats(500))).await;
     let slow = hold_at(&stage.buyer, |hold| NewHold { cltv_delta: 500, ..hold }).await.bolt11;
     let abroad = golden("mainnet-9997-sat");
 
@@ -197,8 +197,10 @@ pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
 }
 
 // measured: pay_zero_with_amt
-pub(crate) async fn an_invoice_without_an_amount_is_paid_what_we_say(stage: &Stage<impl Network>) {
-    let bolt11 = stage.network.invoice(None).await;
+pub(crate) async fn an_invoice_without_an_amount_is_paid_what_we_say(
+    stage: &Stage<impl Lightning>,
+) {
+    let bolt11 = stage.invoice(None).await;
 
     let amount = Some(Sats(777));
     stage.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
@@ -208,7 +210,7 @@ pub(crate) async fn an_invoice_without_an_amount_is_paid_what_we_say(stage: &Sta
 }
 
 // measured: pay_cltv_just_enough
-pub(crate) async fn a_time_lock_just_long_enough_is_enough(stage: &Stage<impl Network>) {
+pub(crate) async fn a_time_lock_just_long_enough_is_enough(stage: &Stage<impl Lightning>) {
     let invoice = hold_at(&stage.buyer, |hold| NewHold { cltv_delta: 80, ..hold }).await;
 
     let limited = NewPayment { cltv_limit: 84, ..payment(&invoice.bolt11) };
@@ -221,7 +223,7 @@ pub(crate) async fn a_time_lock_just_long_enough_is_enough(stage: &Stage<impl Ne
 
 // measured: own_hash
 pub(crate) async fn a_foreign_invoice_with_the_hash_of_our_escrow_is_paid(
-    stage: &Stage<impl Network>,
+    stage: &Stage<impl Lightning>,
 ) {
     let escrow = stage.held_escrow().await;
     let foreign = hold_at(&stage.buyer, |hold| NewHold { hash: escrow.hash, ..hold }).await;
