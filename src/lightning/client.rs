@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fedimint_tonic_lnd::invoicesrpc::invoices_client::InvoicesClient;
-use fedimint_tonic_lnd::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use fedimint_tonic_lnd::invoicesrpc::{
-    AddHoldInvoiceRequest, CancelInvoiceMsg, LookupInvoiceMsg, SettleInvoiceMsg,
-    SubscribeSingleInvoiceRequest,
+    AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
+use fedimint_tonic_lnd::lnrpc;
 use fedimint_tonic_lnd::lnrpc::lightning_client::LightningClient;
 use fedimint_tonic_lnd::lnrpc::{
     Channel as LndChannel, GetInfoRequest, Invoice, ListChannelsRequest, Payment,
@@ -53,7 +52,7 @@ pub struct LndAccess {
 #[derive(Debug, Clone)]
 pub struct Lnd {
     channel: Channel,
-    lightning: LightningClient<Channel>,
+    pub(super) lightning: LightningClient<Channel>,
     pub(super) invoices: InvoicesClient<Channel>,
     pub(super) router: RouterClient<Channel>,
     macaroon_file: PathBuf,
@@ -129,7 +128,7 @@ impl LightningNode for Lnd {
 
     async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
         match self.find_invoice(hash).await? {
-            Some(invoice) => answers::hold_status("LookupInvoiceV2", hash, &invoice),
+            Some(invoice) => answers::hold_status("LookupInvoice", hash, &invoice),
             None => Ok(HoldStatus::Unknown),
         }
     }
@@ -220,7 +219,7 @@ impl Lnd {
     ) -> Result<AddedHold, LightningError> {
         match self.find_invoice(hold.hash).await {
             Ok(Some(found)) if Some(found.value_msat) == msats(hold) => {
-                let status = answers::hold_status("LookupInvoiceV2", hold.hash, &found)?;
+                let status = answers::hold_status("LookupInvoice", hold.hash, &found)?;
                 Ok(AddedHold { bolt11: found.payment_request, status })
             }
             Ok(Some(found)) => Err(LightningError::OtherHold {
@@ -254,13 +253,12 @@ impl Lnd {
     }
 
     async fn find_invoice(&self, hash: PaymentHash) -> Result<Option<Invoice>, LightningError> {
-        let request = LookupInvoiceMsg {
-            invoice_ref: Some(InvoiceRef::PaymentHash(hash.0.to_vec())),
-            ..Default::default()
-        };
+        // Not its V2: of a hash that it does not know, a node that never had an invoice says NotFound
+        // only here.
+        let request = lnrpc::PaymentHash { r_hash: hash.0.to_vec(), ..Default::default() };
         let answer = self
-            .call("LookupInvoiceV2", &self.invoices, request, |mut client, request| async move {
-                client.lookup_invoice_v2(request).await
+            .call("LookupInvoice", &self.lightning, request, |mut client, request| async move {
+                client.lookup_invoice(request).await
             })
             .await;
         match answer {

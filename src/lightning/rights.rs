@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fedimint_tonic_lnd::invoicesrpc::{
-    AddHoldInvoiceRequest, CancelInvoiceMsg, LookupInvoiceMsg, SettleInvoiceMsg,
-    SubscribeSingleInvoiceRequest,
+    AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
+use fedimint_tonic_lnd::lnrpc::PaymentHash;
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use sha2::{Digest, Sha256};
 
@@ -19,11 +19,11 @@ use super::error::LightningError;
 const RIGHTS: [&str; 9] = [
     "/lnrpc.Lightning/GetInfo",
     "/lnrpc.Lightning/ListChannels",
+    "/lnrpc.Lightning/LookupInvoice",
     "/invoicesrpc.Invoices/AddHoldInvoice",
     "/invoicesrpc.Invoices/SubscribeSingleInvoice",
     "/invoicesrpc.Invoices/SettleInvoice",
     "/invoicesrpc.Invoices/CancelInvoice",
-    "/invoicesrpc.Invoices/LookupInvoiceV2",
     "/routerrpc.Router/SendPaymentV2",
     "/routerrpc.Router/TrackPaymentV2",
 ];
@@ -90,12 +90,12 @@ impl Lnd {
 
     async fn ask_the_impossible(&self) -> [Result<(), LightningError>; 7] {
         let hash = || NO_HASH.to_vec();
-        let (invoices, router) = (&self.invoices, &self.router);
+        let (lightning, invoices, router) = (&self.lightning, &self.invoices, &self.router);
         let add = AddHoldInvoiceRequest { hash: hash(), value: 1, ..Default::default() };
         let watch = SubscribeSingleInvoiceRequest { r_hash: hash() };
         let settle = SettleInvoiceMsg { preimage: hash() };
         let cancel = CancelInvoiceMsg { payment_hash: hash() };
-        let look_up = LookupInvoiceMsg::default();
+        let look_up = PaymentHash { r_hash: hash(), ..Default::default() };
         let payment_request = "no invoice".to_owned();
         let send = SendPaymentRequest { payment_request, ..Default::default() };
         let track = TrackPaymentRequest { payment_hash: hash(), ..Default::default() };
@@ -120,8 +120,8 @@ impl Lnd {
             })
             .await
             .map(drop),
-            self.call("LookupInvoiceV2", invoices, look_up, |mut lnd, request| async move {
-                lnd.lookup_invoice_v2(request).await
+            self.call("LookupInvoice", lightning, look_up, |mut lnd, request| async move {
+                lnd.lookup_invoice(request).await
             })
             .await
             .map(drop),

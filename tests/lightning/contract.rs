@@ -81,7 +81,7 @@ const NOT_ASKED_FOR: [&str; 22] = [
     "sub_all",                // SubscribeInvoices is of no use for escrow
     "settle_short_preimage",  // a preimage has 32 bytes by its type
     "lookup_v2_empty",        // a look-up always names a hash
-    "lookup_v1_unknown",      // the old look-up is not used
+    "lookup_v2_unknown",      // the older look-up is clearer, where there was never an invoice
     "pay_unknown_hash",       // to the payer as a canceled one
     "pay_no_secret",          // such an invoice is not even read
     "pay_amp",                // nor is this

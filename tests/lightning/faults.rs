@@ -74,7 +74,7 @@ async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
 async fn without_a_look_up_nothing_is_known_of_a_settle() {
     let stage = stage().await;
     let escrow = stage.held_escrow().await;
-    stage.network.fail_next(Rpc::LookupInvoiceV2, Code::Unavailable, "gone");
+    stage.network.fail_next(Rpc::LookupInvoice, Code::Unavailable, "gone");
 
     let answer = stage.ours.settle_hold(escrow.preimage).await;
 
@@ -109,7 +109,7 @@ async fn every_call_has_a_deadline() {
         Rpc::AddHoldInvoice,
         Rpc::SettleInvoice,
         Rpc::CancelInvoice,
-        Rpc::LookupInvoiceV2,
+        Rpc::LookupInvoice,
         Rpc::SendPaymentV2,
         Rpc::TrackPaymentV2,
         Rpc::SubscribeSingleInvoice,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use fedimint_tonic_lnd::lnrpc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tonic::Code;
 
 use crate::bolt11::{self, Terms};
 use crate::error::LndError;
 use crate::messages;
 use crate::payment::{FailureReason, Outcome};
-use crate::world::{Payee, World};
+use crate::world::{Node, Payee, World};
 use crate::{PaymentHash, Preimage};
 
 /// LND's four states of an invoice.
@@ -353,8 +354,14 @@ pub(crate) fn held(invoice: &Invoice) -> impl Iterator<Item = &InvoiceHtlc> {
     invoice.htlcs.iter().filter(|htlc| htlc.state == HtlcState::Accepted)
 }
 
-pub(crate) fn unlocated() -> LndError {
-    LndError::new(tonic::Code::NotFound, UNLOCATED)
+/// Why a look-up finds nothing. Of a node that never had an invoice LND says so by another text, and
+/// one of its two calls by another code.
+pub(crate) fn unlocated(node: &Node, code_without_any: Code) -> LndError {
+    if node.record.last_add_index == 0 {
+        LndError::new(code_without_any, "there are no existing invoices")
+    } else {
+        LndError::new(Code::NotFound, UNLOCATED)
+    }
 }
 
 /// Reads LND's two ways to say an amount.

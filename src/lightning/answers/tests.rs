@@ -17,7 +17,7 @@ fn an_escrow_expires_with_the_first_of_its_held_parts_and_is_worth_all_of_them()
         ..invoice(InvoiceState::Accepted)
     };
 
-    let status = hold_status("LookupInvoiceV2", hash(), &invoice).expect("makes sense");
+    let status = hold_status("LookupInvoice", hash(), &invoice).expect("makes sense");
 
     let expires_at = BlockHeight(145);
     assert_eq!(status, HoldStatus::Accepted { paid: Msats(100_500), expires_at });
@@ -31,7 +31,7 @@ fn the_amount_of_a_canceled_invoice_is_not_held() {
         ..invoice(InvoiceState::Canceled)
     };
     assert_eq!(
-        hold_status("LookupInvoiceV2", hash(), &invoice).expect("makes sense"),
+        hold_status("LookupInvoice", hash(), &invoice).expect("makes sense"),
         HoldStatus::Canceled
     );
 }
@@ -47,7 +47,7 @@ fn an_invoice_that_contradicts_itself_is_no_answer() {
     };
 
     for invoice in [other_hash, new_state, held_by_nothing, held_for_ever] {
-        let answer = hold_status("LookupInvoiceV2", hash(), &invoice);
+        let answer = hold_status("LookupInvoice", hash(), &invoice);
         assert!(matches!(answer, Err(LightningError::Nonsense { .. })), "{invoice:?}");
     }
 }

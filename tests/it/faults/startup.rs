@@ -328,9 +328,8 @@ async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
     let offer = w.sale_fiat_sent().await?;
     let macaroon = w.net.lnd.node(MOSTRO)?.macaroon;
     let right = fs::read(&macaroon)?;
-    let calls = ["lnrpc.Lightning/GetInfo", "lnrpc.Lightning/ListChannels"];
-    let calls = calls.into_iter().chain(["invoicesrpc.Invoices/LookupInvoiceV2"]);
-    let calls: Vec<String> = calls.map(|call| format!("/{call}")).collect();
+    let calls = ["GetInfo", "ListChannels", "LookupInvoice"];
+    let calls = calls.map(|call| format!("/lnrpc.Lightning/{call}"));
     fs::write(&macaroon, w.net.lnd.bake_macaroon(MOSTRO, 7, &calls)?)?;
 
     w.seller.trader.release(offer.id).await?;

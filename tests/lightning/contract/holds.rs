@@ -154,7 +154,7 @@ pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
     assert_eq!(word, Some(HoldStatus::Open));
 }
 
-// measured: lookup_v2_unknown, settle_unknown, cancel_unknown
+// measured: lookup_v1_unknown, settle_unknown, cancel_unknown
 pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
     stage: &Stage<impl Lightning>,
 ) {

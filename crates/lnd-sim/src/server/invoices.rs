@@ -12,6 +12,7 @@ use tonic::{Code, Request, Response, Status};
 use super::Lnd;
 use super::follow::{AtStop, Follow, Messages, Next};
 use super::generated::invoices_server::Invoices;
+use super::lightning::find;
 use crate::error::LndError;
 use crate::faults::Rpc;
 use crate::invoice::{NewInvoice, unlocated};
@@ -82,7 +83,8 @@ impl Invoices for Lnd {
             _ => None,
         };
         self.answer(Rpc::LookupInvoiceV2, hash, move |world, node| {
-            let known = &world.nodes.get(node).ok_or_else(unlocated)?.invoices;
+            let node = find(world, node)?;
+            let known = &node.invoices;
             let found = match asked {
                 None => {
                     let text = "invoice ref must be set";
@@ -94,7 +96,7 @@ impl Invoices for Lnd {
                 }
                 Some(InvoiceRef::SetId(_)) => None, // only AMP invoices have sets
             };
-            found.map(messages::invoice).ok_or_else(unlocated)
+            found.map(messages::invoice).ok_or_else(|| unlocated(node, Code::Unknown))
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use fedimint_tonic_lnd::lnrpc;
 use fedimint_tonic_lnd::staterpc::{GetStateRequest, GetStateResponse, WalletState};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::Lnd;
 use super::generated::lightning_server::Lightning;
@@ -96,7 +96,9 @@ impl Lightning for Lnd {
         };
         let hash = PaymentHash::read(&bytes);
         self.answer(Rpc::LookupInvoice, hash.clone().ok(), move |world, node| {
-            world.find_invoice(node, hash?).map(messages::invoice).ok_or_else(unlocated)
+            let node = find(world, node)?;
+            let found = node.invoices.get(&hash?).map(messages::invoice);
+            found.ok_or_else(|| unlocated(node, Code::NotFound))
         })
         .await
     }
@@ -241,6 +243,6 @@ pub(crate) fn draw_preimage() -> Result<Preimage, LndError> {
     Ok(Preimage(bytes))
 }
 
-fn find<'a>(world: &'a World, node: &str) -> Result<&'a Node, LndError> {
+pub(super) fn find<'a>(world: &'a World, node: &str) -> Result<&'a Node, LndError> {
     world.nodes.get(node).ok_or_else(|| LndError::unknown("no such node"))
 }

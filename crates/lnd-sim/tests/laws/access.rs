@@ -101,6 +101,7 @@ async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_
 #[tokio::test]
 async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
     let mut world = World::start().await;
+    world.sim.invoice(MOSTRO, 1).unwrap();
     let cases = [
         (
             LndState::NonExisting,

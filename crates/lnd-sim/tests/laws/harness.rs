@@ -14,7 +14,7 @@ use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{Invoice, Payment, PaymentFailureReason};
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
-use fedimint_tonic_lnd::{Client, connect};
+use fedimint_tonic_lnd::{Client, connect, lnrpc};
 use lnd_sim::{Config, LndSim, MOSTRO, PaymentHash, Preimage};
 use tempfile::TempDir;
 use tonic::{Status, Streaming};
@@ -85,6 +85,13 @@ impl World {
     pub(crate) async fn cancel(&mut self) -> Result<(), Status> {
         let payment_hash = PREIMAGE.hash().0.to_vec();
         self.client.invoices().cancel_invoice(CancelInvoiceMsg { payment_hash }).await.map(drop)
+    }
+
+    /// By LND's older call.
+    pub(crate) async fn lookup_v1(&mut self) -> Result<Invoice, Status> {
+        let r_hash = PREIMAGE.hash().0.to_vec();
+        let request = lnrpc::PaymentHash { r_hash, ..Default::default() };
+        self.client.lightning().lookup_invoice(request).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn lookup(&mut self) -> Result<Invoice, Status> {

@@ -207,17 +207,24 @@ async fn canceling_is_idempotent_and_final() {
     world.all_is_well();
 }
 
+#[tokio::test]
+async fn a_node_that_never_had_an_invoice_says_so_by_two_codes() {
+    let mut world = World::start().await;
+
+    assert_eq!(answer(world.lookup().await), "UNKNOWN: there are no existing invoices");
+    assert_eq!(answer(world.lookup_v1().await), "NOT_FOUND: there are no existing invoices");
+
+    assert_eq!(answer(world.settle().await), "UNKNOWN: unable to locate invoice");
+}
+
 // case: lookup_v2_unknown, lookup_v2_empty, lookup_v1_unknown, lookup_v2_canceled
 #[tokio::test]
 async fn only_an_unknown_hash_is_not_found() {
     let mut world = World::start().await;
+    world.sim.invoice(MOSTRO, 1).unwrap();
     let unlocated = "NOT_FOUND: unable to locate invoice";
     assert_eq!(answer(world.lookup().await), unlocated);
-    let v1 = fedimint_tonic_lnd::lnrpc::PaymentHash {
-        r_hash: PREIMAGE.hash().0.to_vec(),
-        ..Default::default()
-    };
-    assert_eq!(answer(world.client.lightning().lookup_invoice(v1).await), unlocated);
+    assert_eq!(answer(world.lookup_v1().await), unlocated);
     let empty = LookupInvoiceMsg::default();
     let refused = world.client.invoices().lookup_invoice_v2(empty).await;
     assert_eq!(answer(refused), "INVALID_ARGUMENT: invoice ref must be set");
