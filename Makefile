@@ -1,7 +1,7 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes regtest on-nodes ci
+.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes regtest on-nodes laws ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 NODES = $(abspath $(or $(CARGO_TARGET_DIR),target))/nodes
@@ -42,6 +42,9 @@ regtest: bootstrap ## The tests that need real nodes; skipped, and said so, wher
 on-nodes:
 	cargo test --package regtest --test nodes
 	cargo test --test lightning-real
+
+laws: bootstrap nodes ## Write docs/LIGHTNING.md anew: what holds on simulated and on real nodes
+	$(XTASK) laws
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -1,6 +1,7 @@
 //! Chores of the workspace. A library as well, so that `tidy` runs as an ordinary test.
 
 pub mod bootstrap; // what a fresh machine lacks
+pub mod laws; // docs/LIGHTNING.md
 #[cfg(feature = "database")]
 pub mod queries; // .sqlx
 #[cfg(feature = "database")]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bootstrap, tidy};
+use xtask::{bootstrap, laws, tidy};
 #[cfg(feature = "database")]
 use xtask::{queries, schema};
 
@@ -19,6 +19,8 @@ struct Arguments {
 enum Chore {
     /// Put in place what a fresh machine lacks to build: protoc
     Bootstrap,
+    /// Tell the laws of tests/lightning to simulated and real nodes, and write docs/LIGHTNING.md
+    Laws,
     /// Hold the tree against the rules that compiler and clippy cannot know
     Tidy,
     #[cfg(feature = "database")]
@@ -51,6 +53,7 @@ fn run(chore: &Chore) -> Result<()> {
     let root = xtask::root();
     match chore {
         Chore::Bootstrap => bootstrap::run(&root),
+        Chore::Laws => laws::write(&root),
         Chore::Tidy => tidy::run(&root),
         #[cfg(feature = "database")]
         Chore::Schema { check: false } => schema::write(&root),

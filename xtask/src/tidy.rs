@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::laws;
 use source::Source;
 
 /// Files longer than this do more than one job; tests may be long.
@@ -86,6 +87,8 @@ pub fn check(root: &Path) -> Result<Vec<Fault>> {
     faults.extend(documents::check_template(&read("settings.tpl.toml")?, &rust));
     faults.extend(documents::check_dependencies(&read("Cargo.toml")?));
     faults.extend(documents::check_architecture(&read("ARCHITECTURE.md")?));
+    let stray = laws::stray(root)?;
+    faults.extend(stray.map(|law| fault(laws::FILE_NAME, 0, format!("run `make laws`: {law}"))));
     Ok(faults)
 }
 

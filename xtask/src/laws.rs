@@ -1,0 +1,216 @@
+//! `docs/LIGHTNING.md`: what we rely on LND for, and on which nodes it was seen to hold.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+pub(crate) const FILE_NAME: &str = "docs/LIGHTNING.md";
+
+/// Where laws are written down. Those of `contract` are for every network there is.
+const SOURCES: [&str; 5] =
+    ["contract/holds.rs", "contract/payments.rs", "contract/deaths.rs", "access.rs", "faults.rs"];
+
+const HEAD: &str = "\
+# What LND promises
+
+Everything that we rely on LND for is a law in `tests/lightning`, told through our own client.
+A law is told to the simulated LND in every test run, and to real nodes by `make regtest`; what it rests on are the measured cases in `tests/lightning/lnd-0.21.2.json`.
+Where the two differ the simulator is wrong, and this table says so.
+What is simulated only is a fault that no real node can be told to have, or has not been told to real nodes.
+
+Made by `make laws` from a run on both; do not edit.
+";
+
+/// What real nodes did that no law can wait for.
+const SEEN: &str = "
+## Seen on real nodes, and no law
+
+- LND that is killed within milliseconds of accepting an HTLC can take it for a replayed one when it is back (`sphinx packet replay attempted`): the HTLC is failed to the payer, while the invoice stays `ACCEPTED`.
+- A payment whose LND is killed right after the first update is in flight for ever (it dangles), in flight as it should be, or `FAILED` for want of a route: a matter of when exactly it died.
+- A node that has never had an invoice answers `LookupInvoiceV2` with code Unknown, \"there are no existing invoices\"; the older `LookupInvoice` says NotFound.
+";
+
+/// What is promised, in the words of the test that sees to it.
+#[derive(Debug, PartialEq, Eq)]
+struct Law {
+    name: String,
+    /// The measured cases that it rests on.
+    cases: String,
+    /// Whether real nodes can be brought to show it.
+    is_for_all: bool,
+}
+
+/// What a run said of each test.
+type Outcomes = BTreeMap<String, bool>;
+
+/// Tells every law to the simulated and to real nodes, and writes down what came of it.
+///
+/// # Errors
+/// If a law does not hold, or nothing could be run.
+pub fn write(root: &Path) -> Result<()> {
+    let (simulated, real) = (run(root, "lightning")?, run(root, "lightning-real")?);
+    let table = table(root, &version(root)?, &simulated, &real)?;
+    fs::write(root.join(FILE_NAME), table).with_context(|| format!("writing {FILE_NAME}"))?;
+    let all_hold = simulated.values().chain(real.values()).all(|holds| *holds);
+    ensure!(all_hold, "a law does not hold: see {FILE_NAME}");
+    Ok(())
+}
+
+/// The first law in the sources that the document has no row for, or the other way round.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn stray(root: &Path) -> Result<Option<String>> {
+    let text = fs::read_to_string(root.join(FILE_NAME))?;
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Law"));
+    let mut rows = rows.filter(|line| !line.starts_with("| ---")).collect::<Vec<_>>();
+    for source in SOURCES {
+        for law in laws(&fs::read_to_string(folder(root).join(source))?) {
+            let begin = format!("| {} | {} |", sentence(&law.name), law.cases);
+            match rows.iter().position(|row| row.starts_with(&begin)) {
+                Some(at) => drop(rows.remove(at)),
+                None => return Ok(Some(law.name)),
+            }
+        }
+    }
+    Ok(rows.first().map(ToString::to_string))
+}
+
+/// Runs a test target; its lines are shown as they come.
+fn run(root: &Path, target: &str) -> Result<Outcomes> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--test", target]).current_dir(root).stdout(Stdio::piped());
+    let mut cargo = cargo.spawn().context("cargo does not start")?;
+    let mut said = String::new();
+    for line in BufReader::new(cargo.stdout.take().context("it is piped")?).lines() {
+        let line = line?;
+        eprintln!("{line}");
+        said.push_str(&line);
+        said.push('\n');
+    }
+    cargo.wait()?;
+    let outcomes = outcomes(&said);
+    ensure!(!outcomes.is_empty(), "no test ran in {target}");
+    Ok(outcomes)
+}
+
+/// `test on_real_nodes::a_law ... ok`
+fn outcomes(said: &str) -> Outcomes {
+    let lines = said.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
+    lines
+        .map(|(test, outcome)| {
+            let law = test.rsplit("::").next().unwrap_or(test);
+            (law.to_owned(), outcome == "ok")
+        })
+        .collect()
+}
+
+fn table(root: &Path, version: &str, simulated: &Outcomes, real: &Outcomes) -> Result<String> {
+    let word = |outcomes: &Outcomes, law: &str| match outcomes.get(law) {
+        Some(true) => "holds",
+        Some(false) => "**does not hold**",
+        None => "**not run**",
+    };
+    let mut text = HEAD.to_owned();
+    for source in SOURCES {
+        let source = fs::read_to_string(folder(root).join(source))?;
+        let title = source.lines().next().unwrap_or_default();
+        let title = title.trim_start_matches("//! ").trim_end_matches('.');
+        write!(text, "\n## {title}\n\n| Law | Measured as | Simulated | {version} |\n")?;
+        writeln!(text, "| --- | --- | --- | --- |")?;
+        for Law { name, cases, is_for_all } in laws(&source) {
+            let real = if is_for_all { word(real, &name) } else { "simulated only" };
+            let simulated = word(simulated, &name);
+            writeln!(text, "| {} | {cases} | {simulated} | {real} |", sentence(&name))?;
+        }
+    }
+    text.push_str(SEEN);
+    Ok(text)
+}
+
+fn laws(source: &str) -> Vec<Law> {
+    let (mut laws, mut cases, mut is_test) = (Vec::new(), String::new(), false);
+    for line in source.lines() {
+        let for_all = line.strip_prefix("pub(crate) async fn ");
+        let steered = line.strip_prefix("async fn ").filter(|_| is_test);
+        if let Some(measured) = line.strip_prefix("// measured: ") {
+            cases =
+                measured.split(", ").map(|case| format!("`{case}`")).collect::<Vec<_>>().join(", ");
+        } else if let Some((name, _)) = for_all.or(steered).and_then(|rest| rest.split_once('(')) {
+            let is_for_all = for_all.is_some();
+            laws.push(Law { name: name.to_owned(), cases: std::mem::take(&mut cases), is_for_all });
+        }
+        is_test = line == "#[tokio::test]";
+    }
+    laws
+}
+
+/// A test's name as people say it.
+fn sentence(name: &str) -> String {
+    let words = name.split('_').map(|word| if word == "lnd" { "LND" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// `LND 0.21.2-beta`, of the node that the laws are told to.
+fn version(root: &Path) -> Result<String> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let lnd = env::var_os("LND_BIN").map_or_else(|| target.join("nodes/lnd"), PathBuf::from);
+    let output = Command::new(&lnd).arg("--version").output();
+    let output = output.with_context(|| format!("{} does not run", lnd.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().nth(2).context("an LND names its version")?;
+    Ok(format!("LND {version}"))
+}
+
+fn folder(root: &Path) -> PathBuf {
+    root.join("tests/lightning")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_law_is_read_with_its_cases_and_for_whom_it_is() {
+        let source = "\
+//! Holds.
+
+// measured: one, two
+// spec: E1
+pub(crate) async fn a_law_of_lnd(stage: &Stage) {}
+
+#[tokio::test]
+async fn a_steered_one() {}
+
+async fn no_law() {}
+";
+        let law = |name: &str, cases: &str, is_for_all| Law {
+            name: name.to_owned(),
+            cases: cases.to_owned(),
+            is_for_all,
+        };
+        assert_eq!(
+            laws(source),
+            [law("a_law_of_lnd", "`one`, `two`", true), law("a_steered_one", "", false)]
+        );
+        assert_eq!(sentence("a_law_of_lnd"), "a law of LND");
+    }
+
+    #[test]
+    fn what_a_run_says_of_a_law_is_read() {
+        let said = "running 2 tests\ntest on::a_law ... ok\ntest on::another ... FAILED\n";
+
+        let read = outcomes(said);
+
+        assert_eq!(
+            read,
+            BTreeMap::from([("a_law".to_owned(), true), ("another".to_owned(), false)])
+        );
+    }
+}
