@@ -42,6 +42,7 @@ regtest: bootstrap ## The tests that need real nodes; skipped, and said so, wher
 on-nodes:
 	cargo test --package regtest --test nodes
 	cargo test --test lightning-real
+	cargo test --test it-real
 
 laws: bootstrap nodes ## Write docs/LIGHTNING.md anew: what holds on simulated and on real nodes
 	$(XTASK) laws

@@ -81,7 +81,7 @@ impl World<LndProcess> {
 }
 
 impl<L: Lightning> World<L> {
-    async fn around(net: Net<L>, transport: Transport) -> Result<Box<Self>> {
+    pub(crate) async fn around(net: Net<L>, transport: Transport) -> Result<Box<Self>> {
         let seller = net.person("seller", transport).await?;
         let buyer = net.person("buyer", transport).await?;
         let book = net.book().await?;
@@ -104,7 +104,8 @@ impl<L: Lightning> World<L> {
         self.net.audit(self.begin.node).await?;
         ensure!(gain(self.begin.seller, end.seller)? == seller * 1000, "the seller's sats are off");
         ensure!(gain(self.begin.buyer, end.buyer)? == buyer * 1000, "the buyer's sats are off");
-        self.check_book(order)
+        self.check_book(order)?;
+        self.net.end()
     }
 
     /// The revisions of one order are never of the same second.
