@@ -45,7 +45,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
 
     /// Asks LND to take the sats, then answers with where the hold stands.
     ///
-    /// Anything but `Settled` means that it is not done, whatever the call itself said.
+    /// Anything but `Settled` means that it is not done, whatever the call itself said. A hold whose
+    /// sats the node no longer has is not settled: it is `Canceled`, whatever the node calls it.
     async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError>;
 
     /// Asks LND to give the sats back, then answers with where the hold stands.

@@ -61,6 +61,20 @@ fn accepted(invoice: &Invoice) -> Option<HoldStatus> {
     Some(HoldStatus::Accepted { paid, expires_at: BlockHeight(u32::try_from(lowest).ok()?) })
 }
 
+/// Whether a part of an accepted hold is gone from the channel that it came over. A channel that is
+/// not listed closes, and LND takes the part from the chain.
+pub(super) fn is_given_back(hash: PaymentHash, invoice: &Invoice, channels: &[Channel]) -> bool {
+    let is_carried = |channel: &Channel| {
+        channel.pending_htlcs.iter().any(|htlc| htlc.incoming && htlc.hash_lock == hash.0)
+    };
+    let is_accepted = InvoiceState::try_from(invoice.state) == Ok(InvoiceState::Accepted);
+    let held = invoice.htlcs.iter().filter(|htlc| htlc.state == InvoiceHtlcState::Accepted as i32);
+    is_accepted
+        && held
+            .filter_map(|part| channels.iter().find(|channel| channel.chan_id == part.chan_id))
+            .any(|channel| !is_carried(channel))
+}
+
 /// Where a payment stands. A success is one only with the receipt in hand (P4).
 pub(super) fn payment_status(
     call: &'static str,

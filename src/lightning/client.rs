@@ -107,6 +107,10 @@ impl LightningNode for Lnd {
 
     async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {
         let hash = answers::hash_of(&preimage);
+        if self.was_given_back(hash).await? {
+            tracing::error!(ln.hash = %hash, "LND has given a hold back and calls it accepted: it is not settled");
+            return Ok(HoldStatus::Canceled);
+        }
         let request = SettleInvoiceMsg { preimage: preimage.0.to_vec() };
         let answer = self
             .call("SettleInvoice", &self.invoices, request, |mut client, request| async move {
@@ -229,6 +233,19 @@ impl Lnd {
             }),
             Ok(None) | Err(_) => Err(error),
         }
+    }
+
+    /// An LND that was killed when a payment had just arrived may give it back and still call it
+    /// accepted. It would settle that, and we would pay the buyer for nothing (P0).
+    async fn was_given_back(&self, hash: PaymentHash) -> Result<bool, LightningError> {
+        let Some(invoice) = self.find_invoice(hash).await? else { return Ok(false) };
+        let channels = self.list_channels(false).await?;
+        if !answers::is_given_back(hash, &invoice, &channels) {
+            return Ok(false);
+        }
+        // A settle that was under way leaves the channel after it has become LND's word.
+        let status = self.hold_status(hash).await?;
+        Ok(matches!(status, HoldStatus::Accepted { .. }))
     }
 
     /// What a call did to a hold, whatever it answered.

@@ -1,4 +1,4 @@
-use fedimint_tonic_lnd::lnrpc::{Chain, InvoiceHtlc};
+use fedimint_tonic_lnd::lnrpc::{self, Chain, InvoiceHtlc};
 
 use super::*;
 
@@ -34,6 +34,36 @@ fn the_amount_of_a_canceled_invoice_is_not_held() {
         hold_status("LookupInvoice", hash(), &invoice).expect("makes sense"),
         HoldStatus::Canceled
     );
+}
+
+// spec: P0 E2
+#[test]
+fn an_accepted_hold_that_its_channel_does_not_carry_was_given_back() {
+    let over = |chan_id| InvoiceHtlc { chan_id, ..part(InvoiceHtlcState::Accepted, 1_000, 145) };
+    let held = Invoice { htlcs: vec![over(1), over(2)], ..invoice(InvoiceState::Accepted) };
+    let channel = |chan_id, hashes: &[[u8; 32]]| {
+        let carried = |hash: &[u8; 32]| lnrpc::Htlc {
+            incoming: true,
+            hash_lock: hash.to_vec(),
+            ..Default::default()
+        };
+        Channel {
+            chan_id,
+            pending_htlcs: hashes.iter().map(carried).collect(),
+            ..Default::default()
+        }
+    };
+    let (ours, other) = (hash().0, [9; 32]);
+    let gone = |invoice: &Invoice, channels: &[Channel]| is_given_back(hash(), invoice, channels);
+
+    assert!(!gone(&held, &[channel(1, &[ours]), channel(2, &[other, ours])]), "both are there");
+    assert!(gone(&held, &[channel(1, &[ours]), channel(2, &[other])]), "one is gone");
+    assert!(!gone(&held, &[channel(1, &[ours])]), "a channel that closes is not listed");
+    assert!(!gone(&held, &[]));
+    for state in [InvoiceState::Open, InvoiceState::Settled, InvoiceState::Canceled] {
+        let ended = Invoice { htlcs: vec![over(1)], ..invoice(state) };
+        assert!(!gone(&ended, &[channel(1, &[])]), "{state:?}");
+    }
 }
 
 #[test]
