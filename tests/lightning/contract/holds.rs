@@ -279,9 +279,11 @@ pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(stage: &Stage<imp
 
 // measured: expiry_accepted
 pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Lightning>) {
-    let held = hold_at(&stage.ours, short_lived).await;
+    // Long enough to be paid on a busy machine.
+    let brief = |hold| NewHold { expiry: Duration::from_secs(5), ..hold };
+    let held = hold_at(&stage.ours, brief).await;
     stage.seller_pays(&held).await;
-    let unpaid = hold_at(&stage.ours, short_lived).await;
+    let unpaid = hold_at(&stage.ours, brief).await;
     until(stage.ours.watch(unpaid.hash), |status| *status == HoldStatus::Canceled).await;
 
     let status = stage.ours.hold_status(held.hash).await.expect("an answer");
