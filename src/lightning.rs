@@ -25,6 +25,7 @@ use trade::{
 pub use client::{Lnd, LndAccess};
 pub use error::LightningError;
 pub use ours::OurNode;
+pub use rights::RIGHTS;
 
 /// What a trade needs from a Lightning node.
 ///

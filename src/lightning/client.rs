@@ -166,7 +166,11 @@ impl LightningNode for Lnd {
     }
 
     async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError> {
-        let (payment, _) = self.track(hash).await?;
+        let payment = match self.track(hash).await {
+            Ok((payment, _)) => payment,
+            Err(LightningError::Refused { code: Code::NotFound, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let PaymentStatus::InFlight { index } = answers::payment_status(TRACK, hash, &payment)?
         else {
             return Ok(None);

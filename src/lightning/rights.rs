@@ -16,7 +16,7 @@ use super::client::{Lnd, TRACK};
 use super::error::LightningError;
 
 /// What `docs/OPERATIONS.md` asks operators to bake.
-const RIGHTS: [&str; 9] = [
+pub const RIGHTS: [&str; 9] = [
     "/lnrpc.Lightning/GetInfo",
     "/lnrpc.Lightning/ListChannels",
     "/lnrpc.Lightning/LookupInvoice",

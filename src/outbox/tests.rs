@@ -14,12 +14,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use trade::{
     BlockHeight, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, HoldStatus, IdentityKey,
     Kind, LightningIdentity, LnCommand, Network, NodeKey, Notice, Order, OrderId, OrderState,
-    Outcome, Party, PaymentHash, PaymentStatus, Policy, Ppm, Preimage, Sats, Terms, Timestamp,
-    TradeKey,
+    Outcome, Party, PaymentHash, PaymentStatus, Preimage, Sats, Terms, Timestamp, TradeKey,
 };
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::engine::tests::policy;
 use crate::lightning::{AddedHold, Htlc, NewHold, NewPayment, NodeDescription, Readiness};
 use crate::nostr::{Options, Relays, Transport};
 use crate::store::{Line, Message, Writer};
@@ -150,28 +150,6 @@ fn order() -> Order {
         state: OrderState::Pending,
         holds: vec![],
         payout: None,
-    }
-}
-
-fn policy() -> Policy {
-    Policy {
-        fee: Ppm(0),
-        max_order_amount: Sats(1_000_000),
-        min_order_amount: Sats(100),
-        fiat_codes: vec![],
-        book_window: Duration::from_hours(24),
-        max_book_window: Duration::from_hours(24),
-        duty_window: Duration::from_mins(15),
-        reply_window: Duration::from_secs(8),
-        invoice_window: Duration::from_hours(1),
-        max_final_cltv: 144,
-        hold_cltv_delta: 144,
-        escrow_margin: 24,
-        payout_attempts: 3,
-        payout_interval: Duration::from_mins(1),
-        payout_quiet: Duration::from_mins(1),
-        max_routing_fee: Ppm(2_000),
-        payout_cltv_limit: 1_008,
     }
 }
 

@@ -4,26 +4,13 @@ use std::path::PathBuf;
 
 use devnet::{MOSTRO, SELLER};
 use lnd_sim::{LndSim, LndState, Rpc};
-use mostrod::lightning::{LightningError, LightningNode, Lnd, LndAccess};
+use mostrod::lightning::{LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
 use trade::{
     BlockHeight, FailureReason, HoldStatus, Network as Chain, NodeKey, PaymentHash, PaymentStatus,
 };
 
 use crate::simulated::stage;
 use crate::stage::{Stage, access, last, new_hold, payment};
-
-/// What `docs/OPERATIONS.md` asks operators to bake.
-const RIGHTS: [&str; 9] = [
-    "/lnrpc.Lightning/GetInfo",
-    "/lnrpc.Lightning/ListChannels",
-    "/lnrpc.Lightning/LookupInvoice",
-    "/invoicesrpc.Invoices/AddHoldInvoice",
-    "/invoicesrpc.Invoices/SubscribeSingleInvoice",
-    "/invoicesrpc.Invoices/SettleInvoice",
-    "/invoicesrpc.Invoices/CancelInvoice",
-    "/routerrpc.Router/SendPaymentV2",
-    "/routerrpc.Router/TrackPaymentV2",
-];
 
 const NOBODYS_HASH: PaymentHash = PaymentHash([7; 32]);
 

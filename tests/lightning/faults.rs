@@ -263,6 +263,8 @@ async fn the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for() {
     stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
     last(stage.ours.follow(invoice.hash)).await;
     assert_eq!(stage.ours.find_htlc(invoice.hash).await.expect("an answer"), None);
+    let never_sent = PaymentHash([9; 32]);
+    assert_eq!(stage.ours.find_htlc(never_sent).await.expect("an answer"), None);
 }
 
 // spec: P12
