@@ -1,7 +1,7 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes regtest on-nodes laws ci
+.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes regtest on-nodes laws times ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 NODES = $(abspath $(or $(CARGO_TARGET_DIR),target))/nodes
@@ -46,6 +46,10 @@ on-nodes:
 
 laws: bootstrap nodes ## Write docs/LIGHTNING.md anew: what holds on simulated and on real nodes
 	$(XTASK) laws
+
+times: bootstrap nodes ## How long a trade's steps take, simulated and real, as medians
+	cargo build --workspace --bins
+	$(BINARIES)/times
 
 fmt: ## Format the code
 	cargo fmt --all

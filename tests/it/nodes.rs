@@ -9,7 +9,7 @@ use devnet::{BUYER, Lightning as _, MOSTRO, Net, Transport};
 use lnd_sim::{InvoiceState, Preimage};
 use mostro_core::message::Action;
 use mostro_core::order::Kind;
-use regtest::{Config, Regtest};
+use regtest::{Config, RECOMMENDED, Regtest};
 
 use crate::harness::{BUYER_GETS, Offer, World, settings};
 
@@ -21,9 +21,7 @@ pub(crate) async fn world() -> Result<Box<World<Regtest>>> {
         1,
     );
     let mut nodes = Config::new()?;
-    // As operators are told to: LND dangles less.
-    nodes.mostro_arguments =
-        ["--channel-commit-interval=1ms", "--channel-commit-batch-size=1"].map(Into::into).into();
+    nodes.mostro_arguments = RECOMMENDED.map(Into::into).into();
     let net = Box::pin(Net::start_on_nodes(nodes, settings)).await?;
     Box::pin(World::around(net, Transport::V2)).await
 }

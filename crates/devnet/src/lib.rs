@@ -30,5 +30,5 @@ pub use regtest::{BUYER, MOSTRO, NodeAccess, SELLER, Wallet};
 pub use relay::Relay;
 pub use settings::Settings;
 pub use timeline::Timeline;
-pub use trade::{Couple, Terms};
+pub use trade::{Couple, Terms, Times};
 pub use trader::{Trader, Transport};

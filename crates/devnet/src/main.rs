@@ -161,7 +161,7 @@ async fn trade_all<L: Lightning>(
     };
     let mut shown = Couple::meet(net, transport, timeline.clone()).await?;
     let took = shown.trade(terms(arguments.kind, 0)).await?;
-    timeline.good(&format!("traded in {} ms", took.as_millis()))?;
+    timeline.good(&format!("traded in {} ms", took.whole.as_millis()))?;
 
     let others = arguments.trades - 1;
     if others == 0 {
@@ -177,7 +177,7 @@ async fn trade_all<L: Lightning>(
             let mut times = Vec::new();
             for number in mine {
                 let trade = couple.trade(terms(kind, number)).await;
-                times.push(trade.with_context(|| format!("trade {number}"))?);
+                times.push(trade.with_context(|| format!("trade {number}"))?.whole);
             }
             anyhow::Ok(times)
         });

@@ -46,6 +46,27 @@ impl Terms {
     }
 }
 
+/// How long a trade took, and those of its steps in which Lightning has a part.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    pub whole: Duration,
+    /// From the message on which the escrow is made until the seller has its invoice.
+    pub escrow_added: Duration,
+    /// From the seller's payment until the seller is told that it is held.
+    pub escrow_held: Duration,
+    /// From the seller's release until the buyer's node has the sats.
+    pub paid_out: Duration,
+}
+
+/// A trade that is on.
+struct Active {
+    order: Uuid,
+    /// The buyer's invoice.
+    payout: String,
+    escrow_added: Duration,
+    escrow_held: Duration,
+}
+
 impl Couple {
     /// # Errors
     /// If relay or wallets do not answer.
@@ -66,58 +87,79 @@ impl Couple {
     ///
     /// # Errors
     /// The first thing that did not go as the protocol says.
-    pub async fn trade(&mut self, terms: Terms) -> Result<Duration> {
+    pub async fn trade(&mut self, terms: Terms) -> Result<Times> {
         let started = Instant::now();
-        let order = match terms.side {
+        let trade = match terms.side {
             Side::Sell => Box::pin(self.sell(terms)).await?,
             Side::Buy => Box::pin(self.buy(terms)).await?,
         };
-        Box::pin(self.pay_fiat_and_release(order)).await?;
-        self.shown(order, "success").await?;
+        let paid_out = Box::pin(self.pay_fiat_and_release(&trade)).await?;
+        self.shown(trade.order, "success").await?;
         self.timeline.awaits_nothing();
-        Ok(started.elapsed())
+        let Active { escrow_added, escrow_held, .. } = trade;
+        Ok(Times { whole: started.elapsed(), escrow_added, escrow_held, paid_out })
     }
 
     /// From a sell order to `active`.
-    async fn sell(&mut self, terms: Terms) -> Result<Uuid> {
+    async fn sell(&mut self, terms: Terms) -> Result<Active> {
         let offer = terms.order();
         self.timeline.said("seller", "new-order", Some(offer.amount))?;
         self.seller.trader.new_order(offer).await?;
         let order = self.offered(Side::Sell).await?;
         self.timeline.said("buyer", "take-sell", None)?;
         self.buyer.trader.take_sell(order, None).await?;
-        let payout = self.asked_for_invoice().await?;
+        let sats = self.asked_for_invoice().await?;
         self.seller_hears(Action::WaitingBuyerInvoice).await?;
-        self.hand_in_invoice(order, payout).await?;
+        let payout = self.buyer.wallet.invoice(sats).await?;
+        let invoiced = Instant::now();
+        self.hand_in_invoice(order, sats, &payout).await?;
         self.buyer_hears(Action::WaitingSellerToPay).await?;
-        self.pay_hold_invoice().await?;
-        self.both_told_active().await?;
-        Ok(order)
+        let hold = self.told_to_pay().await?;
+        let escrow_added = invoiced.elapsed();
+        let escrow_held = self.pay_until(&hold, Action::BuyerTookOrder).await?;
+        self.buyer_hears(Action::HoldInvoicePaymentAccepted).await?;
+        Ok(Active { order, payout, escrow_added, escrow_held })
     }
 
     /// From a buy order to `active`.
-    async fn buy(&mut self, terms: Terms) -> Result<Uuid> {
+    async fn buy(&mut self, terms: Terms) -> Result<Active> {
         let offer = terms.order();
         self.timeline.said("buyer", "new-order", Some(offer.amount))?;
         self.buyer.trader.new_order(offer).await?;
         let order = self.offered(Side::Buy).await?;
         self.timeline.said("seller", "take-buy", None)?;
+        let taken = Instant::now();
         self.seller.trader.take_buy(order).await?;
         self.buyer_hears(Action::WaitingSellerToPay).await?;
-        self.pay_hold_invoice().await?;
-        self.seller_hears(Action::WaitingBuyerInvoice).await?;
-        let payout = self.asked_for_invoice().await?;
-        self.hand_in_invoice(order, payout).await?;
-        self.both_told_active().await?;
-        Ok(order)
+        let hold = self.told_to_pay().await?;
+        let escrow_added = taken.elapsed();
+        let escrow_held = self.pay_until(&hold, Action::WaitingBuyerInvoice).await?;
+        let sats = self.asked_for_invoice().await?;
+        let payout = self.buyer.wallet.invoice(sats).await?;
+        self.hand_in_invoice(order, sats, &payout).await?;
+        self.seller_hears(Action::BuyerTookOrder).await?;
+        self.buyer_hears(Action::HoldInvoicePaymentAccepted).await?;
+        Ok(Active { order, payout, escrow_added, escrow_held })
     }
 
-    async fn pay_fiat_and_release(&mut self, order: Uuid) -> Result<()> {
+    /// Returns how long the sats took from the release to the buyer's node.
+    async fn pay_fiat_and_release(&mut self, trade: &Active) -> Result<Duration> {
         self.timeline.said("buyer", "fiat-sent", None)?;
-        self.buyer.trader.fiat_sent(order).await?;
+        self.buyer.trader.fiat_sent(trade.order).await?;
         self.buyer_hears(Action::FiatSentOk).await?;
         self.seller_hears(Action::FiatSentOk).await?;
         self.timeline.said("seller", "release", None)?;
+        let wallet = self.buyer.wallet.clone();
+        let released = Instant::now();
+        let arrives = async {
+            wallet.received(&trade.payout).await?;
+            Ok(released.elapsed())
+        };
+        let ((), took) = tokio::try_join!(self.release(trade.order), arrives)?;
+        Ok(took)
+    }
+
+    async fn release(&mut self, order: Uuid) -> Result<()> {
         self.seller.trader.release(order).await?;
         self.seller_hears(Action::HoldInvoicePaymentSettled).await?;
         self.buyer_hears(Action::Released).await?;
@@ -149,34 +191,38 @@ impl Couple {
         }
     }
 
-    async fn hand_in_invoice(&mut self, order: Uuid, sats: u64) -> Result<()> {
-        let bolt11 = self.buyer.wallet.invoice(sats).await?;
+    async fn hand_in_invoice(&mut self, order: Uuid, sats: u64, bolt11: &str) -> Result<()> {
         self.timeline.said("buyer", "add-invoice", Some(i64::try_from(sats)?))?;
-        self.buyer.trader.add_invoice(order, &bolt11).await?;
+        self.buyer.trader.add_invoice(order, bolt11).await?;
         Ok(())
     }
 
-    async fn pay_hold_invoice(&mut self) -> Result<()> {
-        let (bolt11, sats) = loop {
+    /// The hold invoice, and what it asks for.
+    async fn told_to_pay(&mut self) -> Result<(String, i64)> {
+        loop {
             let message = self.seller_hears(Action::PayInvoice).await?;
             match message.payload() {
                 Some(Payload::PaymentRequest(Some(order), bolt11, _)) => {
-                    break (bolt11.clone(), order.amount);
+                    return Ok((bolt11.clone(), order.amount));
                 }
                 Some(Payload::Peer(_)) => {}
                 _ => bail!("pay-invoice without an invoice: {message}"),
             }
-        };
-        self.seller.wallet.pay(&bolt11).await?;
-        let what = "pays the hold invoice";
-        let sats = Some(sats);
-        self.timeline.line(&Line { who: "seller", sign: "⚡", what, sats, status: None })
+        }
     }
 
-    async fn both_told_active(&mut self) -> Result<()> {
-        self.seller_hears(Action::BuyerTookOrder).await?;
-        self.buyer_hears(Action::HoldInvoicePaymentAccepted).await?;
-        Ok(())
+    /// Returns how long it took until the seller was told that the sats are held.
+    async fn pay_until(
+        &mut self,
+        (bolt11, sats): &(String, i64),
+        told: Action,
+    ) -> Result<Duration> {
+        let started = Instant::now();
+        self.seller.wallet.pay(bolt11).await?;
+        let (what, sats) = ("pays the hold invoice", Some(*sats));
+        self.timeline.line(&Line { who: "seller", sign: "⚡", what, sats, status: None })?;
+        self.seller_hears(told).await?;
+        Ok(started.elapsed())
     }
 
     async fn seller_hears(&mut self, action: Action) -> Result<Received> {

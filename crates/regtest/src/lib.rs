@@ -23,5 +23,5 @@ mod wait;
 mod wallet;
 
 pub use binaries::Binaries;
-pub use network::{BUYER, Config, FAR_BUYER, MOSTRO, ROUTER, Regtest, SELLER};
+pub use network::{BUYER, Config, FAR_BUYER, MOSTRO, RECOMMENDED, ROUTER, Regtest, SELLER};
 pub use wallet::{Lnd, Macaroon, NodeAccess, Wallet};

@@ -25,6 +25,10 @@ pub const BUYER: &str = "buyer";
 pub const ROUTER: &str = "router";
 pub const FAR_BUYER: &str = "far-buyer";
 
+/// What `docs/OPERATIONS.md` tells operators to set, so that LND signs a payment at once.
+pub const RECOMMENDED: [&str; 2] =
+    ["--channel-commit-interval=1ms", "--channel-commit-batch-size=1"];
+
 /// What a network is to be like.
 #[derive(Debug)]
 pub struct Config {

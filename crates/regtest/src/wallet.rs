@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fedimint_tonic_lnd::invoicesrpc::invoices_client::InvoicesClient;
-use fedimint_tonic_lnd::invoicesrpc::{AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg};
+use fedimint_tonic_lnd::invoicesrpc::{
+    AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
+};
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::lightning_client::LightningClient;
 use fedimint_tonic_lnd::lnrpc::{Invoice, Payment, payment::PaymentStatus};
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use fedimint_tonic_lnd::routerrpc::router_client::RouterClient;
+use lightning_invoice::Bolt11Invoice;
 use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -137,6 +141,23 @@ impl Wallet {
         let canceled = self.invoices.clone().cancel_invoice(asked).await;
         canceled.with_context(|| format!("the wallet {} cancels nothing", self.name))?;
         Ok(())
+    }
+
+    /// Waits until an invoice of this wallet has been paid.
+    ///
+    /// # Errors
+    /// It is no invoice of this wallet, it ran out, or LND went away.
+    pub async fn received(&self, bolt11: &str) -> Result<()> {
+        let invoice: Bolt11Invoice = bolt11.parse()?;
+        let hash: &[u8; 32] = invoice.payment_hash().as_ref();
+        let asked = SubscribeSingleInvoiceRequest { r_hash: hash.to_vec() };
+        let mut states = self.invoices.clone().subscribe_single_invoice(asked).await?.into_inner();
+        while let Some(invoice) = states.message().await? {
+            if invoice.state() == InvoiceState::Settled {
+                return Ok(());
+            }
+        }
+        bail!("the wallet {} has not been paid", self.name)
     }
 
     /// Pays an invoice and returns how the payment stands once it has left: that of a hold invoice

@@ -1,0 +1,86 @@
+//! How long the steps of a trade take on simulated and on real nodes, as medians: `make times`.
+
+use std::io::{Write as _, stdout};
+use std::time::Duration;
+
+use anyhow::Result;
+use devnet::{Couple, Lightning, Net, Settings, Terms, Timeline, Times, Transport};
+use mostro_core::order::Kind;
+use regtest::{Config, RECOMMENDED};
+use tokio::time::Instant;
+
+const NETWORKS: usize = 5;
+const TRADES: usize = 20;
+
+/// What was measured on networks of one kind.
+#[derive(Default)]
+struct Measured {
+    up: Vec<Duration>,
+    trades: Vec<Times>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut columns = [Measured::default(), Measured::default(), Measured::default()];
+    for number in 1..=NETWORKS {
+        eprintln!("network {number} of {NETWORKS} of each kind");
+        let [simulated, real, recommended] = &mut columns;
+        let started = Instant::now();
+        let net = Box::pin(Net::start(settings()?)).await?;
+        Box::pin(simulated.measure(net, started)).await?;
+        for (column, arguments) in [(real, &[][..]), (recommended, &RECOMMENDED)] {
+            let mut nodes = Config::new()?;
+            nodes.mostro_arguments = arguments.iter().copied().map(Into::into).collect();
+            let started = Instant::now();
+            let net = Box::pin(Net::start_on_nodes(nodes, settings()?)).await?;
+            Box::pin(column.measure(net, started)).await?;
+        }
+    }
+    Ok(stdout().write_all(table(&columns).as_bytes())?)
+}
+
+fn settings() -> Result<Settings> {
+    Ok(Settings::template()?.set("mostro", "fee", 0.006))
+}
+
+impl Measured {
+    /// Trades on a network that was started then, and takes it down.
+    async fn measure<L: Lightning>(&mut self, net: Net<L>, started: Instant) -> Result<()> {
+        self.up.push(started.elapsed());
+        let before = net.quiet_msat().await?;
+        let silent = Timeline::on_stdout().silenced();
+        let mut couple = Couple::meet(&net, Transport::V2, silent).await?;
+        for number in 0..TRADES {
+            let side = if number % 2 == 0 { Kind::Sell } else { Kind::Buy };
+            self.trades.push(couple.trade(Terms { side, sats: 10_000, euros: 10 }).await?);
+        }
+        net.audit(before).await?;
+        net.end()
+    }
+
+    fn median(&self, step: fn(&Times) -> Duration) -> u128 {
+        median(self.trades.iter().map(step).collect())
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> u128 {
+    times.sort();
+    times[times.len() / 2].as_millis()
+}
+
+fn table(columns: &[Measured]) -> String {
+    let row = |name: &str, value: &dyn Fn(&Measured) -> u128| {
+        let cells = columns.iter().map(|column| format!(" {} ms |", value(column)));
+        format!("| {name} |{}\n", cells.collect::<String>())
+    };
+    [
+        "| Median | Simulated | Real | Real, with OPERATIONS.md's settings |\n".to_owned(),
+        "| --- | ---: | ---: | ---: |\n".to_owned(),
+        row("relay, nodes and daemon are up", &|it| median(it.up.clone())),
+        row("escrow asked for → the seller has its invoice", &|it| it.median(|t| t.escrow_added)),
+        row("the seller pays → is told that it is held", &|it| it.median(|t| t.escrow_held)),
+        row("the seller releases → the buyer's node has it", &|it| it.median(|t| t.paid_out)),
+        row("the whole trade", &|it| it.median(|t| t.whole)),
+    ]
+    .concat()
+}
