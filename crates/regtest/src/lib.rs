@@ -19,6 +19,7 @@ mod lnd;
 mod network;
 mod ports;
 mod processes;
+mod start_up;
 mod wait;
 mod wallet;
 

@@ -9,21 +9,20 @@ use fedimint_tonic_lnd::lnrpc::{
     ChannelGraphRequest, ConnectPeerRequest, GetInfoRequest, GetInfoResponse, LightningAddress,
     ListChannelsRequest, NewAddressRequest, OpenChannelRequest, WalletBalanceRequest,
 };
-use fedimint_tonic_lnd::staterpc::{GetStateRequest, GetStateResponse, WalletState};
-use tonic::Request;
-use tonic::codegen::http::uri::PathAndQuery;
+use fedimint_tonic_lnd::staterpc::WalletState;
 
 use crate::certificate::Certificate;
 use crate::ports::Ports;
-use crate::wallet::{NodeAccess, Wallet, endpoint};
+use crate::start_up::PASSWORD;
+use crate::wallet::{NodeAccess, Wallet};
 
 /// A node, running or not.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
     dir: PathBuf,
-    certificate: Certificate,
-    address: SocketAddr,
+    pub(crate) certificate: Certificate,
+    pub(crate) address: SocketAddr,
     pub(crate) p2p_port: u16,
     /// What this one is told beside the rest.
     arguments: Vec<String>,
@@ -68,12 +67,14 @@ impl Node {
     ) -> Result<Self> {
         let dir = parent.join(name);
         std::fs::create_dir(&dir)?;
+        std::fs::write(password_file(&dir), PASSWORD)?;
         let certificate = Certificate::make(&dir)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.next()?));
         let p2p_port = ports.next()?;
         Ok(Self { name: name.to_owned(), dir, certificate, address, p2p_port, arguments })
     }
 
+    /// LND, which waits with a locked wallet until it is told the password.
     pub(crate) fn command(&self, binary: &Path, chain: &[String]) -> Command {
         let mut command = Command::new(binary);
         command.env("HOME", &self.dir);
@@ -81,17 +82,29 @@ impl Node {
         command.arg(format!("--rpclisten={}", self.address));
         command.arg(format!("--listen=127.0.0.1:{}", self.p2p_port));
         command.arg(format!("--alias={}", self.name));
-        command.args(["--noseedbackup", "--norest", "--nobootstrap", "--bitcoin.regtest"]);
+        command.args(["--norest", "--nobootstrap", "--bitcoin.regtest"]);
         command.args(["--debuglevel=info", "--maxpendingchannels=10"]);
         command.args(["--keep-failed-payment-attempts", "--healthcheck.chainbackend.attempts=0"]);
         command.args(IMPATIENT).args(chain).args(&self.arguments);
         command
     }
 
+    /// With these arguments LND unlocks its wallet by itself, once there is one.
+    pub(crate) fn unlocking(&self) -> [String; 2] {
+        let file = password_file(&self.dir);
+        let file = format!("--wallet-unlock-password-file={}", file.display());
+        [file, "--wallet-unlock-allow-create".to_owned()]
+    }
+
+    /// Gives it another key and certificate, from its next start on.
+    pub(crate) fn renew_certificate(&self) -> Result<()> {
+        Certificate::make(&self.dir)?;
+        Ok(())
+    }
+
     /// Connects, if LND is fully started and at this height.
     pub(crate) async fn ready(&self, height: u32) -> Result<Known> {
-        let state = self.state().await?;
-        ensure!(state == WalletState::ServerActive, "{} is {}", self.name, state.as_str_name());
+        self.is(WalletState::ServerActive).await?;
         let mut access = NodeAccess {
             name: self.name.clone(),
             pubkey: String::new(),
@@ -109,18 +122,10 @@ impl Node {
         let (binary, dir) = (binary.display(), self.dir.display());
         format!("{binary} --lnddir={dir} --network=regtest --rpcserver={}", self.address)
     }
+}
 
-    /// Asked by LND's own path: the generated client asks for a service that LND does not have.
-    async fn state(&self) -> Result<WalletState> {
-        let certificate = std::fs::read(&self.certificate.file)?;
-        let channel =
-            endpoint(&format!("https://{}", self.address), certificate)?.connect().await?;
-        let mut grpc = tonic::client::Grpc::new(channel);
-        grpc.ready().await?;
-        let path = PathAndQuery::from_static("/lnrpc.State/GetState");
-        let codec = tonic::codec::ProstCodec::<GetStateRequest, GetStateResponse>::default();
-        Ok(grpc.unary(Request::new(GetStateRequest {}), path, codec).await?.into_inner().state())
-    }
+fn password_file(dir: &Path) -> PathBuf {
+    dir.join("password")
 }
 
 /// What LND says of itself, once it has seen the chain up to here.

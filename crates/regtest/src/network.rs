@@ -1,9 +1,11 @@
 //! The network: brought up, steered, and taken away again.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use bitcoin::Amount;
+use fedimint_tonic_lnd::staterpc::WalletState;
 use futures::future::try_join_all;
 use tempfile::TempDir;
 
@@ -63,7 +65,8 @@ pub struct Regtest {
     processes: Processes,
     btcd: Btcd,
     nodes: BTreeMap<String, Node>,
-    known: BTreeMap<String, Known>,
+    /// As each was when it last came up.
+    known: Mutex<BTreeMap<String, Known>>,
     openings: Vec<Opening>,
     binaries: Binaries,
     _data: TempDir,
@@ -116,11 +119,11 @@ impl Regtest {
                 nodes.insert(name.to_owned(), node);
             }
         }
-        let mut network = Self {
+        let network = Self {
             processes,
             btcd,
             nodes,
-            known: BTreeMap::new(),
+            known: Mutex::default(),
             openings,
             binaries,
             _data: data,
@@ -137,14 +140,17 @@ impl Regtest {
     }
 
     /// LND starts only where there is a recent block; it has coins only after it has started.
-    async fn populate(&mut self) -> Result<()> {
+    async fn populate(&self) -> Result<()> {
         self.btcd.mine(FIRST_BLOCKS).await?;
-        for name in self.names() {
-            self.launch(&name)?;
+        let names = self.names();
+        for name in &names {
+            self.launch(name, &self.get(name)?.unlocking())?;
         }
-        let met = try_join_all(self.names().iter().map(|name| self.meet(name))).await?;
-        self.known = self.names().into_iter().zip(met).collect();
-
+        try_join_all(names.iter().map(async |name| {
+            self.make_wallet(name).await?;
+            self.meet(name).await
+        }))
+        .await?;
         self.fund().await?;
         self.open_channels().await
     }
@@ -153,14 +159,14 @@ impl Regtest {
     async fn fund(&self) -> Result<()> {
         let mut addresses = Vec::new();
         for opening in &self.openings {
-            addresses.push(lnd::new_address(&self.known(opening.from)?.wallet).await?);
+            addresses.push(lnd::new_address(&self.wallet(opening.from)?).await?);
         }
         let coinbase = self.btcd.coinbase(1).await?;
         self.btcd.send(&funds::spend(coinbase, &addresses, COIN)?).await?;
         self.mine(1).await?;
         for Opening { from, .. } in &self.openings {
-            let wallet = &self.known(from)?.wallet;
-            until(format!("coin for {from}"), || lnd::has_coins(wallet)).await?;
+            let wallet = self.wallet(from)?;
+            until(format!("coin for {from}"), || lnd::has_coins(&wallet)).await?;
         }
         Ok(())
     }
@@ -168,13 +174,13 @@ impl Regtest {
     async fn open_channels(&self) -> Result<()> {
         try_join_all(self.openings.iter().map(async |opening| {
             self.connect(opening.from, opening.to).await?;
-            lnd::open(opening, self.known(opening.from)?, self.known(opening.to)?).await
+            lnd::open(opening, &self.known(opening.from)?, &self.known(opening.to)?).await
         }))
         .await?;
         self.mine(CONFIRMATIONS).await?;
         self.channels_are_up().await?;
-        let wallet = &self.known(MOSTRO)?.wallet;
-        until("map of all channels", || lnd::knows_channels(wallet, self.openings.len())).await
+        let wallet = self.wallet(MOSTRO)?;
+        until("map of all channels", || lnd::knows_channels(&wallet, self.openings.len())).await
     }
 }
 
@@ -186,20 +192,27 @@ impl Regtest {
         self.nodes.keys().cloned().collect()
     }
 
+    /// The names of those that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<String> {
+        self.processes.names().into_iter().filter(|name| name != BTCD).collect()
+    }
+
     /// How a client reaches a node.
     ///
     /// # Errors
     /// No such node.
     pub fn node(&self, name: &str) -> Result<NodeAccess> {
-        Ok(self.known(name)?.access.clone())
+        Ok(self.known(name)?.access)
     }
 
-    /// A node as its owner uses it. It finds the node again after a restart.
+    /// A node as its owner uses it. It finds the node again after a restart, unless the certificate
+    /// was renewed.
     ///
     /// # Errors
     /// No such node.
     pub fn wallet(&self, name: &str) -> Result<Wallet> {
-        Ok(self.known(name)?.wallet.clone())
+        Ok(self.known(name)?.wallet)
     }
 
     /// SIGTERM; it is gone when this returns.
@@ -224,9 +237,50 @@ impl Regtest {
     /// # Errors
     /// It runs, or does not come back.
     pub async fn start_node(&self, name: &str) -> Result<()> {
-        self.launch(name)?;
+        self.start_node_with(name, &[]).await
+    }
+
+    /// The same with further arguments, until it is stopped again.
+    ///
+    /// # Errors
+    /// As [`Regtest::start_node`], or LND knows no such argument.
+    pub async fn start_node_with(&self, name: &str, arguments: &[&str]) -> Result<()> {
+        let arguments = arguments.iter().map(ToString::to_string);
+        let arguments = self.get(name)?.unlocking().into_iter().chain(arguments);
+        self.launch(name, &arguments.collect::<Vec<_>>())?;
         self.meet(name).await?;
         self.channels_are_up().await
+    }
+
+    /// The same, but it waits with its wallet locked.
+    ///
+    /// # Errors
+    /// As [`Regtest::start_node`].
+    pub async fn start_locked(&self, name: &str) -> Result<()> {
+        self.launch(name, &[])?;
+        let node = self.get(name)?;
+        let locked = until("locked wallet", || node.is(WalletState::Locked));
+        self.while_it_runs(name, locked).await
+    }
+
+    /// Tells a node that waits for it the password of its wallet. As [`Regtest::start_node`].
+    ///
+    /// # Errors
+    /// It is not locked, or does not come up.
+    pub async fn unlock(&self, name: &str) -> Result<()> {
+        self.get(name)?.unlock().await?;
+        self.meet(name).await?;
+        self.channels_are_up().await
+    }
+
+    /// Gives a node another key and certificate. LND reads them when it starts, so it is restarted.
+    ///
+    /// # Errors
+    /// As [`Regtest::stop`] and [`Regtest::start_node`].
+    pub async fn renew_certificate(&self, name: &str) -> Result<()> {
+        self.stop(name).await?;
+        self.get(name)?.renew_certificate()?;
+        self.start_node(name).await
     }
 
     /// Makes two nodes peers (again).
@@ -235,7 +289,7 @@ impl Regtest {
     /// They do not meet.
     pub async fn connect(&self, from: &str, to: &str) -> Result<()> {
         let (from, node, to) = (self.known(from)?, self.get(to)?, self.known(to)?);
-        until("connection of peers", || lnd::connect(from, to, node.p2p_port)).await
+        until("connection of peers", || lnd::connect(&from, &to, node.p2p_port)).await
     }
 
     /// What a person types to use a node.
@@ -246,30 +300,49 @@ impl Regtest {
         Ok(self.get(name)?.lncli(&self.binaries.lncli))
     }
 
-    fn launch(&self, name: &str) -> Result<()> {
+    fn launch(&self, name: &str, arguments: &[String]) -> Result<()> {
         let mut command = self.get(name)?.command(&self.binaries.lnd, &self.btcd.options_for_lnd());
-        self.processes.start(name, &mut command)
+        self.processes.start(name, command.args(arguments))
     }
 
     /// Waits until a node is ready.
-    async fn meet(&self, name: &str) -> Result<Known> {
+    async fn meet(&self, name: &str) -> Result<()> {
         let node = self.get(name)?;
         let height = self.btcd.height().await?;
+        let ready = until(format!("answer of {name}"), || node.ready(height));
+        let known = self.while_it_runs(name, ready).await?;
+        self.all_known().insert(name.to_owned(), known);
+        Ok(())
+    }
+
+    async fn make_wallet(&self, name: &str) -> Result<()> {
+        let node = self.get(name)?;
+        let missing = until("missing wallet", || node.is(WalletState::NonExisting));
+        self.while_it_runs(name, missing).await?;
+        node.make_wallet().await
+    }
+
+    /// What is awaited of a program that may have ended.
+    async fn while_it_runs<T>(
+        &self,
+        name: &str,
+        awaited: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         tokio::select! {
-            ready = until(format!("answer of {name}"), || node.ready(height)) => ready,
+            done = awaited => done,
             error = self.processes.ended(name) => Err(error),
         }
     }
 
     /// On both ends of each.
     async fn channels_are_up(&self) -> Result<()> {
-        let running = self.processes.names();
+        let running = self.running();
         let runs = |name: &str| running.iter().any(|running| running == name);
         for Opening { from, to, .. } in &self.openings {
             if runs(from) && runs(to) {
                 let (from, to) = (self.known(from)?, self.known(to)?);
-                until("active channel", || lnd::has_channel(from, to)).await?;
-                until("active channel", || lnd::has_channel(to, from)).await?;
+                until("active channel", || lnd::has_channel(&from, &to)).await?;
+                until("active channel", || lnd::has_channel(&to, &from)).await?;
             }
         }
         Ok(())
@@ -279,8 +352,12 @@ impl Regtest {
         self.nodes.get(name).with_context(|| no_node(name))
     }
 
-    fn known(&self, name: &str) -> Result<&Known> {
-        self.known.get(name).with_context(|| no_node(name))
+    fn known(&self, name: &str) -> Result<Known> {
+        self.all_known().get(name).cloned().with_context(|| no_node(name))
+    }
+
+    fn all_known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -299,9 +376,9 @@ impl Regtest {
     pub async fn mine(&self, blocks: u32) -> Result<()> {
         self.btcd.mine(blocks).await?;
         let height = self.btcd.height().await?;
-        for name in self.processes.names().iter().filter(|name| *name != BTCD) {
-            let wallet = &self.known(name)?.wallet;
-            let seen = || lnd::at_height(wallet, height);
+        for name in self.running() {
+            let wallet = self.wallet(&name)?;
+            let seen = || lnd::at_height(&wallet, height);
             until(format!("sight of block {height} by {name}"), seen).await?;
         }
         Ok(())

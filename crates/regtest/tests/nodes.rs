@@ -66,6 +66,35 @@ async fn a_node_that_was_stopped_misses_no_block() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_node_can_be_kept_waiting_for_its_password() -> Result<()> {
+    let network = Regtest::start(Config::new()?).await?;
+
+    network.kill(MOSTRO)?;
+    network.start_locked(MOSTRO).await?;
+
+    let refused = network.wallet(MOSTRO)?.invoice(1_000).await.unwrap_err();
+    ensure!(format!("{refused:#}").contains("wallet locked"), "{refused:#}");
+    network.unlock(MOSTRO).await?;
+    paid(&network.wallet(MOSTRO)?, &network.wallet(BUYER)?, 1_000).await?;
+    network.end();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_those_who_know_the_old() -> Result<()>
+{
+    let network = Regtest::start(Config::new()?).await?;
+    let old = network.wallet(MOSTRO)?;
+
+    network.renew_certificate(MOSTRO).await?;
+
+    ensure!(old.invoice(1_000).await.is_err(), "the old certificate is good for it");
+    paid(&network.wallet(MOSTRO)?, &network.wallet(BUYER)?, 1_000).await?;
+    network.end();
+    Ok(())
+}
+
+#[tokio::test]
 async fn networks_stand_side_by_side_and_each_ends_alone() -> Result<()> {
     let (one, other) =
         futures::try_join!(Regtest::start(Config::new()?), Regtest::start(Config::new()?))?;
