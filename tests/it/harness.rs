@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use devnet::trader::{Received, Sent, on_the_wire};
-use devnet::{Book, Lightning, LndProcess, Net, Person, Settings, Transport, Wallet};
+use devnet::{Book, Books, Lightning, LndProcess, Net, Person, Settings, Transport, Wallet};
 use lnd_sim::LndSim;
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::{Kind, SmallOrder};
@@ -41,7 +41,7 @@ pub(crate) struct World<L = LndSim> {
 
 /// What everybody has, in msat.
 struct Purses {
-    node: u64,
+    node: Books,
     seller: u64,
     buyer: u64,
 }
@@ -101,7 +101,7 @@ impl<L: Lightning> World<L> {
         self.seller.trader.hears_no_more(order).await?;
         self.buyer.trader.hears_no_more(order).await?;
         let end = Purses::of(&self.net).await?;
-        self.net.audit(self.begin.node).await?;
+        self.net.audit(&self.begin.node).await?;
         ensure!(gain(self.begin.seller, end.seller)? == seller * 1000, "the seller's sats are off");
         ensure!(gain(self.begin.buyer, end.buyer)? == buyer * 1000, "the buyer's sats are off");
         self.check_book(order)?;
@@ -119,7 +119,7 @@ impl<L: Lightning> World<L> {
 impl Purses {
     /// Once nothing is under way.
     async fn of<L: Lightning>(net: &Net<L>) -> Result<Self> {
-        let node = net.quiet_msat().await?;
+        let node = net.quiet_books().await?;
         let seller = net.lnd.balance("seller").await?.available_msat;
         let buyer = net.lnd.balance("buyer").await?.available_msat;
         Ok(Self { node, seller, buyer })

@@ -1,10 +1,13 @@
-//! Whether the daemon's books say what LND says.
+//! Whether the daemon's books say what its node says.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
+use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
+use fedimint_tonic_lnd::lnrpc::{ListInvoiceRequest, ListPaymentsRequest, Payment};
 
-use crate::{Lightning, Net};
+use crate::{Lightning, Net, Wallet};
 
 /// The balance of each account of the daemon, in msat, as `mostrod check` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,23 +36,94 @@ impl Ledger {
     }
 }
 
+/// What a node says of its own sats while none are under way, in msat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Books {
+    in_channels: u64,
+    /// By all the invoices it ever settled.
+    received: i64,
+    /// By all the payments that ever succeeded, and what they cost.
+    sent: i64,
+    fees: i64,
+}
+
+/// Payments in one answer.
+const PAGE: u64 = 1_000;
+/// More invoices than anybody makes here.
+const ALL: u64 = 100_000;
+
+impl Books {
+    /// Nothing if a payment is in flight.
+    pub(crate) async fn read(wallet: &Wallet, in_channels: u64) -> Result<Option<Self>> {
+        let mut books = Self { in_channels, received: 0, sent: 0, fees: 0 };
+        let asked = ListInvoiceRequest { num_max_invoices: ALL, ..Default::default() };
+        let invoices = wallet.lightning().list_invoices(asked).await?.into_inner().invoices;
+        let settled = invoices.iter().filter(|invoice| invoice.state() == InvoiceState::Settled);
+        books.received = settled.map(|invoice| invoice.amt_paid_msat).sum();
+        for payment in list_payments(wallet).await? {
+            match payment.status() {
+                PaymentStatus::Succeeded => {
+                    books.sent += payment.value_msat;
+                    books.fees += payment.fee_msat;
+                }
+                PaymentStatus::Failed => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(books))
+    }
+
+    /// What was gained since, if the channels say what invoices and payments do.
+    fn gained_since(&self, before: &Self) -> Result<i64> {
+        let channels = i64::try_from(self.in_channels)? - i64::try_from(before.in_channels)?;
+        let received = self.received - before.received;
+        let (sent, fees) = (self.sent - before.sent, self.fees - before.fees);
+        ensure!(
+            channels == received - sent - fees,
+            "the node's channels gained {channels} msat; its invoices brought {received}, its \
+             payments took {sent} and cost {fees}"
+        );
+        Ok(channels)
+    }
+}
+
+/// Every payment that a node ever tried, oldest first.
+///
+/// # Errors
+/// LND's refusal.
+pub async fn list_payments(wallet: &Wallet) -> Result<Vec<Payment>> {
+    let mut all = Vec::new();
+    let mut asked = ListPaymentsRequest {
+        include_incomplete: true,
+        max_payments: PAGE,
+        ..ListPaymentsRequest::default()
+    };
+    loop {
+        let page = wallet.lightning().list_payments(asked).await?.into_inner();
+        if page.payments.is_empty() {
+            return Ok(all);
+        }
+        asked.index_offset = page.last_index_offset;
+        all.extend(page.payments);
+    }
+}
+
 impl<L: Lightning> Net<L> {
-    /// Once nothing is under way, compares the daemon's ledger with what its channels gained since
-    /// they held `before_msat`, and asks the simulator whether any of its laws is broken. Returns
-    /// the ledger.
+    /// Once nothing is under way, compares the daemon's ledger with what its node gained since
+    /// `before`, by its channels and by its invoices and payments, and asks the Lightning network
+    /// whether any of its laws is broken. Returns the ledger.
     ///
     /// # Errors
     /// The first thing that does not agree.
-    pub async fn audit(&self, before_msat: u64) -> Result<Ledger> {
-        let now = self.quiet_msat().await?;
+    pub async fn audit(&self, before: &Books) -> Result<Ledger> {
+        let gained = self.quiet_books().await?.gained_since(before)?;
         let broken = self.lnd.broken_laws().await?;
-        ensure!(broken.is_empty(), "the simulator's laws are broken: {broken:#?}");
-        let gained = i64::try_from(now)? - i64::try_from(before_msat)?;
+        ensure!(broken.is_empty(), "laws of Lightning are broken: {broken:#?}");
         let ledger = Ledger::parse(&self.daemon.check().await?)?;
         let booked = ledger.of("lightning");
         ensure!(
             booked == gained,
-            "the daemon's ledger says that its channels gained {booked} msat; they gained {gained}"
+            "the daemon's ledger says that its node gained {booked} msat; it gained {gained}"
         );
         Ok(ledger)
     }
@@ -68,6 +142,16 @@ mod tests {
         assert_eq!(ledger.of("lightning"), 60_000);
         assert_eq!(ledger.of("fee-income"), -60_000);
         assert_eq!(ledger.of("buyer"), 0);
+    }
+
+    #[test]
+    fn channels_that_gained_what_no_invoice_brought_are_an_error() {
+        let before = Books { in_channels: 5_000, received: 700, sent: 600, fees: 1 };
+        let after = Books { in_channels: 5_098, received: 1_000, sent: 800, fees: 3 };
+
+        assert_eq!(after.gained_since(&before).unwrap(), 98);
+        assert!(Books { received: 1_001, ..after }.gained_since(&before).is_err());
+        assert!(Books { fees: 4, ..after }.gained_since(&before).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod binary; // programs of this workspace
 pub mod book; // the public events of a node, as any client sees them
 pub mod daemon; // the daemon as a process: started, killed, restarted
-pub mod ledger; // whether the daemon's books say what LND says
+pub mod ledger; // whether the daemon's books say what its node says
 pub mod lightning; // the Lightning network under an exchange, simulated or real
 pub mod lnd_process; // the simulated LND as a process: started, killed
 pub mod net; // all of it, brought up
@@ -21,7 +21,7 @@ pub mod trader; // a client that knows only the wire
 
 pub use book::Book;
 pub use daemon::Daemon;
-pub use ledger::Ledger;
+pub use ledger::{Books, Ledger};
 pub use lightning::Lightning;
 pub use lnd_process::LndProcess;
 pub use net::{Net, Person};

@@ -3,7 +3,7 @@
 mod real;
 
 use anyhow::{Result, ensure};
-use lnd_sim::{Balance, InvoiceState, LndSim, PaymentHash};
+use lnd_sim::{Balance, InvoiceState, LndSim, LndState, PaymentHash};
 
 use crate::NodeAccess;
 
@@ -47,6 +47,24 @@ pub trait Lightning {
 
     /// Starts a node again, and returns when it is ready to pay.
     fn start_node(&self, node: &str) -> impl Future<Output = Result<()>>;
+
+    /// Starts a node again, and returns when it waits for its wallet to be unlocked.
+    fn start_locked(&self, node: &str) -> impl Future<Output = Result<()>>;
+
+    /// Unlocks the wallet of a node that waits for that, and returns when it is ready to pay.
+    fn unlock(&self, node: &str) -> impl Future<Output = Result<()>>;
+
+    /// Gives a node that runs another certificate, which it presents when this returns.
+    fn renew_certificate(&self, node: &str) -> impl Future<Output = Result<()>>;
+
+    /// Makes a macaroon that allows these calls of a node (`/lnrpc.Lightning/GetInfo`) and no
+    /// others, with a root key of this number.
+    fn bake_macaroon(
+        &self,
+        node: &str,
+        root_key: u64,
+        calls: &[&str],
+    ) -> impl Future<Output = Result<Vec<u8>>>;
 
     /// Ends a network with which all went well. Of others the logs are kept, if there are any.
     ///
@@ -94,6 +112,23 @@ impl Lightning for LndSim {
 
     async fn start_node(&self, node: &str) -> Result<()> {
         Ok(LndSim::start_node(self, node).await?)
+    }
+
+    async fn start_locked(&self, node: &str) -> Result<()> {
+        Ok(self.start_node_at(node, LndState::Locked).await?)
+    }
+
+    async fn unlock(&self, node: &str) -> Result<()> {
+        Ok(self.set_state(node, LndState::ServerActive)?)
+    }
+
+    async fn renew_certificate(&self, node: &str) -> Result<()> {
+        Ok(LndSim::renew_certificate(self, node)?)
+    }
+
+    async fn bake_macaroon(&self, node: &str, root_key: u64, calls: &[&str]) -> Result<Vec<u8>> {
+        let calls: Vec<_> = calls.iter().map(ToString::to_string).collect();
+        Ok(LndSim::bake_macaroon(self, node, root_key, &calls)?)
     }
 
     fn end(self) -> Result<()> {

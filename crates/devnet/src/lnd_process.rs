@@ -135,6 +135,29 @@ impl Lightning for LndProcess {
         Ok(())
     }
 
+    async fn start_locked(&self, node: &str) -> Result<()> {
+        let state = LndState::Locked;
+        self.tell(&Verb::Start { node: node.to_owned(), state }).await?;
+        Ok(())
+    }
+
+    async fn unlock(&self, node: &str) -> Result<()> {
+        let state = LndState::ServerActive;
+        self.tell(&Verb::SetState { node: node.to_owned(), state }).await?;
+        Ok(())
+    }
+
+    async fn renew_certificate(&self, node: &str) -> Result<()> {
+        self.tell(&Verb::RenewCertificate { node: node.to_owned() }).await?;
+        Ok(())
+    }
+
+    async fn bake_macaroon(&self, node: &str, root_key: u64, calls: &[&str]) -> Result<Vec<u8>> {
+        let (node, calls) = (node.to_owned(), calls.iter().map(ToString::to_string).collect());
+        let baked = self.tell(&Verb::BakeMacaroon { node, root_key, calls }).await?;
+        Ok(hex::decode(baked.as_str().context("a macaroon is told as hex")?)?)
+    }
+
     fn end(self) -> Result<()> {
         Ok(())
     }

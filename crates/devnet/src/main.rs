@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use devnet::timeline::Timeline;
-use devnet::{Couple, Lightning, Net, Settings, Terms, Transport};
+use devnet::{Books, Couple, Lightning, Net, Settings, Terms, Transport};
 use mostro_core::order::Kind as Side;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -99,12 +99,12 @@ async fn exchange<L: Lightning>(
     timeline: &Timeline,
 ) -> Result<()> {
     timeline.shown("node", "info event (kind 38385)", "ready")?;
-    let before = net.quiet_msat().await?;
-    let traded = unless_stopped(Box::pin(trade(arguments, &net, before, timeline))).await;
+    let before = net.quiet_books().await?;
+    let traded = unless_stopped(Box::pin(trade(arguments, &net, &before, timeline))).await;
     let ended = match traded {
         Ok(()) if !arguments.once => {
             timeline.say(&join::how_to(&net, &wallets(&net)?)?)?;
-            stay_up(&mut net, before, timeline).await
+            stay_up(&mut net, &before, timeline).await
         }
         ended => ended,
     };
@@ -117,18 +117,22 @@ async fn exchange<L: Lightning>(
 }
 
 /// Until it is asked to stop; then whatever was traded meanwhile must be in the books, too.
-async fn stay_up<L: Lightning>(net: &mut Net<L>, before: u64, timeline: &Timeline) -> Result<()> {
+async fn stay_up<L: Lightning>(
+    net: &mut Net<L>,
+    before: &Books,
+    timeline: &Timeline,
+) -> Result<()> {
     tokio::select! {
         () = asked_to_stop() => {}
         ended = net.daemon.ended() => {
             bail!("the daemon has ended by itself: {}\n{}", ended?, net.daemon.log())
         }
     }
-    if net.msat_if_quiet().await?.is_none() {
+    if net.books_if_quiet().await?.is_none() {
         return timeline.say("stopped while sats are under way: the books were not compared");
     }
     net.audit(before).await?;
-    timeline.good("the daemon's ledger and LND's channels still agree")
+    timeline.good("the daemon's ledger and its node's books still agree")
 }
 
 async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -142,7 +146,7 @@ async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 async fn trade<L: Lightning>(
     arguments: &Arguments,
     net: &Net<L>,
-    before: u64,
+    before: &Books,
     timeline: &Timeline,
 ) -> Result<()> {
     trade_all(arguments, net, timeline).await?;
@@ -211,7 +215,7 @@ fn terms(kind: Kind, number: u32) -> Terms {
 
 async fn compare_books<L: Lightning>(
     net: &Net<L>,
-    before: u64,
+    before: &Books,
     trades: u32,
     timeline: &Timeline,
 ) -> Result<()> {
@@ -220,7 +224,7 @@ async fn compare_books<L: Lightning>(
     let booked = ledger.of("lightning");
     ensure!(booked == fees_msat, "the node should have earned {fees_msat} msat, it has {booked}");
     timeline.good(&format!(
-        "the daemon's ledger and LND's channels agree: {booked} msat of fees for {trades} trade(s)"
+        "the daemon's ledger and its node's books agree: {booked} msat of fees for {trades} trade(s)"
     ))
 }
 

@@ -11,6 +11,7 @@ use regtest::Regtest;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::ledger::Books;
 use crate::{Book, Daemon, Lightning, LndProcess, Relay, Settings, Trader, Transport, Wallet};
 
 /// A whole exchange in a folder of its own, which goes with it when this is dropped.
@@ -34,6 +35,10 @@ pub struct Person {
 }
 
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Which tells operators what the daemon's macaroon has to allow.
+const MANUAL: &str = include_str!("../../../docs/OPERATIONS.md");
+/// The one that the manual names.
+const ROOT_KEY: u64 = 77;
 
 impl Net {
     /// Brings it up with these settings; the daemon is ready when this returns.
@@ -87,11 +92,13 @@ impl<L: Lightning> Net<L> {
         let relay = Relay::start().await?;
         let keys = Keys::generate();
         let ours = lnd.access(MOSTRO)?;
-        let home = dir.path().join("mostrod");
+        let home = home(&dir);
         std::fs::create_dir(&home).context("no folder for the daemon")?;
+        let macaroon = macaroon(&dir);
+        std::fs::write(&macaroon, lnd.bake_macaroon(MOSTRO, ROOT_KEY, &rights()).await?)?;
         settings
             .on_relay(&keys, relay.url())?
-            .on_lnd(&ours.url(), &ours.tls_cert, &ours.macaroon)
+            .on_lnd(&ours.url(), &ours.tls_cert, &macaroon)
             .write(&home)?;
         let node = keys.public_key();
         let binary = Daemon::find_binary()?;
@@ -116,6 +123,12 @@ impl<L: Lightning> Net<L> {
         self.node
     }
 
+    /// The daemon's own macaroon, which allows what the manual says and no more.
+    #[must_use]
+    pub fn macaroon(&self) -> PathBuf {
+        macaroon(&self.dir)
+    }
+
     /// Brings a trader who uses the wallet of this name, `seller` or `buyer`.
     ///
     /// # Errors
@@ -133,17 +146,17 @@ impl<L: Lightning> Net<L> {
         Book::watch(self.relay.url(), self.node).await
     }
 
-    /// What the node has in its channels, in msat, once nothing is under way: no hold invoice that
-    /// can still be paid or is held, no payment in flight.
+    /// What the daemon's node says of its sats once nothing is under way: no hold invoice that can
+    /// still be paid or is held, no payment in flight.
     ///
     /// # Errors
     /// If something stays under way.
-    pub async fn quiet_msat(&self) -> Result<u64> {
+    pub async fn quiet_books(&self) -> Result<Books> {
         let quiet = async {
             let mut seen = 0;
             loop {
-                if let Some(msat) = self.msat_if_quiet().await? {
-                    return anyhow::Ok(msat);
+                if let Some(books) = self.books_if_quiet().await? {
+                    return anyhow::Ok(books);
                 }
                 self.lnd.news(&mut seen).await?;
             }
@@ -157,18 +170,35 @@ impl<L: Lightning> Net<L> {
     /// The same at once; nothing while something is under way.
     ///
     /// # Errors
-    /// If the Lightning network has no node for the daemon.
-    pub async fn msat_if_quiet(&self) -> Result<Option<u64>> {
+    /// If the daemon's node does not answer.
+    pub async fn books_if_quiet(&self) -> Result<Option<Books>> {
         let balance = self.lnd.balance(MOSTRO).await?;
-        let is_quiet = balance.outgoing_held_msat + balance.incoming_held_msat == 0
-            && self.lnd.list_invoices(MOSTRO, InvoiceState::Open).await?.is_empty()
-            && self.lnd.list_invoices(MOSTRO, InvoiceState::Accepted).await?.is_empty();
-        Ok(is_quiet.then_some(balance.available_msat))
+        if balance.outgoing_held_msat + balance.incoming_held_msat != 0
+            || !self.lnd.list_invoices(MOSTRO, InvoiceState::Open).await?.is_empty()
+            || !self.lnd.list_invoices(MOSTRO, InvoiceState::Accepted).await?.is_empty()
+        {
+            return Ok(None);
+        }
+        let wallet = Wallet::open(&self.lnd.access(MOSTRO)?).await?;
+        Books::read(&wallet, balance.available_msat).await
     }
+}
+
+/// The calls that the manual asks operators to allow.
+fn rights() -> Vec<&'static str> {
+    MANUAL.split_whitespace().filter_map(|word| word.strip_prefix("uri:")).collect()
 }
 
 fn folder() -> Result<TempDir> {
     Ok(tempfile::Builder::new().prefix("mostrod-devnet-").tempdir()?)
+}
+
+fn home(dir: &TempDir) -> PathBuf {
+    dir.path().join("mostrod")
+}
+
+fn macaroon(dir: &TempDir) -> PathBuf {
+    home(dir).join("mostro.macaroon")
 }
 
 fn lnd_dir(dir: &TempDir) -> PathBuf {

@@ -261,12 +261,12 @@ async fn a_missing_certificate_or_macaroon_is_named_with_its_remedy() -> Result<
     let w = stopped().await?;
     let access = w.net.lnd.node(MOSTRO)?;
     fs::remove_file(&access.tls_cert)?;
-    fs::remove_file(&access.macaroon)?;
+    fs::remove_file(w.net.macaroon())?;
 
     let output = run(w.net.daemon.dir(), &[]).await?;
 
     let [certificate, macaroon] =
-        [access.tls_cert, access.macaroon].map(|path| format!("{path:?}"));
+        [access.tls_cert, w.net.macaroon()].map(|path| format!("{path:?}"));
     ends(&output, USAGE, &["lightning.lnd_cert_file = ", &certificate, "copy LND's tls.cert"])?;
     ends(&output, USAGE, &["lightning.lnd_macaroon_file = ", &macaroon, "bake a macaroon"])
 }
@@ -288,7 +288,7 @@ async fn a_wrong_certificate_is_named_and_read_again() -> Result<()> {
 #[tokio::test]
 async fn a_wrong_macaroon_is_named_and_read_again() -> Result<()> {
     let w = stopped().await?;
-    let macaroon = w.net.lnd.node(MOSTRO)?.macaroon;
+    let macaroon = w.net.macaroon();
     let right = fs::read(&macaroon)?;
     fs::copy(w.net.lnd.node("seller")?.macaroon, &macaroon)?;
     let mut process = Process::start(&w.net, &[])?;
@@ -302,7 +302,7 @@ async fn a_wrong_macaroon_is_named_and_read_again() -> Result<()> {
 #[tokio::test]
 async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
     let mut w = stopped().await?;
-    let macaroon = w.net.lnd.node(MOSTRO)?.macaroon;
+    let macaroon = w.net.macaroon();
     let right = fs::read(&macaroon)?;
     let calls = ["GetInfo", "ListChannels"].map(|call| format!("/lnrpc.Lightning/{call}"));
     fs::write(&macaroon, w.net.lnd.bake_macaroon(MOSTRO, 7, &calls)?)?;
@@ -326,7 +326,7 @@ async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
 async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
     let mut w = World::open(Transport::V2).await?;
     let offer = w.sale_fiat_sent().await?;
-    let macaroon = w.net.lnd.node(MOSTRO)?.macaroon;
+    let macaroon = w.net.macaroon();
     let right = fs::read(&macaroon)?;
     let calls = ["GetInfo", "ListChannels", "LookupInvoice"];
     let calls = calls.map(|call| format!("/lnrpc.Lightning/{call}"));
@@ -444,7 +444,7 @@ fn secrets_of(w: &World) -> Result<Vec<String>> {
     let nsec = settings["nostr"]["nsec_privkey"].as_str().context("the node has a key")?;
     let keys = Keys::parse(nsec)?;
     let mut bytes = vec![keys.secret_key().to_secret_bytes().to_vec()];
-    bytes.push(fs::read(w.net.lnd.node(MOSTRO)?.macaroon)?);
+    bytes.push(fs::read(w.net.macaroon())?);
     for payee in [MOSTRO, "buyer"] {
         for hash in w.net.lnd.list_invoices(payee, InvoiceState::Settled) {
             let invoice = w.net.lnd.find_invoice(payee, hash).context("it was listed")?;

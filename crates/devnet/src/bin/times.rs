@@ -47,14 +47,14 @@ impl Measured {
     /// Trades on a network that was started then, and takes it down.
     async fn measure<L: Lightning>(&mut self, net: Net<L>, started: Instant) -> Result<()> {
         self.up.push(started.elapsed());
-        let before = net.quiet_msat().await?;
+        let before = net.quiet_books().await?;
         let silent = Timeline::on_stdout().silenced();
         let mut couple = Couple::meet(&net, Transport::V2, silent).await?;
         for number in 0..TRADES {
             let side = if number % 2 == 0 { Kind::Sell } else { Kind::Buy };
             self.trades.push(couple.trade(Terms { side, sats: 10_000, euros: 10 }).await?);
         }
-        net.audit(before).await?;
+        net.audit(&before).await?;
         net.end()
     }
 

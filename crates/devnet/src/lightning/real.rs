@@ -1,5 +1,6 @@
 //! Real nodes: what they have and know they are asked over their own API.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -57,9 +58,26 @@ impl Lightning for Regtest {
         listed.map(|invoice| hash(invoice).context("a hash has 32 bytes")).collect()
     }
 
-    /// Real nodes have no laws but their own.
+    /// Of what a channel holds, both of its ends say the same.
     async fn broken_laws(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+        let mut seen = BTreeMap::new();
+        let mut broken = Vec::new();
+        for name in self.running() {
+            let mut lnd = self.wallet(&name)?.lightning();
+            let listed = lnd.list_channels(lnrpc::ListChannelsRequest::default()).await?;
+            for channel in listed.into_inner().channels {
+                let (ours, theirs) = (channel.local_balance, channel.remote_balance);
+                match seen.insert(channel.channel_point, (theirs, ours)) {
+                    Some(said) if said != (ours, theirs) => broken.push(format!(
+                        "of {} {name} says {ours} sat are its own and {theirs} its peer's, which \
+                         says {} and {}",
+                        channel.chan_id, said.0, said.1
+                    )),
+                    _ => {}
+                }
+            }
+        }
+        Ok(broken)
     }
 
     /// They do not say when something has happened: it is worth looking again after a while.
@@ -83,6 +101,32 @@ impl Lightning for Regtest {
 
     async fn start_node(&self, node: &str) -> Result<()> {
         Regtest::start_node(self, node).await
+    }
+
+    async fn start_locked(&self, node: &str) -> Result<()> {
+        Regtest::start_locked(self, node).await
+    }
+
+    async fn unlock(&self, node: &str) -> Result<()> {
+        Regtest::unlock(self, node).await
+    }
+
+    async fn renew_certificate(&self, node: &str) -> Result<()> {
+        Regtest::renew_certificate(self, node).await
+    }
+
+    async fn bake_macaroon(&self, node: &str, root_key: u64, calls: &[&str]) -> Result<Vec<u8>> {
+        let permission = |call: &&str| lnrpc::MacaroonPermission {
+            entity: "uri".to_owned(),
+            action: (*call).to_owned(),
+        };
+        let asked = lnrpc::BakeMacaroonRequest {
+            permissions: calls.iter().map(permission).collect(),
+            root_key_id: root_key,
+            allow_external_permissions: false,
+        };
+        let baked = self.wallet(node)?.lightning().bake_macaroon(asked).await?.into_inner();
+        Ok(hex::decode(baked.macaroon)?)
     }
 
     fn end(self) -> Result<()> {
