@@ -13,6 +13,7 @@
 mod binaries;
 mod btcd;
 mod certificate;
+mod channels;
 mod folders;
 mod funds;
 mod lnd;
@@ -24,5 +25,6 @@ mod wait;
 mod wallet;
 
 pub use binaries::Binaries;
+pub use channels::Opening;
 pub use network::{BUYER, Config, FAR_BUYER, MOSTRO, RECOMMENDED, ROUTER, Regtest, SELLER};
 pub use wallet::{Lnd, Macaroon, NodeAccess, Wallet};

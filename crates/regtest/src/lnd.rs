@@ -4,10 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use fedimint_tonic_lnd::lnrpc::{
-    ChannelGraphRequest, ConnectPeerRequest, GetInfoRequest, GetInfoResponse, LightningAddress,
-    ListChannelsRequest, NewAddressRequest, OpenChannelRequest, WalletBalanceRequest,
+    GetInfoRequest, GetInfoResponse, NewAddressRequest, WalletBalanceRequest,
 };
 use fedimint_tonic_lnd::staterpc::WalletState;
 
@@ -33,16 +32,6 @@ pub(crate) struct Node {
 pub(crate) struct Known {
     pub(crate) access: NodeAccess,
     pub(crate) wallet: Wallet,
-}
-
-/// A channel that is to be: from whom to whom, and what it is begun with.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Opening {
-    pub(crate) from: &'static str,
-    pub(crate) to: &'static str,
-    pub(crate) sats: u32,
-    /// Of these, what the other side has from the start.
-    pub(crate) pushed: u32,
 }
 
 /// What LND lets nobody wait for: small intervals, short ways back.
@@ -144,50 +133,5 @@ pub(crate) async fn new_address(wallet: &Wallet) -> Result<String> {
 pub(crate) async fn has_coins(wallet: &Wallet) -> Result<()> {
     let balance = wallet.lightning().wallet_balance(WalletBalanceRequest::default()).await?;
     ensure!(balance.into_inner().confirmed_balance > 0, "the wallet is empty");
-    Ok(())
-}
-
-/// Makes one node a peer of another; that they are peers already is as good.
-pub(crate) async fn connect(from: &Known, to: &Known, p2p_port: u16) -> Result<()> {
-    let host = format!("127.0.0.1:{p2p_port}");
-    let addr = Some(LightningAddress { pubkey: to.access.pubkey.clone(), host });
-    let asked = ConnectPeerRequest { addr, ..ConnectPeerRequest::default() };
-    match from.wallet.lightning().connect_peer(asked).await {
-        Err(error) if !error.message().contains("already connected") => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Opens a channel; it is up some blocks later. Of a kind that every build of LND knows: several in
-/// one transaction would want its `walletrpc`.
-pub(crate) async fn open(opening: &Opening, from: &Known, to: &Known) -> Result<()> {
-    let asked = OpenChannelRequest {
-        node_pubkey: hex::decode(&to.access.pubkey)?,
-        local_funding_amount: opening.sats.into(),
-        push_sat: opening.pushed.into(),
-        sat_per_vbyte: 5,
-        ..OpenChannelRequest::default()
-    };
-    let opened = from.wallet.lightning().open_channel_sync(asked).await;
-    opened.with_context(|| format!("{} opens no channel to {}", opening.from, opening.to))?;
-    Ok(())
-}
-
-/// Whether one node has an active channel with another.
-pub(crate) async fn has_channel(one: &Known, other: &Known) -> Result<()> {
-    let asked = ListChannelsRequest { active_only: true, ..ListChannelsRequest::default() };
-    let active = one.wallet.lightning().list_channels(asked).await?.into_inner().channels;
-    let found = active.iter().any(|channel| channel.remote_pubkey == other.access.pubkey);
-    ensure!(found, "{} has none with {}", one.access.name, other.access.name);
-    Ok(())
-}
-
-/// Whether a node has heard of so many channels, and what either side of each asks for.
-pub(crate) async fn knows_channels(wallet: &Wallet, wanted: usize) -> Result<()> {
-    let graph = wallet.lightning().describe_graph(ChannelGraphRequest::default()).await?;
-    let edges = graph.into_inner().edges;
-    let known = edges.iter().filter(|e| e.node1_policy.is_some() && e.node2_policy.is_some());
-    let known = known.count();
-    ensure!(known == wanted, "it has heard of {known}");
     Ok(())
 }

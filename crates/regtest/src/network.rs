@@ -11,9 +11,10 @@ use tempfile::TempDir;
 
 use crate::binaries::Binaries;
 use crate::btcd::{BTCD, Btcd};
+use crate::channels::{self, Opening};
 use crate::folders::{self, fast_folder};
 use crate::funds;
-use crate::lnd::{self, Known, Node, Opening};
+use crate::lnd::{self, Known, Node};
 use crate::ports::Ports;
 use crate::processes::Processes;
 use crate::wait::until;
@@ -67,7 +68,8 @@ pub struct Regtest {
     nodes: BTreeMap<String, Node>,
     /// As each was when it last came up.
     known: Mutex<BTreeMap<String, Known>>,
-    openings: Vec<Opening>,
+    /// Those of the channels that are there.
+    openings: Mutex<Vec<Opening>>,
     binaries: Binaries,
     _data: TempDir,
     /// None once all has ended well.
@@ -82,15 +84,8 @@ const CONFIRMATIONS: u32 = 6;
 /// More than a channel takes.
 const COIN: Amount = Amount::ONE_BTC;
 
-/// The seller can pay from the start.
-const NEAR: [Opening; 2] = [
-    Opening { from: MOSTRO, to: SELLER, sats: 10_000_000, pushed: 9_000_000 },
-    Opening { from: MOSTRO, to: BUYER, sats: 10_000_000, pushed: 0 },
-];
-const FAR: [Opening; 2] = [
-    Opening { from: MOSTRO, to: ROUTER, sats: 10_000_000, pushed: 0 },
-    Opening { from: ROUTER, to: FAR_BUYER, sats: 10_000_000, pushed: 0 },
-];
+/// What the seller can pay from the start.
+const SELLERS: i64 = 9_000_000;
 
 /// A network's life.
 impl Regtest {
@@ -107,16 +102,13 @@ impl Regtest {
         let processes = Processes::new(data.path(), logs.path())?;
         let chain = data.path().join(BTCD);
         let btcd = Btcd::start(&binaries.btcd, &chain, &mut ports, &processes).await?;
-        let mut openings = NEAR.to_vec();
-        if has_router {
-            openings.extend(FAR);
-        }
+        let openings = plan(has_router);
         let mut nodes = BTreeMap::new();
-        for name in openings.iter().flat_map(|opening| [opening.from, opening.to]) {
+        for name in openings.iter().flat_map(|opening| [&opening.from, &opening.to]) {
             if !nodes.contains_key(name) {
                 let arguments = if name == MOSTRO { &*mostro_arguments } else { &[] };
                 let node = Node::make(name, data.path(), &mut ports, arguments.to_vec())?;
-                nodes.insert(name.to_owned(), node);
+                nodes.insert(name.clone(), node);
             }
         }
         let network = Self {
@@ -124,7 +116,7 @@ impl Regtest {
             btcd,
             nodes,
             known: Mutex::default(),
-            openings,
+            openings: Mutex::new(openings),
             binaries,
             _data: data,
             logs: Some(logs),
@@ -158,13 +150,14 @@ impl Regtest {
     /// Gives everybody who opens channels a coin for each.
     async fn fund(&self) -> Result<()> {
         let mut addresses = Vec::new();
-        for opening in &self.openings {
-            addresses.push(lnd::new_address(&self.wallet(opening.from)?).await?);
+        let openings = self.openings();
+        for opening in &openings {
+            addresses.push(lnd::new_address(&self.wallet(&opening.from)?).await?);
         }
         let coinbase = self.btcd.coinbase(1).await?;
         self.btcd.send(&funds::spend(coinbase, &addresses, COIN)?).await?;
         self.mine(1).await?;
-        for Opening { from, .. } in &self.openings {
+        for Opening { from, .. } in &openings {
             let wallet = self.wallet(from)?;
             until(format!("coin for {from}"), || lnd::has_coins(&wallet)).await?;
         }
@@ -172,15 +165,21 @@ impl Regtest {
     }
 
     async fn open_channels(&self) -> Result<()> {
-        try_join_all(self.openings.iter().map(async |opening| {
-            self.connect(opening.from, opening.to).await?;
-            lnd::open(opening, &self.known(opening.from)?, &self.known(opening.to)?).await
-        }))
-        .await?;
+        try_join_all(self.openings().iter().map(|opening| self.begin_channel(opening))).await?;
+        self.confirm_channels().await
+    }
+
+    async fn begin_channel(&self, opening: &Opening) -> Result<()> {
+        self.make_peers(&opening.from, &opening.to).await?;
+        let (from, to) = (self.known(&opening.from)?, self.known(&opening.to)?);
+        channels::open(opening, &from, &to).await
+    }
+
+    async fn confirm_channels(&self) -> Result<()> {
         self.mine(CONFIRMATIONS).await?;
         self.channels_are_up().await?;
-        let wallet = self.wallet(MOSTRO)?;
-        until("map of all channels", || lnd::knows_channels(&wallet, self.openings.len())).await
+        let (wallet, all) = (self.wallet(MOSTRO)?, self.openings().len());
+        until("map of all channels", || channels::knows_channels(&wallet, all)).await
     }
 }
 
@@ -283,13 +282,56 @@ impl Regtest {
         self.start_node(name).await
     }
 
-    /// Makes two nodes peers (again).
+    /// Makes two nodes peers (again); a channel between them is active when this returns.
     ///
     /// # Errors
     /// They do not meet.
     pub async fn connect(&self, from: &str, to: &str) -> Result<()> {
+        self.make_peers(from, to).await?;
+        self.channels_are_up().await
+    }
+
+    async fn make_peers(&self, from: &str, to: &str) -> Result<()> {
         let (from, node, to) = (self.known(from)?, self.get(to)?, self.known(to)?);
-        until("connection of peers", || lnd::connect(&from, &to, node.p2p_port)).await
+        until("connection of peers", || channels::connect(&from, &to, node.p2p_port)).await
+    }
+
+    /// Ends the connection of two peers, until they are connected again.
+    ///
+    /// # Errors
+    /// They are no peers.
+    pub async fn disconnect(&self, from: &str, to: &str) -> Result<()> {
+        channels::disconnect(&self.known(from)?, &self.known(to)?).await
+    }
+
+    /// Closes the channel that `lncli listchannels` shows under this number, with its peer's
+    /// consent. Returns what it takes to open another one in its place, in which everybody has what
+    /// they had in this one.
+    ///
+    /// # Errors
+    /// No such channel, or it does not close.
+    pub async fn close_channel(&self, name: &str, chan_id: u64) -> Result<Opening> {
+        let of = self.known(name)?;
+        let channel = channels::find(&of, chan_id).await?;
+        let is_peer = |to: &&Known| to.access.pubkey == channel.remote_pubkey;
+        let to = self.all_known().values().find(is_peer).map(|to| to.access.name.clone());
+        let to = to.context("its peer is of another network")?;
+        channels::close(&of, &channel).await?;
+        self.mine(CONFIRMATIONS).await?;
+        until("end of the channel", || channels::is_closed(&of, &channel)).await?;
+        self.all_openings().retain(|opening| opening.from != name || opening.to != to);
+        let (from, sats, pushed) = (name.to_owned(), channel.capacity, channel.remote_balance);
+        Ok(Opening { from, to, sats, pushed })
+    }
+
+    /// Opens a channel; it is active when this returns.
+    ///
+    /// # Errors
+    /// LND's refusal.
+    pub async fn open_channel(&self, opening: Opening) -> Result<()> {
+        self.begin_channel(&opening).await?;
+        self.all_openings().push(opening);
+        self.confirm_channels().await
     }
 
     /// What a person types to use a node.
@@ -338,11 +380,11 @@ impl Regtest {
     async fn channels_are_up(&self) -> Result<()> {
         let running = self.running();
         let runs = |name: &str| running.iter().any(|running| running == name);
-        for Opening { from, to, .. } in &self.openings {
-            if runs(from) && runs(to) {
-                let (from, to) = (self.known(from)?, self.known(to)?);
-                until("active channel", || lnd::has_channel(&from, &to)).await?;
-                until("active channel", || lnd::has_channel(&to, &from)).await?;
+        for Opening { from, to, .. } in self.openings() {
+            if runs(&from) && runs(&to) {
+                let (from, to) = (self.known(&from)?, self.known(&to)?);
+                until("active channel", || channels::has_channel(&from, &to)).await?;
+                until("active channel", || channels::has_channel(&to, &from)).await?;
             }
         }
         Ok(())
@@ -354,6 +396,14 @@ impl Regtest {
 
     fn known(&self, name: &str) -> Result<Known> {
         self.all_known().get(name).cloned().with_context(|| no_node(name))
+    }
+
+    fn openings(&self) -> Vec<Opening> {
+        self.all_openings().clone()
+    }
+
+    fn all_openings(&self) -> MutexGuard<'_, Vec<Opening>> {
+        self.openings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
@@ -397,6 +447,15 @@ impl Drop for Regtest {
             eprintln!("the logs of the nodes are kept in {}", logs.keep().display());
         }
     }
+}
+
+/// The channels that a network begins with.
+fn plan(has_router: bool) -> Vec<Opening> {
+    let mut plan = vec![Opening::new(MOSTRO, SELLER, SELLERS), Opening::new(MOSTRO, BUYER, 0)];
+    if has_router {
+        plan.extend([Opening::new(MOSTRO, ROUTER, 0), Opening::new(ROUTER, FAR_BUYER, 0)]);
+    }
+    plan
 }
 
 fn no_node(name: &str) -> String {

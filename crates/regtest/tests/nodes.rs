@@ -1,14 +1,18 @@
 //! A network of real nodes. Run by `make regtest`, which sees to it that there are programs to run.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
-use fedimint_tonic_lnd::lnrpc::{ChannelBalanceRequest, GetInfoRequest, PaymentHash};
+use fedimint_tonic_lnd::lnrpc::{
+    ChannelBalanceRequest, GetInfoRequest, ListChannelsRequest, PaymentHash,
+};
 use regtest::{BUYER, Config, FAR_BUYER, MOSTRO, Regtest, SELLER, Wallet};
 use tempfile::TempDir;
 use tokio::time::{Duration, sleep};
@@ -95,6 +99,40 @@ async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_those_who_know_the
 }
 
 #[tokio::test]
+async fn peers_stay_apart_until_they_are_connected() -> Result<()> {
+    let network = Regtest::start(Config::new()?).await?;
+    let (mostro, buyer) = (network.wallet(MOSTRO)?, network.wallet(BUYER)?);
+
+    network.disconnect(MOSTRO, BUYER).await?;
+    network.mine(1).await?;
+
+    assert!(mostro.pay(&buyer.invoice(1_000).await?).await.is_err(), "there was a way");
+    network.connect(MOSTRO, BUYER).await?;
+    paid(&mostro, &buyer, 1_000).await?;
+    network.end();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_channel_makes_room_for_another_in_which_the_peer_has_what_it_had() -> Result<()> {
+    let network = Regtest::start(Config::new()?).await?;
+    let (mostro, buyer) = (network.wallet(MOSTRO)?, network.wallet(BUYER)?);
+    paid(&mostro, &buyer, 20_000).await?;
+    let asked = ListChannelsRequest::default();
+    let channels = buyer.lightning().list_channels(asked).await?.into_inner().channels;
+    let chan_id = channels.first().context("the buyer has a channel")?.chan_id;
+
+    let like_it = network.close_channel(MOSTRO, chan_id).await?;
+    assert_eq!(balance(&buyer).await?, 0);
+    network.open_channel(like_it).await?;
+
+    assert_eq!(balance(&buyer).await?, 20_000);
+    paid(&mostro, &buyer, 1_000).await?;
+    network.end();
+    Ok(())
+}
+
+#[tokio::test]
 async fn networks_stand_side_by_side_and_each_ends_alone() -> Result<()> {
     let (one, other) =
         futures::try_join!(Regtest::start(Config::new()?), Regtest::start(Config::new()?))?;
@@ -147,6 +185,34 @@ fn an_lnd_that_does_not_start_is_quoted_and_its_log_is_kept() -> Result<()> {
     let kept =
         said.lines().find_map(|line| line.strip_prefix("the logs of the nodes are kept in "));
     assert!(Path::new(kept.context("no folder is named")?).join("mostro.log").is_file());
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_the_machine_is_one_line_that_says_what_to_do() -> Result<()> {
+    let logs = tempfile::tempdir()?;
+    let old = logs.path().join("old-lnd");
+    fs::write(&old, "#!/bin/sh\necho lnd version 0.19.3-beta\n")?;
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o755))?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+
+    let mut missing = program(&logs);
+    missing.env("LND_BIN", logs.path().join("missing"));
+    let mut outdated = program(&logs);
+    outdated.env("LND_BIN", old);
+    let mut busy = program(&logs);
+    busy.args(["--port", &taken.local_addr()?.port().to_string()]);
+
+    for (mut program, said) in [
+        (missing, "which does not run: No such file or directory"),
+        (outdated, "run `make nodes`, or name a newer one by LND_BIN"),
+        (busy, "end what listens there, or name another range"),
+    ] {
+        let output = program.output()?;
+        let error = String::from_utf8(output.stderr)?;
+        ensure!(!output.status.success() && error.contains(said), "{error}");
+        ensure!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
+    }
     Ok(())
 }
 
