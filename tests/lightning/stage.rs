@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use devnet::{BUYER, Lightning, MOSTRO, SELLER, Wallet};
+use fedimint_tonic_lnd::lnrpc::FeatureBit;
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use futures::{Stream, StreamExt};
 use lightning_invoice::Bolt11Invoice;
@@ -86,6 +87,8 @@ impl<N: Lightning> Stage<N> {
             payment_addr: invoice.payment_secret().0.to_vec(),
             amt: i64::try_from(amount.0).expect("an amount"),
             final_cltv_delta: i32::try_from(invoice.min_final_cltv_expiry_delta()).expect("few"),
+            // As in the invoice: what the gossip says of its payee may still be on the way.
+            dest_features: vec![FeatureBit::TlvOnionReq.into(), FeatureBit::PaymentAddrReq.into()],
             timeout_seconds: 60,
             ..Default::default()
         };
