@@ -120,6 +120,11 @@ pub enum Command {
         node: String,
         hash: PaymentHash,
     },
+    LoseHeld {
+        #[serde(default = "mostro")]
+        node: String,
+        hash: PaymentHash,
+    },
     ForgetPayment {
         #[serde(default = "mostro")]
         node: String,
@@ -353,6 +358,7 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
         C::AllowPayments { node } => sim.allow_payments(&node)?,
         C::DangleNext { node } => sim.dangle_next(&node)?,
         C::EndDangling { node, hash } => sim.end_dangling(&node, hash)?,
+        C::LoseHeld { node, hash } => sim.lose_held(&node, hash)?,
         C::ForgetPayment { node, hash } => sim.forget_payment(&node, hash)?,
         C::ForgetInvoice { node, hash } => sim.forget_invoice(&node, hash)?,
         C::RenewCertificate { node } => sim.renew_certificate(&node)?,

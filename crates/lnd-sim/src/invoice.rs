@@ -60,6 +60,9 @@ pub(crate) struct InvoiceHtlc {
     pub(crate) accepted_at: u64,
     pub(crate) resolved_at: u64,
     pub(crate) state: HtlcState,
+    /// It was given back behind the invoice's back: its state is but what LND believes.
+    #[serde(default)]
+    pub(crate) is_lost: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +224,7 @@ impl World {
             accepted_at,
             resolved_at: 0,
             state: HtlcState::Accepted,
+            is_lost: false,
         };
         let Some(invoice) = self.invoice_mut(&payee, hash) else { return };
         invoice.amt_paid_msat = htlc.amount_msat;
@@ -260,6 +264,21 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// LND died between noting that it has seen an HTLC and that it has dealt with it. When it is back
+    /// it takes it for a replay and fails it, and goes on calling the invoice accepted.
+    pub(crate) fn lose_held(&mut self, node: &str, hash: PaymentHash) -> bool {
+        let Some(invoice) = self.invoice_mut(node, hash) else { return false };
+        let mut lost = Vec::new();
+        for htlc in invoice.htlcs.iter_mut().filter(|htlc| htlc.state == HtlcState::Accepted) {
+            htlc.is_lost = true;
+            lost.push(htlc.attempt);
+        }
+        for attempt in &lost {
+            self.resolve(*attempt, Outcome::Failed(FailureReason::NoRoute));
+        }
+        !lost.is_empty()
     }
 
     /// Cancels what ran out unpaid. What is held is not touched by the clock.
@@ -380,12 +399,15 @@ fn unlocated_unknown() -> LndError {
     LndError::unknown(UNLOCATED)
 }
 
+/// Answers the attempts that are to be resolved so.
 fn close(invoice: &mut Invoice, state: HtlcState, now: u64) -> Vec<u64> {
     let mut attempts = Vec::new();
     for htlc in invoice.htlcs.iter_mut().filter(|htlc| htlc.state == HtlcState::Accepted) {
         htlc.state = state;
         htlc.resolved_at = now;
-        attempts.push(htlc.attempt);
+        if !htlc.is_lost {
+            attempts.push(htlc.attempt);
+        }
     }
     attempts
 }

@@ -57,7 +57,7 @@ impl World {
         for htlc in &invoice.htlcs {
             let outcome = self.attempts.get(&htlc.attempt).and_then(|attempt| attempt.outcome);
             let agrees = match htlc.state {
-                HtlcState::Accepted => outcome.is_none(),
+                HtlcState::Accepted => outcome.is_none() || htlc.is_lost,
                 HtlcState::Settled => matches!(outcome, Some(Outcome::Settled(_))),
                 HtlcState::Canceled => matches!(outcome, Some(Outcome::Failed(_))),
             };

@@ -273,6 +273,16 @@ impl LndSim {
         self.on(node, |world| found(world.end_dangling(node, hash), node, hash))?
     }
 
+    /// LND was killed in the milliseconds after a hold was paid: when its channels are up again it
+    /// fails the HTLC as a replay ("sphinx packet replay attempted"), and goes on calling the
+    /// invoice `ACCEPTED`. Settling makes it `SETTLED`, of no sats.
+    ///
+    /// # Errors
+    /// No such node, or no held invoice of this hash.
+    pub fn lose_held(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |world| found(world.lose_held(node, hash), node, hash))?
+    }
+
     /// LND has lost its record of a payment: `NotFound`. An HTLC under way stays under way.
     ///
     /// # Errors

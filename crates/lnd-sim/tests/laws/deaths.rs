@@ -154,6 +154,42 @@ async fn a_settle_whose_answer_is_lost_is_done_and_may_be_repeated() {
     assert_eq!(world.sim.calls_about(Rpc::SettleInvoice, PREIMAGE.hash()), 2);
 }
 
+// case: none; seen on real nodes, which must be killed within milliseconds to show it
+#[tokio::test]
+async fn an_htlc_taken_for_a_replay_is_failed_and_its_invoice_stays_accepted() {
+    let mut world = World::start().await;
+    world.add_held().await;
+
+    world.sim.kill(MOSTRO).await;
+    world.sim.lose_held(MOSTRO, PREIMAGE.hash()).unwrap();
+    world.sim.start_node(MOSTRO).await.unwrap();
+
+    assert_eq!(world.state().await, Accepted);
+    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(shown(&paid), "FAILED/NO_ROUTE");
+    assert_eq!(world.sim.balance(MOSTRO).unwrap().incoming_held_msat, 0);
+    assert_eq!(world.sim.check(), Vec::<String>::new());
+    assert_eq!(answer(world.cancel().await), "OK");
+    assert_eq!(world.sim.check(), Vec::<String>::new());
+}
+
+// case: none; as above
+#[tokio::test]
+async fn settling_what_was_taken_for_a_replay_brings_nothing_and_breaks_a_law() {
+    let mut world = World::start().await;
+    world.add_held().await;
+    let before = world.sim.balance(MOSTRO).unwrap();
+    world.sim.lose_held(MOSTRO, PREIMAGE.hash()).unwrap();
+
+    assert_eq!(answer(world.settle().await), "OK");
+
+    assert_eq!(world.state().await, Settled);
+    let after = world.sim.balance(MOSTRO).unwrap();
+    assert_eq!(after.available_msat, before.available_msat);
+    let broken = world.sim.check();
+    assert!(broken[0].contains("one thing to the payee and another to the payer"), "{broken:?}");
+}
+
 // case: deadline_then_effect
 #[tokio::test]
 async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_has_given_up() {
