@@ -46,14 +46,15 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
 
     /// Asks LND to take the sats, then answers with where the hold stands.
     ///
-    /// Anything but `Settled` means that it is not done, whatever the call itself said. A hold whose
-    /// sats the node no longer has is not settled: it is `Canceled`, whatever the node calls it.
+    /// Anything but `Settled` means that it is not done, whatever the call itself said.
     async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError>;
 
     /// Asks LND to give the sats back, then answers with where the hold stands.
     async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError>;
 
-    /// Looks a hold up.
+    /// Looks a hold up. Sats that the node no longer has are `Canceled`, whatever it calls them: LND
+    /// can lose a payment, call it accepted all the same, and settle it (P0). Its streams say its word
+    /// as it is.
     async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError>;
 
     /// Answers with LND's first update; what follows comes from `follow`.

@@ -4,7 +4,7 @@ use fedimint_tonic_lnd::lnrpc::htlc_attempt::HtlcStatus;
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus as LndPaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{
-    Channel, GetInfoResponse, Invoice, InvoiceHtlcState, Payment, PaymentFailureReason,
+    Channel, GetInfoResponse, Invoice, InvoiceHtlc, InvoiceHtlcState, Payment, PaymentFailureReason,
 };
 use fedimint_tonic_lnd::staterpc::WalletState;
 use sha2::{Digest, Sha256};
@@ -54,11 +54,15 @@ pub(super) fn hold_status(
 }
 
 fn accepted(invoice: &Invoice) -> Option<HoldStatus> {
-    let held =
-        || invoice.htlcs.iter().filter(|htlc| htlc.state == InvoiceHtlcState::Accepted as i32);
-    let lowest = held().map(|htlc| htlc.expiry_height).min()?;
-    let paid = held().try_fold(Msats::ZERO, |sum, htlc| sum.checked_add(Msats(htlc.amt_msat)))?;
+    let lowest = held(invoice).map(|htlc| htlc.expiry_height).min()?;
+    let paid =
+        held(invoice).try_fold(Msats::ZERO, |sum, htlc| sum.checked_add(Msats(htlc.amt_msat)))?;
     Some(HoldStatus::Accepted { paid, expires_at: BlockHeight(u32::try_from(lowest).ok()?) })
+}
+
+/// The parts of a payment that LND says it holds.
+fn held(invoice: &Invoice) -> impl Iterator<Item = &InvoiceHtlc> {
+    invoice.htlcs.iter().filter(|htlc| htlc.state == InvoiceHtlcState::Accepted as i32)
 }
 
 /// Whether a part of an accepted hold is gone from the channel that it came over. A channel that is
@@ -67,12 +71,9 @@ pub(super) fn is_given_back(hash: PaymentHash, invoice: &Invoice, channels: &[Ch
     let is_carried = |channel: &Channel| {
         channel.pending_htlcs.iter().any(|htlc| htlc.incoming && htlc.hash_lock == hash.0)
     };
-    let is_accepted = InvoiceState::try_from(invoice.state) == Ok(InvoiceState::Accepted);
-    let held = invoice.htlcs.iter().filter(|htlc| htlc.state == InvoiceHtlcState::Accepted as i32);
-    is_accepted
-        && held
-            .filter_map(|part| channels.iter().find(|channel| channel.chan_id == part.chan_id))
-            .any(|channel| !is_carried(channel))
+    held(invoice)
+        .filter_map(|part| channels.iter().find(|channel| channel.chan_id == part.chan_id))
+        .any(|channel| !is_carried(channel))
 }
 
 /// Where a payment stands. A success is one only with the receipt in hand (P4).

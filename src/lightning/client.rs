@@ -107,8 +107,8 @@ impl LightningNode for Lnd {
 
     async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {
         let hash = answers::hash_of(&preimage);
-        if self.was_given_back(hash).await? {
-            tracing::error!(ln.hash = %hash, "LND has given a hold back and calls it accepted: it is not settled");
+        // LND would settle what it has given back, and say so.
+        if self.hold_status(hash).await? == HoldStatus::Canceled {
             return Ok(HoldStatus::Canceled);
         }
         let request = SettleInvoiceMsg { preimage: preimage.0.to_vec() };
@@ -131,10 +131,16 @@ impl LightningNode for Lnd {
     }
 
     async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
-        match self.find_invoice(hash).await? {
-            Some(invoice) => answers::hold_status("LookupInvoice", hash, &invoice),
-            None => Ok(HoldStatus::Unknown),
+        let Some(invoice) = self.find_invoice(hash).await? else { return Ok(HoldStatus::Unknown) };
+        let status = answers::hold_status(LOOK_UP, hash, &invoice)?;
+        if !matches!(status, HoldStatus::Accepted { .. }) {
+            return Ok(status);
         }
+        let channels = self.list_channels(false).await?;
+        if answers::is_given_back(hash, &invoice, &channels) {
+            return self.given_back(hash).await;
+        }
+        Ok(status)
     }
 
     async fn send(&self, payment: NewPayment) -> Result<PaymentStatus, LightningError> {
@@ -215,6 +221,7 @@ impl LightningNode for Lnd {
     }
 }
 
+pub(super) const LOOK_UP: &str = "LookupInvoice";
 pub(super) const TRACK: &str = "TrackPaymentV2";
 
 impl Lnd {
@@ -227,7 +234,7 @@ impl Lnd {
     ) -> Result<AddedHold, LightningError> {
         match self.find_invoice(hold.hash).await {
             Ok(Some(found)) if Some(found.value_msat) == msats(hold) => {
-                let status = answers::hold_status("LookupInvoice", hold.hash, &found)?;
+                let status = answers::hold_status(LOOK_UP, hold.hash, &found)?;
                 Ok(AddedHold { bolt11: found.payment_request, status })
             }
             Ok(Some(found)) => Err(LightningError::OtherHold {
@@ -239,17 +246,17 @@ impl Lnd {
         }
     }
 
-    /// An LND that was killed when a payment had just arrived may give it back and still call it
-    /// accepted. It would settle that, and we would pay the buyer for nothing (P0).
-    async fn was_given_back(&self, hash: PaymentHash) -> Result<bool, LightningError> {
-        let Some(invoice) = self.find_invoice(hash).await? else { return Ok(false) };
-        let channels = self.list_channels(false).await?;
-        if !answers::is_given_back(hash, &invoice, &channels) {
-            return Ok(false);
+    /// Where a hold stands that was accepted a moment ago and is in no channel now.
+    async fn given_back(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
+        // What ends a hold becomes LND's word before it leaves the channel.
+        let Some(invoice) = self.find_invoice(hash).await? else { return Ok(HoldStatus::Unknown) };
+        match answers::hold_status(LOOK_UP, hash, &invoice)? {
+            HoldStatus::Accepted { .. } => {
+                tracing::error!(ln.hash = %hash, "LND has given a hold back and calls it accepted");
+                Ok(HoldStatus::Canceled)
+            }
+            status => Ok(status),
         }
-        // A settle that was under way leaves the channel after it has become LND's word.
-        let status = self.hold_status(hash).await?;
-        Ok(matches!(status, HoldStatus::Accepted { .. }))
     }
 
     /// What a call did to a hold, whatever it answered.
@@ -278,7 +285,7 @@ impl Lnd {
         // only here.
         let request = lnrpc::PaymentHash { r_hash: hash.0.to_vec(), ..Default::default() };
         let answer = self
-            .call("LookupInvoice", &self.lightning, request, |mut client, request| async move {
+            .call(LOOK_UP, &self.lightning, request, |mut client, request| async move {
                 client.lookup_invoice(request).await
             })
             .await;

@@ -12,7 +12,7 @@ use fedimint_tonic_lnd::lnrpc::PaymentHash;
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use sha2::{Digest, Sha256};
 
-use super::client::{Lnd, TRACK};
+use super::client::{LOOK_UP, Lnd, TRACK};
 use super::error::LightningError;
 
 /// What `docs/OPERATIONS.md` asks operators to bake.
@@ -120,7 +120,7 @@ impl Lnd {
             })
             .await
             .map(drop),
-            self.call("LookupInvoice", lightning, look_up, |mut lnd, request| async move {
+            self.call(LOOK_UP, lightning, look_up, |mut lnd, request| async move {
                 lnd.lookup_invoice(request).await
             })
             .await

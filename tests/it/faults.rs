@@ -7,5 +7,6 @@ mod kill;
 mod link;
 mod lnd_dies;
 mod relay;
+mod replay;
 mod rivals;
 mod startup;

@@ -222,6 +222,25 @@ async fn a_broken_connection_is_dialed_again() {
     assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("dialed again"), held);
 }
 
+// spec: P0 E2
+#[tokio::test]
+async fn a_hold_that_lnd_has_given_back_is_canceled_whatever_lnd_calls_it() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    stage.kill(MOSTRO).await;
+    let hash = lnd_sim::PaymentHash(escrow.hash.0);
+    stage.network.lose_held(MOSTRO, hash).expect("it was held");
+    stage.start(MOSTRO).await;
+
+    let word = next(&mut stage.ours.watch(escrow.hash)).await;
+    assert!(matches!(word, Some(HoldStatus::Accepted { .. })), "LND's word is {word:?}");
+    let node = &stage.ours;
+    assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Canceled);
+    assert_eq!(node.settle_hold(escrow.preimage).await.expect("an answer"), HoldStatus::Canceled);
+    assert_eq!(stage.network.calls(Rpc::SettleInvoice), 0);
+    stage.end();
+}
+
 // measured: gc_canceled
 // spec: E2
 #[tokio::test]

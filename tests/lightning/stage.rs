@@ -112,9 +112,9 @@ impl<N: Lightning> Stage<N> {
         escrow
     }
 
-    /// The same, and so that our node may be killed. One that is killed in the first milliseconds can
-    /// give the HTLC back and keep the invoice; a later HTLC in the same channel shows that it has got
-    /// over that.
+    /// The same, and so that our node may be killed: one that is killed in the first milliseconds can
+    /// give the HTLC back and keep the invoice. A channel's HTLCs are dealt with one after the other,
+    /// so a later one shows that this one is over that.
     pub(crate) async fn durable_escrow(&self) -> Escrow {
         let escrow = self.held_escrow().await;
         self.held_escrow().await;

@@ -31,7 +31,7 @@ Made by `make laws` from a run on both; do not edit.
 const SEEN: &str = "
 ## Seen on real nodes, and no law
 
-- LND that is killed within milliseconds of accepting an HTLC can take it for a replayed one when it is back (`sphinx packet replay attempted`): the HTLC is failed to the payer, the invoice stays `ACCEPTED`, and settling it then makes it `SETTLED` although no sats came (1 of 5 kills right after `ACCEPTED`).
+- LND that is killed within milliseconds of accepting an HTLC, before it has written down that it has dealt with it, takes it for a replayed one when it is back (`sphinx packet replay attempted`): the HTLC is failed to the payer, the invoice stays `ACCEPTED`, and settling it then makes it `SETTLED` although no sats came (1 of 5 kills right after `ACCEPTED`). The simulated node can be told to; our client calls such a hold canceled.
 - A payment whose LND is killed right after the first update is in flight for ever (it dangles), in flight as it should be, or `FAILED` for want of a route: a matter of when exactly it died.
 - A node that has never had an invoice answers `LookupInvoiceV2` with code Unknown, \"there are no existing invoices\"; the older `LookupInvoice` says NotFound.
 ";
