@@ -7,6 +7,4 @@ mod kill;
 mod link;
 mod lnd_dies;
 mod relay;
-mod replay;
 mod rivals;
-mod startup;

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use devnet::trader::{Received, Sent, on_the_wire};
-use devnet::{Book, Books, Lightning, LndProcess, Net, Person, Settings, Transport, Wallet};
-use lnd_sim::LndSim;
+use devnet::{BUYER, Book, Books, Lightning, MOSTRO, Net, Person, SELLER, Settings, Transport};
+use lnd_sim::{InvoiceState, PaymentHash, Preimage};
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::{Kind, SmallOrder};
 use nostr_sdk::Event;
@@ -20,28 +20,35 @@ pub(crate) const EUROS: i64 = 10;
 
 const DAY: i64 = 86_400;
 
-/// Tells a story on each transport; says on which it failed.
-pub(crate) async fn on_both_transports(story: impl AsyncFn(Transport) -> Result<()>) -> Result<()> {
-    for transport in [Transport::V1, Transport::V2] {
-        story(transport).await.with_context(|| format!("on {transport}"))?;
-    }
-    Ok(())
+/// Tells a story of newcomers on each transport, in one world; says on which it failed.
+pub(crate) async fn on_both_transports(
+    settings: Settings,
+    story: impl AsyncFn(&mut World) -> Result<()>,
+) -> Result<()> {
+    let mut w = World::with(settings, Transport::V1).await?;
+    story(&mut w).await.context("on v1")?;
+    w.meets_newcomers(Transport::V2).await?;
+    story(&mut w).await.context("on v2")?;
+    w.net.end()
 }
 
 /// A node with a seller and a buyer.
-pub(crate) struct World<L = LndSim> {
+pub(crate) struct World<L = crate::Network> {
     pub(crate) net: Net<L>,
+    pub(crate) transport: Transport,
     pub(crate) seller: Person,
     pub(crate) buyer: Person,
     pub(crate) book: Book,
     /// The newest invoice the buyer made for a payout.
     pub(crate) destination: String,
-    begin: Purses,
+    /// What the node said of its sats at first.
+    books: Books,
+    /// What the traders had when the last story ended.
+    purses: Purses,
 }
 
-/// What everybody has, in msat.
+/// What traders have, in msat.
 struct Purses {
-    node: Books,
     seller: u64,
     buyer: u64,
 }
@@ -51,61 +58,80 @@ pub(crate) fn settings() -> Result<Settings> {
     Ok(Settings::template()?.set("mostro", "fee", 0.006))
 }
 
+/// The same, and payouts are tried again soon.
+pub(crate) fn impatient() -> Result<Settings> {
+    let section = "lightning";
+    let settings = settings()?.set(section, "payment_retries_interval", 1);
+    Ok(settings.set(section, "payout_quiet_seconds", 1))
+}
+
 impl World {
     pub(crate) async fn open(transport: Transport) -> Result<Box<Self>> {
         Self::with(settings()?, transport).await
     }
 
     pub(crate) async fn with(settings: Settings, transport: Transport) -> Result<Box<Self>> {
-        let net = Box::pin(Net::start(settings)).await?;
+        let net = Box::pin(crate::network(settings)).await?;
         Box::pin(Self::around(net, transport)).await
-    }
-}
-
-impl World<LndProcess> {
-    /// On a Lightning network that can be killed.
-    pub(crate) async fn on_process(settings: Settings) -> Result<Box<Self>> {
-        let net = Box::pin(Net::start_on_process(settings)).await?;
-        Box::pin(Self::around(net, Transport::V2)).await
-    }
-
-    /// Kills LND and starts it again. The wallets are dialed anew: they died with it.
-    pub(crate) async fn lnd_dies_and_returns(&mut self) -> Result<()> {
-        self.net.lnd.kill9().await?;
-        self.net.lnd.start().await?;
-        for person in [&mut self.seller, &mut self.buyer] {
-            person.wallet = Wallet::open(&self.net.lnd.access(person.trader.name())?).await?;
-        }
-        Ok(())
     }
 }
 
 impl<L: Lightning> World<L> {
     pub(crate) async fn around(net: Net<L>, transport: Transport) -> Result<Box<Self>> {
-        let seller = net.person("seller", transport).await?;
-        let buyer = net.person("buyer", transport).await?;
+        let seller = net.person(SELLER, transport).await?;
+        let buyer = net.person(BUYER, transport).await?;
         let book = net.book().await?;
-        let begin = Purses::of(&net).await?;
+        let books = net.quiet_books().await?;
+        let purses = Purses::of(&net).await?;
         let destination = String::new();
-        Ok(Box::new(Self { net, seller, buyer, book, destination, begin }))
+        Ok(Box::new(Self { net, transport, seller, buyer, book, destination, books, purses }))
+    }
+
+    /// Other people trade from now on.
+    pub(crate) async fn meets_newcomers(&mut self, transport: Transport) -> Result<()> {
+        self.transport = transport;
+        self.seller = self.net.person(SELLER, transport).await?;
+        self.buyer = self.net.person(BUYER, transport).await?;
+        Ok(())
     }
 
     /// The end of every story: nobody is told more, no hold is open and no sats are under way, the
-    /// daemon's ledger is what LND says, and the traders have gained so many sats.
+    /// daemon's ledger is what LND says, and the traders have gained so many sats by it.
+    pub(crate) async fn audit(&mut self, order: Uuid, seller: i64, buyer: i64) -> Result<()> {
+        self.seller.trader.hears_no_more(order).await?;
+        self.buyer.trader.hears_no_more(order).await?;
+        self.net.audit(&self.books).await?;
+        let before = std::mem::replace(&mut self.purses, Purses::of(&self.net).await?);
+        let now = &self.purses;
+        ensure!(gain(before.seller, now.seller)? == seller * 1000, "the seller's sats are off");
+        ensure!(gain(before.buyer, now.buyer)? == buyer * 1000, "the buyer's sats are off");
+        self.check_book(order)
+    }
+
+    /// The same at the end of a world.
     pub(crate) async fn close(
         mut self: Box<Self>,
         order: Uuid,
         seller: i64,
         buyer: i64,
     ) -> Result<()> {
-        self.seller.trader.hears_no_more(order).await?;
-        self.buyer.trader.hears_no_more(order).await?;
-        let end = Purses::of(&self.net).await?;
-        self.net.audit(&self.begin.node).await?;
-        ensure!(gain(self.begin.seller, end.seller)? == seller * 1000, "the seller's sats are off");
-        ensure!(gain(self.begin.buyer, end.buyer)? == buyer * 1000, "the buyer's sats are off");
-        self.check_book(order)?;
+        self.audit(order, seller, buyer).await?;
         self.net.end()
+    }
+
+    /// Those that a node has in this state.
+    pub(crate) async fn invoices(
+        &self,
+        node: &str,
+        state: InvoiceState,
+    ) -> Result<Vec<PaymentHash>> {
+        self.net.lnd.list_invoices(node, state).await
+    }
+
+    /// LND is killed as by a power cut, and started again.
+    pub(crate) async fn lnd_dies_and_returns(&self) -> Result<()> {
+        self.net.lnd.kill_node(MOSTRO).await?;
+        self.net.lnd.start_node(MOSTRO).await
     }
 
     /// The revisions of one order are never of the same second.
@@ -117,12 +143,10 @@ impl<L: Lightning> World<L> {
 }
 
 impl Purses {
-    /// Once nothing is under way.
     async fn of<L: Lightning>(net: &Net<L>) -> Result<Self> {
-        let node = net.quiet_books().await?;
-        let seller = net.lnd.balance("seller").await?.available_msat;
-        let buyer = net.lnd.balance("buyer").await?.available_msat;
-        Ok(Self { node, seller, buyer })
+        let seller = net.lnd.balance(SELLER).await?.available_msat;
+        let buyer = net.lnd.balance(BUYER).await?.available_msat;
+        Ok(Self { seller, buyer })
     }
 }
 
@@ -306,28 +330,39 @@ impl<L: Lightning> World<L> {
     pub(crate) async fn sale_invoiced(&mut self) -> Result<(Offer, String)> {
         let offer = self.sale_taken().await?;
         let bolt11 = self.payout_invoice().await?;
-        self.buyer.trader.add_invoice(offer.id, &bolt11).await?;
-        self.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
-        let hold = self.hold_invoice().await?;
+        let hold = self.invoiced(&offer, &bolt11).await?;
         Ok((offer, hold))
     }
 
     /// A sell order in `active`.
     pub(crate) async fn sale_active(&mut self) -> Result<Offer> {
         let (offer, hold) = self.sale_invoiced().await?;
-        self.seller.wallet.pay(&hold).await?;
-        self.seller.trader.wait_for(Action::BuyerTookOrder).await?;
-        self.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+        self.funded(&hold).await?;
         Ok(offer)
     }
 
     /// A sell order in `fiat-sent`.
     pub(crate) async fn sale_fiat_sent(&mut self) -> Result<Offer> {
         let offer = self.sale_active().await?;
-        self.buyer.trader.fiat_sent(offer.id).await?;
-        self.buyer.trader.wait_for(Action::FiatSentOk).await?;
-        self.seller.trader.wait_for(Action::FiatSentOk).await?;
+        self.fiat_sent(&offer).await?;
         Ok(offer)
+    }
+
+    /// A sell order whose buyer holds the payout, and what lets them take it.
+    pub(crate) async fn payout_held(&mut self) -> Result<(Offer, Preimage)> {
+        let preimage = Preimage([7; 32]);
+        let hash = preimage.hash();
+        let offer = self.sale_taken().await?;
+        let bolt11 = self.buyer.wallet.hold(hash.0, u64::try_from(BUYER_GETS)?).await?;
+        let hold = self.invoiced(&offer, &bolt11).await?;
+        self.funded(&hold).await?;
+        self.fiat_sent(&offer).await?;
+        self.seller.trader.release(offer.id).await?;
+        let mut seen = 0;
+        while self.invoices(BUYER, InvoiceState::Accepted).await? != [hash] {
+            self.net.lnd.news(&mut seen).await?;
+        }
+        Ok((offer, preimage))
     }
 
     /// A buy order in `waiting-payment`, and its hold invoice.
@@ -351,6 +386,43 @@ impl<L: Lightning> World<L> {
         Ok(offer)
     }
 
+    /// A buy order in `active`.
+    pub(crate) async fn purchase_active(&mut self) -> Result<Offer> {
+        let offer = self.purchase_funded().await?;
+        let bolt11 = self.payout_invoice().await?;
+        self.buyer.trader.add_invoice(offer.id, &bolt11).await?;
+        self.is_active().await?;
+        Ok(offer)
+    }
+
+    /// From `waiting-buyer-invoice` of a sale to `waiting-payment`, and its hold invoice.
+    pub(crate) async fn invoiced(&mut self, offer: &Offer, bolt11: &str) -> Result<String> {
+        self.buyer.trader.add_invoice(offer.id, bolt11).await?;
+        self.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
+        self.hold_invoice().await
+    }
+
+    /// From `waiting-payment` of an order with an invoice to `active`.
+    pub(crate) async fn funded(&mut self, hold: &str) -> Result<()> {
+        self.seller.wallet.pay(hold).await?;
+        self.is_active().await
+    }
+
+    /// Both are told that the escrow is held and the buyer's invoice known.
+    pub(crate) async fn is_active(&mut self) -> Result<()> {
+        self.seller.trader.wait_for(Action::BuyerTookOrder).await?;
+        self.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+        Ok(())
+    }
+
+    /// From `active` to `fiat-sent`.
+    pub(crate) async fn fiat_sent(&mut self, offer: &Offer) -> Result<()> {
+        self.buyer.trader.fiat_sent(offer.id).await?;
+        self.buyer.trader.wait_for(Action::FiatSentOk).await?;
+        self.seller.trader.wait_for(Action::FiatSentOk).await?;
+        Ok(())
+    }
+
     /// What the buyer hands in.
     pub(crate) async fn payout_invoice(&mut self) -> Result<String> {
         self.destination = self.buyer.wallet.invoice(u64::try_from(BUYER_GETS)?).await?;
@@ -359,10 +431,15 @@ impl<L: Lightning> World<L> {
 
     /// From `active` to the end.
     pub(crate) async fn released(&mut self, offer: &Offer) -> Result<()> {
-        self.buyer.trader.fiat_sent(offer.id).await?;
-        self.seller.trader.wait_for(Action::FiatSentOk).await?;
+        self.fiat_sent(offer).await?;
         self.seller.trader.release(offer.id).await?;
+        self.is_success(offer).await
+    }
+
+    /// Both are told that the buyer is paid, and the book shows it.
+    pub(crate) async fn is_success(&mut self, offer: &Offer) -> Result<()> {
         self.seller.trader.wait_for(Action::Rate).await?;
+        self.buyer.trader.wait_for(Action::PurchaseCompleted).await?;
         self.buyer.trader.wait_for(Action::Rate).await?;
         self.book.until(offer.id, "success").await?;
         Ok(())

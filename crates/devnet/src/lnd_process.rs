@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use lnd_sim::control::{self, Command as Verb};
 use lnd_sim::{Balance, InvoiceState, LndState, PaymentHash};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::lightning::access_of;
@@ -22,7 +23,7 @@ pub struct LndProcess {
     binary: PathBuf,
     dir: PathBuf,
     nodes: BTreeMap<String, NodeAccess>,
-    running: Option<Child>,
+    running: Mutex<Option<Child>>,
 }
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,19 +34,16 @@ impl LndProcess {
     /// # Errors
     /// If it is not built, or does not start.
     pub async fn spawn(dir: &Path) -> Result<Self> {
-        let binary = binary::find("lnd-sim")?;
-        let (dir, nodes) = (dir.to_owned(), BTreeMap::new());
-        let mut lnd = Self { binary, dir, nodes, running: None };
-        lnd.start().await?;
+        let (binary, dir) = (binary::find("lnd-sim")?, dir.to_owned());
+        let mut lnd = Self { binary, dir, nodes: BTreeMap::new(), running: Mutex::default() };
+        lnd.launch().await?;
+        let nodes = control::read_nodes(lnd.tell(&Verb::Nodes).await?)?.into_iter();
+        lnd.nodes = nodes.map(|access| (access.name.clone(), access_of(access))).collect();
         Ok(lnd)
     }
 
-    /// Starts it again after it was killed, with all that it had answered for.
-    ///
-    /// # Errors
-    /// If it runs, or does not start.
-    pub async fn start(&mut self) -> Result<()> {
-        ensure!(self.running.is_none(), "lnd-sim is running already");
+    /// Starts the process with all that it had answered for, where its clients knew it.
+    async fn launch(&self) -> Result<()> {
         let mut command = Command::new(&self.binary);
         command.arg("--dir").arg(&self.dir).arg("--state").arg(self.dir.join("state"));
         // Ctrl-C is for us.
@@ -62,28 +60,11 @@ impl LndProcess {
             anyhow::bail!("it has ended")
         };
         timeout(PATIENCE, ready).await?.context("lnd-sim does not start")?;
-        self.running = Some(child);
-        self.nodes = control::read_nodes(self.tell(&Verb::Nodes).await?)?
-            .into_iter()
-            .map(|access| (access.name.clone(), access_of(access)))
-            .collect();
+        *self.running.lock().await = Some(child);
         Ok(())
     }
 
-    /// Takes the process away at once, as a power cut would.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub async fn kill9(&mut self) -> Result<()> {
-        let mut child = self.running.take().context("lnd-sim does not run")?;
-        child.kill().await.context("lnd-sim cannot be killed")
-    }
-
-    /// Steers it.
-    ///
-    /// # Errors
-    /// If it does not run, or cannot do that.
-    pub async fn tell(&self, verb: &Verb) -> Result<Value> {
+    async fn tell(&self, verb: &Verb) -> Result<Value> {
         Ok(control::tell(&self.dir, verb).await?)
     }
 }
@@ -124,12 +105,16 @@ impl Lightning for LndProcess {
         Ok(())
     }
 
-    async fn kill_node(&self, node: &str) -> Result<()> {
-        self.tell(&Verb::Kill { node: node.to_owned() }).await?;
-        Ok(())
+    /// The process: the other nodes go with this one, and come back with it.
+    async fn kill_node(&self, _: &str) -> Result<()> {
+        let mut child = self.running.lock().await.take().context("lnd-sim does not run")?;
+        child.kill().await.context("lnd-sim cannot be killed")
     }
 
     async fn start_node(&self, node: &str) -> Result<()> {
+        if self.running.lock().await.is_none() {
+            return self.launch().await;
+        }
         let state = LndState::ServerActive;
         self.tell(&Verb::Start { node: node.to_owned(), state }).await?;
         Ok(())

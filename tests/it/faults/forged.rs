@@ -1,8 +1,8 @@
 //! Within a running trade, sats move by the word of the right party and of nobody else.
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::{Net, Person, Transport};
-use lnd_sim::{InvoiceState, MOSTRO};
+use devnet::{MOSTRO, Person, SELLER, Transport};
+use lnd_sim::InvoiceState;
 use mostro_core::message::Action;
 use nostr_sdk::secp256k1::Message as Digest;
 use nostr_sdk::{
@@ -13,25 +13,24 @@ use serde_json::json;
 use trade::Order;
 
 use super::hostile::{Forger, encrypt, in_database, sign};
-use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, hears, on_both_transports};
+use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, hears, on_both_transports, settings};
 
 // spec: T24 INV-4
 #[tokio::test]
 async fn fiat_sent_is_the_buyers_word_alone() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.sale_active().await?;
-        let before = Standing::of(&w, &offer).await?;
-        let mut stranger = w.net.person("seller", transport).await?;
+        let before = Standing::of(w, &offer).await?;
+        let mut stranger = w.net.person(SELLER, w.transport).await?;
 
         for person in [&mut stranger, &mut w.seller] {
             let sent = person.trader.send(Action::FiatSent, Some(offer.id), None).await?;
             hears(person, offer.refused(&sent, "invalid_pubkey")).await?;
         }
 
-        before.stands(&mut w, &offer).await?;
+        before.stands(w, &offer).await?;
         w.released(&offer).await?;
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -39,19 +38,18 @@ async fn fiat_sent_is_the_buyers_word_alone() -> Result<()> {
 // spec: T29 INV-4
 #[tokio::test]
 async fn release_is_the_sellers_word_alone() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.sale_fiat_sent().await?;
-        let before = Standing::of(&w, &offer).await?;
-        let mut stranger = w.net.person("seller", transport).await?;
+        let before = Standing::of(w, &offer).await?;
+        let mut stranger = w.net.person(SELLER, w.transport).await?;
 
         for person in [&mut stranger, &mut w.buyer] {
             let sent = person.trader.send(Action::Release, Some(offer.id), None).await?;
             hears(person, offer.refused(&sent, "invalid_peer")).await?;
         }
 
-        before.stands(&mut w, &offer).await?;
-        ends_well(w, offer).await
+        before.stands(w, &offer).await?;
+        ends_well(w, &offer).await
     })
     .await
 }
@@ -59,21 +57,20 @@ async fn release_is_the_sellers_word_alone() -> Result<()> {
 // spec: INV-4 C25
 #[tokio::test]
 async fn a_word_in_anothers_name_is_not_heard() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.sale_active().await?;
-        let forger = Forger::join(&w.net, transport).await?;
+        let forger = Forger::join(w).await?;
         let buyer = Victim::of(&w.buyer, &offer)?;
         let seller = Victim::of(&w.seller, &offer)?;
 
-        tries(&forger, &mut w, &offer, "fiat-sent", &buyer).await?;
+        tries(&forger, w, &offer, "fiat-sent", &buyer).await?;
         w.buyer.trader.fiat_sent(offer.id).await?;
         w.buyer.trader.wait_for(Action::FiatSentOk).await?;
         w.seller.trader.wait_for(Action::FiatSentOk).await?;
-        tries(&forger, &mut w, &offer, "release", &seller).await?;
+        tries(&forger, w, &offer, "release", &seller).await?;
 
         ensure!(forger.answers().await? == 0, "somebody was answered");
-        ends_well(w, offer).await
+        ends_well(w, &offer).await
     })
     .await
 }
@@ -81,24 +78,23 @@ async fn a_word_in_anothers_name_is_not_heard() -> Result<()> {
 // spec: I7 INV-4
 #[tokio::test]
 async fn a_release_that_came_too_early_is_not_honoured_when_it_is_sent_again() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.sale_active().await?;
         let early = w.seller.trader.release(offer.id).await?;
         hears(&mut w.seller, offer.refused(&early, "not_allowed_by_status")).await?;
         w.buyer.trader.fiat_sent(offer.id).await?;
         w.buyer.trader.wait_for(Action::FiatSentOk).await?;
         w.seller.trader.wait_for(Action::FiatSentOk).await?;
-        let before = Standing::of(&w, &offer).await?;
+        let before = Standing::of(w, &offer).await?;
 
-        let release = on_relay(&w.net, early.event).await?;
+        let release = on_relay(w, early.event).await?;
         w.net.relay.push(release.clone());
-        before.stands(&mut w, &offer).await?;
+        before.stands(w, &offer).await?;
         w.net.daemon.restart().await?;
         w.net.relay.push(release);
-        before.stands(&mut w, &offer).await?;
+        before.stands(w, &offer).await?;
 
-        ends_well(w, offer).await
+        ends_well(w, &offer).await
     })
     .await
 }
@@ -106,8 +102,7 @@ async fn a_release_that_came_too_early_is_not_honoured_when_it_is_sent_again() -
 // spec: I7 INV-4
 #[tokio::test]
 async fn the_words_of_one_trade_move_no_other() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let first = w.sale_active().await?;
         let fiat_sent = w.buyer.trader.fiat_sent(first.id).await?;
         w.seller.trader.wait_for(Action::FiatSentOk).await?;
@@ -115,15 +110,15 @@ async fn the_words_of_one_trade_move_no_other() -> Result<()> {
         w.seller.trader.wait_for(Action::Rate).await?;
         w.buyer.trader.wait_for(Action::Rate).await?;
         let offer = w.sale_active().await?;
-        let before = Standing::of(&w, &offer).await?;
+        let before = Standing::of(w, &offer).await?;
 
         for said in [fiat_sent.event, release.event] {
-            w.net.relay.push(on_relay(&w.net, said).await?);
+            w.net.relay.push(on_relay(w, said).await?);
         }
 
-        before.stands(&mut w, &offer).await?;
+        before.stands(w, &offer).await?;
         w.released(&offer).await?;
-        w.close(offer.id, -2 * SELLER_PAYS, 2 * BUYER_GETS).await
+        w.audit(offer.id, -2 * SELLER_PAYS, 2 * BUYER_GETS).await
     })
     .await
 }
@@ -133,33 +128,31 @@ struct Standing(Order);
 
 impl Standing {
     async fn of(w: &World, offer: &Offer) -> Result<Self> {
-        Ok(Self(in_database(&w.net, offer.id).await?))
+        Ok(Self(in_database(w, offer.id).await?))
     }
 
     /// Nobody was told anything, the order is as it was, and the sats are where they were.
     async fn stands(&self, w: &mut World, offer: &Offer) -> Result<()> {
         w.seller.trader.hears_no_more(offer.id).await?;
         w.buyer.trader.hears_no_more(offer.id).await?;
-        ensure!(in_database(&w.net, offer.id).await? == self.0, "the order has changed");
-        let held = w.net.lnd.list_invoices(MOSTRO, InvoiceState::Accepted);
+        ensure!(in_database(w, offer.id).await? == self.0, "the order has changed");
+        let held = w.invoices(MOSTRO, InvoiceState::Accepted).await?;
         ensure!(held.len() == 1, "the escrow is not held any more: {held:?}");
         Ok(())
     }
 }
 
 /// From `fiat-sent` to the end.
-async fn ends_well(mut w: Box<World>, offer: Offer) -> Result<()> {
+async fn ends_well(w: &mut World, offer: &Offer) -> Result<()> {
     w.seller.trader.release(offer.id).await?;
-    w.seller.trader.wait_for(Action::Rate).await?;
-    w.buyer.trader.wait_for(Action::Rate).await?;
-    w.book.until(offer.id, "success").await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    w.is_success(offer).await?;
+    w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 /// An event as the relay keeps it, for everybody to copy.
-async fn on_relay(net: &Net, event: EventId) -> Result<Event> {
+async fn on_relay(w: &World, event: EventId) -> Result<Event> {
     let client = Client::default();
-    client.add_relay(net.relay.url()).await?;
+    client.add_relay(w.net.relay.url()).await?;
     client.connect().await;
     let found = client.fetch_events(Filter::new().id(event), devnet::trader::PATIENCE).await?;
     found.first_owned().context("the relay has no such event")
@@ -189,7 +182,7 @@ async fn tries(
     let before = Standing::of(w, offer).await?;
     let message = forger.request(offer.id, action).to_string();
     for (trick, event) in forger.forged(&message, victim)? {
-        forger.deliver(&w.net, &event).await.with_context(|| trick.to_owned())?;
+        forger.deliver(w, &event).await.with_context(|| trick.to_owned())?;
     }
     before.stands(w, offer).await.with_context(|| action.to_owned())
 }

@@ -2,8 +2,8 @@
 //! for us. And what is refused aloud, because it is not built yet.
 
 use anyhow::{Context as _, Result, ensure};
+use devnet::Transport;
 use devnet::trader::{PATIENCE, on_the_wire};
-use devnet::{Net, Transport};
 use mostro_core::message::{Action, Message, Payload};
 use mostro_core::order::{Kind as Side, SmallOrder};
 use mostrod::store::{self, EventId};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use trade::{Order, OrderId};
 use uuid::Uuid;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, on_both_transports, order};
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, on_both_transports, order, settings};
 
 /// A flaw that time would heal.
 const AHEAD: &str = "a time in 6 min";
@@ -24,29 +24,28 @@ const AHEAD: &str = "a time in 6 min";
 // spec: K-06 INV-9
 #[tokio::test]
 async fn an_event_with_a_flaw_changes_nothing_and_is_answered_by_nobody() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.offered(Side::Sell).await?;
-        let forger = Forger::join(&w.net, transport).await?;
-        let before = in_database(&w.net, offer.id).await?;
+        let forger = Forger::join(w).await?;
+        let before = in_database(w, offer.id).await?;
 
         let flawed = forger.flawed(offer.id)?;
         for (flaw, event) in &flawed {
-            forger.deliver(&w.net, event).await.with_context(|| (*flaw).to_owned())?;
+            forger.deliver(w, event).await.with_context(|| (*flaw).to_owned())?;
         }
         w.seller.trader.hears_no_more(offer.id).await?;
-        ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
+        ensure!(in_database(w, offer.id).await? == before, "the order has changed");
 
         // The flaws were the reason: the same take without one is honoured.
-        let honest = Forger::join(&w.net, transport).await?;
-        honest.deliver(&w.net, &honest.letter(&honest.take(offer.id).to_string())?).await?;
+        let honest = Forger::join(w).await?;
+        honest.deliver(w, &honest.letter(&honest.take(offer.id).to_string())?).await?;
         w.book.until(offer.id, "in-progress").await?;
 
         let sale = w.sale_active().await?;
         w.released(&sale).await?;
-        leaves_no_trace(&w.net, &forger, &flawed).await?;
+        leaves_no_trace(w, &forger, &flawed).await?;
         ensure!(w.net.daemon.is_running(), "the daemon has ended");
-        w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+        w.audit(sale.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -54,19 +53,18 @@ async fn an_event_with_a_flaw_changes_nothing_and_is_answered_by_nobody() -> Res
 // spec: C25 I7
 #[tokio::test]
 async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.offered(Side::Sell).await?;
-        let forger = Forger::join(&w.net, transport).await?;
+        let forger = Forger::join(w).await?;
         let rumor = forger.rumor(&forger.signed(&forger.take(offer.id).to_string()), NOW)?;
         let take = forger.seal(rumor.clone())?;
-        forger.deliver(&w.net, &take).await?;
+        forger.deliver(w, &take).await?;
         w.book.until(offer.id, "in-progress").await?;
         let cancel = forger.letter(&forger.request(offer.id, "cancel").to_string())?;
-        forger.deliver(&w.net, &cancel).await?;
+        forger.deliver(w, &cancel).await?;
         w.book.until(offer.id, "pending").await?;
         w.seller.trader.wait_for(Action::NewOrder).await?;
-        let before = in_database(&w.net, offer.id).await?;
+        let before = in_database(w, offer.id).await?;
 
         let again = forger.again(&take, rumor)?;
         for event in [&take, &again, &cancel] {
@@ -77,9 +75,9 @@ async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
         w.net.relay.push(again);
         w.seller.trader.hears_no_more(offer.id).await?;
 
-        ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
+        ensure!(in_database(w, offer.id).await? == before, "the order has changed");
         ensure!(forger.answers().await? == 2, "one answer to the take and one to the cancel");
-        w.close(offer.id, 0, 0).await
+        w.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -87,10 +85,9 @@ async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
 // spec: D26
 #[tokio::test]
 async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.offered(Side::Sell).await?;
-        let before = in_database(&w.net, offer.id).await?;
+        let before = in_database(w, offer.id).await?;
         let solver = Payload::TextMessage(w.net.node().to_hex());
 
         for (action, order, payload) in [
@@ -106,10 +103,10 @@ async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
         ] {
             let name = on_the_wire(&action);
             let sent = w.buyer.trader.send(action, order, payload).await?;
-            is_refused(&mut w, sent.request_id, "invalid_action").await.context(name)?;
+            is_refused(w, sent.request_id, "invalid_action").await.context(name)?;
         }
-        ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
-        w.close(offer.id, 0, 0).await
+        ensure!(in_database(w, offer.id).await? == before, "the order has changed");
+        w.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -130,7 +127,7 @@ async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
         let sent = w.buyer.trader.new_order(order).await?;
         is_refused(&mut w, sent.request_id, "invalid_parameters").await.context(what)?;
     }
-    Ok(())
+    w.net.end()
 }
 
 // spec: D26
@@ -138,13 +135,13 @@ async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
 async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() -> Result<()> {
     let mut w = World::open(Transport::V2).await?;
     let offer = w.offered(Side::Sell).await?;
-    let before = in_database(&w.net, offer.id).await?;
+    let before = in_database(&w, offer.id).await?;
 
     let address = "alice@wallet.example".to_owned();
     let sent = w.buyer.trader.take_sell(offer.id, Some(address)).await?;
 
     is_refused(&mut w, sent.request_id, "invalid_invoice").await?;
-    ensure!(in_database(&w.net, offer.id).await? == before, "the order has changed");
+    ensure!(in_database(&w, offer.id).await? == before, "the order has changed");
     w.close(offer.id, 0, 0).await
 }
 
@@ -161,19 +158,19 @@ async fn whoever_asks_about_oneself_is_told_that_the_proof_does_not_hold() -> Re
         "payload": { "cant_do": "invalid_signature" },
     } });
     for is_signed in [true, false] {
-        let forger = Forger::join(&w.net, Transport::V2).await?;
+        let forger = Forger::join(&w).await?;
         let (signature, proof) = if is_signed {
             (sign(&message, &forger.trade), forger.proof("{}", &forger.trade))
         } else {
             ("null".to_owned(), forger.proof(&message, &forger.trade))
         };
         let content = forger.content(&message, &signature, &proof);
-        forger.deliver(&w.net, &forger.seal(forger.rumor(&content, NOW)?)?).await?;
+        forger.deliver(&w, &forger.seal(forger.rumor(&content, NOW)?)?).await?;
 
         let answer = forger.answer().await?;
         ensure!(answer == refusal, "answered with {answer}");
     }
-    Ok(())
+    w.net.end()
 }
 
 /// The next message to the buyer refuses this request, for this reason.
@@ -184,21 +181,21 @@ async fn is_refused(w: &mut World, request_id: u64, reason: &str) -> Result<()> 
     Ok(())
 }
 
-async fn leaves_no_trace(net: &Net, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
-    let reader = store::open_reader(&net.daemon.dir().join("mostro.db")).await?;
+async fn leaves_no_trace(w: &World, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
+    let reader = store::open_reader(&w.net.daemon.dir().join("mostro.db")).await?;
     for (flaw, event) in flawed {
         let is_remembered = reader.is_remembered(EventId(event.id.to_bytes())).await?;
         // Or a relay would send it again when its time has come.
         ensure!(is_remembered == (*flaw == AHEAD), "wrongly remembered or forgotten: {flaw}");
     }
     ensure!(forger.answers().await? == 0, "somebody was answered");
-    let log = net.daemon.log();
+    let log = w.net.daemon.log();
     ensure!(!log.contains("panicked") && !log.contains("ERROR"), "the daemon complains:\n{log}");
     Ok(())
 }
 
-pub(super) async fn in_database(net: &Net, order: Uuid) -> Result<Order> {
-    let reader = store::open_reader(&net.daemon.dir().join("mostro.db")).await?;
+pub(super) async fn in_database(w: &World, order: Uuid) -> Result<Order> {
+    let reader = store::open_reader(&w.net.daemon.dir().join("mostro.db")).await?;
     let order = reader.find_order(OrderId(order.into_bytes())).await?;
     order.context("the order is not in the database")
 }
@@ -222,19 +219,19 @@ pub(super) struct Forger {
 }
 
 impl Forger {
-    pub(super) async fn join(net: &Net, transport: Transport) -> Result<Self> {
+    pub(super) async fn join(w: &World) -> Result<Self> {
         let client = Client::default();
-        client.add_relay(net.relay.url()).await?;
+        client.add_relay(w.net.relay.url()).await?;
         client.connect().await;
         let [identity, trade, stranger] = std::array::from_fn(|_| Keys::generate());
-        Ok(Self { transport, node: net.node(), identity, trade, stranger, client })
+        Ok(Self { transport: w.transport, node: w.net.node(), identity, trade, stranger, client })
     }
 
     /// Through the relay, or past it if it will not have it.
-    pub(super) async fn deliver(&self, net: &Net, event: &Event) -> Result<()> {
+    pub(super) async fn deliver(&self, w: &World, event: &Event) -> Result<()> {
         let output = self.client.send_event(event).await;
         if output.is_ok_and(|output| output.success.is_empty()) {
-            net.relay.push(event.clone());
+            w.net.relay.push(event.clone());
         }
         Ok(())
     }

@@ -5,14 +5,11 @@
 
 use anyhow::{Context as _, Result};
 use devnet::Transport;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::future::try_join_all;
 use mostro_core::message::Action;
 use uuid::Uuid;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, settings};
-
-/// Worlds at a time: most of the time each of them waits.
-const AT_ONCE: usize = 4;
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 
 /// How a trade goes.
 #[derive(Debug, Clone, Copy)]
@@ -23,26 +20,8 @@ enum Story {
     Purchase,
 }
 
-/// A story in which the daemon dies at each of these points, one life after the other.
-async fn survives(story: Story, points: &[String]) -> Result<()> {
-    let settings = settings()?.set("lightning", "payout_quiet_seconds", 1).set(
-        "lightning",
-        "payment_retries_interval",
-        1,
-    );
-    let mut w = World::with(settings, Transport::V2).await?;
-    w.net.daemon.sigterm().await?;
-    let lives = w.net.daemon.start_to_die_at(points.to_vec())?;
-
-    let told = match story {
-        Story::Sale => sale(&mut w).await,
-        Story::Purchase => purchase(&mut w).await,
-    };
-    let order = told.with_context(|| w.net.daemon.log())?;
-
-    w.net.daemon.settle(lives).await?;
-    w.close(order, -SELLER_PAYS, BUYER_GETS).await
-}
+/// A trade, and the points at which the daemon dies in it, one life after the other.
+type Fate = (Story, Vec<String>);
 
 async fn sale(w: &mut World) -> Result<Uuid> {
     let (offer, _) = w.sale_invoiced().await?;
@@ -53,46 +32,61 @@ async fn sale(w: &mut World) -> Result<Uuid> {
     w.buyer.trader.take_sell(offer.id, None).await?;
     w.buyer.trader.wait_for(Action::AddInvoice).await?;
     w.seller.trader.wait_for(Action::WaitingBuyerInvoice).await?;
-    let invoice = w.payout_invoice().await?;
-    w.buyer.trader.add_invoice(offer.id, &invoice).await?;
-    w.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
-    let hold = w.hold_invoice().await?;
-    w.seller.wallet.pay(&hold).await?;
-    w.seller.trader.wait_for(Action::BuyerTookOrder).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+    let bolt11 = w.payout_invoice().await?;
+    let hold = w.invoiced(&offer, &bolt11).await?;
+    w.funded(&hold).await?;
     w.released(&offer).await?;
     Ok(offer.id)
 }
 
 async fn purchase(w: &mut World) -> Result<Uuid> {
-    let offer = w.purchase_funded().await?;
-    let invoice = w.payout_invoice().await?;
-    w.buyer.trader.add_invoice(offer.id, &invoice).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
-    w.seller.trader.wait_for(Action::BuyerTookOrder).await?;
+    let offer = w.purchase_active().await?;
     w.released(&offer).await?;
     Ok(offer.id)
 }
 
-/// Every story of the list, a few worlds at a time.
-async fn all_survive(stories: impl IntoIterator<Item = (Story, Vec<String>)>) -> Result<()> {
-    futures::stream::iter(stories)
-        .map(|(story, points)| async move {
-            survives(story, &points)
-                .await
-                .with_context(|| format!("{story:?}, killed at {}", points.join(", then ")))
-        })
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await
+/// One trade of a world.
+async fn survives(w: &mut World, (story, points): &Fate) -> Result<()> {
+    w.net.daemon.sigterm().await?;
+    let before = w.net.daemon.log().len();
+    let lives = w.net.daemon.start_to_die_at(points.clone())?;
+
+    let told = match story {
+        Story::Sale => sale(w).await,
+        Story::Purchase => purchase(w).await,
+    };
+    let order = told.with_context(|| w.net.daemon.log().split_off(before))?;
+
+    w.net.daemon.settle(lives).await?;
+    w.audit(order, -SELLER_PAYS, BUYER_GETS).await
 }
 
-fn once(story: Story, points: &[&str]) -> Vec<(Story, Vec<String>)> {
+/// All of it happens in one world.
+async fn survives_all(fates: impl Iterator<Item = &Fate>) -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    for fate in fates {
+        let (story, points) = fate;
+        let survived = survives(&mut w, fate).await;
+        survived.with_context(|| format!("{story:?}, killed at {}", points.join(", then ")))?;
+    }
+    w.net.end()
+}
+
+/// Dealt out to a few worlds, side by side.
+async fn all_survive(fates: impl IntoIterator<Item = Fate>) -> Result<()> {
+    let fates: Vec<_> = fates.into_iter().collect();
+    let worlds = crate::WORLDS.min(fates.len());
+    let dealt = (0..worlds).map(|nth| fates.iter().skip(nth).step_by(worlds));
+    try_join_all(dealt.map(survives_all)).await?;
+    Ok(())
+}
+
+fn once(story: Story, points: &[&str]) -> Vec<Fate> {
     points.iter().map(|point| (story, vec![(*point).to_owned()])).collect()
 }
 
 /// `point:1` to `point:last`.
-fn each(story: Story, point: &str, last: u32) -> Vec<(Story, Vec<String>)> {
+fn each(story: Story, point: &str, last: u32) -> Vec<Fate> {
     (1..=last).map(|hit| (story, vec![format!("{point}:{hit}")])).collect()
 }
 
@@ -173,5 +167,5 @@ async fn killed_again_and_again() -> Result<()> {
         "ln.send.during",
         "ln.track.after",
     ];
-    survives(Story::Purchase, &points.map(str::to_owned)).await
+    all_survive([(Story::Purchase, points.map(str::to_owned).to_vec())]).await
 }

@@ -1,8 +1,7 @@
 //! The link to LND goes dead without being closed: nobody is told, and nothing arrives.
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::{Proxy, Settings, Transport};
-use lnd_sim::MOSTRO;
+use devnet::{Lightning as _, MOSTRO, Proxy, Settings, Transport};
 use mostro_core::message::Action;
 use std::time::Duration;
 
@@ -30,8 +29,7 @@ async fn dead_when_the_escrow_is_paid() -> Result<()> {
     w.seller.wallet.pay(&hold).await?;
     let dials = heals_once_noticed(&w, &proxy).await?;
 
-    w.seller.trader.wait_for(Action::BuyerTookOrder).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+    w.is_active().await?;
     ensure!(proxy.dials() > dials, "the old connection came to life again");
     w.released(&offer).await?;
     w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
@@ -47,16 +45,14 @@ async fn dead_when_it_is_released() -> Result<()> {
 
     w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
     ensure!(proxy.dials() > dials, "the old connection came to life again");
-    w.seller.trader.wait_for(Action::Rate).await?;
-    w.buyer.trader.wait_for(Action::Rate).await?;
-    w.book.until(offer.id, "success").await?;
+    w.is_success(&offer).await?;
     w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 /// A world whose daemon reaches LND through a proxy only.
 async fn behind_proxy() -> Result<(Box<World>, Proxy)> {
     let mut w = World::open(Transport::V2).await?;
-    let proxy = Proxy::start(w.net.lnd.node(MOSTRO)?.address).await?;
+    let proxy = Proxy::start(w.net.lnd.access(MOSTRO)?.address).await?;
     w.net.daemon.sigterm().await?;
     let home = w.net.daemon.dir();
     let url = format!("https://{}", proxy.address());

@@ -18,8 +18,7 @@ async fn what_happened_while_the_relay_was_away_is_told_when_it_is_back() -> Res
     w.net.daemon.says("no relay is connected").await?;
     w.relay_comes_back().await?;
 
-    w.seller.trader.wait_for(Action::BuyerTookOrder).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+    w.is_active().await?;
     w.book.until(offer.id, "in-progress").await?;
     w.released(&offer).await?;
     w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
@@ -40,7 +39,7 @@ async fn a_relay_that_lost_its_memory_shows_the_book_again() -> Result<()> {
     let shown = w.book.until(sale.id, "pending").await?;
     ensure!(shown.id == before.id, "the same revision is another event: {shown:?}");
     ensure!(w.book.infos().next().is_some(), "the node does not say what it is");
-    Ok(())
+    w.net.end()
 }
 
 // spec: D15 K-09
@@ -76,7 +75,7 @@ async fn a_message_sent_while_a_relay_was_away_reaches_those_who_read_only_there
 
     w.seller.trader.move_to(other.url()).await?;
     w.seller.trader.wait_for(Action::Canceled).await?;
-    Ok(())
+    w.net.end()
 }
 
 impl World {

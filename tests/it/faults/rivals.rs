@@ -1,8 +1,8 @@
 //! Two people want the same order.
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::Transport;
-use lnd_sim::{InvoiceState, MOSTRO, Rpc};
+use devnet::{MOSTRO, SELLER, Transport};
+use lnd_sim::InvoiceState;
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::Kind;
 use mostro_core::prelude::CantDoReason;
@@ -14,8 +14,7 @@ use crate::harness::World;
 async fn of_two_takers_at_once_one_wins_and_the_other_is_told() -> Result<()> {
     let mut w = World::open(Transport::V2).await?;
     let offer = w.offered(Kind::Buy).await?;
-    w.net.lnd.forget_calls();
-    let mut rival = w.net.person("seller", Transport::V2).await?;
+    let mut rival = w.net.person(SELLER, Transport::V2).await?;
 
     let (first, second) =
         tokio::join!(w.seller.trader.take_buy(offer.id), rival.trader.take_buy(offer.id));
@@ -31,8 +30,9 @@ async fn of_two_takers_at_once_one_wins_and_the_other_is_told() -> Result<()> {
     let is_refused =
         matches!(told.payload(), Some(Payload::CantDo(Some(CantDoReason::InvalidOrderStatus))));
     ensure!(is_refused, "the loser was told {told}");
-    ensure!(w.net.lnd.calls(Rpc::AddHoldInvoice) == 1, "more than one hold was asked for");
-    ensure!(w.net.lnd.list_invoices(MOSTRO, InvoiceState::Open).len() == 1, "one hold is left");
+    let open = w.invoices(MOSTRO, InvoiceState::Open).await?;
+    let canceled = w.invoices(MOSTRO, InvoiceState::Canceled).await?;
+    ensure!(open.len() == 1 && canceled.is_empty(), "holds: {open:?}, canceled: {canceled:?}");
     w.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
-    Ok(())
+    w.net.end()
 }

@@ -6,22 +6,21 @@ use mostro_core::order::Kind;
 use serde_json::json;
 
 use crate::harness::{
-    BUYER_GETS, SELLER_PAYS, World, hears, newcomers_reputation, on_both_transports, order, shows,
-    told_active, told_to_pay,
+    BUYER_GETS, SELLER_PAYS, World, hears, newcomers_reputation, on_both_transports, order,
+    settings, shows, told_active, told_to_pay,
 };
 
 // spec: FL-F4 T8 T11 T12 K-25
 #[tokio::test]
 async fn a_buy_order_is_taken_funded_and_then_invoiced() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.offered(Kind::Buy).await?;
 
         let take = w.seller.trader.take_buy(offer.id).await?;
         let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
-        let hold = told_to_pay(&mut w, to_pay, &offer).await?;
+        let hold = told_to_pay(w, to_pay, &offer).await?;
         hears(&mut w.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
-        shows(&mut w, &offer, "in-progress").await?;
+        shows(w, &offer, "in-progress").await?;
 
         w.seller.wallet.pay(&hold).await?;
         let asked = json!({ "order": offer.bare("waiting-buyer-invoice", BUYER_GETS) });
@@ -32,9 +31,9 @@ async fn a_buy_order_is_taken_funded_and_then_invoiced() -> Result<()> {
 
         let invoice = w.payout_invoice().await?;
         let sent = w.buyer.trader.add_invoice(offer.id, &invoice).await?;
-        told_active(&mut w, &offer, Some(&sent)).await?;
+        told_active(w, &offer, Some(&sent)).await?;
         w.released(&offer).await?;
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -42,8 +41,7 @@ async fn a_buy_order_is_taken_funded_and_then_invoiced() -> Result<()> {
 // spec: FL-F5 T8 T10 K-26
 #[tokio::test]
 async fn a_buy_order_with_an_invoice_is_active_once_it_is_funded() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let invoice = w.payout_invoice().await?;
         let mut wanted = order(Kind::Buy);
         wanted.buyer_invoice = Some(invoice);
@@ -51,13 +49,13 @@ async fn a_buy_order_with_an_invoice_is_active_once_it_is_funded() -> Result<()>
 
         let take = w.seller.trader.take_buy(offer.id).await?;
         let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
-        let hold = told_to_pay(&mut w, to_pay, &offer).await?;
+        let hold = told_to_pay(w, to_pay, &offer).await?;
         hears(&mut w.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
 
         w.seller.wallet.pay(&hold).await?;
-        told_active(&mut w, &offer, None).await?;
+        told_active(w, &offer, None).await?;
         w.released(&offer).await?;
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }

@@ -1,7 +1,7 @@
 //! FL-F1, FL-F2, FL-F3, FL-F7, FL-F8: a sell order from the offer to the payout.
 
 use anyhow::Result;
-use lnd_sim::{FailureReason, MOSTRO};
+use devnet::{BUYER, Lightning as _};
 use mostro_core::message::Action;
 use mostro_core::order::Kind;
 use serde_json::json;
@@ -14,9 +14,7 @@ use crate::harness::{
 // spec: FL-F1 T1 K-25
 #[tokio::test]
 async fn an_offer_is_acknowledged_and_then_shown() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
-
+    on_both_transports(settings()?, async |w: &mut World| {
         let sent = w.seller.trader.new_order(order(Kind::Sell)).await?;
         let answer = w.seller.trader.expect(Action::NewOrder).await?;
 
@@ -25,8 +23,8 @@ async fn an_offer_is_acknowledged_and_then_shown() -> Result<()> {
         let acknowledged = offer.told(Action::NewOrder).answering(&sent).index(1);
         acknowledged.with(json!({ "order": shown })).is(&answer)?;
         assert_eq!(offer.expires_at - offer.created_at, 86_400);
-        shows(&mut w, &offer, "pending").await?;
-        w.close(offer.id, 0, 0).await
+        shows(w, &offer, "pending").await?;
+        w.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -34,8 +32,7 @@ async fn an_offer_is_acknowledged_and_then_shown() -> Result<()> {
 // spec: FL-F2 T7 T9 T10 K-25
 #[tokio::test]
 async fn a_sell_order_is_taken_invoiced_and_funded() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.offered(Kind::Sell).await?;
 
         let take = w.buyer.trader.take_sell(offer.id, None).await?;
@@ -44,7 +41,7 @@ async fn a_sell_order_is_taken_invoiced_and_funded() -> Result<()> {
         let add_invoice = offer.told(Action::AddInvoice).answering(&take).index(1);
         hears(&mut w.buyer, add_invoice.with(json!({ "order": asked }))).await?;
         hears(&mut w.seller, offer.told(Action::WaitingBuyerInvoice).index(1)).await?;
-        shows(&mut w, &offer, "in-progress").await?;
+        shows(w, &offer, "in-progress").await?;
 
         let invoice = w.payout_invoice().await?;
         let sent = w.buyer.trader.add_invoice(offer.id, &invoice).await?;
@@ -53,12 +50,12 @@ async fn a_sell_order_is_taken_invoiced_and_funded() -> Result<()> {
         let reputation = offer.told(Action::PayInvoice).with(newcomers_reputation(&offer));
         hears(&mut w.seller, reputation).await?;
         let to_pay = offer.told(Action::PayInvoice).index(1);
-        let hold = told_to_pay(&mut w, to_pay, &offer).await?;
+        let hold = told_to_pay(w, to_pay, &offer).await?;
 
         w.seller.wallet.pay(&hold).await?;
-        told_active(&mut w, &offer, None).await?;
+        told_active(w, &offer, None).await?;
         w.released(&offer).await?;
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -66,8 +63,7 @@ async fn a_sell_order_is_taken_invoiced_and_funded() -> Result<()> {
 // spec: FL-F3 T8 T10 K-11 K-52
 #[tokio::test]
 async fn a_sell_order_is_taken_with_the_invoice_at_once() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.offered(Kind::Sell).await?;
 
         let invoice = w.payout_invoice().await?;
@@ -77,13 +73,13 @@ async fn a_sell_order_is_taken_with_the_invoice_at_once() -> Result<()> {
         let reputation = offer.told(Action::PayInvoice).with(newcomers_reputation(&offer));
         hears(&mut w.seller, reputation).await?;
         let to_pay = offer.told(Action::PayInvoice).index(1);
-        let hold = told_to_pay(&mut w, to_pay, &offer).await?;
-        shows(&mut w, &offer, "in-progress").await?;
+        let hold = told_to_pay(w, to_pay, &offer).await?;
+        shows(w, &offer, "in-progress").await?;
 
         w.seller.wallet.pay(&hold).await?;
-        told_active(&mut w, &offer, None).await?;
+        told_active(w, &offer, None).await?;
         w.released(&offer).await?;
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -91,12 +87,11 @@ async fn a_sell_order_is_taken_with_the_invoice_at_once() -> Result<()> {
 // spec: FL-F7 T24 T29 T32
 #[tokio::test]
 async fn fiat_is_sent_the_escrow_released_and_the_buyer_paid() -> Result<()> {
-    on_both_transports(async |transport| {
-        let mut w = World::open(transport).await?;
+    on_both_transports(settings()?, async |w: &mut World| {
         let offer = w.sale_active().await?;
 
         let sent = w.buyer.trader.fiat_sent(offer.id).await?;
-        let peers = offer.parties("active", 0, &w)?;
+        let peers = offer.parties("active", 0, w)?;
         let peer = |key: &str| json!({ "peer": { "pubkey": peers[key], "reputation": null } });
         let to_buyer = offer.told(Action::FiatSentOk).answering(&sent);
         hears(&mut w.buyer, to_buyer.with(peer("seller_trade_pubkey"))).await?;
@@ -110,8 +105,8 @@ async fn fiat_is_sent_the_escrow_released_and_the_buyer_paid() -> Result<()> {
         hears(&mut w.buyer, offer.told(Action::Released)).await?;
         hears(&mut w.buyer, offer.told(Action::PurchaseCompleted)).await?;
         hears(&mut w.buyer, offer.told(Action::Rate)).await?;
-        shows(&mut w, &offer, "success").await?;
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        shows(w, &offer, "success").await?;
+        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -119,34 +114,34 @@ async fn fiat_is_sent_the_escrow_released_and_the_buyer_paid() -> Result<()> {
 // spec: FL-F8 T32
 #[tokio::test]
 async fn a_payout_that_fails_is_tried_again_and_then_asks_for_another_invoice() -> Result<()> {
-    on_both_transports(async |transport| {
-        let settings = settings()?.set("lightning", "payment_attempts", 2).set(
-            "lightning",
-            "payment_retries_interval",
-            1,
-        );
-        let mut w = World::with(settings, transport).await?;
+    let settings = settings()?.set("lightning", "payment_attempts", 2).set(
+        "lightning",
+        "payment_retries_interval",
+        1,
+    );
+    on_both_transports(settings, async |w: &mut World| {
         let offer = w.sale_fiat_sent().await?;
         let first = w.destination.clone();
 
-        w.net.lnd.fail_payments(MOSTRO, FailureReason::NoRoute, Some(2))?;
+        w.net.lnd.stop_node(BUYER).await?;
         w.seller.trader.release(offer.id).await?;
         w.seller.trader.wait_for(Action::Rate).await?;
         hears(&mut w.buyer, offer.told(Action::Released)).await?;
         let failed = json!({ "payment_attempts": 1, "payment_retries_interval": 1 });
         let failed = offer.told(Action::PaymentFailed).with(json!({ "payment_failed": failed }));
         hears(&mut w.buyer, failed).await?;
-        let mut asked = offer.parties("settled-hold-invoice", BUYER_GETS, &w)?;
+        let mut asked = offer.parties("settled-hold-invoice", BUYER_GETS, w)?;
         asked["buyer_invoice"] = json!(first);
         hears(&mut w.buyer, offer.told(Action::AddInvoice).with(json!({ "order": asked }))).await?;
 
+        w.net.lnd.start_node(BUYER).await?;
         let another = w.payout_invoice().await?;
         let sent = w.buyer.trader.add_invoice(offer.id, &another).await?;
         hears(&mut w.buyer, offer.told(Action::InvoiceUpdated).answering(&sent)).await?;
         hears(&mut w.buyer, offer.told(Action::PurchaseCompleted)).await?;
         hears(&mut w.buyer, offer.told(Action::Rate)).await?;
-        shows(&mut w, &offer, "success").await?;
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        shows(w, &offer, "success").await?;
+        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }

@@ -1,11 +1,10 @@
 //! A kill at a random moment of each of many trades.
 
 use anyhow::{Context as _, Result};
+use devnet::Transport;
 use mostro_core::message::Action;
-use regtest::Regtest;
 
-use super::{is_paid, lnd_dies_and_returns, world};
-use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World};
+use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, impatient};
 
 const STRUCK: i64 = 25;
 
@@ -26,7 +25,7 @@ async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
         [Moment::Invoiced, Moment::Paid, Moment::Active, Moment::FiatSent, Moment::Released];
     let seed = seed()?;
     let mut dice = Dice(seed);
-    let mut w = world().await?;
+    let mut w = World::with(impatient()?, Transport::V2).await?;
     let mut last = None;
     for number in 1..=STRUCK {
         let moment = MOMENTS[dice.throw(MOMENTS.len())];
@@ -40,7 +39,7 @@ async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
     w.close(last.context("there was a trade")?, -STRUCK * SELLER_PAYS, STRUCK * BUYER_GETS).await
 }
 
-async fn struck(w: &mut World<Regtest>, moment: Moment, is_lnd: bool) -> Result<Offer> {
+async fn struck(w: &mut World, moment: Moment, is_lnd: bool) -> Result<Offer> {
     let (offer, hold) = w.sale_invoiced().await?;
     if let Moment::Invoiced = moment {
         strike(w, is_lnd).await?;
@@ -49,8 +48,7 @@ async fn struck(w: &mut World<Regtest>, moment: Moment, is_lnd: bool) -> Result<
     if let Moment::Paid = moment {
         strike(w, is_lnd).await?;
     }
-    w.seller.trader.wait_for(Action::BuyerTookOrder).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
+    w.is_active().await?;
     if let Moment::Active = moment {
         strike(w, is_lnd).await?;
     }
@@ -63,13 +61,13 @@ async fn struck(w: &mut World<Regtest>, moment: Moment, is_lnd: bool) -> Result<
     if let Moment::Released = moment {
         strike(w, is_lnd).await?;
     }
-    is_paid(w, &offer).await?;
+    w.is_success(&offer).await?;
     Ok(offer)
 }
 
-async fn strike(w: &mut World<Regtest>, is_lnd: bool) -> Result<()> {
+async fn strike(w: &mut World, is_lnd: bool) -> Result<()> {
     if is_lnd {
-        return lnd_dies_and_returns(w).await;
+        return w.lnd_dies_and_returns().await;
     }
     w.net.daemon.kill9().await?;
     w.net.daemon.start().await

@@ -1,5 +1,5 @@
 //! LND was killed in the milliseconds after an escrow was paid. When it is back it gives the sats back
-//! as a replay, and goes on calling the escrow accepted.
+//! as a replay, and goes on calling the escrow accepted. A real one does so once in several kills.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::Transport;

@@ -1,0 +1,4 @@
+//! What no real node can be told to have or to do: shown of the simulated one only.
+
+mod dangling;
+mod replay;
