@@ -5,6 +5,8 @@ mod forged;
 mod hostile;
 mod kill;
 mod link;
+mod lnd_access;
 mod lnd_dies;
 mod relay;
 mod rivals;
+mod secrets;

@@ -1,5 +1,7 @@
 //! A world to trade in, messages to be expected in full, and the way to where a story begins.
 
+pub(crate) mod binary;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use devnet::trader::{Received, Sent, on_the_wire};
 use devnet::{BUYER, Book, Books, Lightning, MOSTRO, Net, Person, SELLER, Settings, Transport};

@@ -2,3 +2,4 @@
 
 mod dangling;
 mod replay;
+mod unsynced;

@@ -1,0 +1,198 @@
+//! LND cannot be used as it is: it is away, locked, another node, or does not let us in. The daemon says
+//! so and what to do, and goes on by itself once that is done.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use devnet::{BUYER, Lightning, MOSTRO, NodeAccess, SELLER, Transport};
+use lnd_sim::InvoiceState;
+use mostro_core::message::Action;
+use mostro_core::order::Kind;
+
+use crate::harness::binary::{FAILURE, Process, USAGE, command, ends, free_address, run};
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
+
+// spec: E3
+#[tokio::test]
+async fn an_lnd_that_comes_up_later_is_found() -> Result<()> {
+    let w = World::stopped().await?;
+    w.net.lnd.kill_node(MOSTRO).await?;
+    let mut process = Process::start(&w.net, &[])?;
+    process.says("LND did not answer").await?;
+    w.net.lnd.start_locked(MOSTRO).await?;
+    process.says("LND's wallet is locked: unlock it").await?;
+    w.net.lnd.unlock(MOSTRO).await?;
+    w.trades_again(process).await
+}
+
+#[tokio::test]
+async fn a_missing_certificate_or_macaroon_is_named_with_its_remedy() -> Result<()> {
+    let w = World::stopped().await?;
+    let access = w.net.lnd.access(MOSTRO)?;
+    fs::remove_file(&access.tls_cert)?;
+    fs::remove_file(w.net.macaroon())?;
+
+    let output = run(w.net.daemon.dir(), &[]).await?;
+
+    let [certificate, macaroon] =
+        [access.tls_cert, w.net.macaroon()].map(|path| format!("{path:?}"));
+    ends(&output, USAGE, &["lightning.lnd_cert_file = ", &certificate, "copy LND's tls.cert"])?;
+    ends(&output, USAGE, &["lightning.lnd_macaroon_file = ", &macaroon, "bake a macaroon"])?;
+    w.net.end()
+}
+
+#[tokio::test]
+async fn a_wrong_certificate_is_named_and_read_again() -> Result<()> {
+    let w = World::stopped().await?;
+    let certificate = w.net.lnd.access(MOSTRO)?.tls_cert;
+    let right = fs::read(&certificate)?;
+    fs::copy(w.net.lnd.access(SELLER)?.tls_cert, &certificate)?;
+    let mut process = Process::start(&w.net, &[])?;
+    process.says("does not present the certificate in").await?;
+    fs::remove_file(&certificate)?;
+    process.says(&format!("cannot read LND's certificate from {}", certificate.display())).await?;
+    fs::write(&certificate, right)?;
+    w.trades_again(process).await
+}
+
+#[tokio::test]
+async fn a_wrong_macaroon_is_named_and_read_again() -> Result<()> {
+    let w = World::stopped().await?;
+    let macaroon = w.net.macaroon();
+    let right = fs::read(&macaroon)?;
+    fs::copy(w.net.lnd.access(SELLER)?.macaroon, &macaroon)?;
+    let mut process = Process::start(&w.net, &[])?;
+    process.says("Bake a macaroon of this node").await?;
+    fs::remove_file(&macaroon)?;
+    process.says(&format!("cannot read the macaroon from {}", macaroon.display())).await?;
+    fs::write(&macaroon, right)?;
+    w.trades_again(process).await
+}
+
+#[tokio::test]
+async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
+    let mut w = World::stopped().await?;
+    let macaroon = w.net.macaroon();
+    let right = fs::read(&macaroon)?;
+    fs::write(&macaroon, baked(&w, &["GetInfo", "ListChannels"]).await?)?;
+    let mut process = Process::start(&w.net, &[])?;
+
+    process.says("the macaroon does not allow AddHoldInvoice").await?;
+    let line = process.line().to_owned();
+    ensure!(line.contains("lncli bakemacaroon"), "no remedy: {line}");
+    let output = run(w.net.daemon.dir(), &["check"]).await?;
+    let found = String::from_utf8(output.stdout)?;
+    ensure!(found.contains("lnd: TROUBLE: the macaroon does not allow"), "{found}");
+    let offer = w.offered(Kind::Buy).await?;
+    w.seller.trader.take_buy(offer.id).await?;
+    w.seller.trader.expect(Action::CantDo).await?;
+    fs::write(&macaroon, right)?;
+    w.trades_again(process).await
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
+    let w = World::open(Transport::V2).await?;
+    Lightning::renew_certificate(&w.net.lnd, MOSTRO).await?;
+    w.trades().await
+}
+
+// spec: E2 P0 INV-4
+#[tokio::test]
+async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let offer = w.sale_fiat_sent().await?;
+    let macaroon = w.net.macaroon();
+    let right = fs::read(&macaroon)?;
+    fs::write(&macaroon, baked(&w, &["GetInfo", "ListChannels", "LookupInvoice"]).await?)?;
+
+    w.seller.trader.release(offer.id).await?;
+    w.net.daemon.says("refuses SettleInvoice (permission denied)").await?;
+    w.net.daemon.says("lncli bakemacaroon").await?;
+    ensure!(w.invoices(MOSTRO, InvoiceState::Accepted).await?.len() == 1, "it is held");
+    fs::write(&macaroon, right)?;
+
+    w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
+    w.is_success(&offer).await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+// spec: E2 P0 INV-4
+#[tokio::test]
+async fn a_release_waits_for_our_own_node() -> Result<()> {
+    let mut w = World::open(Transport::V2).await?;
+    let offer = w.sale_fiat_sent().await?;
+    w.net.daemon.sigterm().await?;
+
+    let other = w.net.lnd.access(BUYER)?;
+    let mut process = Process::start(&w.net, &at_lnd(&other))?;
+    process.says("this is another Lightning node").await?;
+    w.seller.trader.release(offer.id).await?;
+    process.says("again in").await?;
+    process.kill().await?;
+
+    w.net.daemon.start().await?;
+    w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
+    w.is_success(&offer).await?;
+    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+#[tokio::test]
+async fn another_lightning_node_than_ours_is_named() -> Result<()> {
+    let w = World::stopped().await?;
+    let other = w.net.lnd.access(BUYER)?;
+    let mut process = Process::start(&w.net, &at_lnd(&other))?;
+    process.says("this is another Lightning node").await?;
+    ensure!(process.line().contains("`allow_node_change`"), "no remedy: {process:?}");
+    process.kill().await?;
+
+    let process = Process::start(&w.net, &[])?;
+    w.trades_again(process).await
+}
+
+#[tokio::test]
+async fn a_check_names_every_trouble_and_fails() -> Result<()> {
+    let w = World::stopped().await?;
+    let other = w.net.lnd.access(BUYER)?;
+    let nobody = format!("ws://{}", free_address()?);
+    w.net.lnd.kill_node(MOSTRO).await?;
+    let home = w.net.daemon.dir();
+
+    let mut check = command(home)?;
+    check.arg("check").env("MOSTRO__NOSTR__RELAYS", &nobody);
+    let output = check.output().await?;
+    ends(&output, FAILURE, &["trouble in 2 of these"])?;
+    let found = String::from_utf8(output.stdout)?;
+    ensure!(found.contains("lnd: TROUBLE: LND did not answer"), "{found}");
+    ensure!(found.contains(&format!("relays: TROUBLE: none of {nobody} answers")), "{found}");
+
+    let mut check = command(home)?;
+    let output = check.arg("check").envs(at_lnd(&other)).output().await?;
+    ends(&output, FAILURE, &["trouble in 1 of these"])?;
+    let found = String::from_utf8(output.stdout)?;
+    ensure!(found.contains("lnd: TROUBLE: this is another Lightning node"), "{found}");
+
+    fs::write(home.join("mostro.db"), "no database")?;
+    w.net.lnd.start_node(MOSTRO).await?;
+    let output = run(home, &["check"]).await?;
+    ends(&output, FAILURE, &["trouble in 1 of these"])?;
+    let found = String::from_utf8(output.stdout)?;
+    ensure!(found.contains("database: TROUBLE: ") && found.contains("restore it"), "{found}");
+    w.net.end()
+}
+
+/// A macaroon of our node that allows these calls only.
+async fn baked(w: &World, calls: &[&str]) -> Result<Vec<u8>> {
+    let calls: Vec<_> = calls.iter().map(|call| format!("/lnrpc.Lightning/{call}")).collect();
+    let calls: Vec<_> = calls.iter().map(String::as_str).collect();
+    Lightning::bake_macaroon(&w.net.lnd, MOSTRO, 7, &calls).await
+}
+
+/// Another LND than in the settings.
+fn at_lnd(lnd: &NodeAccess) -> [(&'static str, String); 3] {
+    [
+        ("MOSTRO__LIGHTNING__LND_GRPC_HOST", lnd.url()),
+        ("MOSTRO__LIGHTNING__LND_CERT_FILE", lnd.tls_cert.display().to_string()),
+        ("MOSTRO__LIGHTNING__LND_MACAROON_FILE", lnd.macaroon.display().to_string()),
+    ]
+}
