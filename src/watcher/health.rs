@@ -109,7 +109,9 @@ impl HealthMonitor {
     }
 
     async fn remember(&mut self, readiness: Option<&Readiness>) -> Result<(), EngineError> {
-        if !readiness.is_some_and(Readiness::may_escrow) {
+        // One that was not heard before, also because we were away, may have been restarted since.
+        let was_heard = self.told.borrow().is_some();
+        if !was_heard || !readiness.is_some_and(Readiness::may_escrow) {
             self.engine.lnd_is_unwell().await?;
         }
         let Some(readiness) = readiness else { return Ok(()) };

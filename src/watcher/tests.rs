@@ -244,6 +244,21 @@ async fn only_an_lnd_that_is_away_is_unwell_and_not_one_that_refuses() {
     }
 }
 
+// spec: P9 P12
+#[tokio::test]
+async fn an_lnd_that_nobody_watched_may_have_been_restarted() {
+    let mut it = Watched::new().await;
+    it.node.is_synced_at(HEIGHT);
+    it.monitor.ask().await;
+    let first = it.world.reader.daemon_state().await.unwrap().lnd_unwell_at;
+    it.world.clock.advance(OUTAGE);
+    it.monitor.ask().await;
+
+    let known = it.world.reader.daemon_state().await.unwrap();
+    assert!(first.is_some(), "nobody had watched it before");
+    assert_eq!(known.lnd_unwell_at, first, "it has been well since");
+}
+
 fn refused() -> LightningError {
     LightningError::Refused {
         call: "SendPaymentV2",
