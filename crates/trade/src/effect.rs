@@ -98,7 +98,8 @@ pub enum Alarm {
     PayoutForgotten,
     #[error(
         "LND calls a payment in flight that no channel carries (lnd#9340); the payout is frozen. Close \
-         the channel that the log names and restart LND: the same invoice is then sent again"
+         the channel that the log names, open another in its place, then restart LND: the same \
+         invoice is then sent again"
     )]
     PayoutDangling,
     #[error(
