@@ -43,6 +43,8 @@ pub(crate) struct World<L = crate::Network> {
     pub(crate) book: Book,
     /// The newest invoice the buyer made for a payout.
     pub(crate) destination: String,
+    /// The orders that wait for a person.
+    pub(crate) frozen: Vec<Uuid>,
     /// What the node said of its sats at first.
     books: Books,
     /// What the traders had when the last story ended.
@@ -85,8 +87,18 @@ impl<L: Lightning> World<L> {
         let book = net.book().await?;
         let books = net.quiet_books().await?;
         let purses = Purses::of(&net).await?;
-        let destination = String::new();
-        Ok(Box::new(Self { net, transport, seller, buyer, book, destination, books, purses }))
+        let (destination, frozen) = (String::new(), Vec::new());
+        Ok(Box::new(Self {
+            net,
+            transport,
+            seller,
+            buyer,
+            book,
+            destination,
+            frozen,
+            books,
+            purses,
+        }))
     }
 
     /// Other people trade from now on.
@@ -102,7 +114,7 @@ impl<L: Lightning> World<L> {
     pub(crate) async fn audit(&mut self, order: Uuid, seller: i64, buyer: i64) -> Result<()> {
         self.seller.trader.hears_no_more(order).await?;
         self.buyer.trader.hears_no_more(order).await?;
-        self.net.audit(&self.books).await?;
+        self.net.audit(&self.books, &self.frozen).await?;
         let before = std::mem::replace(&mut self.purses, Purses::of(&self.net).await?);
         let now = &self.purses;
         ensure!(gain(before.seller, now.seller)? == seller * 1000, "the seller's sats are off");

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{ListInvoiceRequest, ListPaymentsRequest, Payment};
+use uuid::Uuid;
 
 use crate::{Lightning, Net, Wallet};
 
@@ -111,15 +112,16 @@ pub async fn list_payments(wallet: &Wallet) -> Result<Vec<Payment>> {
 impl<L: Lightning> Net<L> {
     /// Once nothing is under way, compares the daemon's ledger with what its node gained since
     /// `before`, by its channels and by its invoices and payments, and asks the Lightning network
-    /// whether any of its laws is broken. Returns the ledger.
+    /// whether any of its laws is broken. These orders, and no others, wait for a person. Returns
+    /// the ledger.
     ///
     /// # Errors
     /// The first thing that does not agree.
-    pub async fn audit(&self, before: &Books) -> Result<Ledger> {
+    pub async fn audit(&self, before: &Books, standing_still: &[Uuid]) -> Result<Ledger> {
         let gained = self.quiet_books().await?.gained_since(before)?;
         let broken = self.lnd.broken_laws().await?;
         ensure!(broken.is_empty(), "laws of Lightning are broken: {broken:#?}");
-        let ledger = Ledger::parse(&self.daemon.check().await?)?;
+        let ledger = Ledger::parse(&self.daemon.check(standing_still).await?)?;
         let booked = ledger.of("lightning");
         ensure!(
             booked == gained,

@@ -131,7 +131,7 @@ async fn stay_up<L: Lightning>(
     if net.books_if_quiet().await?.is_none() {
         return timeline.say("stopped while sats are under way: the books were not compared");
     }
-    net.audit(before).await?;
+    net.audit(before, &[]).await?;
     timeline.good("the daemon's ledger and its node's books still agree")
 }
 
@@ -219,7 +219,7 @@ async fn compare_books<L: Lightning>(
     trades: u32,
     timeline: &Timeline,
 ) -> Result<()> {
-    let ledger = net.audit(before).await?;
+    let ledger = net.audit(before, &[]).await?;
     let fees_msat = 60_000 * i64::from(trades);
     let booked = ledger.of("lightning");
     ensure!(booked == fees_msat, "the node should have earned {fees_msat} msat, it has {booked}");

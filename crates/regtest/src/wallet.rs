@@ -17,11 +17,12 @@ use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use fedimint_tonic_lnd::routerrpc::router_client::RouterClient;
 use lightning_invoice::Bolt11Invoice;
 use tokio::time::timeout;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 /// What LND's generated clients speak through.
 pub type Lnd = InterceptedService<Channel, Macaroon>;
@@ -49,9 +50,7 @@ impl NodeAccess {
 #[derive(Debug, Clone)]
 pub struct Wallet {
     name: String,
-    lightning: LightningClient<Lnd>,
-    router: RouterClient<Lnd>,
-    invoices: InvoicesClient<Lnd>,
+    lnd: Lnd,
 }
 
 /// Adds a node's macaroon to each call.
@@ -77,22 +76,35 @@ impl Wallet {
             .connect()
             .await
             .with_context(|| format!("the wallet {} does not answer at {}", name, access.url()))?;
-        let lnd = InterceptedService::new(channel, Macaroon(macaroon));
-        let (lightning, router) =
-            (LightningClient::new(lnd.clone()), RouterClient::new(lnd.clone()));
-        Ok(Self { name, lightning, router, invoices: InvoicesClient::new(lnd) })
+        Ok(Self { name, lnd: InterceptedService::new(channel, Macaroon(macaroon)) })
     }
 
     /// LND's own API, for what has no name here.
     #[must_use]
     pub fn lightning(&self) -> LightningClient<Lnd> {
-        self.lightning.clone()
+        LightningClient::new(self.lnd.clone())
     }
 
     /// The same of LND's router.
     #[must_use]
     pub fn router(&self) -> RouterClient<Lnd> {
-        self.router.clone()
+        RouterClient::new(self.lnd.clone())
+    }
+
+    fn invoices(&self) -> InvoicesClient<Lnd> {
+        InvoicesClient::new(self.lnd.clone())
+    }
+
+    /// Makes any call (`/lnrpc.Lightning/GetInfo`) and says nothing in it.
+    ///
+    /// # Errors
+    /// LND's refusal; it looks at the macaroon first.
+    pub async fn call(&self, path: &'static str) -> Result<(), Status> {
+        let mut grpc = tonic::client::Grpc::new(self.lnd.clone());
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = tonic::codec::ProstCodec::<(), ()>::default();
+        let path = PathAndQuery::from_static(path);
+        grpc.unary(Request::new(()), path, codec).await.map(Response::into_inner)
     }
 
     /// Asks to be paid.
@@ -101,7 +113,7 @@ impl Wallet {
     /// LND's refusal.
     pub async fn invoice(&self, sats: u64) -> Result<String> {
         let terms = Invoice { value: i64::try_from(sats)?, ..Invoice::default() };
-        let made = self.lightning.clone().add_invoice(terms).await;
+        let made = self.lightning().add_invoice(terms).await;
         let made = made.with_context(|| format!("the wallet {} makes no invoice", self.name))?;
         Ok(made.into_inner().payment_request)
     }
@@ -116,7 +128,7 @@ impl Wallet {
             value: i64::try_from(sats)?,
             ..AddHoldInvoiceRequest::default()
         };
-        let made = self.invoices.clone().add_hold_invoice(terms).await;
+        let made = self.invoices().add_hold_invoice(terms).await;
         let made = made.with_context(|| format!("the wallet {} makes no invoice", self.name))?;
         Ok(made.into_inner().payment_request)
     }
@@ -127,7 +139,7 @@ impl Wallet {
     /// LND's refusal.
     pub async fn settle(&self, preimage: [u8; 32]) -> Result<()> {
         let asked = SettleInvoiceMsg { preimage: preimage.to_vec() };
-        let settled = self.invoices.clone().settle_invoice(asked).await;
+        let settled = self.invoices().settle_invoice(asked).await;
         settled.with_context(|| format!("the wallet {} settles nothing", self.name))?;
         Ok(())
     }
@@ -138,7 +150,7 @@ impl Wallet {
     /// LND's refusal.
     pub async fn cancel(&self, hash: [u8; 32]) -> Result<()> {
         let asked = CancelInvoiceMsg { payment_hash: hash.to_vec() };
-        let canceled = self.invoices.clone().cancel_invoice(asked).await;
+        let canceled = self.invoices().cancel_invoice(asked).await;
         canceled.with_context(|| format!("the wallet {} cancels nothing", self.name))?;
         Ok(())
     }
@@ -151,7 +163,7 @@ impl Wallet {
         let invoice: Bolt11Invoice = bolt11.parse()?;
         let hash: &[u8; 32] = invoice.payment_hash().as_ref();
         let asked = SubscribeSingleInvoiceRequest { r_hash: hash.to_vec() };
-        let mut states = self.invoices.clone().subscribe_single_invoice(asked).await?.into_inner();
+        let mut states = self.invoices().subscribe_single_invoice(asked).await?.into_inner();
         while let Some(invoice) = states.message().await? {
             if invoice.state() == InvoiceState::Settled {
                 return Ok(());
@@ -170,6 +182,7 @@ impl Wallet {
             payment_request: bolt11.to_owned(),
             timeout_seconds: ROUTE_SECONDS,
             fee_limit_sat: 1_000,
+            max_parts: 1, // of several, some could arrive and be held for the others
             ..SendPaymentRequest::default()
         };
         let sent = timeout(PATIENCE, self.send(request)).await;
@@ -186,7 +199,7 @@ impl Wallet {
 
     /// Reads LND's updates until the payment has left, or has ended.
     async fn send(&self, request: SendPaymentRequest) -> Result<Payment> {
-        let mut updates = self.router.clone().send_payment_v2(request).await?.into_inner();
+        let mut updates = self.router().send_payment_v2(request).await?.into_inner();
         while let Some(payment) = updates.message().await? {
             let has_left = !payment.htlcs.is_empty();
             if has_left || payment.status() != PaymentStatus::InFlight {

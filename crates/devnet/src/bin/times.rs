@@ -54,7 +54,7 @@ impl Measured {
             let side = if number % 2 == 0 { Kind::Sell } else { Kind::Buy };
             self.trades.push(couple.trade(Terms { side, sats: 10_000, euros: 10 }).await?);
         }
-        net.audit(&before).await?;
+        net.audit(&before, &[]).await?;
         net.end()
     }
 
