@@ -1,3 +1,107 @@
 //! What only real nodes can show.
 
+mod access;
+mod both_die;
+mod dangling;
+mod horizon;
+mod peers;
 mod random;
+mod routes;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use devnet::ledger::list_payments;
+use devnet::{Lightning as _, MOSTRO, Net, Settings, Transport, Wallet};
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
+use fedimint_tonic_lnd::lnrpc::{Invoice, ListInvoiceRequest, Payment};
+use regtest::{Config, RECOMMENDED};
+use tokio::time::timeout;
+
+use crate::harness::{Offer, World};
+
+/// Of whom waits for nodes to come back.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// On nodes that are not as usual.
+async fn world(settings: Settings, nodes: Config) -> Result<Box<World>> {
+    let net = Box::pin(Net::start_on_nodes(nodes, settings)).await?;
+    Box::pin(World::around(net, Transport::V2)).await
+}
+
+/// With a router, and a buyer behind it.
+fn far_nodes() -> Result<Config> {
+    let mostro_arguments = RECOMMENDED.map(Into::into).into();
+    Ok(Config { has_router: true, mostro_arguments, ..Config::new()? })
+}
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Lnd,
+    Daemon,
+    Both,
+}
+
+const VICTIMS: [Victim; 3] = [Victim::Lnd, Victim::Daemon, Victim::Both];
+
+/// SIGKILL. Of both, LND is back before the daemon looks.
+async fn strike(w: &mut World, victim: Victim) -> Result<()> {
+    match victim {
+        Victim::Lnd => w.lnd_dies_and_returns().await,
+        Victim::Daemon => {
+            w.net.daemon.kill9().await?;
+            w.net.daemon.start().await
+        }
+        Victim::Both => {
+            w.net.daemon.kill9().await?;
+            w.lnd_dies_and_returns().await?;
+            w.net.daemon.start().await
+        }
+    }
+}
+
+/// Looks again and again until it is so.
+async fn until(w: &World, what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let mut seen = 0;
+    let waiting = async {
+        while !is_so().await? {
+            w.net.lnd.news(&mut seen).await?;
+        }
+        anyhow::Ok(())
+    };
+    let waited = timeout(PATIENCE, waiting).await;
+    waited.with_context(|| format!("never: {what}\n{}", w.net.daemon.log()))?
+}
+
+/// How an invoice of the daemon's node stands at LND.
+async fn invoice_state(w: &World, bolt11: &str) -> Result<InvoiceState> {
+    let asked = ListInvoiceRequest { num_max_invoices: 10_000, ..Default::default() };
+    let mut lnd = w.net.lnd.wallet(MOSTRO)?.lightning();
+    let all = lnd.list_invoices(asked).await?.into_inner().invoices;
+    let found = all.iter().find(|invoice| invoice.payment_request == bolt11);
+    found.map(Invoice::state).context("LND has no such invoice")
+}
+
+/// The payment by which a wallet pays, or tried to pay, an invoice.
+async fn payment_of(wallet: &Wallet, bolt11: &str) -> Result<Option<Payment>> {
+    let all = list_payments(wallet).await?;
+    Ok(all.into_iter().find(|payment| payment.payment_request == bolt11))
+}
+
+/// All that the daemon's node ever tried to pay.
+async fn payouts(w: &World) -> Result<Vec<Payment>> {
+    list_payments(&w.net.lnd.wallet(MOSTRO)?).await
+}
+
+/// The daemon's payment to the buyer's newest invoice.
+async fn payout(w: &World) -> Result<Option<Payment>> {
+    payment_of(&w.net.lnd.wallet(MOSTRO)?, &w.destination).await
+}
+
+/// What the daemon has said of an order that has this in it.
+fn said(w: &World, offer: &Offer, words: &str) -> Option<String> {
+    let (log, order) = (w.net.daemon.log(), offer.id.to_string());
+    let found = log.lines().rfind(|line| line.contains(words) && line.contains(&order));
+    found.map(ToOwned::to_owned)
+}

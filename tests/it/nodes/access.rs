@@ -1,0 +1,68 @@
+//! What the daemon may do at LND, and what it does when it is not let in.
+
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
+use anyhow::{Result, ensure};
+use devnet::{Lightning as _, MOSTRO, NodeAccess, Transport, Wallet};
+
+/// What could cost the node its sats, and what is nobody's business.
+const BEYOND_OUR_RIGHTS: [&str; 14] = [
+    "/lnrpc.Lightning/OpenChannelSync",
+    "/lnrpc.Lightning/CloseChannel",
+    "/lnrpc.Lightning/SendCoins",
+    "/lnrpc.Lightning/NewAddress",
+    "/lnrpc.Lightning/WalletBalance",
+    "/lnrpc.Lightning/ChannelBalance",
+    "/lnrpc.Lightning/ListPayments",
+    "/lnrpc.Lightning/DeletePayment",
+    "/lnrpc.Lightning/DeleteAllPayments",
+    "/lnrpc.Lightning/BakeMacaroon",
+    "/lnrpc.Lightning/DeleteMacaroonID",
+    "/lnrpc.Lightning/AddInvoice",
+    "/lnrpc.Lightning/UpdateChannelPolicy",
+    "/routerrpc.Router/SendToRouteV2",
+];
+
+// spec: T1 T8 T10 T12 T24 T29 T32
+#[tokio::test]
+async fn our_macaroon_is_enough_for_a_trade_and_for_nothing_else() -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let sale = w.sale_active().await?;
+    w.released(&sale).await?;
+
+    let access = w.net.lnd.access(MOSTRO)?;
+    let ours = Wallet::open(&NodeAccess { macaroon: w.net.macaroon(), ..access }).await?;
+    for call in BEYOND_OUR_RIGHTS {
+        let refusal = ours.call(call).await.err();
+        let refusal = refusal.as_ref().map(tonic::Status::message);
+        ensure!(refusal == Some("permission denied"), "{call}: {refusal:?}");
+    }
+    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+// spec: E2 E3 E6 P0 T29
+#[tokio::test]
+async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let sale = w.sale_fiat_sent().await?;
+    w.net.lnd.kill_node(MOSTRO).await?;
+    w.net.lnd.start_locked(MOSTRO).await?;
+    w.net.daemon.says("LND's wallet is locked: unlock it").await?;
+    w.seller.trader.release(sale.id).await?;
+    ensure!(w.net.daemon.is_running(), "the daemon goes on");
+
+    w.net.lnd.unlock(MOSTRO).await?;
+    w.is_success(&sale).await?;
+    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+}
+
+// spec: E3 T29 T32
+#[tokio::test]
+async fn a_certificate_that_is_renewed_during_a_trade_is_read_anew() -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let sale = w.sale_active().await?;
+
+    w.net.lnd.renew_certificate(MOSTRO).await?;
+
+    w.released(&sale).await?;
+    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+}

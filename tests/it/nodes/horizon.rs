@@ -1,0 +1,81 @@
+//! Escrows that are held for too long.
+
+use anyhow::{Result, ensure};
+use devnet::{Lightning as _, SELLER, Transport};
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
+use mostro_core::message::Action;
+
+use super::{PATIENCE, invoice_state, said, until};
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
+
+/// From the block at which an LND pays a hold to the one at which LND gives it back: our
+/// `hold_invoice_cltv_delta`, three blocks that the payer adds, less LND's `holdexpirydelta`.
+const LND_ACTS: u32 = 144 + 3 - 18;
+/// The same for the daemon: less its `escrow_deadline_margin_blocks`.
+const WE_ACT: u32 = 144 + 3 - 24;
+
+// spec: E2 E5 C13
+#[tokio::test]
+async fn an_escrow_that_lnd_gave_back_while_we_were_away_is_frozen() -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let (sale, hold) = w.sale_invoiced().await?;
+    w.funded(&hold).await?;
+    w.fiat_sent(&sale).await?;
+    w.net.daemon.sigterm().await?;
+
+    w.net.lnd.mine(LND_ACTS - 1).await?;
+    ensure!(invoice_state(&w, &hold).await? == InvoiceState::Accepted, "a block too early");
+    w.net.lnd.mine(1).await?;
+    let is_canceled = async || Ok(invoice_state(&w, &hold).await? == InvoiceState::Canceled);
+    until(&w, "LND gives the escrow back", is_canceled).await?;
+    let is_back = async || Ok(w.net.lnd.balance(SELLER).await?.outgoing_held_msat == 0);
+    until(&w, "the seller has the sats", is_back).await?;
+
+    w.net.daemon.start().await?;
+    w.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    w.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    let alarm = "ALARM: LND gave the escrow back";
+    until(&w, alarm, async || Ok(said(&w, &sale, alarm).is_some())).await?;
+    w.frozen.push(sale.id);
+    w.close(sale.id, 0, 0).await
+}
+
+// spec: E5 E7 T27
+#[tokio::test]
+async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let (sale, hold) = w.sale_invoiced().await?;
+    w.funded(&hold).await?;
+
+    w.net.lnd.mine(WE_ACT - 1).await?;
+    let height = format!("block {}", w.net.lnd.height().await?);
+    ensure!(w.net.daemon.check(&[]).await?.contains(&height), "LND is at another block");
+    ensure!(invoice_state(&w, &hold).await? == InvoiceState::Accepted, "a block too early");
+    w.net.lnd.mine(1).await?;
+
+    // LND is asked for its height four times a minute.
+    w.seller.trader.set_patience(PATIENCE);
+    w.seller.trader.wait_for(Action::Canceled).await?;
+    w.buyer.trader.wait_for(Action::Canceled).await?;
+    w.book.until(sale.id, "canceled").await?;
+    let is_canceled = async || Ok(invoice_state(&w, &hold).await? == InvoiceState::Canceled);
+    until(&w, "the daemon gives the escrow back", is_canceled).await?;
+    w.close(sale.id, 0, 0).await
+}
+
+// spec: E5 T26 T29
+#[tokio::test]
+async fn when_fiat_was_sent_the_horizon_is_an_alarm_and_a_release_still_pays() -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let (sale, hold) = w.sale_invoiced().await?;
+    w.funded(&hold).await?;
+    w.fiat_sent(&sale).await?;
+
+    w.net.lnd.mine(WE_ACT).await?;
+    w.net.daemon.says("ALARM: fiat was sent and the escrow has reached its margin").await?;
+    ensure!(invoice_state(&w, &hold).await? == InvoiceState::Accepted, "it was given back");
+
+    w.seller.trader.release(sale.id).await?;
+    w.is_success(&sale).await?;
+    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+}
