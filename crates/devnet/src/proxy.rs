@@ -23,8 +23,8 @@ pub struct Proxy {
 struct Link {
     /// What is sent is taken and goes nowhere, and nothing is closed.
     swallows: bool,
-    /// The next answer is lost, with its connection.
-    loses_answer: bool,
+    /// So many answers pass until one is lost, with its connection.
+    passing_answers: Option<u32>,
     /// How often every connection was cut.
     cuts: u64,
 }
@@ -64,10 +64,13 @@ impl Proxy {
         self.link.send_modify(|link| link.swallows = true);
     }
 
-    /// Lets everything pass that is dialed from now on. Connections that were half-open have lost
-    /// bytes and stay dead, until an end closes them.
+    /// Lets everything pass that is dialed from now on, and loses no answer. Connections that were
+    /// half-open have lost bytes and stay dead, until an end closes them.
     pub fn heal(&self) {
-        self.link.send_modify(|link| link.swallows = false);
+        self.link.send_modify(|link| {
+            link.swallows = false;
+            link.passing_answers = None;
+        });
     }
 
     /// Breaks every connection; who dials again is let through.
@@ -75,9 +78,10 @@ impl Proxy {
         self.link.send_modify(|link| link.cuts += 1);
     }
 
-    /// Passes on what is asked, and breaks the connection on which the first word comes back.
-    pub fn lose_answer(&self) {
-        self.link.send_modify(|link| link.loses_answer = true);
+    /// Passes on what is asked, and so many words that come back; then breaks the connection on which
+    /// the next one does.
+    pub fn lose_answer(&self, passing: u32) {
+        self.link.send_modify(|link| link.passing_answers = Some(passing));
     }
 }
 
@@ -142,5 +146,9 @@ async fn carry(
 
 /// Whether this answer is the one that is lost.
 fn lost(link: &watch::Sender<Link>) -> bool {
-    link.send_if_modified(|link| std::mem::take(&mut link.loses_answer))
+    link.send_if_modified(|link| {
+        let is_lost = link.passing_answers == Some(0);
+        link.passing_answers = link.passing_answers.and_then(|passing| passing.checked_sub(1));
+        is_lost
+    })
 }

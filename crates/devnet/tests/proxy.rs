@@ -54,11 +54,12 @@ async fn a_cut_link_is_closed_and_can_be_dialed_again() -> Result<()> {
 #[tokio::test]
 async fn a_lost_answer_was_asked_for() -> Result<()> {
     let mut stage = Stage::set().await?;
-    stage.proxy.lose_answer();
+    stage.proxy.lose_answer(1);
     let mut caller = stage.dial().await?;
 
-    assert_eq!(say(&mut caller, b"hello").await?, b"");
-    stage.heard.wait_for(|heard| *heard == b"hello").await?;
+    assert_eq!(say(&mut caller, b"hello").await?, b"hello");
+    assert_eq!(say(&mut caller, b"bye").await?, b"");
+    stage.heard.wait_for(|heard| *heard == b"bye").await?;
     assert_eq!(say(&mut stage.dial().await?, b"again").await?, b"again");
     Ok(())
 }

@@ -1,12 +1,15 @@
-//! The link to LND goes dead without being closed: nobody is told, and nothing arrives.
+//! The link to LND fails: it goes dead without being closed, so that nobody is told and nothing
+//! arrives; or it breaks under an answer.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::{Lightning as _, MOSTRO, Proxy, Settings, Transport};
 use mostro_core::message::Action;
 use std::time::Duration;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 
+/// A release takes LND to be looked at, asked to settle, and asked to pay.
+const LEAST_ANSWERS: u32 = 6;
 /// Keep-alive takes 30 s to notice.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -19,6 +22,40 @@ async fn a_dead_link_to_lnd_is_noticed_and_the_trade_goes_on_over_another() -> R
         async { dead_when_it_is_released().await.context("when it is released") },
     )?;
     Ok(())
+}
+
+// spec: E1 E2 P1 P5 INV-2
+#[tokio::test]
+async fn whichever_answer_of_lnd_is_lost_the_trade_ends_well() -> Result<()> {
+    let (mut w, proxy) = behind_proxy().await?;
+    let mut passing = 0;
+    while loses_answers(&mut w, &proxy, passing)
+        .await
+        .with_context(|| format!("after {passing} answers\n{}", w.net.daemon.log()))?
+    {
+        passing += 1;
+    }
+    ensure!(passing > LEAST_ANSWERS, "only {passing} answers could be lost");
+    w.net.end()
+}
+
+/// A sale in which an answer is lost around the hold invoice, and another around the release, each
+/// after so many that arrive. Whether there were so many.
+async fn loses_answers(w: &mut World, proxy: &Proxy, passing: u32) -> Result<bool> {
+    let offer = w.sale_taken().await?;
+    let bolt11 = w.payout_invoice().await?;
+    let dials = proxy.dials();
+    proxy.lose_answer(passing);
+    let hold = w.invoiced(&offer, &bolt11).await?;
+    w.funded(&hold).await?;
+    w.fiat_sent(&offer).await?;
+    proxy.lose_answer(passing);
+    w.seller.trader.release(offer.id).await?;
+    w.is_success(&offer).await?;
+    proxy.heal();
+    let is_lost = proxy.dials() > dials;
+    w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await?;
+    Ok(is_lost)
 }
 
 async fn dead_when_the_escrow_is_paid() -> Result<()> {
@@ -51,7 +88,7 @@ async fn dead_when_it_is_released() -> Result<()> {
 
 /// A world whose daemon reaches LND through a proxy only.
 async fn behind_proxy() -> Result<(Box<World>, Proxy)> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::V2).await?;
     let proxy = Proxy::start(w.net.lnd.access(MOSTRO)?.address).await?;
     w.net.daemon.sigterm().await?;
     let home = w.net.daemon.dir();
