@@ -2,4 +2,4 @@
 
 mod dangling;
 mod replay;
-mod unsynced;
+mod unfit;

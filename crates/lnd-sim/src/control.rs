@@ -90,6 +90,16 @@ pub enum Command {
         node: String,
         state: LndState,
     },
+    SetVersion {
+        #[serde(default = "mostro")]
+        node: String,
+        version: String,
+    },
+    SetNetwork {
+        #[serde(default = "mostro")]
+        node: String,
+        network: String,
+    },
     SetSynced {
         #[serde(default = "mostro")]
         node: String,
@@ -352,6 +362,8 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
         C::DropStreams { node } => sim.drop_streams(&node),
         C::DropConnections { node } => sim.drop_connections(&node),
         C::SetState { node, state } => sim.set_state(&node, state)?,
+        C::SetVersion { node, version } => sim.set_version(&node, &version)?,
+        C::SetNetwork { node, network } => sim.set_network(&node, &network)?,
         C::SetSynced { node, is_synced } => sim.set_synced(&node, is_synced)?,
         C::SetChannelsActive { node, are_active } => sim.set_channels_active(&node, are_active)?,
         C::FailPayments { node, reason, times } => sim.fail_payments(&node, reason, times)?,
@@ -382,13 +394,16 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
         C::Calls { rpc, hash: None } => answer = json!(sim.calls(rpc)),
         C::Calls { rpc, hash: Some(hash) } => answer = json!(sim.calls_about(rpc, hash)),
         C::ForgetCalls => sim.forget_calls(),
-        C::Await { since } => {
-            let mut changes = sim.changes();
-            while *changes.borrow_and_update() <= since && changes.changed().await.is_ok() {}
-            answer = json!(*changes.borrow());
-        }
+        C::Await { since } => answer = json!(more_than(sim, since).await),
     }
     Ok(answer)
+}
+
+/// How often something has happened, once that is more than `since`.
+async fn more_than(sim: &LndSim, since: u64) -> u64 {
+    let mut changes = sim.changes();
+    while *changes.borrow_and_update() <= since && changes.changed().await.is_ok() {}
+    *changes.borrow()
 }
 
 fn access(node: &NodeAccess) -> Value {

@@ -132,7 +132,7 @@ pub(crate) fn info(node: &Node, world: &World, uri: String) -> lnrpc::GetInfoRes
         .filter(|channel| channel.local(&node.record.name).is_some())
         .partition(|channel| world.is_active(channel));
     lnrpc::GetInfoResponse {
-        version: "0.21.2-beta commit=v0.21.2-beta".to_owned(),
+        version: node.version.clone(),
         identity_pubkey: node.pubkey.clone(),
         alias: node.record.name.clone(),
         num_active_channels: count(active.len()),
@@ -143,7 +143,7 @@ pub(crate) fn info(node: &Node, world: &World, uri: String) -> lnrpc::GetInfoRes
         best_header_timestamp: signed(world.tip_at),
         synced_to_chain: node.synced,
         synced_to_graph: node.synced,
-        chains: vec![lnrpc::Chain { chain: "bitcoin".to_owned(), network: "regtest".to_owned() }],
+        chains: vec![lnrpc::Chain { chain: "bitcoin".to_owned(), network: node.network.clone() }],
         uris: vec![uri],
         ..Default::default()
     }

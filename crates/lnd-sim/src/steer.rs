@@ -220,6 +220,22 @@ impl LndSim {
         self.change(node, |node| node.state = state)
     }
 
+    /// `GetInfo.version`, like `0.19.3-beta`.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn set_version(&self, node: &str, version: &str) -> Result<(), SimError> {
+        self.change(node, |node| version.clone_into(&mut node.version))
+    }
+
+    /// `GetInfo.chains[0].network`, like `mainnet`.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn set_network(&self, node: &str, network: &str) -> Result<(), SimError> {
+        self.change(node, |node| network.clone_into(&mut node.network))
+    }
+
     /// `GetInfo.synced_to_chain`.
     ///
     /// # Errors

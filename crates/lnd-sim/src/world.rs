@@ -65,6 +65,10 @@ pub(crate) struct Node {
     pub(crate) pubkey: String,
     pub(crate) invoices: BTreeMap<PaymentHash, Invoice>,
     pub(crate) payments: BTreeMap<PaymentHash, Payment>,
+    /// What it says that it is.
+    pub(crate) version: String,
+    /// The chain that it says it is on.
+    pub(crate) network: String,
     pub(crate) up: bool,
     pub(crate) state: LndState,
     pub(crate) synced: bool,
@@ -148,6 +152,8 @@ impl World {
             pubkey,
             invoices: BTreeMap::new(),
             payments: BTreeMap::new(),
+            version: "0.21.2-beta commit=v0.21.2-beta".to_owned(),
+            network: "regtest".to_owned(),
             up: false,
             state: LndState::ServerActive,
             synced: true,

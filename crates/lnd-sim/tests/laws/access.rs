@@ -159,3 +159,18 @@ async fn a_renewed_certificate_shuts_out_who_pinned_the_old_one() {
     assert!(fresh.lightning().get_info(GetInfoRequest {}).await.is_ok());
     assert!(world.sim.find_invoice(MOSTRO, PREIMAGE.hash()).is_some());
 }
+
+// case: none; the handle's faults
+#[tokio::test]
+async fn a_node_says_the_version_and_the_chain_that_it_is_told_to() {
+    let mut world = World::start().await;
+    world.sim.set_version(MOSTRO, "0.19.3-beta").unwrap();
+    world.sim.set_network(MOSTRO, "mainnet").unwrap();
+
+    let info = world.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
+
+    assert_eq!(
+        (info.version.as_str(), info.chains[0].network.as_str()),
+        ("0.19.3-beta", "mainnet")
+    );
+}
