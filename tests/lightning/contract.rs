@@ -1,7 +1,9 @@
 //! The laws, and the list of them.
 
+pub(crate) mod access;
 pub(crate) mod deaths;
 pub(crate) mod holds;
+pub(crate) mod links;
 pub(crate) mod payments;
 
 use std::collections::BTreeSet;
@@ -46,6 +48,7 @@ macro_rules! every_law {
             payments::an_invoice_without_an_amount_is_paid_what_we_say,
             payments::a_time_lock_just_long_enough_is_enough,
             payments::a_foreign_invoice_with_the_hash_of_our_escrow_is_paid,
+            payments::the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for,
             deaths::an_open_hold_survives_a_kill_and_can_be_paid,
             deaths::an_accepted_hold_survives_a_kill_and_can_be_settled_or_canceled,
             deaths::a_settled_hold_stays_settled_when_lnd_is_killed_right_after,
@@ -58,6 +61,18 @@ macro_rules! every_law {
             deaths::a_final_word_survives_a_kill,
             deaths::streams_end_without_a_last_word_when_lnd_stops,
             deaths::streams_end_without_a_last_word_when_lnd_is_killed,
+            links::a_broken_link_ends_streams_without_a_last_word_and_is_dialed_again,
+            links::every_call_over_a_dead_link_has_a_deadline,
+            access::a_node_that_is_up_says_who_it_is_and_that_all_may_begin,
+            access::a_node_without_a_channel_up_may_not_pay_and_would_fail_for_its_own_reason,
+            access::a_locked_wallet_is_named_and_nothing_is_known_meanwhile,
+            access::the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade,
+            access::a_macaroon_that_lnd_refuses_is_named_as_the_cause,
+            access::a_right_that_is_missing_is_named_and_nothing_is_begun_without_it,
+            access::a_call_that_is_not_allowed_says_nothing_about_money,
+            access::a_renewed_macaroon_is_used_at_the_next_call,
+            access::a_renewed_certificate_is_used_at_the_next_dial,
+            access::a_node_with_another_certificate_is_named_with_the_file,
         }
     };
 }
@@ -122,6 +137,7 @@ fn every_measured_case_has_its_law_or_a_reason_why_not() {
         include_str!("contract/holds.rs"),
         include_str!("contract/payments.rs"),
         include_str!("contract/deaths.rs"),
+        include_str!("contract/access.rs"),
         include_str!("access.rs"),
         include_str!("faults.rs"),
     ];

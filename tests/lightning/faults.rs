@@ -1,7 +1,5 @@
 //! Answers that are lost, late or never come: told by the simulated node only.
 
-use std::time::Duration;
-
 use devnet::MOSTRO;
 use lnd_sim::{Fault, Rpc};
 use mostrod::lightning::{LightningError, LightningNode, Lnd};
@@ -9,8 +7,9 @@ use tonic::Code;
 use trade::{FailureReason, HoldStatus, PaymentHash, PaymentStatus};
 
 use crate::simulated::stage;
-use crate::stage::{all, index, last, new_hold, next, payment, until};
+use crate::stage::{all, hasty, index, last, new_hold, next, payment, until};
 
+// simulated only: a link loses bytes, not answers
 // spec: E1
 #[tokio::test]
 async fn a_hold_whose_answer_was_lost_is_adopted() {
@@ -24,6 +23,7 @@ async fn a_hold_whose_answer_was_lost_is_adopted() {
     assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 1);
 }
 
+// simulated only: a link loses bytes, not questions
 // spec: E1
 #[tokio::test]
 async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
@@ -37,6 +37,7 @@ async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
     stage.ours.add_hold(hold).await.expect("added");
 }
 
+// simulated only: a link loses bytes, not answers
 // spec: E2
 #[tokio::test]
 async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
@@ -53,6 +54,7 @@ async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 }
 
+// simulated only: a link loses bytes, not answers
 // spec: E2
 #[tokio::test]
 async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
@@ -69,6 +71,7 @@ async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 }
 
+// simulated only: a link loses bytes, not questions
 // spec: E3
 #[tokio::test]
 async fn without_a_look_up_nothing_is_known_of_a_settle() {
@@ -82,6 +85,7 @@ async fn without_a_look_up_nothing_is_known_of_a_settle() {
 }
 
 // measured: deadline_then_effect
+// simulated only: nobody freezes a real node here
 // spec: E3
 #[tokio::test]
 async fn a_call_whose_deadline_passed_may_still_take_effect() {
@@ -98,52 +102,7 @@ async fn a_call_whose_deadline_passed_may_still_take_effect() {
     assert_eq!(all(watch).await, [HoldStatus::Settled]);
 }
 
-#[tokio::test]
-async fn every_call_has_a_deadline() {
-    let stage = stage().await;
-    let node = hasty(&stage.ours);
-    let invoice = stage.undecided_buyer().await;
-    let (hold, preimage) = new_hold();
-    for rpc in [
-        Rpc::GetState,
-        Rpc::AddHoldInvoice,
-        Rpc::SettleInvoice,
-        Rpc::CancelInvoice,
-        Rpc::LookupInvoice,
-        Rpc::SendPaymentV2,
-        Rpc::TrackPaymentV2,
-        Rpc::SubscribeSingleInvoice,
-    ] {
-        stage.network.hang(rpc);
-    }
-
-    let (added, settled, canceled, seen, sent, tracked, ready, watched, followed) = futures::join!(
-        node.add_hold(hold.clone()),
-        node.settle_hold(preimage),
-        node.cancel_hold(hold.hash),
-        node.hold_status(hold.hash),
-        node.send(payment(&invoice.bolt11)),
-        node.payment_status(invoice.hash),
-        node.readiness(),
-        all(node.watch(hold.hash)),
-        all(node.follow(invoice.hash)),
-    );
-
-    let errors = [
-        added.err(),
-        settled.err(),
-        canceled.err(),
-        seen.err(),
-        sent.err(),
-        tracked.err(),
-        ready.err(),
-    ];
-    for error in errors {
-        assert!(matches!(error, Some(LightningError::Unreachable { .. })), "{error:?}");
-    }
-    assert_eq!((watched, followed), (vec![], vec![]));
-}
-
+// simulated only: a link loses bytes, not answers
 // spec: P5
 #[tokio::test]
 async fn a_send_whose_answer_was_lost_is_found_by_asking() {
@@ -160,6 +119,7 @@ async fn a_send_whose_answer_was_lost_is_found_by_asking() {
     }
 }
 
+// simulated only: a link loses bytes, not questions
 // spec: P5
 #[tokio::test]
 async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
@@ -176,6 +136,7 @@ async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
 }
 
+// simulated only: real streams end so only with their node
 // spec: E3
 #[tokio::test]
 async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
@@ -192,6 +153,7 @@ async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
     }
 }
 
+// simulated only: real streams end so only with their node
 // spec: P5
 #[tokio::test]
 async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
@@ -208,20 +170,7 @@ async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
     }
 }
 
-#[tokio::test]
-async fn a_broken_connection_is_dialed_again() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
-    let held = stage.ours.hold_status(escrow.hash).await.expect("an answer");
-    let mut watch = stage.ours.watch(escrow.hash);
-    assert_eq!(next(&mut watch).await, Some(held));
-
-    stage.network.drop_connections(MOSTRO);
-
-    assert_eq!(all(watch).await, [], "the stream ends");
-    assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("dialed again"), held);
-}
-
+// simulated only: a matter of milliseconds
 // spec: P0 E2
 #[tokio::test]
 async fn a_hold_that_lnd_has_given_back_is_canceled_whatever_lnd_calls_it() {
@@ -242,6 +191,7 @@ async fn a_hold_that_lnd_has_given_back_is_canceled_whatever_lnd_calls_it() {
 }
 
 // measured: gc_canceled
+// simulated only: LND deletes them only when it is set to
 // spec: E2
 #[tokio::test]
 async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_it() {
@@ -258,6 +208,7 @@ async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_
     assert_eq!(all(hasty(node).watch(escrow.hash)).await, []);
 }
 
+// simulated only: LND deletes none in flight
 #[tokio::test]
 async fn a_payment_that_lnd_has_forgotten_is_unknown() {
     let stage = stage().await;
@@ -270,24 +221,9 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
     assert_eq!(status, PaymentStatus::Unknown);
 }
 
-// spec: P12
-#[tokio::test]
-async fn the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for() {
-    let stage = stage().await;
-    let invoice = stage.payment_in_flight().await;
-
-    let htlc = stage.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
-    assert_eq!(htlc.missing_from, None);
-
-    stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
-    last(stage.ours.follow(invoice.hash)).await;
-    assert_eq!(stage.ours.find_htlc(invoice.hash).await.expect("an answer"), None);
-    let never_sent = PaymentHash([9; 32]);
-    assert_eq!(stage.ours.find_htlc(never_sent).await.expect("an answer"), None);
-}
-
-// spec: P12
 // measured: dangling
+// simulated only: a matter of milliseconds
+// spec: P12
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     let stage = stage().await;
@@ -314,11 +250,6 @@ async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
     until(stage.buyer.watch(invoice.hash), held).await;
-}
-
-/// A client that does not wait long for what never comes.
-fn hasty(node: &Lnd) -> Lnd {
-    node.clone().with_deadline(Duration::from_secs(1))
 }
 
 /// The index of a payment that is in flight.

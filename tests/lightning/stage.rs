@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use devnet::{BUYER, Lightning, MOSTRO, SELLER, Wallet};
+use devnet::{BUYER, Lightning, MOSTRO, Proxy, SELLER, Wallet};
 use fedimint_tonic_lnd::lnrpc::FeatureBit;
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use futures::{Stream, StreamExt};
 use lightning_invoice::Bolt11Invoice;
 use mostrod::clock::{SystemEntropy, draw_hold_secret};
-use mostrod::lightning::{LightningNode, Lnd, LndAccess, NewHold, NewPayment, invoice};
+use mostrod::lightning::{LightningNode, Lnd, LndAccess, NewHold, NewPayment, Readiness, invoice};
 use tempfile::TempDir;
 use trade::{
     BlockHeight, Destination, HoldSecret, HoldStatus, PaymentHash, PaymentStatus, Preimage, Sats,
@@ -71,6 +71,21 @@ impl<N: Lightning> Stage<N> {
         self.network.start_node(node).await.expect("it starts again");
     }
 
+    /// Waits until our node has noticed who is gone, and pays over so many channels.
+    pub(crate) async fn pays_over(&self, channels: usize) -> Readiness {
+        let noticed = async {
+            let mut seen = 0;
+            loop {
+                let readiness = self.ours.readiness().await.expect("it is up");
+                if readiness.channels_active == channels {
+                    return readiness;
+                }
+                self.network.news(&mut seen).await.expect("it goes on");
+            }
+        };
+        tokio::time::timeout(PATIENCE, noticed).await.expect("it notices")
+    }
+
     /// An ordinary invoice of the buyer; without an amount the payer says how much.
     pub(crate) async fn invoice(&self, amount: Option<Sats>) -> String {
         let amount = amount.unwrap_or_default();
@@ -112,9 +127,9 @@ impl<N: Lightning> Stage<N> {
         escrow
     }
 
-    /// The same, and so that our node may be killed: one that is killed in the first milliseconds can
-    /// give the HTLC back and keep the invoice. A channel's HTLCs are dealt with one after the other,
-    /// so a later one shows that this one is over that.
+    /// The same, and so that our node may be killed: one that is killed in the first milliseconds
+    /// can give the HTLC back and keep the invoice. A channel's HTLCs are dealt with one after the
+    /// other, so a later one shows that this one is over that.
     pub(crate) async fn durable_escrow(&self) -> Escrow {
         let escrow = self.held_escrow().await;
         self.held_escrow().await;
@@ -147,6 +162,21 @@ impl<N: Lightning> Stage<N> {
         invoice
     }
 
+    /// Our client behind a link that can fail.
+    pub(crate) async fn linked(&self) -> (Lnd, Proxy) {
+        let node = self.network.access(MOSTRO).expect("it is there");
+        let link = Proxy::start(node.address).await.expect("a port");
+        let host = format!("https://{}", link.address());
+        let access = LndAccess { host, ..access(&self.network, MOSTRO) };
+        (Lnd::new(access).expect("a URL"), link)
+    }
+
+    /// A client of our node that brings a macaroon for these calls.
+    pub(crate) async fn allowed(&self, calls: &[&str]) -> Lnd {
+        let macaroon = self.network.bake_macaroon(MOSTRO, 77, calls).await.expect("it is baked");
+        with_macaroon(&self.network, &macaroon)
+    }
+
     pub(crate) async fn height(&self) -> BlockHeight {
         self.ours.readiness().await.expect("it is up").height
     }
@@ -156,6 +186,19 @@ impl<N: Lightning> Stage<N> {
 pub(crate) fn access(network: &impl Lightning, node: &str) -> LndAccess {
     let access = network.access(node).expect("it is there");
     LndAccess { host: access.url(), cert_file: access.tls_cert, macaroon_file: access.macaroon }
+}
+
+/// A client of our node that brings this macaroon.
+pub(crate) fn with_macaroon(network: &impl Lightning, macaroon: &[u8]) -> Lnd {
+    let access = access(network, MOSTRO);
+    let macaroon_file = access.macaroon_file.with_file_name("baked.macaroon");
+    std::fs::write(&macaroon_file, macaroon).expect("written");
+    Lnd::new(LndAccess { macaroon_file, ..access }).expect("a URL")
+}
+
+/// A client that does not wait long for what never comes.
+pub(crate) fn hasty(node: &Lnd) -> Lnd {
+    node.clone().with_deadline(Duration::from_secs(1))
 }
 
 /// Adds a hold invoice at a node, on terms that `change` makes of the usual ones.

@@ -13,8 +13,15 @@ use anyhow::{Context as _, Result, ensure};
 pub(crate) const FILE_NAME: &str = "docs/LIGHTNING.md";
 
 /// Where laws are written down. Those of `contract` are for every network there is.
-const SOURCES: [&str; 5] =
-    ["contract/holds.rs", "contract/payments.rs", "contract/deaths.rs", "access.rs", "faults.rs"];
+const SOURCES: [&str; 7] = [
+    "contract/holds.rs",
+    "contract/payments.rs",
+    "contract/deaths.rs",
+    "contract/links.rs",
+    "contract/access.rs",
+    "access.rs",
+    "faults.rs",
+];
 
 const HEAD: &str = "\
 # What LND promises
@@ -22,7 +29,7 @@ const HEAD: &str = "\
 Everything that we rely on LND for is a law in `tests/lightning`, told through our own client.
 A law is told to the simulated LND in every test run, and to real nodes by `make regtest`; what it rests on are the measured cases in `tests/lightning/lnd-0.21.2.json`.
 Where the two differ the simulator is wrong, and this table says so.
-What is simulated only is a fault that no real node can be told to have, or has not been told to real nodes.
+What is simulated only says why no real node can be brought to show it.
 
 Made by `make laws` from a run on both; do not edit.
 ";
@@ -33,6 +40,7 @@ const SEEN: &str = "
 
 - LND that is killed within milliseconds of accepting an HTLC, before it has written down that it has dealt with it, takes it for a replayed one when it is back (`sphinx packet replay attempted`): the HTLC is failed to the payer, the invoice stays `ACCEPTED`, and settling it then makes it `SETTLED` although no sats came (1 of 5 kills right after `ACCEPTED`). The simulated node can be told to; our client calls such a hold canceled.
 - A payment whose LND is killed right after the first update is in flight for ever (it dangles), in flight as it should be, or `FAILED` for want of a route: a matter of when exactly it died.
+- A payment that is sent in the 0.2 seconds in which LND takes down the link to a peer that has just left waits in that link: it is in flight for more than half a minute.
 - A node that has never had an invoice answers `LookupInvoiceV2` with code Unknown, \"there are no existing invoices\"; the older `LookupInvoice` says NotFound.
 ";
 
@@ -42,8 +50,8 @@ struct Law {
     name: String,
     /// The measured cases that it rests on.
     cases: String,
-    /// Whether real nodes can be brought to show it.
-    is_for_all: bool,
+    /// Why real nodes cannot be brought to show it, if they cannot.
+    simulated_because: Option<String>,
 }
 
 /// What a run said of each test.
@@ -73,7 +81,9 @@ pub(crate) fn stray(root: &Path) -> Result<Option<String>> {
     for source in SOURCES {
         for law in laws(&fs::read_to_string(folder(root).join(source))?) {
             let begin = format!("| {} | {} |", sentence(&law.name), law.cases);
-            match rows.iter().position(|row| row.starts_with(&begin)) {
+            let end = law.simulated_because.map(|why| format!("| simulated only: {why} |"));
+            let ends = |row: &str| end.as_ref().is_none_or(|end| row.ends_with(end));
+            match rows.iter().position(|row| row.starts_with(&begin) && ends(row)) {
                 Some(at) => drop(rows.remove(at)),
                 None => return Ok(Some(law.name)),
             }
@@ -124,8 +134,11 @@ fn table(root: &Path, version: &str, simulated: &Outcomes, real: &Outcomes) -> R
         let title = title.trim_start_matches("//! ").trim_end_matches('.');
         write!(text, "\n## {title}\n\n| Law | Measured as | Simulated | {version} |\n")?;
         writeln!(text, "| --- | --- | --- | --- |")?;
-        for Law { name, cases, is_for_all } in laws(&source) {
-            let real = if is_for_all { word(real, &name) } else { "simulated only" };
+        for Law { name, cases, simulated_because } in laws(&source) {
+            let real = match simulated_because {
+                Some(why) => format!("simulated only: {why}"),
+                None => word(real, &name).to_owned(),
+            };
             let simulated = word(simulated, &name);
             writeln!(text, "| {} | {cases} | {simulated} | {real} |", sentence(&name))?;
         }
@@ -135,16 +148,20 @@ fn table(root: &Path, version: &str, simulated: &Outcomes, real: &Outcomes) -> R
 }
 
 fn laws(source: &str) -> Vec<Law> {
-    let (mut laws, mut cases, mut is_test) = (Vec::new(), String::new(), false);
+    let (mut laws, mut cases, mut why, mut is_test) =
+        (Vec::new(), String::new(), String::new(), false);
     for line in source.lines() {
         let for_all = line.strip_prefix("pub(crate) async fn ");
         let steered = line.strip_prefix("async fn ").filter(|_| is_test);
         if let Some(measured) = line.strip_prefix("// measured: ") {
             cases =
                 measured.split(", ").map(|case| format!("`{case}`")).collect::<Vec<_>>().join(", ");
+        } else if let Some(reason) = line.strip_prefix("// simulated only: ") {
+            reason.clone_into(&mut why);
         } else if let Some((name, _)) = for_all.or(steered).and_then(|rest| rest.split_once('(')) {
-            let is_for_all = for_all.is_some();
-            laws.push(Law { name: name.to_owned(), cases: std::mem::take(&mut cases), is_for_all });
+            let (name, cases) = (name.to_owned(), std::mem::take(&mut cases));
+            let simulated_because = steered.map(|_| std::mem::take(&mut why));
+            laws.push(Law { name, cases, simulated_because });
         }
         is_test = line == "#[tokio::test]";
     }
@@ -185,19 +202,20 @@ mod tests {
 // spec: E1
 pub(crate) async fn a_law_of_lnd(stage: &Stage) {}
 
+// simulated only: a reason
 #[tokio::test]
 async fn a_steered_one() {}
 
 async fn no_law() {}
 ";
-        let law = |name: &str, cases: &str, is_for_all| Law {
+        let law = |name: &str, cases: &str, why: Option<&str>| Law {
             name: name.to_owned(),
             cases: cases.to_owned(),
-            is_for_all,
+            simulated_because: why.map(str::to_owned),
         };
         assert_eq!(
             laws(source),
-            [law("a_law_of_lnd", "`one`, `two`", true), law("a_steered_one", "", false)]
+            [law("a_law_of_lnd", "`one`, `two`", None), law("a_steered_one", "", Some("a reason"))]
         );
         assert_eq!(sentence("a_law_of_lnd"), "a law of LND");
     }

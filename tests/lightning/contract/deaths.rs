@@ -5,7 +5,7 @@ use std::future::ready;
 use devnet::{Lightning, MOSTRO, SELLER};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use mostrod::lightning::LightningNode;
+use mostrod::lightning::{LightningNode, Lnd};
 use trade::{HoldStatus, PaymentStatus};
 
 use super::payments::assert_refused;
@@ -173,14 +173,14 @@ pub(crate) async fn a_final_word_survives_a_kill(stage: &Stage<impl Lightning>) 
 // spec: E3
 pub(crate) async fn streams_end_without_a_last_word_when_lnd_stops(stage: &Stage<impl Lightning>) {
     let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
-    let (watch, follow) = attached(stage, &escrow, &invoice).await;
+    let (watch, follow) = attached(&stage.ours, &escrow, &invoice).await;
 
     stage.stop(MOSTRO).await;
 
     assert_eq!(all(watch).await, []);
     assert_eq!(all(follow).await, []);
     stage.start(MOSTRO).await;
-    drop(attached(stage, &escrow, &invoice).await);
+    drop(attached(&stage.ours, &escrow, &invoice).await);
 }
 
 // measured: stream_ends
@@ -189,26 +189,26 @@ pub(crate) async fn streams_end_without_a_last_word_when_lnd_is_killed(
     stage: &Stage<impl Lightning>,
 ) {
     let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
-    let (watch, follow) = attached(stage, &escrow, &invoice).await;
+    let (watch, follow) = attached(&stage.ours, &escrow, &invoice).await;
 
     stage.kill(MOSTRO).await;
 
     assert_eq!(all(watch).await, []);
     assert_eq!(all(follow).await, []);
     stage.start(MOSTRO).await;
-    drop(attached(stage, &escrow, &invoice).await);
+    drop(attached(&stage.ours, &escrow, &invoice).await);
 }
 
 /// Streams of both, after their first word: where the thing stands.
-async fn attached<'a>(
-    stage: &'a Stage<impl Lightning>,
+pub(super) async fn attached<'a>(
+    node: &'a Lnd,
     escrow: &Escrow,
     invoice: &Escrow,
 ) -> (BoxStream<'a, HoldStatus>, BoxStream<'a, PaymentStatus>) {
-    let mut watch = stage.ours.watch(escrow.hash);
+    let mut watch = node.watch(escrow.hash);
     let word = next(&mut watch).await;
     assert!(matches!(word, Some(HoldStatus::Accepted { .. })), "{word:?}");
-    let mut follow = stage.ours.follow(invoice.hash);
+    let mut follow = node.follow(invoice.hash);
     let word = next(&mut follow).await;
     assert!(matches!(word, Some(PaymentStatus::InFlight { .. })), "{word:?}");
     // The payment may still tell of its HTLC.

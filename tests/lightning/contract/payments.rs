@@ -97,6 +97,7 @@ pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
 pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Lightning>) {
     let bolt11 = stage.invoice(Some(Sats(500))).await;
     stage.stop(BUYER).await;
+    stage.pays_over(1).await;
     stage.ours.send(payment(&bolt11)).await.expect("an answer");
     let failed = last(stage.ours.follow(hash_of(&bolt11))).await;
     assert!(matches!(failed, PaymentStatus::Failed { .. }), "{failed:?}");
@@ -115,6 +116,7 @@ pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
 ) {
     let bolt11 = stage.invoice(Some(Sats(500))).await;
     stage.stop(BUYER).await;
+    stage.pays_over(1).await;
 
     stage.ours.send(payment(&bolt11)).await.expect("an answer");
 
@@ -233,6 +235,22 @@ pub(crate) async fn a_foreign_invoice_with_the_hash_of_our_escrow_is_paid(
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
     let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+}
+
+// spec: P12
+pub(crate) async fn the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for(
+    stage: &Stage<impl Lightning>,
+) {
+    let invoice = stage.payment_in_flight().await;
+
+    let htlc = stage.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
+    assert_eq!(htlc.missing_from, None);
+
+    stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
+    last(stage.ours.follow(invoice.hash)).await;
+    assert_eq!(stage.ours.find_htlc(invoice.hash).await.expect("an answer"), None);
+    let never_sent = PaymentHash([9; 32]);
+    assert_eq!(stage.ours.find_htlc(never_sent).await.expect("an answer"), None);
 }
 
 /// The payee did not want it.

@@ -1,0 +1,178 @@
+//! Being let in, and knowing whether LND is ready.
+
+use devnet::{BUYER, Lightning, MOSTRO, SELLER};
+use mostrod::lightning::{LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
+use trade::{FailureReason, HoldStatus, Network as Chain, NodeKey, PaymentStatus, Sats};
+
+use crate::stage::{Stage, access, last, new_hold, payment, until, with_macaroon};
+
+// measured: state_package
+// spec: E6 P9
+pub(crate) async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin(
+    stage: &Stage<impl Lightning>,
+) {
+    let before = stage.height().await;
+    stage.mine(2).await;
+
+    let readiness = stage.ours.readiness().await.expect("it is up");
+
+    assert!(readiness.may_escrow() && readiness.may_pay(), "{readiness:?}");
+    assert_eq!(readiness.channels_active, 2);
+    assert_eq!(readiness.height.0, before.0 + 2);
+    let node = stage.network.access(MOSTRO).expect("it is there");
+    assert_eq!(Some(readiness.identity.key), NodeKey::from_hex(&node.pubkey));
+    assert_eq!(readiness.identity.network, Chain::Regtest);
+    assert_eq!(readiness.node.networks, ["regtest"]);
+}
+
+// measured: links_down
+// spec: P9
+pub(crate) async fn a_node_without_a_channel_up_may_not_pay_and_would_fail_for_its_own_reason(
+    stage: &Stage<impl Lightning>,
+) {
+    let invoice = stage.undecided_buyer().await;
+    stage.kill(SELLER).await;
+    stage.kill(BUYER).await;
+
+    let readiness = stage.pays_over(0).await;
+    assert!(readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
+
+    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let end = last(stage.ours.follow(invoice.hash)).await;
+    let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
+    assert_eq!(reason, FailureReason::InsufficientBalance);
+}
+
+// measured: locked_wallet
+pub(crate) async fn a_locked_wallet_is_named_and_nothing_is_known_meanwhile(
+    stage: &Stage<impl Lightning>,
+) {
+    let escrow = stage.durable_escrow().await;
+    stage.stop(MOSTRO).await;
+    stage.network.start_locked(MOSTRO).await.expect("it starts");
+
+    let error = stage.ours.readiness().await.expect_err("not ready");
+    assert_eq!(error.to_string(), "LND's wallet is locked: unlock it");
+    let answer = stage.ours.hold_status(escrow.hash).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let answer = stage.ours.payment_status(escrow.hash).await;
+    assert!(answer.is_err(), "{answer:?}");
+
+    stage.network.unlock(MOSTRO).await.expect("it is unlocked");
+    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+}
+
+// measured: uri_macaroon
+pub(crate) async fn the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade(
+    stage: &Stage<impl Lightning>,
+) {
+    let ours = stage.allowed(&RIGHTS).await;
+
+    assert!(ours.readiness().await.expect("an answer").may_pay());
+    let (hold, preimage) = new_hold();
+    let hash = hold.hash;
+    let bolt11 = ours.add_hold(hold).await.expect("added").bolt11;
+    stage.seller.send(payment(&bolt11)).await.expect("an answer");
+    until(ours.watch(hash), |status| matches!(status, HoldStatus::Accepted { .. })).await;
+    assert_eq!(ours.settle_hold(preimage).await.expect("an answer"), HoldStatus::Settled);
+    assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), HoldStatus::Settled);
+    assert_eq!(last(ours.watch(hash)).await, HoldStatus::Settled);
+    let bolt11 = stage.invoice(Some(Sats(500))).await;
+    let payment = payment(&bolt11);
+    let hash = payment.hash;
+    ours.send(payment).await.expect("an answer");
+    let end = last(ours.follow(hash)).await;
+    assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
+    assert_eq!(ours.find_htlc(hash).await.expect("an answer"), None);
+}
+
+// measured: uri_macaroon
+pub(crate) async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause(
+    stage: &Stage<impl Lightning>,
+) {
+    let network = &stage.network;
+    let narrow = network.bake_macaroon(MOSTRO, 78, &RIGHTS[..1]).await.expect("it is baked");
+    let sellers = network.access(SELLER).expect("it is there").macaroon;
+    let of_another_node = std::fs::read(sellers).expect("readable");
+
+    for macaroon in [narrow, of_another_node, b"no macaroon".to_vec()] {
+        let error = with_macaroon(network, &macaroon).readiness().await.expect_err("not let in");
+        let LightningError::Forbidden { .. } = error else { panic!("{error:?}") };
+        assert!(error.to_string().contains("`lnd_macaroon_file`"), "{error}");
+    }
+}
+
+// measured: uri_macaroon
+// spec: E6 P9
+pub(crate) async fn a_right_that_is_missing_is_named_and_nothing_is_begun_without_it(
+    stage: &Stage<impl Lightning>,
+) {
+    for missing in &RIGHTS[2..] {
+        let calls: Vec<&str> = RIGHTS.into_iter().filter(|right| right != missing).collect();
+
+        let readiness = stage.allowed(&calls).await.readiness().await.expect("let in");
+
+        let call = missing.rsplit('/').next().expect("a name");
+        assert_eq!(readiness.lacks, [call]);
+        assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
+        let told = readiness.shortcoming().expect("something to say");
+        assert!(told.contains(call) && told.contains("lncli bakemacaroon"), "{told}");
+    }
+}
+
+// measured: uri_macaroon
+// spec: P5 E3
+pub(crate) async fn a_call_that_is_not_allowed_says_nothing_about_money(
+    stage: &Stage<impl Lightning>,
+) {
+    let escrow = stage.held_escrow().await;
+    let invoice = stage.payment_in_flight().await;
+    let ours = stage.allowed(&RIGHTS[..2]).await;
+
+    let errors = [
+        ours.hold_status(escrow.hash).await.err(),
+        ours.settle_hold(escrow.preimage).await.err(),
+        ours.cancel_hold(escrow.hash).await.err(),
+        ours.payment_status(invoice.hash).await.err(),
+        ours.send(payment(&invoice.bolt11)).await.err(),
+    ];
+
+    for error in errors {
+        assert!(matches!(error, Some(LightningError::Forbidden { .. })), "{error:?}");
+    }
+}
+
+// measured: uri_macaroon
+pub(crate) async fn a_renewed_macaroon_is_used_at_the_next_call(stage: &Stage<impl Lightning>) {
+    let ours = stage.allowed(&RIGHTS[..2]).await;
+    assert!(!ours.readiness().await.expect("let in").lacks.is_empty());
+
+    // The same file.
+    stage.allowed(&RIGHTS).await;
+
+    assert!(ours.readiness().await.expect("let in").lacks.is_empty());
+}
+
+pub(crate) async fn a_renewed_certificate_is_used_at_the_next_dial(stage: &Stage<impl Lightning>) {
+    stage.ours.readiness().await.expect("reached");
+
+    stage.network.renew_certificate(MOSTRO).await.expect("it is renewed");
+
+    // The call that finds the old connection broken may fail; the next one dials.
+    if stage.ours.readiness().await.is_err() {
+        stage.ours.readiness().await.expect("reached again");
+    }
+}
+
+pub(crate) async fn a_node_with_another_certificate_is_named_with_the_file(
+    stage: &Stage<impl Lightning>,
+) {
+    let sellers = access(&stage.network, SELLER).cert_file;
+    let access = LndAccess { cert_file: sellers.clone(), ..access(&stage.network, MOSTRO) };
+
+    let error = Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
+
+    let LightningError::OtherCertificate { path } = error else { panic!("{error:?}") };
+    assert_eq!(path, sellers);
+}

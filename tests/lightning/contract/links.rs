@@ -1,0 +1,58 @@
+//! The link to LND, broken or dead.
+
+use devnet::Lightning;
+use futures::FutureExt as _;
+use futures::future::join_all;
+use mostrod::lightning::{LightningError, LightningNode};
+use trade::HoldStatus;
+
+use super::deaths::attached;
+use crate::stage::{Stage, all, hasty, new_hold, payment};
+
+// spec: E3 P5
+pub(crate) async fn a_broken_link_ends_streams_without_a_last_word_and_is_dialed_again(
+    stage: &Stage<impl Lightning>,
+) {
+    let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
+    let (ours, link) = stage.linked().await;
+    let (watch, follow) = attached(&ours, &escrow, &invoice).await;
+
+    link.cut();
+
+    assert_eq!(all(watch).await, []);
+    assert_eq!(all(follow).await, []);
+    drop(attached(&ours, &escrow, &invoice).await);
+}
+
+// spec: E3 P5
+pub(crate) async fn every_call_over_a_dead_link_has_a_deadline(stage: &Stage<impl Lightning>) {
+    let invoice = stage.undecided_buyer().await;
+    let (hold, preimage) = new_hold();
+    let (ours, link) = stage.linked().await;
+    ours.readiness().await.expect("it is up");
+    link.swallow();
+    let node = hasty(&ours);
+
+    let calls = [
+        node.add_hold(hold.clone()).map(Result::err).boxed(),
+        node.settle_hold(preimage).map(Result::err).boxed(),
+        node.cancel_hold(hold.hash).map(Result::err).boxed(),
+        node.hold_status(hold.hash).map(Result::err).boxed(),
+        node.send(payment(&invoice.bolt11)).map(Result::err).boxed(),
+        node.payment_status(invoice.hash).map(Result::err).boxed(),
+        node.find_htlc(invoice.hash).map(Result::err).boxed(),
+        node.readiness().map(Result::err).boxed(),
+    ];
+    let (errors, watched, followed) = futures::join!(
+        join_all(calls),
+        all(node.watch(hold.hash)),
+        all(node.follow(invoice.hash)),
+    );
+
+    for error in errors {
+        assert!(matches!(error, Some(LightningError::Unreachable { .. })), "{error:?}");
+    }
+    assert_eq!((watched, followed), (vec![], vec![]));
+    let status = stage.ours.hold_status(hold.hash).await.expect("an answer");
+    assert_eq!(status, HoldStatus::Unknown, "it never arrived");
+}
