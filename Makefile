@@ -40,6 +40,8 @@ regtest: bootstrap ## The tests that need real nodes; skipped, and said so, wher
 	fi
 
 on-nodes:
+	cargo build --workspace --bins
+	$(BINARIES)/devnet --lightning real --once
 	cargo test --package regtest --test nodes
 	cargo test --test lightning-real
 	cargo test --test it-real
@@ -92,6 +94,7 @@ ci: bootstrap
 	$(BINARIES)/xtask sqlx --check
 	$(MAKE) test
 	$(BINARIES)/devnet --once
+	$(MAKE) regtest
 	$(MAKE) docs
 	$(call where_installed,cargo-deny,$(MAKE) deny)
 	$(call where_installed,typos,typos)
