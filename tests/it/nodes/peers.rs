@@ -52,9 +52,9 @@ async fn a_payout_that_is_held_for_longer_than_lnd_tries_is_paid_once() -> Resul
     while since.elapsed() < LND_TRIES {
         let other = w.sale_active().await?;
         w.released(&other).await?;
-        w.net.lnd.mine(1).await?;
         trades += 1;
     }
+    w.net.lnd.mine(6).await?;
     let before = payouts(&w).await?.len();
 
     w.buyer.wallet.settle(preimage.0).await?;
