@@ -1,7 +1,7 @@
 //! Ports for one network, beside others on this machine.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpStream};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -43,9 +43,10 @@ impl Ports {
     fn named(first: u16) -> Result<Self> {
         let end = first.checked_add(SIZE).context("ports end at 65535: name a lower one")?;
         for port in first..end {
-            bind(port).with_context(|| {
-                format!("port {port} is taken: end what listens there, or name another range")
-            })?;
+            ensure!(
+                is_free(port),
+                "port {port} is taken: end what listens there, or name another range"
+            );
         }
         Ok(Self { next: first, end, _lock: None })
     }
@@ -58,7 +59,7 @@ impl Ports {
             lock.try_lock().ok()?;
             let first = FIRST + block * SIZE;
             let free = Self { next: first, end: first + SIZE, _lock: Some(lock) };
-            (first..free.end).all(|port| bind(port).is_ok()).then_some(free)
+            (first..free.end).all(is_free).then_some(free)
         });
         ours.with_context(|| {
             format!("no {SIZE} ports beside each other are free: look at {}", dir.display())
@@ -66,12 +67,16 @@ impl Ports {
     }
 }
 
-fn bind(port: u16) -> std::io::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+/// Nobody listens there. To listen oneself would tell, too, but a program that another thread starts
+/// at that moment can hold such a socket for a while.
+fn is_free(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -88,7 +93,7 @@ mod tests {
     fn a_port_that_is_taken_is_named() {
         let mut free = Ports::take(None).unwrap();
         let first = free.next().unwrap();
-        let _taken = bind(first + 3).unwrap();
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first + 3)).unwrap();
 
         let error = Ports::take(Some(first)).unwrap_err().to_string();
 
