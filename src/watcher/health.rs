@@ -72,7 +72,6 @@ impl HealthMonitor {
             Ok(readiness) => readiness.shortcoming(),
             Err(error) => Some(crate::chain(error)),
         };
-        self.say(trouble);
         let readiness = answer.ok();
         self.watch_blocks(readiness.as_ref());
         if let Err(error) = self.remember(readiness.as_ref()).await {
@@ -80,6 +79,8 @@ impl HealthMonitor {
         }
         let is_well = readiness.as_ref().is_some_and(Readiness::may_pay);
         self.told.send_replace(readiness);
+        // Who reads that LND is ready may rely on it: everybody knows by now.
+        self.say(trouble);
         is_well
     }
 
