@@ -95,11 +95,22 @@ pub(crate) async fn is_closed(of: &Known, channel: &Channel) -> Result<()> {
 
 /// Whether one node has an active channel with another.
 pub(crate) async fn has_channel(one: &Known, other: &Known) -> Result<()> {
+    let is_active = is_active(one, other).await?;
+    ensure!(is_active, "{} has none with {}", one.access.name, other.access.name);
+    Ok(())
+}
+
+/// Whether it has none.
+pub(crate) async fn has_no_channel(one: &Known, other: &Known) -> Result<()> {
+    let is_active = is_active(one, other).await?;
+    ensure!(!is_active, "{} has a channel with {}", one.access.name, other.access.name);
+    Ok(())
+}
+
+async fn is_active(one: &Known, other: &Known) -> Result<bool> {
     let listed = list(one).await?;
     let mut active = listed.iter().filter(|channel| channel.active);
-    let found = active.any(|channel| channel.remote_pubkey == other.access.pubkey);
-    ensure!(found, "{} has none with {}", one.access.name, other.access.name);
-    Ok(())
+    Ok(active.any(|channel| channel.remote_pubkey == other.access.pubkey))
 }
 
 /// Whether a node has heard of so many channels, and what either side of each asks for.

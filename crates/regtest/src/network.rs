@@ -214,12 +214,21 @@ impl Regtest {
         Ok(self.known(name)?.wallet)
     }
 
-    /// SIGTERM; it is gone when this returns.
+    /// SIGTERM; it is gone when this returns, and its peers know.
     ///
     /// # Errors
     /// It does not run, or does not end.
     pub async fn stop(&self, name: &str) -> Result<()> {
-        self.processes.stop(name).await
+        self.processes.stop(name).await?;
+        let running = self.running();
+        for Opening { from, to, .. } in self.openings() {
+            for (gone, peer) in [(&from, &to), (&to, &from)] {
+                if gone == name && running.contains(peer) {
+                    self.has_lost(peer, gone).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// SIGKILL; it is gone when this returns.
@@ -301,7 +310,8 @@ impl Regtest {
     /// # Errors
     /// They are no peers.
     pub async fn disconnect(&self, from: &str, to: &str) -> Result<()> {
-        channels::disconnect(&self.known(from)?, &self.known(to)?).await
+        channels::disconnect(&self.known(from)?, &self.known(to)?).await?;
+        self.has_lost(from, to).await
     }
 
     /// Closes the channel that `lncli listchannels` shows under this number, with its peer's
@@ -379,15 +389,20 @@ impl Regtest {
     /// On both ends of each.
     async fn channels_are_up(&self) -> Result<()> {
         let running = self.running();
-        let runs = |name: &str| running.iter().any(|running| running == name);
         for Opening { from, to, .. } in self.openings() {
-            if runs(&from) && runs(&to) {
+            if running.contains(&from) && running.contains(&to) {
                 let (from, to) = (self.known(&from)?, self.known(&to)?);
                 until("active channel", || channels::has_channel(&from, &to)).await?;
                 until("active channel", || channels::has_channel(&to, &from)).await?;
             }
         }
         Ok(())
+    }
+
+    /// What LND sends before it knows that a peer has left waits until the peer is back.
+    async fn has_lost(&self, name: &str, peer: &str) -> Result<()> {
+        let (of, peer) = (self.known(name)?, self.known(peer)?);
+        until("end of the connection", || channels::has_no_channel(&of, &peer)).await
     }
 
     fn get(&self, name: &str) -> Result<&Node> {

@@ -97,7 +97,6 @@ pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
 pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Lightning>) {
     let bolt11 = stage.invoice(Some(Sats(500))).await;
     stage.stop(BUYER).await;
-    stage.pays_over(1).await;
     stage.ours.send(payment(&bolt11)).await.expect("an answer");
     let failed = last(stage.ours.follow(hash_of(&bolt11))).await;
     assert!(matches!(failed, PaymentStatus::Failed { .. }), "{failed:?}");
@@ -116,7 +115,6 @@ pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
 ) {
     let bolt11 = stage.invoice(Some(Sats(500))).await;
     stage.stop(BUYER).await;
-    stage.pays_over(1).await;
 
     stage.ours.send(payment(&bolt11)).await.expect("an answer");
 
