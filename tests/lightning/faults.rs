@@ -222,7 +222,7 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
 }
 
 // measured: dangling
-// simulated only: a matter of milliseconds
+// simulated only: told on real nodes as a whole trade, by `tests/it/nodes/dangling.rs`
 // spec: P12
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
