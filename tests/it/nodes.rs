@@ -11,10 +11,10 @@ mod routes;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use devnet::ledger::list_payments;
+use devnet::ledger::{list_invoices, list_payments};
 use devnet::{Lightning as _, MOSTRO, Net, Settings, Transport, Wallet};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
-use fedimint_tonic_lnd::lnrpc::{Invoice, ListInvoiceRequest, Payment};
+use fedimint_tonic_lnd::lnrpc::{Invoice, Payment};
 use regtest::{Config, RECOMMENDED};
 use tokio::time::timeout;
 
@@ -76,9 +76,7 @@ async fn until(w: &World, what: &str, is_so: impl AsyncFn() -> Result<bool>) -> 
 
 /// How an invoice of the daemon's node stands at LND.
 async fn invoice_state(w: &World, bolt11: &str) -> Result<InvoiceState> {
-    let asked = ListInvoiceRequest { num_max_invoices: 10_000, ..Default::default() };
-    let mut lnd = w.net.lnd.wallet(MOSTRO)?.lightning();
-    let all = lnd.list_invoices(asked).await?.into_inner().invoices;
+    let all = list_invoices(&w.net.lnd.wallet(MOSTRO)?).await?;
     let found = all.iter().find(|invoice| invoice.payment_request == bolt11);
     found.map(Invoice::state).context("LND has no such invoice")
 }

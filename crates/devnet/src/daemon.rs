@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::{Book, binary};
@@ -48,8 +48,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// Keep-alive and deadlines take half a minute to notice.
 const WORD_PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-const LOG_PATIENCE: Duration = Duration::from_secs(15);
-const LOG_LOOKS: Duration = Duration::from_millis(50);
 const SIGKILL: i32 = 9;
 const LOG: &str = "mostrod.log";
 
@@ -220,21 +218,6 @@ impl Daemon {
         };
         let said = timeout(WORD_PATIENCE, said).await;
         said.with_context(|| format!("no word of {words:?} in\n{}", self.log()))
-    }
-
-    /// Waits until its log says this.
-    ///
-    /// # Errors
-    /// If it does not in time; the error shows the log.
-    pub async fn until_log(&self, text: &str) -> Result<()> {
-        let mut looks = interval(LOG_LOOKS);
-        let said = async {
-            while !self.log().contains(text) {
-                looks.tick().await;
-            }
-        };
-        let said = timeout(LOG_PATIENCE, said).await;
-        said.with_context(|| format!("the log never says {text:?}\n{}", self.log()))
     }
 
     /// Where it writes that.

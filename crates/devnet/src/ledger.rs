@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
-use fedimint_tonic_lnd::lnrpc::{ListInvoiceRequest, ListPaymentsRequest, Payment};
+use fedimint_tonic_lnd::lnrpc::{Invoice, ListInvoiceRequest, ListPaymentsRequest, Payment};
 use uuid::Uuid;
 
 use crate::{Lightning, Net, Wallet};
@@ -57,8 +57,7 @@ impl Books {
     /// Nothing if a payment is in flight.
     pub(crate) async fn read(wallet: &Wallet, in_channels: u64) -> Result<Option<Self>> {
         let mut books = Self { in_channels, received: 0, sent: 0, fees: 0 };
-        let asked = ListInvoiceRequest { num_max_invoices: ALL, ..Default::default() };
-        let invoices = wallet.lightning().list_invoices(asked).await?.into_inner().invoices;
+        let invoices = list_invoices(wallet).await?;
         let settled = invoices.iter().filter(|invoice| invoice.state() == InvoiceState::Settled);
         books.received = settled.map(|invoice| invoice.amt_paid_msat).sum();
         for payment in list_payments(wallet).await? {
@@ -86,6 +85,15 @@ impl Books {
         );
         Ok(channels)
     }
+}
+
+/// Every invoice that a node ever made, oldest first.
+///
+/// # Errors
+/// LND's refusal.
+pub async fn list_invoices(wallet: &Wallet) -> Result<Vec<Invoice>> {
+    let asked = ListInvoiceRequest { num_max_invoices: ALL, ..ListInvoiceRequest::default() };
+    Ok(wallet.lightning().list_invoices(asked).await?.into_inner().invoices)
 }
 
 /// Every payment that a node ever tried, oldest first.

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use devnet::ledger::list_invoices;
 use devnet::{BUYER, Lightning as _, MOSTRO, Person, Wallet};
-use fedimint_tonic_lnd::lnrpc::ListInvoiceRequest;
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState as State;
 use mostro_core::message::Action;
 use nostr_sdk::{Keys, ToBech32 as _};
@@ -53,8 +53,7 @@ async fn secrets_of(w: &World) -> Result<Vec<String>> {
     bytes.push(fs::read(w.net.macaroon())?);
     for payee in [MOSTRO, BUYER] {
         let wallet = Wallet::open(&w.net.lnd.access(payee)?).await?;
-        let asked = ListInvoiceRequest { num_max_invoices: 10, ..Default::default() };
-        let invoices = wallet.lightning().list_invoices(asked).await?.into_inner().invoices;
+        let invoices = list_invoices(&wallet).await?;
         let settled = invoices.into_iter().filter(|invoice| invoice.state() == State::Settled);
         bytes.extend(settled.map(|invoice| invoice.r_preimage));
     }

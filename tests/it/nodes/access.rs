@@ -1,8 +1,9 @@
 //! What the daemon may do at LND, and what it does when it is not let in.
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 use anyhow::{Result, ensure};
 use devnet::{Lightning as _, MOSTRO, NodeAccess, Transport, Wallet};
+
+use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 
 /// What could cost the node its sats, and what is nobody's business.
 const BEYOND_OUR_RIGHTS: [&str; 14] = [

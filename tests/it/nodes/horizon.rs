@@ -5,6 +5,7 @@ use devnet::{Lightning as _, SELLER, Transport};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use mostro_core::message::Action;
 
+use super::dangling::GIVEN_BACK;
 use super::{PATIENCE, invoice_state, said, until};
 use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 
@@ -34,8 +35,7 @@ async fn an_escrow_that_lnd_gave_back_while_we_were_away_is_frozen() -> Result<(
     w.net.daemon.start().await?;
     w.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
     w.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    let alarm = "ALARM: LND gave the escrow back";
-    until(&w, alarm, async || Ok(said(&w, &sale, alarm).is_some())).await?;
+    until(&w, GIVEN_BACK, async || Ok(said(&w, &sale, GIVEN_BACK).is_some())).await?;
     w.frozen.push(sale.id);
     w.close(sale.id, 0, 0).await
 }

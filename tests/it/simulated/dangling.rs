@@ -47,7 +47,7 @@ async fn left_dangling() -> Result<(Box<World>, Offer, PaymentHash)> {
     changes.wait_for(|_| w.net.lnd.calls_about(Rpc::TrackPaymentV2, hash) > 0).await?;
 
     w.net.lnd.kill(MOSTRO).await;
-    w.net.daemon.until_log("LND did not answer").await?;
+    w.net.daemon.says("LND did not answer").await?;
     w.net.lnd.start_node(MOSTRO).await?;
     Ok((w, offer, hash))
 }

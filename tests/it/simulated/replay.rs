@@ -54,7 +54,7 @@ impl World {
     async fn lnd_dies(&self) -> Result<PaymentHash> {
         let held = self.net.lnd.list_invoices(MOSTRO, InvoiceState::Accepted);
         self.net.lnd.kill(MOSTRO).await;
-        self.net.daemon.until_log("LND did not answer").await?;
+        self.net.daemon.says("LND did not answer").await?;
         held.first().copied().context("an escrow is held")
     }
 

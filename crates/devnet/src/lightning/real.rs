@@ -10,9 +10,8 @@ use regtest::{NodeAccess, Regtest};
 use tokio::time::sleep;
 
 use super::Lightning;
+use crate::ledger::list_invoices;
 
-/// More invoices than any test makes.
-const ALL: u64 = 100_000;
 const NEWS_EVERY: Duration = Duration::from_millis(50);
 
 impl Lightning for Regtest {
@@ -42,18 +41,14 @@ impl Lightning for Regtest {
     }
 
     async fn list_invoices(&self, node: &str, state: InvoiceState) -> Result<Vec<PaymentHash>> {
-        let asked = lnrpc::ListInvoiceRequest {
-            num_max_invoices: ALL,
-            ..lnrpc::ListInvoiceRequest::default()
-        };
-        let listed = self.wallet(node)?.lightning().list_invoices(asked).await?.into_inner();
         let wanted = match state {
             InvoiceState::Open => lnrpc::invoice::InvoiceState::Open,
             InvoiceState::Accepted => lnrpc::invoice::InvoiceState::Accepted,
             InvoiceState::Settled => lnrpc::invoice::InvoiceState::Settled,
             InvoiceState::Canceled => lnrpc::invoice::InvoiceState::Canceled,
         };
-        let listed = listed.invoices.into_iter().filter(|invoice| invoice.state() == wanted);
+        let listed = list_invoices(&self.wallet(node)?).await?;
+        let listed = listed.into_iter().filter(|invoice| invoice.state() == wanted);
         let hash = |invoice: lnrpc::Invoice| Some(PaymentHash(invoice.r_hash.try_into().ok()?));
         listed.map(|invoice| hash(invoice).context("a hash has 32 bytes")).collect()
     }
