@@ -12,8 +12,10 @@ use fedimint_tonic_lnd::staterpc::WalletState;
 
 use crate::certificate::Certificate;
 use crate::ports::Ports;
-use crate::start_up::PASSWORD;
 use crate::wallet::{NodeAccess, Wallet};
+
+/// Of every wallet. LND wants eight characters.
+pub(crate) const PASSWORD: &str = "password";
 
 /// A node, running or not.
 #[derive(Debug)]

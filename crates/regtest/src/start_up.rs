@@ -9,11 +9,8 @@ use tonic::client::Grpc;
 use tonic::codec::ProstCodec;
 use tonic::codegen::http::uri::PathAndQuery;
 
-use crate::lnd::Node;
+use crate::lnd::{Node, PASSWORD};
 use crate::wallet::endpoint;
-
-/// Of every wallet. LND wants eight characters.
-pub(crate) const PASSWORD: &str = "password";
 
 #[derive(Clone, PartialEq, Message)]
 struct Seed {
