@@ -252,7 +252,7 @@ impl Lnd {
         let Some(invoice) = self.find_invoice(hash).await? else { return Ok(HoldStatus::Unknown) };
         match answers::hold_status(LOOK_UP, hash, &invoice)? {
             HoldStatus::Accepted { .. } => {
-                tracing::error!(ln.hash = %hash, "LND has given a hold back and calls it accepted");
+                tracing::error!(ln.hash = %hash, "LND has given a hold back and calls it accepted: it is taken as canceled");
                 Ok(HoldStatus::Canceled)
             }
             status => Ok(status),

@@ -19,7 +19,7 @@ pub struct DaemonState {
     pub height: Option<BlockHeight>,
     /// When that was last the tip.
     pub tip_seen_at: Option<Timestamp>,
-    /// When LND was last seen unreachable or out of sync.
+    /// When LND was last seen unreachable or out of sync, or seen again after we were away.
     pub lnd_unwell_at: Option<Timestamp>,
     /// Who our Lightning node is.
     pub node: Option<LightningIdentity>,

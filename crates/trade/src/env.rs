@@ -13,8 +13,8 @@ pub struct Env<'a> {
     pub policy: &'a Policy,
     /// Unknown before the first contact with LND.
     pub node: Option<&'a LightningIdentity>,
-    /// When LND was last seen unreachable or out of sync. A payout that fails after such a moment
-    /// is not charged to the buyer.
+    /// When LND was last seen unreachable or out of sync, or seen again after we were away. A payout
+    /// that fails after such a moment is not charged to the buyer.
     pub lnd_unwell_at: Option<Timestamp>,
     /// The sender of a user's request.
     pub account: Account,
