@@ -125,11 +125,11 @@ impl World {
         id
     }
 
-    /// Everything that waits in the outbox, in order of commitment, and then does no longer.
+    /// Everything that is due in the outbox at this moment, in order of commitment, and then is done.
     async fn acts(&self) -> Vec<OutboxRow> {
         let mut done = Vec::new();
         loop {
-            let due = self.reader.list_acts_due(Timestamp(i64::MAX), 100).await.unwrap();
+            let due = self.reader.list_acts_due(self.clock.now(), 100).await.unwrap();
             if due.is_empty() {
                 done.sort_by_key(|row: &OutboxRow| row.id);
                 return done;
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// What waits in the outbox for a key; see [`World::acts`].
+    /// What is due in the outbox for a key; see [`World::acts`].
     async fn messages(&self, to: TradeKey) -> Vec<Message> {
         let messages = self.acts().await.into_iter().filter_map(|row| match row.act {
             Act::Notify(message) if message.to == to => Some(*message),
