@@ -1,7 +1,7 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo clients fmt lint test sim tidy generated docs deny nodes regtest on-nodes laws times ci
+.PHONY: help bootstrap demo clients fmt lint test sim planted tidy generated docs deny nodes regtest on-nodes laws times ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 NODES = $(abspath $(or $(CARGO_TARGET_DIR),target))/nodes
@@ -67,6 +67,9 @@ test: bootstrap ## All tests; needs nothing but cargo
 
 sim: bootstrap ## The simulation alone, under more seeds: `make sim SEEDS=10000`
 	SIM_SEEDS=$(SEEDS) cargo test --test sim
+
+planted: bootstrap ## The planted faults of tests/planted: do the tests find each? FAULTS="a b" for some
+	$(XTASK) planted $(FAULTS)
 
 tidy: ## The rules of the tree
 	$(XTASK) tidy

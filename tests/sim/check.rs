@@ -105,7 +105,7 @@ impl Checker {
         self.check_ends(world, &holds)?;
         let balance = world.lnd.ledger().balance;
         self.check_ledger(balance).await?;
-        self.check_last_words(world)
+        self.check_last_words(world).await
     }
 
     /// The buyer is paid once and from its seller's escrow, or the seller has its sats.
@@ -342,16 +342,16 @@ impl Checker {
         Ok(())
     }
 
-    /// Whoever was paid knows it.
-    fn check_last_words(&self, world: &World) -> Result<(), String> {
-        let is_success = |id: &OrderId| {
-            self.statuses.get(&id.to_string()).is_some_and(|status| status == "success")
-        };
-        let ends = world.orders.values().filter(|id| is_success(id)).count();
-        let said = world.told.values().flatten();
-        let said = said.filter(|notice| **notice == Notice::PurchaseCompleted).count();
-        // At least once: the relay may have it, and the daemon not know.
-        if said < ends { Err(format!("{ends} buyers were paid, {said} were told")) } else { Ok(()) }
+    /// Each buyer of a success was told so, and nobody else.
+    async fn check_last_words(&self, world: &World) -> Result<(), String> {
+        let paid = world.buyers_paid().await?;
+        let told = world.told.iter();
+        let told = told.filter(|(_, notices)| notices.contains(&Notice::PurchaseCompleted));
+        let told = told.map(|(key, _)| *key).collect::<BTreeSet<_>>();
+        if told == paid {
+            return Ok(());
+        }
+        Err(format!("I12: paid were {paid:?}, and that they are was told to {told:?}"))
     }
 
     async fn holds(&mut self) -> Result<Vec<Hold>, String> {

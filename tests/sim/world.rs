@@ -24,8 +24,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use trade::{
     Command, Destination, HoldStatus, IdentityKey, Input, Invoice, Kind, Network, NewOrder,
-    NodeKey, Notice, Observation, OrderId, OrderState, PaymentHash, PaymentStatus, PayoutState,
-    Policy, Ppm, Preimage, Request, Sats, Sender, Timestamp, TradeKey,
+    NodeKey, Notice, Observation, OrderId, OrderState, Outcome, PaymentHash, PaymentStatus,
+    PayoutState, Policy, Ppm, Preimage, Request, Sats, Sender, Timestamp, TradeKey,
 };
 
 use crate::check::Checker;
@@ -523,6 +523,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The buyers of the trades that ended well.
+    pub(crate) async fn buyers_paid(&self) -> Result<BTreeSet<TradeKey>, String> {
+        let mut paid = BTreeSet::new();
+        for id in self.orders.values() {
+            let order = self.daemon.reader.find_order(*id).await.map_err(text)?;
+            let ended = order.filter(|order| order.state == OrderState::Ended(Outcome::Success));
+            paid.extend(ended.and_then(|order| order.buyer().map(|buyer| buyer.trade)));
+        }
+        Ok(paid)
     }
 
     fn trace(&self) -> [u8; 32] {

@@ -2,6 +2,7 @@
 
 pub mod bootstrap; // what a fresh machine lacks
 pub mod laws; // docs/LIGHTNING.md
+pub mod planted; // faults that tests must find
 #[cfg(feature = "database")]
 pub mod queries; // .sqlx
 #[cfg(feature = "database")]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bootstrap, laws, tidy};
+use xtask::{bootstrap, laws, planted, tidy};
 #[cfg(feature = "database")]
 use xtask::{queries, schema};
 
@@ -21,6 +21,11 @@ enum Chore {
     Bootstrap,
     /// Tell the laws of tests/lightning to simulated and real nodes, and write docs/LIGHTNING.md
     Laws,
+    /// Plant each fault of tests/planted in a copy of the tree, and insist that its tests find it
+    Planted {
+        /// Only these
+        names: Vec<String>,
+    },
     /// Hold the tree against the rules that compiler and clippy cannot know
     Tidy,
     #[cfg(feature = "database")]
@@ -54,6 +59,7 @@ fn run(chore: &Chore) -> Result<()> {
     match chore {
         Chore::Bootstrap => bootstrap::run(&root),
         Chore::Laws => laws::write(&root),
+        Chore::Planted { names } => planted::run(&root, names),
         Chore::Tidy => tidy::run(&root),
         #[cfg(feature = "database")]
         Chore::Schema { check: false } => schema::write(&root),

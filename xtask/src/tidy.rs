@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::laws;
+use crate::{laws, planted};
 use source::Source;
 
 /// Files longer than this do more than one job; tests may be long.
@@ -89,6 +89,7 @@ pub fn check(root: &Path) -> Result<Vec<Fault>> {
     faults.extend(documents::check_architecture(&read("ARCHITECTURE.md")?));
     let stray = laws::stray(root)?;
     faults.extend(stray.map(|law| fault(laws::FILE_NAME, 0, format!("run `make laws`: {law}"))));
+    faults.extend(planted::stray(root)?.map(|(file, what)| fault(file, 0, what)));
     Ok(faults)
 }
 

@@ -13,9 +13,9 @@ use crate::fixture::{
 };
 use crate::{
     Account, Alarm, BlockHeight, Command, Decision, Destination, Effect, Fact, FailureReason, Hold,
-    HoldDecision, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats, Observation, Order,
-    OrderState, Outcome, PaymentHash, PaymentStatus, Posting, Preimage, Request, Sender, Status,
-    decide, invariants,
+    HoldDecision, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats, Notice, Observation,
+    Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus, Posting, Preimage, Request,
+    Sender, Status, TradeKey, decide, invariants,
 };
 
 /// One event in the life of an order.
@@ -255,6 +255,57 @@ fn waiting_request(order: &Order) -> Option<u64> {
     }
 }
 
+/// Who may read a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Buyer,
+    Seller,
+    Maker,
+    /// Either party, and a party that is none any more.
+    Party,
+    /// Whoever asked, party or not.
+    Requester,
+}
+
+fn reader(notice: &Notice) -> Reader {
+    match notice {
+        Notice::AddInvoice(_)
+        | Notice::AddInvoiceReputation(_)
+        | Notice::WaitingSellerToPay
+        | Notice::HoldInvoicePaymentAccepted(_)
+        | Notice::Released
+        | Notice::PurchaseCompleted
+        | Notice::PaymentFailed { .. }
+        | Notice::InvoiceUpdated => Reader::Buyer,
+        Notice::PayInvoice { .. }
+        | Notice::PayInvoiceReputation(_)
+        | Notice::WaitingBuyerInvoice
+        | Notice::BuyerTookOrder(_)
+        | Notice::HoldInvoicePaymentSettled => Reader::Seller,
+        Notice::NewOrder(_) => Reader::Maker,
+        Notice::FiatSentOk { .. }
+        | Notice::HoldInvoicePaymentCanceled
+        | Notice::Rate
+        | Notice::Canceled => Reader::Party,
+        Notice::CantDo(_) => Reader::Requester,
+    }
+}
+
+/// Whether `to` is who should read it, in the order as it was or as it is now.
+fn is_for(notice: &Notice, to: TradeKey, asked: Option<TradeKey>, orders: [&Order; 2]) -> bool {
+    let is = |party: fn(&Order) -> Option<&Party>| {
+        orders.iter().any(|order| party(order).is_some_and(|party| party.trade == to))
+    };
+    let is_party = is(|order| Some(&order.maker)) || is(|order| order.taker.as_ref());
+    match reader(notice) {
+        Reader::Buyer => is(Order::buyer),
+        Reader::Seller => is(Order::seller),
+        Reader::Maker => is(|order| Some(&order.maker)),
+        Reader::Party => is_party,
+        Reader::Requester => is_party || asked == Some(to),
+    }
+}
+
 /// Whether a command to LND and what is saved with it say the same.
 fn fits(command: &LnCommand, order: &Order) -> bool {
     let decision = order.hold(command.hash()).map(|hold| hold.decision);
@@ -356,6 +407,35 @@ proptest! {
             for effect in &life.story.last.effects {
                 let Effect::Notify { to, request_id: Some(id), .. } = effect else { continue };
                 prop_assert!(asked == Some((*to, Some(*id))) || waited == Some(*id));
+            }
+        }
+    }
+
+    // spec: D14 T32
+    #[test]
+    fn every_notice_goes_to_the_party_it_is_for((story, events) in lives()) {
+        let mut life = Life::begin(story);
+        for event in events {
+            let asked = match &event.input {
+                Input::User(request) => Some(request.sender.trade),
+                _ => None,
+            };
+            let before = life.story.order.clone();
+            if !life.goes_on(&event) {
+                continue;
+            }
+            let Decision { order: after, effects, .. } = &life.story.last;
+            for effect in effects {
+                let Effect::Notify { to, notice, .. } = effect else { continue };
+                let orders = [&before, after];
+                prop_assert!(
+                    is_for(notice, *to, asked, orders),
+                    "{:?} is for the {:?}, and went to {:?}", notice, reader(notice), to
+                );
+                if let Notice::FiatSentOk { peer } = notice {
+                    let parties = [after.maker, after.taker.expect("a trade has a taker")];
+                    prop_assert!(peer != to && parties.iter().any(|party| party.trade == *peer));
+                }
             }
         }
     }
