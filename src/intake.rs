@@ -79,7 +79,20 @@ pub struct Intake {
     opening: FuturesOrdered<BoxFuture<'static, Option<Received>>>,
     backlog: Vec<Received>,
     backlog_bytes: usize,
+    /// How many events have still to be opened before all that relays had stored is here; none while
+    /// they are still sending, or nobody waits for it.
+    flush_after: Option<usize>,
     lanes: Lanes,
+}
+
+/// What intake waits for.
+enum Happened {
+    Arrived(Box<Event>),
+    /// An event was read; none if it is not to be honoured.
+    Opened(Option<Box<Received>>),
+    HearingChanged,
+    /// A message was decided.
+    Handled,
 }
 
 /// A message that is proven and to be honoured.
@@ -125,6 +138,7 @@ impl Intake {
             opening: FuturesOrdered::new(),
             backlog: Vec::new(),
             backlog_bytes: 0,
+            flush_after: None,
             lanes: Lanes::default(),
         };
         (intake, cursor)
@@ -132,34 +146,75 @@ impl Intake {
 
     pub async fn run(mut self, mut shutdown: Shutdown) {
         let mut beat = tokio::time::interval(hearing::BEAT);
-        let mut flush_after = None;
         loop {
-            let has_room =
-                self.opening.len() < OPENING_AT_ONCE && self.lanes.len() < HANDLING_AT_ONCE;
             tokio::select! {
                 () = shutdown.requested() => break,
-                Some(event) = self.events.recv(), if has_room => self.start_opening(event),
-                Some(opened) = self.opening.next() => {
-                    flush_after = flush_after.map(|left: usize| left.saturating_sub(1));
-                    self.backlog_bytes += opened.as_ref().map_or(0, |received| received.bytes);
-                    self.backlog.extend(opened);
-                }
-                Ok(()) = self.hearing.changed() => flush_after = self.listen_up(),
-                _ = beat.tick() => {
-                    self.ear.beat().await;
-                    flush_after = flush_after.or_else(|| self.listen_up());
-                }
-                Some(()) = self.lanes.next() => {}
-            }
-            if flush_after == Some(0) {
-                self.ear.resume().await;
-                flush_after = None;
-            }
-            if self.ear.is_reachable() || self.backlog_bytes >= BACKLOG_BYTES {
-                self.flush();
+                () = self.step() => {}
+                _ = beat.tick() => self.beat().await,
             }
         }
         self.lanes.finish().await;
+    }
+
+    /// Waits for one thing to happen, and does what follows from it. Cancel safe.
+    async fn step(&mut self) {
+        let happened = self.next().await;
+        self.take_in(happened).await;
+    }
+
+    /// Writes down that relays are heard, while they are. To be called every ten seconds.
+    pub async fn beat(&mut self) {
+        self.ear.beat().await;
+        self.flush_after = self.flush_after.or_else(|| self.listen_up());
+        self.go_on().await;
+    }
+
+    /// Handles everything that has come, and returns when nothing is left to do.
+    pub async fn until_idle(&mut self) {
+        while self.is_busy() {
+            self.step().await;
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        let has_news = self.hearing.has_changed().unwrap_or(false);
+        has_news || !(self.events.is_empty() && self.opening.is_empty() && self.lanes.len() == 0)
+    }
+
+    /// What happens next. Nothing is lost if the caller does not wait for it.
+    async fn next(&mut self) -> Happened {
+        let has_room = self.opening.len() < OPENING_AT_ONCE && self.lanes.len() < HANDLING_AT_ONCE;
+        tokio::select! {
+            Some(event) = self.events.recv(), if has_room => Happened::Arrived(Box::new(event)),
+            Some(opened) = self.opening.next() => Happened::Opened(opened.map(Box::new)),
+            Ok(()) = self.hearing.changed() => Happened::HearingChanged,
+            Some(()) = self.lanes.next() => Happened::Handled,
+            else => std::future::pending().await,
+        }
+    }
+
+    async fn take_in(&mut self, happened: Happened) {
+        match happened {
+            Happened::Arrived(event) => self.start_opening(*event),
+            Happened::Opened(received) => {
+                self.flush_after = self.flush_after.map(|left| left.saturating_sub(1));
+                self.backlog_bytes += received.as_ref().map_or(0, |received| received.bytes);
+                self.backlog.extend(received.map(|received| *received));
+            }
+            Happened::HearingChanged => self.flush_after = self.listen_up(),
+            Happened::Handled => {}
+        }
+        self.go_on().await;
+    }
+
+    async fn go_on(&mut self) {
+        if self.flush_after == Some(0) {
+            self.ear.resume().await;
+            self.flush_after = None;
+        }
+        if self.ear.is_reachable() || self.backlog_bytes >= BACKLOG_BYTES {
+            self.flush();
+        }
     }
 
     /// What the relays had stored is all here once so many more events have been opened; `None`

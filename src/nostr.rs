@@ -8,4 +8,4 @@ pub use nostr_sdk::event::Error as EventError;
 pub use nostr_sdk::{Event, JsonUtil, Keys, SecretKey, ToBech32, Url};
 
 pub use envelope::{Dropped, Opened, Policy, SealError, Transport, glance, open, seal};
-pub use pool::{Hearing, Listener, Options, RelayError, Relays};
+pub use pool::{Hearing, Listener, Options, Phase, RelayError, Relays};

@@ -174,7 +174,7 @@ pub(crate) fn secret(n: u8) -> HoldSecret {
     HoldSecret { hash: PaymentHash([n; 32]), preimage: Preimage([n; 32]) }
 }
 
-fn invoice(n: u8) -> Invoice {
+pub(crate) fn invoice(n: u8) -> Invoice {
     Invoice {
         text: format!("lnbcrt1invoice{n}"),
         hash: PaymentHash([n; 32]),
@@ -186,7 +186,7 @@ fn invoice(n: u8) -> Invoice {
     }
 }
 
-fn sell_order() -> NewOrder {
+pub(crate) fn sell_order() -> NewOrder {
     NewOrder {
         kind: Some(Kind::Sell),
         fiat_code: "EUR".to_owned(),

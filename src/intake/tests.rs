@@ -1,3 +1,5 @@
+mod stage;
+
 use std::time::Duration;
 
 use nostr_sdk::EventId as NostrId;
@@ -5,12 +7,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
-use trade::{IdentityKey, Timestamp, TradeKey};
+use trade::{IdentityKey, OrderState, Timestamp, TradeKey};
 
 use super::age::{Age, judge};
 use super::*;
 use crate::store::{Writer, open as open_store};
 use crate::wire::Message as WireMessage;
+use stage::{Stage, buyer, seller};
 
 const START: i64 = 1_800_000_000;
 const HOUR: i64 = 3_600;
@@ -41,6 +44,19 @@ fn hours(hours: u64) -> Duration {
 #[track_caller]
 fn check(action: &str, age: i64, expected: Age) {
     assert_eq!(judge(&written(1, START - age, action), Timestamp(START), hours(24)), expected);
+}
+
+// spec: D5 INV-9
+#[tokio::test]
+async fn intake_can_be_driven_step_by_step() {
+    let mut stage = Stage::new().await;
+    let order = stage.active().await;
+
+    stage.says(&buyer(), order, "fiat-sent").await;
+    assert!(matches!(stage.order(order).await.state, OrderState::FiatSent { .. }));
+
+    stage.says(&seller(), order, "release").await;
+    assert!(matches!(stage.order(order).await.state, OrderState::Settling { .. }));
 }
 
 // spec: D5

@@ -21,7 +21,7 @@ use super::envelope::Transport;
 mod hearing;
 mod listen;
 
-pub use hearing::Hearing;
+pub use hearing::{Hearing, Phase};
 pub use listen::Listener;
 
 /// What a relay puts around an event: the message type and our subscription's name.

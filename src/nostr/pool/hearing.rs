@@ -15,7 +15,7 @@ pub struct Hearing {
 
 /// Where one relay's subscription stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
     /// Not connected, or the relay closed it.
     Closed,
     /// The relay is still sending the newest of what it has stored.
@@ -33,7 +33,9 @@ impl Phase {
 }
 
 impl Hearing {
-    pub(super) fn new(relays: usize) -> Self {
+    /// No relay is connected.
+    #[must_use]
+    pub fn new(relays: usize) -> Self {
         Self {
             phases: vec![Phase::Closed; relays],
             arrivals: vec![0; relays],
@@ -81,7 +83,8 @@ impl Hearing {
         !self.is_caught_up && self.phases.iter().any(|phase| *phase != Phase::Closed)
     }
 
-    pub(super) fn set(&mut self, place: usize, phase: Phase) {
+    /// One relay's subscription stands there now.
+    pub fn set(&mut self, place: usize, phase: Phase) {
         if let (Some(at), Some(arrivals)) =
             (self.phases.get_mut(place), self.arrivals.get_mut(place))
         {

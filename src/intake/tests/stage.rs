@@ -1,0 +1,203 @@
+//! Intake without relays: a test pushes in what they would send, and says whether they are heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use trade::{
+    BlockHeight, Command, Destination, HoldStatus, IdentityKey, Input, Kind, Msats, NewOrder,
+    Observation, Order, OrderId, Request, Sender, Timestamp, TradeKey,
+};
+
+use super::super::{Intake, Parts};
+use crate::clock::{Clock as _, SystemEntropy};
+use crate::engine::Applied;
+use crate::engine::tests::{World, invoice, secret};
+use crate::facts::Facts;
+use crate::lightning::{self, Lnd, LndAccess};
+use crate::nostr::{Event, Hearing, Keys, Phase, SecretKey, Transport, seal};
+use crate::store::{Delivery, EventId, Transport as Stored};
+use crate::wire::Message;
+
+pub(super) const PAID: HoldStatus =
+    HoldStatus::Accepted { paid: Msats(101_000_000), expires_at: BlockHeight(1_147) };
+
+/// Events that may wait to be read, as in the daemon.
+const QUEUE: usize = 1_024;
+
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) intake: Intake,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) hearing: watch::Sender<Hearing>,
+    node: Keys,
+    next_order: u8,
+}
+
+/// Somebody with a trade key, in full privacy.
+#[derive(Debug, Clone)]
+pub(super) struct Trader(Keys);
+
+impl Trader {
+    pub(super) fn new(n: u8) -> Self {
+        Self(Keys::new(SecretKey::from_slice(&[n; 32]).unwrap()))
+    }
+
+    pub(super) fn key(&self) -> TradeKey {
+        TradeKey(self.0.public_key().to_bytes())
+    }
+
+    fn sender(&self) -> Sender {
+        let key = self.key();
+        Sender { trade: key, identity: IdentityKey(key.0), trade_index: None }
+    }
+}
+
+pub(super) fn seller() -> Trader {
+    Trader::new(11)
+}
+
+pub(super) fn buyer() -> Trader {
+    Trader::new(12)
+}
+
+impl Stage {
+    /// Relays are heard, and have sent what they had stored.
+    pub(super) async fn new() -> Self {
+        let mut stage = Self::deaf().await;
+        stage.is_heard().await;
+        stage
+    }
+
+    /// No relay has been heard yet.
+    pub(super) async fn deaf() -> Self {
+        Self::on(World::new().await).await
+    }
+
+    pub(super) async fn on(world: World) -> Self {
+        let (events, received) = mpsc::channel(QUEUE);
+        let (hearing, heard) = watch::channel(Hearing::new(1));
+        let node = Trader::new(7).0;
+        let nowhere = LndAccess {
+            host: "https://127.0.0.1:1".to_owned(),
+            cert_file: "none".into(),
+            macaroon_file: "none".into(),
+        };
+        let parts = Parts {
+            events: received,
+            hearing: heard,
+            node: node.clone(),
+            pow: 0,
+            transports: vec![Transport::Direct, Transport::GiftWrap],
+            catch_up: Duration::from_hours(24),
+            reader: world.reader.clone(),
+            engine: world.engine.clone(),
+            facts: Facts::new(Arc::new(Lnd::new(nowhere).unwrap())),
+            read_destination: lightning::invoice::decode,
+            clock: world.clock.clone(),
+            entropy: Arc::new(SystemEntropy),
+        };
+        let remembered = world.reader.daemon_state().await.unwrap();
+        let (intake, _) = Intake::new(parts, &remembered);
+        Self { world, intake, events, hearing, node, next_order: 1 }
+    }
+
+    pub(super) async fn stands(&mut self, phase: Phase) {
+        self.hearing.send_modify(|hearing| hearing.set(0, phase));
+        self.intake.until_idle().await;
+    }
+
+    pub(super) async fn is_heard(&mut self) {
+        self.stands(Phase::Open).await;
+        self.intake.beat().await;
+    }
+
+    /// A message as its author's client writes it at that time.
+    pub(super) fn written(
+        &self,
+        by: &Trader,
+        order: OrderId,
+        action: &str,
+        at: Timestamp,
+    ) -> Event {
+        self.sent_by(by, order, action, at, Transport::Direct)
+    }
+
+    pub(super) fn sent_by(
+        &self,
+        by: &Trader,
+        order: OrderId,
+        action: &str,
+        at: Timestamp,
+        transport: Transport,
+    ) -> Event {
+        let json = format!(r#"{{"order":{{"version":2,"id":"{order}","action":"{action}"}}}}"#);
+        let message = Message::parse(&json).unwrap();
+        let node = TradeKey(self.node.public_key().to_bytes());
+        let expires = at.after(Duration::from_hours(24 * 30));
+        seal(&message, node, transport, &by.0, at, expires).unwrap()
+    }
+
+    /// A relay sends an event, and everything that follows is done.
+    pub(super) async fn arrives(&mut self, event: Event) {
+        self.events.send(event).await.unwrap();
+        self.intake.until_idle().await;
+    }
+
+    pub(super) async fn says(&mut self, by: &Trader, order: OrderId, action: &str) {
+        let event = self.written(by, order, action, self.world.clock.now());
+        self.arrives(event).await;
+    }
+
+    pub(super) async fn order(&self, id: OrderId) -> Order {
+        self.world.reader.find_order(id).await.unwrap().unwrap()
+    }
+
+    /// A sell order of [`seller`] in the book.
+    pub(super) async fn pending(&mut self) -> OrderId {
+        let id = OrderId([self.next_order; 16]);
+        self.next_order += 1;
+        let new = NewOrder { kind: Some(Kind::Sell), ..crate::engine::tests::sell_order() };
+        let (sender, delivery) = (seller().sender(), self.delivery(seller().key()));
+        let applied = self.world.engine.create(delivery, id, sender, None, new).await;
+        assert_eq!(applied.unwrap(), Applied::Saved);
+        id
+    }
+
+    /// [`buyer`] took it and gave an invoice; the seller has paid the hold.
+    pub(super) async fn active(&mut self) -> OrderId {
+        let id = self.pending().await;
+        let n = self.next_order;
+        let destination = Some(Destination::Bolt11(invoice(100 + n)));
+        let command = Command::TakeSell { destination, secret: secret(n) };
+        let request = Request { sender: buyer().sender(), request_id: None, command };
+        let delivery = self.delivery(buyer().key());
+        let nothing = |_| std::future::ready(None);
+        let applied = self.world.engine.deliver(delivery, id, request, nothing).await;
+        assert_eq!(applied.unwrap(), Applied::Saved);
+        let hash = secret(n).hash;
+        for news in [
+            Observation::HoldOpened { hash, bolt11: format!("lnbcrt1hold{n}") },
+            Observation::Hold { hash, status: PAID },
+        ] {
+            self.lnd_says(id, news).await;
+        }
+        id
+    }
+
+    pub(super) async fn lnd_says(&self, id: OrderId, news: Observation) -> Applied {
+        self.world.engine.apply(id, Input::Lightning(news)).await.unwrap()
+    }
+
+    fn delivery(&self, from: TradeKey) -> Delivery {
+        let mut id = [from.0[0]; 32];
+        id[0] = self.next_order;
+        Delivery {
+            event_id: EventId(id),
+            rumor_id: None,
+            created_at: self.world.clock.now(),
+            from,
+            transport: Stored::Nip44,
+        }
+    }
+}
