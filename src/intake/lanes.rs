@@ -107,7 +107,7 @@ mod tests {
     const ANNA: Lane = Lane::Sender(TradeKey([1; 32]));
     const BEN: Lane = Lane::Sender(TradeKey([2; 32]));
 
-    // spec: INV-9
+    // spec: INV-9 K-05
     #[tokio::test]
     async fn a_sender_who_is_slow_delays_nobody_else() {
         let mut lanes = Lanes::default();

@@ -137,7 +137,7 @@ async fn a_wrong_command_line_is_answered_with_the_usage() -> Result<()> {
     Ok(())
 }
 
-// spec: D11
+// spec: D11 K-59
 #[tokio::test]
 async fn a_second_daemon_on_the_same_database_does_not_start() -> Result<()> {
     let mut net = Box::pin(Net::start(settings()?)).await?;
@@ -169,6 +169,7 @@ async fn a_damaged_database_is_not_written_to() -> Result<()> {
     Ok(())
 }
 
+// spec: K-59
 #[tokio::test]
 async fn a_daemon_that_was_stopped_leaves_all_it_knows_in_one_file() -> Result<()> {
     let mut w = World::open(Transport::V2).await?;

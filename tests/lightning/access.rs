@@ -100,6 +100,7 @@ async fn rights_are_asked_for_once_and_a_new_macaroons_anew() {
 }
 
 // simulated only: real nodes do not count calls
+// spec: D3
 #[tokio::test]
 async fn a_node_with_another_certificate_is_sent_nothing() {
     let stage = stage().await;

@@ -138,6 +138,22 @@ async fn a_failing_database_fails_the_batch_and_not_the_writer() {
     assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
 }
 
+// spec: K-08
+#[tokio::test]
+async fn what_could_not_be_saved_is_not_said() {
+    let world = World::new().await;
+    let no_room = "create trigger no_room before insert on book
+        begin select raise(abort, 'no room'); end";
+    tamper(&world, no_room).await;
+    let delivery = world.delivery(seller().trade);
+
+    let create = world.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
+    create.await.unwrap_err();
+
+    let said = world.acts().await;
+    assert!(said.is_empty(), "{said:?}");
+}
+
 #[tokio::test]
 async fn a_transaction_that_sqlite_ended_fails_its_batch_and_not_the_next() {
     let world = World::new().await;

@@ -7,6 +7,7 @@ use super::*;
 /// Any certificate: nobody here presents one.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
 
+// spec: D3
 #[tokio::test]
 async fn a_host_without_https_is_refused_before_anything_is_sent() {
     let error = Lnd::new(access("http://127.0.0.1:10009", &Files::new())).expect_err("in clear");
@@ -31,6 +32,7 @@ async fn a_port_where_nobody_listens_is_unreachable() {
     assert!(source.to_string().starts_with(&expected), "{source}");
 }
 
+// spec: D3
 #[tokio::test]
 async fn a_server_that_is_silent_is_unreachable_when_the_deadline_passes() {
     let files = Files::new();

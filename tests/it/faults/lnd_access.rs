@@ -12,7 +12,7 @@ use mostro_core::order::Kind;
 use crate::harness::binary::{FAILURE, Process, USAGE, command, ends, free_address, run};
 use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
 
-// spec: E3
+// spec: E3 K-46
 #[tokio::test]
 async fn an_lnd_that_comes_up_later_is_found() -> Result<()> {
     let w = World::stopped().await?;
@@ -90,6 +90,7 @@ async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
     w.trades_again(process).await
 }
 
+// spec: D3
 #[tokio::test]
 async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
     let w = World::open(Transport::V2).await?;

@@ -13,7 +13,7 @@ use nostr_sdk::{Keys, ToBech32 as _};
 use crate::harness::World;
 use crate::harness::binary::command;
 
-// spec: I10 K-10
+// spec: I10 K-10 K-58
 #[tokio::test]
 async fn no_secret_is_ever_logged() -> Result<()> {
     let mut w = World::stopped().await?;
