@@ -74,7 +74,8 @@ planted: bootstrap ## The planted faults of tests/planted: do the tests find eac
 tidy: ## The rules of the tree
 	$(XTASK) tidy
 
-generated: bootstrap ## Write schema.sql, .sqlx and docs/transitions.md anew
+generated: bootstrap ## Write schema.sql, .sqlx, docs/transitions.md and the lists in docs/rules anew
+	$(XTASK) rules
 	cargo xtask schema
 	cargo xtask sqlx
 	UPDATE_DOCS=1 cargo test --package trade --test table
@@ -93,6 +94,7 @@ ci: bootstrap
 	$(MAKE) lint
 	$(MAKE) tidy
 	cargo build --workspace --all-targets
+	$(BINARIES)/xtask rules --check
 	$(BINARIES)/xtask schema --check
 	$(BINARIES)/xtask sqlx --check
 	$(MAKE) test

@@ -5,6 +5,7 @@ pub mod laws; // docs/LIGHTNING.md
 pub mod planted; // faults that tests must find
 #[cfg(feature = "database")]
 pub mod queries; // .sqlx
+pub mod rules; // the lists in docs/rules
 #[cfg(feature = "database")]
 pub mod schema; // schema.sql
 pub mod tidy; // the rules of the tree

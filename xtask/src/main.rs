@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bootstrap, laws, planted, tidy};
+use xtask::{bootstrap, laws, planted, rules, tidy};
 #[cfg(feature = "database")]
 use xtask::{queries, schema};
 
@@ -25,6 +25,12 @@ enum Chore {
     Planted {
         /// Only these
         names: Vec<String>,
+    },
+    /// Write into docs/rules which tests prove each rule
+    Rules {
+        /// Change nothing; fail if a page is out of date
+        #[arg(long)]
+        check: bool,
     },
     /// Hold the tree against the rules that compiler and clippy cannot know
     Tidy,
@@ -60,6 +66,8 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Bootstrap => bootstrap::run(&root),
         Chore::Laws => laws::write(&root),
         Chore::Planted { names } => planted::run(&root, names),
+        Chore::Rules { check: false } => rules::write(&root),
+        Chore::Rules { check: true } => rules::check(&root),
         Chore::Tidy => tidy::run(&root),
         #[cfg(feature = "database")]
         Chore::Schema { check: false } => schema::write(&root),

@@ -5,7 +5,8 @@
 
 mod arrows;
 mod documents;
-mod source;
+mod rules;
+pub(crate) mod source;
 
 #[cfg(test)]
 mod tests;
@@ -65,22 +66,26 @@ pub fn run(root: &Path) -> Result<()> {
 pub fn check(root: &Path) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
     let mut rust = String::new();
-    for file in list_files(root)? {
-        let text = fs::read_to_string(root.join(&file))
-            .with_context(|| format!("reading {}", file.display()))?;
-        faults.extend(check_promises(&file, &text));
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(root.join(&file));
+        text.with_context(|| format!("reading {}", file.display())).map(|text| (file, text))
+    };
+    let files = list_files(root)?.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+    for (file, text) in &files {
+        faults.extend(check_promises(file, text));
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("rs") => {
-                faults.extend(check_rust(&file, &text));
+                faults.extend(check_rust(file, text));
                 if file.starts_with("src/config") {
-                    rust.push_str(&text);
+                    rust.push_str(text);
                 }
             }
-            Some("md") => faults.extend(documents::check_links(root, &file, &text)),
-            Some("sql") => faults.extend(check_history_in(&file, sql_comments(&text))),
+            Some("md") => faults.extend(documents::check_links(root, file, text)),
+            Some("sql") => faults.extend(check_history_in(file, sql_comments(text))),
             _ => {}
         }
     }
+    faults.extend(rules::check(root, &files));
     faults.extend(documents::check_index(root)?);
     let read =
         |name: &str| fs::read_to_string(root.join(name)).with_context(|| format!("reading {name}"));
@@ -170,7 +175,7 @@ fn is_test(file: &Path) -> bool {
     file.iter().any(is_tests)
 }
 
-fn list_files(root: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn list_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = FOLDERS.map(PathBuf::from).to_vec();
     folders.retain(|folder| root.join(folder).is_dir());

@@ -4,21 +4,21 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// A file's lines.
-pub(super) struct Source {
-    pub(super) lines: Vec<Line>,
+pub(crate) struct Source {
+    pub(crate) lines: Vec<Line>,
 }
 
 /// What stands on one line. What is of the other kinds is left out of each.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) code: String,
+pub(crate) struct Line {
+    pub(crate) code: String,
     /// The insides of string literals.
-    pub(super) text: String,
-    pub(super) comment: String,
+    pub(crate) text: String,
+    pub(crate) comment: String,
 }
 
 impl Source {
-    pub(super) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let mut reader =
             Reader { rest: text.chars().peekable(), lines: Vec::new(), line: Line::default() };
         while let Some(next) = reader.rest.next() {
@@ -29,7 +29,7 @@ impl Source {
     }
 
     /// The code, without a test module at its end.
-    pub(super) fn shipped_code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn shipped_code(&self) -> impl Iterator<Item = (usize, &str)> {
         let is_test_module = |at: usize| {
             let [attribute, module] = [at, at + 1].map(|at| self.lines.get(at));
             attribute.is_some_and(|line| line.code.trim() == "#[cfg(test)]")

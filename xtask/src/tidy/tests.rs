@@ -1,5 +1,6 @@
 use super::*;
 
+// spec: D2
 #[test]
 fn the_tree_is_tidy() {
     let faults = check(&crate::root()).expect("the tree can be read");
@@ -116,6 +117,106 @@ fn a_dependency_without_a_reason_is_found() {
     let manifest =
         "[workspace.dependencies]\nours = { path = \"x\" }\na = \"1\" # why\nb = \"1\"\n[x]\nc = 1";
     assert_eq!(documents::check_dependencies(manifest)[0].line, 4);
+}
+
+const TAKE: &str = "### T7\n\nA take.\n\nBuilt: yes, in `src`.\n";
+const TAKE_TEST: &str = "// spec: T7\n#[test]\nfn a_take() {}\n";
+
+// spec: D38
+#[test]
+fn a_rule_that_is_cited_and_proved_is_fine() {
+    let faults = rule_faults(TAKE, &[("src/a.rs", TAKE_TEST), ("README.md", "As T7 says.")]);
+    assert_eq!(faults, [""; 0]);
+}
+
+// spec: D38
+#[test]
+fn an_unknown_rule_is_found_wherever_it_is_cited() {
+    for (file, text) in [
+        ("src/a.rs", "fn f() {} // as T99 says"),
+        ("tests/it/a.rs", "//! What T99 asks."),
+        ("crates/trade/src/a.rs", "/* T7-T99 */"),
+        ("src/a.rs", "// spec: T99\n#[test]\nfn a() {}"),
+        ("docs/OPERATIONS.md", "As in T99, but *T7*."),
+        ("migrations/1.sql", "create table a (b); -- T99"),
+        ("settings.tpl.toml", "# What T99 asks.\na = 1"),
+    ] {
+        let faults = rule_faults(TAKE, &[("src/b.rs", TAKE_TEST), (file, text)]);
+        assert!(faults[0].starts_with("T99 has no entry in docs/rules"), "{file}: {faults:?}");
+    }
+}
+
+// spec: D38
+#[test]
+fn what_only_looks_like_a_rule_is_no_citation() {
+    let text = "I2C, P2WKH, E0599, 0xC6, T123, X9, a `Map<T88, T99>`, P-521, SHA-256, T99_a";
+    for (file, text) in [
+        ("src/a.rs", format!("//! {text}\nfn f<T88>() {{ let t = \"T99\"; }}")),
+        ("docs/a.md", format!("{text}\n\n```text\nT99\n```\n")),
+    ] {
+        let faults = rule_faults(TAKE, &[("src/b.rs", TAKE_TEST), (file, &text)]);
+        assert_eq!(faults, [""; 0], "{file}");
+    }
+}
+
+// spec: D38
+#[test]
+fn a_rule_that_is_called_built_and_proved_by_nothing_is_found() {
+    let faults = rule_faults(TAKE, &[("src/a.rs", "// T7\nfn f() {}")]);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("T7 is called built, and no test names it"), "{faults:?}");
+}
+
+#[test]
+fn a_rule_that_is_called_not_built_and_proved_is_found() {
+    let page = "### T7\n\nA take.\n\nBuilt: no.\n";
+    assert_eq!(rule_faults(page, &[]), [""; 0]);
+    let faults = rule_faults(page, &[("src/a.rs", TAKE_TEST)]);
+    assert!(faults[0].starts_with("T7 is called not built, and the test a_take"), "{faults:?}");
+}
+
+#[test]
+fn a_rule_that_is_partly_built_may_be_proved_or_not() {
+    let page = "### T7\n\nA take.\n\nBuilt: partly, in `src`. Lacks: the take of a range.\n";
+    assert_eq!(rule_faults(page, &[]), [""; 0]);
+    assert_eq!(rule_faults(page, &[("src/a.rs", TAKE_TEST)]), [""; 0]);
+}
+
+#[test]
+fn an_entry_that_leads_nowhere_or_stands_elsewhere_is_found() {
+    for (page, what) in [
+        ("### C1\n\nA take.\n\nBuilt: no.\n", "C1 does not belong on this page"),
+        ("### T8\n\nA take.\n\nBuilt: partly, in `nowhere`. Lacks: b.\n", "where nothing is"),
+        ("### T8\n\nA take.\n\nBuilt: yes.\n", "the forms are"),
+        ("### T8\n\nA take.\n\nBuilt: partly, in `src`.\n", "the forms are"),
+        ("### T8\n\nA take.\n", "does not say whether it is built"),
+        ("### T8\n\nBuilt: no.\n", "does not say what the rule is"),
+        ("### T8\n\nA take.\n\nBuilt: no.\n### T8\n\nA take.\n\nBuilt: no.\n", "a second entry"),
+    ] {
+        let faults = rule_faults(page, &[]);
+        assert!(faults[0].contains(what), "{page}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_line_that_proves_nothing_is_found() {
+    for (text, what) in [
+        ("// spec: T7 soon\n#[test]\nfn a() {}", "lists codes of rules and nothing else"),
+        ("// spec:\n#[test]\nfn a() {}", "lists codes of rules and nothing else"),
+        ("// spec: T7\nlet a = 1;", "above no test"),
+    ] {
+        let faults = rule_faults(TAKE, &[("src/a.rs", text), ("src/b.rs", TAKE_TEST)]);
+        assert!(faults[0].contains(what), "{text}: {faults:?}");
+    }
+}
+
+/// Of a tree that has `page` as the page of the transitions, and `files`.
+fn rule_faults(page: &str, files: &[(&str, &str)]) -> Vec<String> {
+    let page = ("docs/rules/transitions.md", page);
+    let files = std::iter::once(&page).chain(files);
+    let files = files.map(|(file, text)| (PathBuf::from(file), (*text).to_owned()));
+    let faults = rules::check(&crate::root(), &files.collect::<Vec<_>>());
+    faults.into_iter().map(|fault| fault.what).collect()
 }
 
 fn rust_faults(file: &str, code: &str) -> Vec<String> {
