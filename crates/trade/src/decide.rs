@@ -153,10 +153,27 @@ fn payable(order: &Order, destination: Destination, env: &Env<'_>) -> Result<Inv
     let Destination::Bolt11(invoice) = destination else { return Err(Refusal::InvalidInvoice) };
     let expected = order.terms.to_pay_out().ok_or(Refusal::OutOfRangeSatsAmount)?;
     let is_payable = invoice.is_payable(expected, env.node, env.policy, env.now);
-    if !is_payable || env.payout_hash_is_known || order.hold(invoice.hash).is_some() {
+    let is_known = env.payout_hash_is_known
+        || order.hold(invoice.hash).is_some()
+        || is_known_as_another_text(order, &invoice);
+    if !is_payable || is_known {
         return Err(Refusal::InvalidInvoice);
     }
     Ok(invoice)
+}
+
+/// Whether this order already has this payment hash, from another invoice. An attempt keeps its first
+/// text, so the new one would never be paid (D44).
+fn is_known_as_another_text(order: &Order, invoice: &Invoice) -> bool {
+    let attempt = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
+    let known = [
+        order.destination.as_ref().map(|known| (known.hash, known.text.as_str())),
+        attempt.map(|known| (known.hash, known.bolt11.as_str())),
+    ];
+    known
+        .into_iter()
+        .flatten()
+        .any(|(hash, text)| hash == invoice.hash && !text.eq_ignore_ascii_case(&invoice.text))
 }
 
 /// Straight-line parts of decisions.

@@ -33,14 +33,14 @@ pub struct LightningIdentity {
     pub network: Network,
 }
 
-/// A BOLT 11 invoice whose signature and encoding were verified by the shell.
+/// A BOLT 11 invoice that LND can read and register: the shell has checked that (D44).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invoice {
     /// The text as the buyer sent it; what is paid, byte for byte (P2).
     pub text: String,
     pub hash: PaymentHash,
     pub payee: NodeKey,
-    /// `None` for absent and for zero.
+    /// `None`: the payer says how much. Never zero (D44).
     pub amount: Option<Msats>,
     pub expires_at: Timestamp,
     pub min_final_cltv: u32,

@@ -542,6 +542,29 @@ fn the_invoice_that_failed_last_may_be_named_again_and_counts_on() {
     check(&fails(&mut story, 1), "PayingBuyer(Sending)", &[]);
 }
 
+// spec: D44 D20
+#[test]
+fn another_invoice_with_the_hash_of_the_present_one_is_invalid_and_the_same_text_is_not() {
+    let mut due = Story::paying(Kind::Sell);
+    fails(&mut due, 1);
+    let mut asked = Story::paying(Kind::Sell);
+    asked.hears(payment(1, failed(1, FailureReason::IncorrectPaymentDetails)));
+
+    for mut story in [due, asked] {
+        let other = Invoice { text: "lnbcrt1other".to_owned(), ..invoice(1) };
+        let command = add(Destination::Bolt11(other));
+        assert_eq!(story.refuses(TAKER, command), Refusal::InvalidInvoice);
+
+        let shouted = Invoice { text: invoice(1).text.to_uppercase(), ..invoice(1) };
+        let told = story.says(TAKER, add(Destination::Bolt11(shouted)));
+        assert_eq!(told.place, "PayingBuyer(Sending)");
+    }
+}
+
+fn add(destination: Destination) -> Command {
+    Command::AddInvoice { destination, secret: secret(2) }
+}
+
 // spec: C17 INV-2 I4
 #[test]
 fn a_second_tick_sends_nothing() {
