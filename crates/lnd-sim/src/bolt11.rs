@@ -1,13 +1,20 @@
 //! BOLT 11 invoices: written and signed by a simulated node, read with LND's words for what is wrong.
 
+mod amount;
+mod bech32;
+mod decode;
+mod features;
+
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use lightning_invoice::{
     Bolt11InvoiceDescription, Currency, Description, InvoiceBuilder, PaymentSecret, Sha256,
-    SignedRawBolt11Invoice,
 };
+
+pub(crate) use decode::decode;
+pub(crate) use features::Features;
 
 use crate::PaymentHash;
 use crate::error::LndError;
@@ -31,7 +38,7 @@ pub(crate) struct Decoded {
     /// The payee's public key, as hex.
     pub(crate) payee: String,
     pub(crate) hash: PaymentHash,
-    /// Absent if the payer chooses.
+    /// Absent if the payer chooses; LND takes a written zero for an amount.
     pub(crate) amount_msat: Option<u64>,
     pub(crate) payment_addr: Option<[u8; 32]>,
     pub(crate) min_final_cltv: u64,
@@ -39,12 +46,22 @@ pub(crate) struct Decoded {
     pub(crate) expiry_secs: u64,
     pub(crate) description: String,
     pub(crate) description_hash: Option<[u8; 32]>,
-    pub(crate) is_amp: bool,
+    pub(crate) features: Features,
+    pub(crate) has_blinded_paths: bool,
 }
 
 impl Decoded {
+    /// Until when it may be paid. LND counts an expiry in nanoseconds, which overflow after 292 years:
+    /// then it may have been long ago.
     pub(crate) fn expires_at_secs(&self) -> u64 {
-        self.created_at_secs.saturating_add(self.expiry_secs)
+        let nanos = self.expiry_secs.wrapping_mul(1_000_000_000).cast_signed();
+        self.created_at_secs.saturating_add_signed(nanos.div_euclid(1_000_000_000))
+    }
+
+    /// LND has room for 16 bits.
+    pub(crate) fn final_cltv(&self) -> u32 {
+        let [low, high, ..] = self.min_final_cltv.to_le_bytes();
+        u32::from(u16::from_le_bytes([low, high]))
     }
 }
 
@@ -80,62 +97,4 @@ pub(crate) fn encode(terms: &Terms<'_>, key: &SecretKey) -> Result<String, LndEr
     let invoice =
         builder.build_signed(|digest| curve.sign_ecdsa_recoverable(digest, key)).map_err(unfit)?;
     Ok(invoice.to_string())
-}
-
-pub(crate) fn decode(text: &str) -> Result<Decoded, LndError> {
-    let text = text.strip_prefix("lightning:").unwrap_or(text).to_lowercase();
-    let signed: SignedRawBolt11Invoice = text.parse().map_err(|_| unreadable(&text))?;
-    let raw = signed.raw_invoice();
-    if raw.currency() != Currency::Regtest {
-        return Err(other_network());
-    }
-    let payee = match raw.payee_pub_key() {
-        Some(key) if signed.check_signature() => key.0,
-        Some(_) => return Err(LndError::unknown("invalid invoice signature")),
-        None => {
-            signed
-                .recover_payee_pub_key()
-                .map_err(|_| LndError::unknown("invalid invoice signature"))?
-                .0
-        }
-    };
-    let hash = raw.payment_hash().ok_or_else(|| LndError::unknown("no payment hash found"))?;
-    let amount_msat = match raw.amount_pico_btc() {
-        Some(pico) if pico % 10 != 0 => {
-            return Err(LndError::unknown("invoice amount is not a whole millisatoshi"));
-        }
-        Some(pico) => Some(pico / 10),
-        None => None,
-    };
-    let flags = raw.features().map(|features| features.le_flags().to_vec()).unwrap_or_default();
-    Ok(Decoded {
-        payee: payee.to_string(),
-        hash: PaymentHash(hash.0.to_byte_array()),
-        amount_msat: amount_msat.filter(|msat| *msat > 0),
-        payment_addr: raw.payment_secret().map(|secret| secret.0),
-        min_final_cltv: raw.min_final_cltv_expiry_delta().map_or(18, |delta| delta.0),
-        created_at_secs: raw.data.timestamp.as_unix_timestamp(),
-        expiry_secs: raw.expiry_time().map_or(3600, lightning_invoice::ExpiryTime::as_seconds),
-        description: raw.description().map(ToString::to_string).unwrap_or_default(),
-        description_hash: raw.description_hash().map(|hash| hash.0.to_byte_array()),
-        is_amp: flags.get(3).is_some_and(|byte| byte & 0b1100_0000 != 0), // bits 30 and 31
-    })
-}
-
-fn other_network() -> LndError {
-    LndError::unknown("invoice not for current active network 'regtest'")
-}
-
-fn unreadable(text: &str) -> LndError {
-    const CHARSET: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
-    let Some((_, payload)) = text.rsplit_once('1') else {
-        return LndError::unknown("decoding bech32 failed: invalid index of 1: -1");
-    };
-    match payload.chars().find(|letter| !CHARSET.contains(*letter)) {
-        Some(letter) => LndError::unknown(format!(
-            "failed converting data to bytes: invalid character not part of charset: {}",
-            u32::from(letter)
-        )),
-        None => LndError::unknown("checksum failed"),
-    }
 }

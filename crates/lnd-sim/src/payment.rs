@@ -99,6 +99,8 @@ struct Intent {
     fee_limit_msat: u64,
     cltv_limit: u32,
     bolt11: String,
+    /// The payee asks for what LND does not know, or this simulation does not.
+    is_unpayable: bool,
 }
 
 /// LND's `--max-cltv-expiry`.
@@ -214,7 +216,7 @@ impl World {
                 intent.cltv_limit
             )));
         }
-        let least = intent.final_cltv.saturating_add(BLOCK_PADDING);
+        let least = intent.final_cltv.saturating_add(BLOCK_PADDING) & u32::from(u16::MAX);
         if intent.cltv_limit <= least {
             return Err(LndError::unknown(format!(
                 "cltv limit {} should be greater than {least}",
@@ -263,6 +265,9 @@ impl World {
     fn try_to_reach(&mut self, node: &str, intent: &Intent) -> Result<(), FailureReason> {
         if let Some(reason) = self.forced_failure(node) {
             return Err(reason);
+        }
+        if intent.is_unpayable {
+            return Err(FailureReason::NoRoute);
         }
         let payee = self.find_by_pubkey(&intent.payee).map(|node| node.record.name.clone());
         let payee = payee.ok_or(FailureReason::NoRoute)?;
@@ -351,14 +356,11 @@ fn read_invoice(
             messages::go_time(valid_until)
         )));
     }
-    if invoice.is_amp && !request.amp {
+    if invoice.payment_addr.is_none() && !invoice.has_blinded_paths {
         return Err(LndError::unknown(
-            "the AMP flag (--amp or SendPaymentRequest.Amp) must be set to pay an AMP invoice",
+            "payment request must contain either a payment address or blinded paths",
         ));
     }
-    let payment_addr = invoice.payment_addr.ok_or_else(|| {
-        LndError::unknown("payment request must contain either a payment address or blinded paths")
-    })?;
     let amount_msat = match (invoice.amount_msat, given_msat) {
         (None, 0) => {
             return Err(LndError::unknown(
@@ -373,12 +375,18 @@ fn read_invoice(
             ));
         }
     };
+    if invoice.features.is_amp() && !request.amp {
+        return Err(LndError::unknown(
+            "the AMP flag (--amp or SendPaymentRequest.Amp) must be set to pay an AMP invoice",
+        ));
+    }
     Ok(Intent {
+        final_cltv: invoice.final_cltv(),
         payee: invoice.payee,
         hash: invoice.hash,
-        payment_addr: Some(PaymentHash(payment_addr)),
+        payment_addr: invoice.payment_addr.map(PaymentHash),
         amount_msat,
-        final_cltv: u32::try_from(invoice.min_final_cltv).unwrap_or(u32::MAX),
+        is_unpayable: invoice.features.are_unpayable() || invoice.has_blinded_paths,
         fee_limit_msat: 0,
         cltv_limit: 0,
         bolt11: request.payment_request.clone(),
@@ -406,5 +414,6 @@ fn read_bare(request: &SendPaymentRequest, given_msat: u64) -> Result<Intent, Ln
         fee_limit_msat: 0,
         cltv_limit: 0,
         bolt11: String::new(),
+        is_unpayable: false,
     })
 }

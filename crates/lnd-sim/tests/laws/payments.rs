@@ -116,7 +116,7 @@ async fn what_cannot_be_paid_is_refused_in_lnds_words() {
         (payout(&own), "UNKNOWN: self-payments not allowed"),
         (payout(mainnet), "UNKNOWN: invoice not for current active network 'regtest'"),
         (
-            payout("lnbcrt1b"),
+            payout("lnbcrt1bogusbogus"),
             "UNKNOWN: failed converting data to bytes: invalid character not part of charset: 98",
         ),
         (payout(&open), "UNKNOWN: amount must be specified when paying a zero amount invoice"),
