@@ -444,8 +444,9 @@ fn send_request(
     payment: NewPayment,
 ) -> Result<SendPaymentRequest, LightningError> {
     let impossible = |problem| LightningError::Impossible { call, problem };
-    let invoice = invoice::read(&payment.bolt11).ok_or(impossible("the invoice is unreadable"))?;
-    if invoice.hash != payment.hash {
+    let hash = invoice::payment_hash(&payment.bolt11);
+    let hash = hash.ok_or(impossible("the invoice is unreadable"))?;
+    if hash != payment.hash {
         return Err(impossible("the invoice has another hash than the one on record"));
     }
     let amount = payment.amount.unwrap_or_default().0;

@@ -1,10 +1,24 @@
 //! What a buyer named as the place to be paid, read without asking anybody.
+//!
+//! LND refuses what it cannot read before it knows a payment, and a payout that it does not know is
+//! sent again. So whatever is accepted here LND must be able to register (D44).
 
-use lightning_invoice::{Bolt11Invoice, Currency};
+mod features;
+
+use lightning_invoice::{
+    Bolt11Invoice, Currency, Fallback, RawBolt11Invoice, RawTaggedField, SignedRawBolt11Invoice,
+    TaggedField,
+};
 use trade::{Destination, Invoice, Msats, Network, NodeKey, PaymentHash, Timestamp};
 
 /// Longer texts are not read: no wallet writes them, and BOLT 11 ends there.
 const MAX_CHARS: usize = 7_089;
+
+/// LND writes no longer expiry, and one of centuries overflows in it.
+const MAX_EXPIRY_SECS: u64 = 31_536_000;
+
+const FALLBACK_TAG: u8 = 9;
+const BLINDED_PATH_TAG: u8 = 20;
 
 /// Reads a buyer's text. Lightning addresses, LNURLs and everything unreadable are `Unsupported`.
 ///
@@ -15,21 +29,73 @@ pub fn decode(text: &str) -> Destination {
     read(text).map_or(Destination::Unsupported, Destination::Bolt11)
 }
 
-pub(crate) fn read(text: &str) -> Option<Invoice> {
+/// The hash of an invoice that was accepted once. LND judges the rest.
+pub(crate) fn payment_hash(text: &str) -> Option<PaymentHash> {
+    let signed: SignedRawBolt11Invoice = text.parse().ok()?;
+    signed.payment_hash().map(|hash| PaymentHash(*hash.0.as_ref()))
+}
+
+fn read(text: &str) -> Option<Invoice> {
     if text.len() > MAX_CHARS {
         return None;
     }
-    let invoice: Bolt11Invoice = text.parse().ok()?;
+    let signed: SignedRawBolt11Invoice = text.parse().ok()?;
+    // The library leaves out what it did not understand, and then finds another payee than LND.
+    let is_whole = signed.to_string().eq_ignore_ascii_case(text);
+    if !is_whole || !signed.raw_invoice().data.tagged_fields.iter().all(is_readable) {
+        return None;
+    }
+    let amount = match signed.raw_invoice().hrp.raw_amount {
+        Some(_) => Some(msats(signed.raw_invoice())?),
+        None => None,
+    };
+    let invoice = Bolt11Invoice::from_signed(signed).ok()?;
+    if invoice.expiry_time().as_secs() > MAX_EXPIRY_SECS
+        || !features::are_payable(invoice.features()?.le_flags())
+    {
+        return None;
+    }
     let expires_at = i64::try_from(invoice.expires_at()?.as_secs()).ok()?;
     Some(Invoice {
         text: text.to_owned(),
         hash: PaymentHash(*invoice.payment_hash().as_ref()),
         payee: NodeKey(invoice.get_payee_pub_key().serialize()),
-        amount: invoice.amount_milli_satoshis().filter(|amount| *amount > 0).map(Msats),
+        amount,
         expires_at: Timestamp(expires_at),
         min_final_cltv: u32::try_from(invoice.min_final_cltv_expiry_delta()).ok()?,
         network: network(&invoice.currency()),
     })
+}
+
+/// The amount that is written there, if LND can read it and pay it. A written zero is one to LND.
+fn msats(invoice: &RawBolt11Invoice) -> Option<Msats> {
+    let pico = invoice.amount_pico_btc()?;
+    let is_whole = pico > 0 && pico.is_multiple_of(10);
+    is_whole.then_some(Msats(pico / 10))
+}
+
+/// Whether LND reads this field too. Blinded paths lead to a payee whom we could not tell from our
+/// own node.
+fn is_readable(field: &RawTaggedField) -> bool {
+    match field {
+        RawTaggedField::KnownSemantics(TaggedField::PrivateRoute(route)) => !route.0.is_empty(),
+        RawTaggedField::KnownSemantics(TaggedField::Fallback(fallback)) => match fallback {
+            Fallback::SegWitProgram { version, program } => match version.to_num() {
+                0 => matches!(program.len(), 20 | 32),
+                1 => program.len() == 32,
+                _ => true,
+            },
+            Fallback::PubKeyHash(_) | Fallback::ScriptHash(_) => true,
+        },
+        RawTaggedField::KnownSemantics(_) => true,
+        RawTaggedField::UnknownSemantics(groups) => {
+            // A tag, a length of two groups, and the data.
+            match groups.first().map(|tag| tag.to_u8()) {
+                Some(FALLBACK_TAG) => groups.len() > 4,
+                tag => tag != Some(BLINDED_PATH_TAG),
+            }
+        }
+    }
 }
 
 fn network(currency: &Currency) -> Network {

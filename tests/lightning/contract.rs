@@ -45,6 +45,7 @@ macro_rules! every_law {
             payments::an_expired_invoice_that_was_never_sent_stays_unknown,
             payments::an_expired_invoice_hides_the_payment_that_is_in_flight,
             payments::what_lnd_refuses_before_it_registers_stays_unknown,
+            payments::invoices_are_read_and_refused_as_the_corpus_says,
             payments::an_invoice_without_an_amount_is_paid_what_we_say,
             payments::a_time_lock_just_long_enough_is_enough,
             payments::a_foreign_invoice_with_the_hash_of_our_escrow_is_paid,
@@ -91,16 +92,13 @@ macro_rules! laws {
 pub(crate) use {every_law, laws};
 
 /// Cases that were measured and that nothing here can rest on, as the port never asks for them.
-const NOT_ASKED_FOR: [&str; 22] = [
+const NOT_ASKED_FOR: [&str; 18] = [
     "add_defaults",           // expiry, delta and amount are always given
     "sub_all",                // SubscribeInvoices is of no use for escrow
     "settle_short_preimage",  // a preimage has 32 bytes by its type
     "lookup_v2_empty",        // a look-up always names a hash
     "lookup_v2_unknown",      // the older look-up is clearer, where there was never an invoice
     "pay_unknown_hash",       // to the payer as a canceled one
-    "pay_no_secret",          // such an invoice is not even read
-    "pay_amp",                // nor is this
-    "pay_garbage",            // nor this
     "pay_fee_0_direct",       // a fee limit is always given, and never zero
     "pay_fee_0_routed",       // as above
     "pay_fee_routed",         // routing is LND's business
@@ -113,7 +111,6 @@ const NOT_ASKED_FOR: [&str; 22] = [
     "no_inflight",            // updates are always asked for
     "cancelable",             // never
     "estimate_fee",           // users' invoices are not probed
-    "decode_other_network",   // invoices are decoded here
 ];
 
 /// Cases about speed, or about chains of events that only a real node has.

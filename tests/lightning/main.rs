@@ -7,7 +7,10 @@
 
 mod access;
 mod contract;
+mod corpus;
+mod draft;
 mod faults;
+mod invoices;
 mod simulated;
 mod stage;
 

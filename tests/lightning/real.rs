@@ -2,6 +2,8 @@
 #![expect(clippy::panic, reason = "that is how a law says that it does not hold")]
 
 mod contract;
+mod corpus;
+mod draft;
 mod stage;
 
 mod on_real_nodes {

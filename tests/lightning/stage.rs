@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use devnet::{BUYER, Lightning, MOSTRO, Proxy, SELLER, Wallet};
-use fedimint_tonic_lnd::lnrpc::FeatureBit;
+use fedimint_tonic_lnd::lnrpc::{FeatureBit, PayReqString};
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use futures::{Stream, StreamExt};
 use lightning_invoice::Bolt11Invoice;
@@ -108,6 +108,32 @@ impl<N: Lightning> Stage<N> {
             ..Default::default()
         };
         self.wallet(SELLER).await.router().send_payment_v2(request).await.expect("it is sent");
+    }
+
+    /// What our node says against an invoice, when it is to read it.
+    pub(crate) async fn read_refused(&self, bolt11: &str) -> Option<String> {
+        let request = PayReqString { pay_req: bolt11.to_owned() };
+        let read = self.wallet(MOSTRO).await.lightning().decode_pay_req(request).await;
+        read.err().map(|status| status.message().to_owned())
+    }
+
+    /// What our node says against an invoice, when it is to pay it. If nothing, it has tried.
+    pub(crate) async fn payment_refused(&self, bolt11: &str, amt_msat: u64) -> Option<String> {
+        let request = SendPaymentRequest {
+            payment_request: bolt11.to_owned(),
+            amt_msat: i64::try_from(amt_msat).expect("an amount"),
+            fee_limit_sat: 200,
+            timeout_seconds: 60,
+            ..Default::default()
+        };
+        let tried = async {
+            let sent = self.wallet(MOSTRO).await.router().send_payment_v2(request).await;
+            let mut updates = sent?.into_inner();
+            while updates.message().await?.is_some() {}
+            Ok::<_, tonic::Status>(())
+        };
+        let tried = tokio::time::timeout(PATIENCE, tried).await.expect("it ends");
+        tried.err().map(|status| status.message().to_owned())
     }
 
     async fn wallet(&self, node: &str) -> Wallet {

@@ -147,7 +147,7 @@ const HASH: PaymentHash = PaymentHash([1; 32]);
 
 fn payment(bolt11: &str) -> NewPayment {
     NewPayment {
-        hash: invoice::read(bolt11).expect("golden").hash,
+        hash: invoice::payment_hash(bolt11).expect("golden"),
         bolt11: bolt11.to_owned(),
         amount: None,
         max_fee: Sats(20),

@@ -77,6 +77,40 @@ proptest! {
     }
 }
 
+// spec: D44
+#[test]
+fn no_invoice_is_read_that_lnd_cannot_register() {
+    #[derive(Deserialize)]
+    struct Case {
+        name: String,
+        bolt11: String,
+        is_accepted: bool,
+    }
+    let text = include_str!("../../../tests/golden/invoices_lnd.json");
+    let cases: Vec<Case> = serde_json::from_str(text).expect("the golden file is JSON");
+
+    let differences: Vec<String> = cases
+        .into_iter()
+        .filter(|case| (decode(&case.bolt11) != Destination::Unsupported) != case.is_accepted)
+        .map(|case| case.name)
+        .collect();
+
+    assert_eq!(differences, [""; 0]);
+}
+
+// spec: D44
+#[test]
+fn an_amount_that_was_written_is_an_amount() {
+    let cases = [("amount in nano-bitcoin", Some(Msats(700))), ("no amount", None)];
+    let text = include_str!("../../../tests/golden/invoices_lnd.json");
+    let file: Vec<serde_json::Value> = serde_json::from_str(text).expect("JSON");
+    for (name, amount) in cases {
+        let case = file.iter().find(|case| case["name"] == name).expect("a case");
+        let read = read(case["bolt11"].as_str().expect("a text")).expect("readable");
+        assert_eq!(read.amount, amount, "{name}");
+    }
+}
+
 #[derive(Deserialize)]
 struct Golden {
     amount_msat: Option<u64>,

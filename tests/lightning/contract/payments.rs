@@ -6,6 +6,7 @@ use devnet::{BUYER, Lightning};
 use mostrod::lightning::{LightningError, LightningNode, NewHold, NewPayment};
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
+use crate::corpus;
 use crate::stage::{Stage, all, hash_of, hold_at, index, last, next, payment, until};
 
 // measured: pay_first_update
@@ -194,6 +195,24 @@ pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
         let status = stage.ours.payment_status(hash).await.expect("an answer");
         assert_eq!(status, PaymentStatus::Unknown);
     }
+}
+
+// measured: pay_no_secret, pay_amp, pay_garbage, decode_other_network
+// spec: D44
+pub(crate) async fn invoices_are_read_and_refused_as_the_corpus_says(
+    stage: &Stage<impl Lightning>,
+) {
+    let mut differences = Vec::new();
+    for case in corpus::cases() {
+        let read = stage.read_refused(&case.bolt11).await;
+        let sent = stage.payment_refused(&case.bolt11, case.amount_msat).await;
+        if !corpus::is_as_expected(case.decode.as_deref(), read.as_deref())
+            || !corpus::is_as_expected(case.send.as_deref(), sent.as_deref())
+        {
+            differences.push(format!("{}: {read:?}, {sent:?}", case.name));
+        }
+    }
+    assert!(differences.is_empty(), "{differences:#?}");
 }
 
 // measured: pay_zero_with_amt

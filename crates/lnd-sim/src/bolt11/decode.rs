@@ -249,9 +249,10 @@ fn check_route_hint(bytes: &[u8]) -> Result<(), LndError> {
 
 /// Fees, limits and features of the path, where it begins, and its hops.
 fn check_blinded_path(bytes: &[u8]) -> Result<(), LndError> {
-    const RELAY_INFO: usize = 4 + 4 + 2 + 8 + 8;
     let mut rest = bytes;
-    take(&mut rest, RELAY_INFO)?;
+    for relay_info in [4, 4, 2, 8, 8] {
+        take(&mut rest, relay_info)?;
+    }
     let features = take(&mut rest, 2)?;
     take(&mut rest, features.iter().fold(0, |size, byte| (size << 8) | usize::from(*byte)))?;
     to_key(take(&mut rest, KEY_BYTES)?)?;
@@ -267,7 +268,9 @@ fn check_blinded_path(bytes: &[u8]) -> Result<(), LndError> {
 }
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], LndError> {
-    let Some((taken, after)) = rest.split_at_checked(count) else { return no("unexpected EOF") };
+    let Some((taken, after)) = rest.split_at_checked(count) else {
+        return no(if rest.is_empty() { "EOF" } else { "unexpected EOF" });
+    };
     *rest = after;
     Ok(taken)
 }

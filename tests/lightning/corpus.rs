@@ -1,0 +1,90 @@
+//! Invoices with one thing wrong, or nothing, and what LND says of each.
+//!
+//! The texts are in `tests/golden/invoices_lnd.json`, which our reader's own tests read as well.
+//! `UPDATE_GOLDEN=1 cargo test --test lightning corpus` writes it anew.
+
+mod right;
+mod wrong;
+
+use serde::{Deserialize, Serialize};
+
+use crate::draft::Draft;
+
+const FILE: &str = "tests/golden/invoices_lnd.json";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) bolt11: String,
+    /// Whether a buyer may name it. Nothing that LND refuses is accepted here.
+    pub(crate) is_accepted: bool,
+    /// What `DecodePayReq` says: nothing wrong, or why not. `…` at the end stands for more.
+    pub(crate) decode: Option<String>,
+    /// What `SendPaymentV2` says before it registers the payment.
+    pub(crate) send: Option<String>,
+    /// What the payer says that it sends, in msat, if the invoice does not.
+    pub(crate) amount_msat: u64,
+}
+
+impl Case {
+    fn new(name: &str, bolt11: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            bolt11,
+            is_accepted: false,
+            decode: None,
+            send: None,
+            amount_msat: 0,
+        }
+    }
+}
+
+/// Accepted here, and registered by LND.
+fn right(name: &str, draft: &Draft) -> Case {
+    Case { is_accepted: true, ..Case::new(name, draft.write()) }
+}
+
+/// LND registers it, and nobody is paid.
+fn unpayable(name: &str, draft: &Draft) -> Case {
+    Case::new(name, draft.write())
+}
+
+/// LND cannot read it.
+fn unreadable(name: &str, draft: &Draft, why: &str) -> Case {
+    garbage(name, draft.write(), why)
+}
+
+fn garbage(name: &str, bolt11: String, why: &str) -> Case {
+    Case { decode: Some(why.to_owned()), send: Some(why.to_owned()), ..Case::new(name, bolt11) }
+}
+
+/// LND can read it, and does not register the payment.
+fn refused(name: &str, draft: &Draft, why: &str) -> Case {
+    Case { send: Some(why.to_owned()), ..Case::new(name, draft.write()) }
+}
+
+/// The file.
+pub(crate) fn cases() -> Vec<Case> {
+    let text = include_str!("../golden/invoices_lnd.json");
+    serde_json::from_str(text).expect("the corpus is JSON")
+}
+
+/// Whether `said` is what was expected.
+pub(crate) fn is_as_expected(expected: Option<&str>, said: Option<&str>) -> bool {
+    match (expected.and_then(|text| text.strip_suffix('…')), said) {
+        (Some(beginning), Some(said)) => said.starts_with(beginning),
+        (Some(_), None) => false,
+        (None, said) => expected == said,
+    }
+}
+
+#[test]
+fn the_corpus_is_what_is_written_here() {
+    let written: Vec<Case> = right::cases().into_iter().chain(wrong::cases()).collect();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let text = serde_json::to_string_pretty(&written).expect("JSON");
+        std::fs::write(FILE, text + "\n").expect("the file is written");
+        return;
+    }
+    assert_eq!(cases(), written, "UPDATE_GOLDEN=1 writes it");
+}
