@@ -153,6 +153,16 @@ begin
     select raise(abort, 'the journal is append-only');
 end;
 
+CREATE TABLE lanes (
+    lane   text    primary key,
+    -- Each has places of its own.
+    class  text    not null check (class in ('lightning', 'alarm', 'trade', 'stranger')),
+    head   integer not null unique, -- the first act of the lane that is not done
+    due_at integer not null -- when to try it
+) strict, without rowid;
+
+CREATE INDEX lanes_by_due_at on lanes (class, due_at, head);
+
 CREATE TABLE ledger (
     id          integer primary key autoincrement,
     order_id    text    not null references orders (id),
@@ -228,6 +238,16 @@ CREATE INDEX orders_by_status on orders (status);
 
 CREATE INDEX orders_by_taker on orders (taker_identity, status);
 
+CREATE INDEX orders_open_by_maker_key on orders (maker_key)
+where status not in (
+    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
+);
+
+CREATE INDEX orders_open_by_taker_key on orders (taker_key)
+where status not in (
+    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
+);
+
 CREATE TRIGGER orders_are_saved_in_turn
 before update of version, status, state, destination, maker_key, taker_key, amount, fee on orders
 when new.version is not old.version + 1
@@ -267,19 +287,60 @@ CREATE TABLE outbox (
     lane       text    not null, -- one at a time: 'dm:<trade key>', 'ln:<hash>', 'alarm'
     kind       text    not null, -- versioned name, e.g. 'hold.settle/1'
     body       text    not null check (json_valid(body)),
-    due_at     integer not null,
+    at     integer not null,
     attempts   integer not null default 0, -- that failed
     begun_at   integer, -- when it was first tried
     event      text, -- the signed event, saved before the first send and sent again as it is
     expires_at integer, -- when it is no longer worth doing
     done_at    integer -- null: still to do
-) strict;
+, to_stranger integer not null default 0
+    check (to_stranger in (0, 1))) strict;
 
 CREATE INDEX outbox_by_done_at on outbox (done_at) where done_at is not null;
 
-CREATE INDEX outbox_by_due_at on outbox (due_at) where done_at is null;
-
 CREATE INDEX outbox_by_lane on outbox (lane, id) where done_at is null;
+
+CREATE INDEX outbox_to_strangers on outbox (lane) where to_stranger = 1;
+
+CREATE INDEX outbox_to_strangers_by_expiry on outbox (expires_at) where to_stranger = 1;
+
+CREATE TRIGGER lanes_begin after insert on outbox when new.done_at is null
+begin
+    insert into lanes (lane, class, head, due_at) values (
+        new.lane,
+        case
+            when new.lane glob 'ln:*' then 'lightning'
+            when new.lane glob 'dm:*' then iif(new.to_stranger = 1, 'stranger', 'trade')
+            else 'alarm'
+        end,
+        new.id,
+        new.at
+    )
+    on conflict (lane) do update set class = excluded.class where class = 'stranger';
+end;
+
+CREATE TRIGGER lanes_go_on after update of done_at on outbox
+when old.done_at is null and new.done_at is not null
+begin
+    update lanes set due_at = new.done_at, head = (
+        select id from outbox where lane = new.lane and done_at is null order by id limit 1
+    )
+    where head = new.id and exists (
+        select 1 from outbox where lane = new.lane and done_at is null
+    );
+    delete from lanes where head = new.id;
+end;
+
+CREATE TRIGGER lanes_go_on_without after delete on outbox when old.done_at is null
+begin
+    update lanes set (head, due_at) = (
+        select id, at from outbox where lane = old.lane and done_at is null order by id limit 1
+    )
+    where head = old.id and exists (
+        select 1 from outbox where lane = old.lane and done_at is null
+    );
+    delete from lanes where head = old.id;
+end;
 
 CREATE TRIGGER outbox_is_done_once before update on outbox
 when old.done_at is not null
@@ -288,7 +349,7 @@ begin
 end;
 
 CREATE TRIGGER outbox_keeps_what_is_to_be_done before delete on outbox
-when old.done_at is null
+when old.done_at is null and old.to_stranger = 0
 begin
     select raise(abort, 'what is to be done stays');
 end;

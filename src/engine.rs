@@ -47,6 +47,9 @@ pub enum Applied {
     Unchanged,
     /// The rules say no; the sender's refusal is in the outbox.
     Refused(Refusal),
+    /// Nothing was written, and the sender hears nothing: it is party to no open order, and too many
+    /// such answers wait already (D42).
+    Unanswered,
     /// The message was acted on before.
     Repeat,
     /// Nothing was written: this must be asked first, outside of any transaction.
@@ -94,7 +97,7 @@ impl Engine {
         (Self { jobs, bell }, WriterTask::new(writer, policy, clock, waiting, ring))
     }
 
-    /// Changes after every commit: there may be something to send or to publish.
+    /// Changes after every commit that wrote something: there may be something to send or to publish.
     #[must_use]
     pub fn bell(&self) -> watch::Receiver<u64> {
         self.bell.clone()
@@ -125,8 +128,10 @@ impl Engine {
                 let notice = Notice::CantDo(refusal);
                 let message =
                     Message { to, order: Some(order), request_id, trade_index: None, notice };
-                let answered = self.answer(delivery, message).await?;
-                Ok(if answered == Applied::Repeat { answered } else { Applied::Refused(refusal) })
+                Ok(match self.answer(delivery, message).await? {
+                    Applied::Saved => Applied::Refused(refusal),
+                    unanswered => unanswered,
+                })
             }
             applied => Ok(applied),
         }
@@ -240,6 +245,14 @@ impl Engine {
     /// If it could not be written.
     pub async fn retry_act(&self, id: OutboxId, at: Timestamp) -> Result<Applied, EngineError> {
         self.write(move |tx, _| Box::pin(tx.retry_act(id, at))).await
+    }
+
+    /// Ends some answers to strangers that have expired.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn expire_answers(&self) -> Result<Applied, EngineError> {
+        self.write(|tx, now| Box::pin(tx.expire_answers(now))).await
     }
 
     /// Saves the signed event of a message; it may be sent afterwards.

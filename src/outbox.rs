@@ -1,12 +1,15 @@
 //! What was committed is carried out, at least once: messages, Lightning commands, alarms.
 //!
 //! Rows lie in lanes (`dm:<trade key>`, `ln:<hash>`): within a lane strictly one after the other,
-//! across lanes side by side up to a limit. Messages have places of their own: however many wait for
-//! a silent relay, no Lightning command waits for them. A row is done in the transaction that applies
-//! its news. Failure means: due later. Nothing is dropped after some number of tries.
+//! across lanes side by side up to a limit. Lightning commands, messages to traders and answers to
+//! strangers are classes with places of their own: none waits for what is behind it, and a look at
+//! what is due reads no more than there are places, however much waits. A row is done in the
+//! transaction that applies its news. Failure means: due later. Nothing is dropped after some number
+//! of tries but answers to strangers, which expire.
 
 mod arrivals;
 mod book;
+mod lanes;
 mod lightning;
 mod messages;
 mod node_events;
@@ -14,11 +17,10 @@ mod node_events;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::{Id, JoinSet};
 use trade::{Input, Observation};
 
 pub use arrivals::Arrivals;
@@ -31,12 +33,10 @@ use crate::crash;
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{LightningError, LightningNode};
 use crate::nostr::{EventError, RelayError, SealError};
-use crate::store::{Act, OutboxId, OutboxRow, Reader, StoreError, Stuck};
+use crate::store::{Act, Due, OutboxId, OutboxRow, Reader, StoreError, Stuck};
 use crate::tasks::Shutdown;
+use lanes::BusyLanes;
 use lightning::ToLightning;
-
-/// Messages under way at once, and as many other acts.
-const SIDE_BY_SIDE: usize = 64;
 
 /// How long the loop sleeps when nothing rings.
 const IDLE: Duration = Duration::from_secs(1);
@@ -44,9 +44,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The longest wait when LND is not ready, or has not done it yet. The first ones are shorter, for
 /// somebody may be waiting for the answer (D17).
 const LONGEST_NOT_YET: Duration = Duration::from_secs(5);
-
-/// How long shutdown waits for acts under way.
-const LAST_ACTS: Duration = Duration::from_secs(10);
 
 /// The first wait after a failure; doubled with every further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -61,7 +58,7 @@ pub struct Outbox {
     clock: Arc<dyn Clock>,
     lightning: ToLightning,
     messenger: Messenger,
-    stuck: Reported<OutboxId>,
+    reported: Reported<String>,
 }
 
 /// How an act went.
@@ -100,22 +97,28 @@ impl Outbox {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let lightning = ToLightning { node, reader: reader.clone(), engine: engine.clone() };
-        let stuck = Reported::default();
-        Arc::new(Self { reader, engine, clock, lightning, messenger, stuck })
+        let reported = Reported::default();
+        Arc::new(Self { reader, engine, clock, lightning, messenger, reported })
     }
 
     /// Carries out whatever is due, until shutdown; then lets what is under way come to its end.
     pub async fn run(self: Arc<Self>, mut shutdown: Shutdown) {
         let mut changes = self.engine.bell();
-        let mut lanes = BusyLanes::default();
+        let mut lanes = BusyLanes::new();
+        let mut expired_at = Duration::ZERO;
         loop {
             if let Err(error) = self.start_due(&mut lanes).await {
                 tracing::error!(%error, "the outbox cannot be read");
             }
+            let monotonic = self.clock.monotonic();
+            if monotonic.saturating_sub(expired_at) >= IDLE {
+                self.expire_answers().await;
+                expired_at = monotonic;
+            }
             tokio::select! {
                 () = shutdown.requested() => break,
                 Ok(()) = changes.changed() => {}
-                () = lanes.one_done() => {}
+                () = lanes.some_done() => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
         }
@@ -123,22 +126,33 @@ impl Outbox {
     }
 
     async fn start_due(self: &Arc<Self>, lanes: &mut BusyLanes) -> Result<(), StoreError> {
-        // The busy ones are among those that are due.
-        let limit = u32::try_from(SIDE_BY_SIDE).unwrap_or(u32::MAX);
-        for row in self.reader.list_acts_due(self.clock.now(), limit).await? {
+        let monotonic = self.clock.monotonic();
+        let limits = lanes.limits(monotonic);
+        for Due { class, lane, act } in self.reader.list_acts_due(self.clock.now(), &limits).await?
+        {
             let outbox = Arc::clone(self);
-            match row {
-                Ok(row) => {
-                    let lane = row.lane.clone();
-                    lanes.start_if_free(lane, async move { outbox.carry_out(row).await });
+            let name = lane.clone();
+            lanes.start_if_free(class, name, monotonic, async move {
+                match act {
+                    Ok(row) => outbox.carry_out(row).await,
+                    Err(row) => outbox.set_aside(lane, row).await,
                 }
-                Err(row) => {
-                    let lane = format!("unreadable:{}", row.id.0);
-                    lanes.start_if_free(lane, async move { outbox.set_aside(row).await });
-                }
-            }
+            });
         }
         Ok(())
+    }
+
+    /// Ends answers to strangers that nobody waits for any more.
+    async fn expire_answers(&self) {
+        let now = self.clock.now();
+        let ended = match self.reader.has_expired_answers(now).await {
+            Ok(false) => return,
+            Ok(true) => self.engine.expire_answers().await.map(drop),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(%error, "answers that have expired wait for the database");
+        }
     }
 
     /// Tries one act once and saves how it went.
@@ -146,7 +160,7 @@ impl Outbox {
         match self.act(&row).await {
             Ok(Delivered::Done(news)) => {
                 match self.engine.finish_act(row.id, news.map(Input::Lightning)).await {
-                    Ok(_) => self.stuck.is_over(&row.id),
+                    Ok(_) => self.goes_on(&row),
                     Err(error) => self.try_again_later(&row, &error.into()).await,
                 }
             }
@@ -159,20 +173,35 @@ impl Outbox {
         crash::point("outbox.finished");
     }
 
+    /// A lane is told of when it begins to fail, when it fails otherwise, and when it goes on: not at
+    /// every try.
     async fn try_again_later(&self, row: &OutboxRow, error: &OutboxError) {
-        let wait = backoff(row.attempts);
         let (lane, chain) = (&row.lane, crate::chain(error));
-        if !error.is_ours() {
-            tracing::warn!(outbox.lane = lane, error = chain, "again in {wait:?}");
-        } else if self.stuck.is_news(row.id) {
+        let trouble = error.trouble();
+        // Strangers could fill the log.
+        if row.to_stranger || !self.reported.is_news(lane.clone(), trouble) {
+            tracing::debug!(outbox.lane = lane, error = chain, "not yet");
+        } else if trouble == Trouble::Ours {
             tracing::error!(outbox.lane = lane, error = chain, "an act is stuck, and its lane");
+        } else {
+            tracing::warn!(
+                outbox.lane = lane,
+                error = chain,
+                "an act waits, and its lane; it is tried again every minute"
+            );
         }
-        self.put_off(row.id, wait).await;
+        self.put_off(row.id, backoff(row.attempts)).await;
+    }
+
+    fn goes_on(&self, row: &OutboxRow) {
+        if self.reported.is_over(&row.lane) {
+            tracing::info!(outbox.lane = row.lane, "the lane goes on");
+        }
     }
 
     /// A row that cannot be read is put off as well, or it would take the place of others.
-    async fn set_aside(&self, Stuck { id, error }: Stuck<OutboxId>) {
-        if self.stuck.is_news(id) {
+    async fn set_aside(&self, lane: String, Stuck { id, error }: Stuck<OutboxId>) {
+        if self.reported.is_news(lane, Trouble::Ours) {
             tracing::error!(outbox.id = id.0, %error, "an act cannot be read; its lane stands");
         }
         self.put_off(id, LONGEST_RETRY).await;
@@ -201,14 +230,25 @@ impl Outbox {
     }
 }
 
+/// What keeps an act from being done, as far as it is worth a line of its own in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// The world says not now.
+    Away,
+    Refused,
+    /// Something of ours is wrong, and stays so until somebody looks.
+    Ours,
+}
+
 impl OutboxError {
-    /// Whether something of ours is wrong, and stays so until somebody looks.
-    fn is_ours(&self) -> bool {
+    fn trouble(&self) -> Trouble {
         match self {
-            Self::Lightning(_) | Self::Relay(_) => false,
-            Self::Store(error) => !error.is_unavailable(),
-            Self::Engine(error) => !error.is_unavailable(),
-            Self::Seal(_) | Self::Sign(_) | Self::Unreadable(_) => true,
+            Self::Relay(RelayError::Refused { .. }) => Trouble::Refused,
+            Self::Relay(_) | Self::Lightning(_) => Trouble::Away,
+            Self::Store(error) if error.is_unavailable() => Trouble::Away,
+            Self::Engine(error) if error.is_unavailable() => Trouble::Away,
+            Self::Store(_) | Self::Engine(_) => Trouble::Ours,
+            Self::Seal(_) | Self::Sign(_) | Self::Unreadable(_) => Trouble::Ours,
         }
     }
 }
@@ -223,57 +263,18 @@ impl Delivered {
     }
 }
 
-/// The lanes with an act under way. One act a lane, so that order is kept.
-#[derive(Debug, Default)]
-struct BusyLanes {
-    acts: JoinSet<()>,
-    lanes: HashMap<Id, String>,
-    names: HashSet<String>,
-}
-
-impl BusyLanes {
-    fn start_if_free(&mut self, lane: String, act: impl Future<Output = ()> + Send + 'static) {
-        let alike = self.names.iter().filter(|name| is_message(name) == is_message(&lane));
-        if alike.count() < SIDE_BY_SIDE && self.names.insert(lane.clone()) {
-            let id = self.acts.spawn(act).id();
-            self.lanes.insert(id, lane);
-        }
-    }
-
-    /// Waits for an act to end; for ever if there is none. Cancel safe.
-    async fn one_done(&mut self) {
-        let id = match self.acts.join_next_with_id().await {
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => {
-                tracing::error!(%error, "an act broke; it is tried again");
-                error.id()
-            }
-            None => std::future::pending().await,
-        };
-        if let Some(lane) = self.lanes.remove(&id) {
-            self.names.remove(&lane);
-        }
-    }
-
-    async fn finish(mut self) {
-        let all = async { while self.acts.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_ACTS, all).await.is_err() {
-            tracing::warn!("some acts were under way; the next start takes them up");
-        }
-    }
-}
-
-/// What is wrong and was reported: once, not at every try.
+/// What does not work and was reported: once for each trouble, not at every try.
 #[derive(Debug)]
-struct Reported<Id>(Mutex<BTreeSet<Id>>);
+struct Reported<Id>(Mutex<BTreeMap<Id, Trouble>>);
 
 impl<Id: Ord> Reported<Id> {
-    fn is_news(&self, id: Id) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    fn is_news(&self, id: Id, trouble: Trouble) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, trouble) != Some(trouble)
     }
 
-    fn is_over(&self, id: &Id) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// Whether there was something to get over.
+    fn is_over(&self, id: &Id) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id).is_some()
     }
 }
 
@@ -281,10 +282,6 @@ impl<Id> Default for Reported<Id> {
     fn default() -> Self {
         Self(Mutex::default())
     }
-}
-
-fn is_message(lane: &str) -> bool {
-    lane.starts_with("dm:")
 }
 
 /// Doubled from [`FIRST_RETRY`] with each failure, up to [`LONGEST_RETRY`].

@@ -16,6 +16,7 @@ mod outbox;
 mod payouts;
 mod retention;
 mod rows;
+mod strangers;
 mod text;
 mod users;
 
@@ -35,7 +36,7 @@ pub use frozen::StandsStill;
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
 pub use orders::Line;
-pub use outbox::{Act, Message, OutboxId, OutboxRow};
+pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow};
 
 /// The one connection that writes, and the lock that keeps a second daemon out.
 #[derive(Debug)]

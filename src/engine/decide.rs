@@ -38,11 +38,11 @@ impl Deciding<'_> {
                 self.create(tx, delivery, id, sender, request_id, *new).await
             }
             Task::Answer { delivery, message } => {
-                if !tx.remember(&delivery, self.now).await? {
+                if tx.is_repeat(&delivery).await? {
                     return Ok(Applied::Repeat);
                 }
-                tx.send(&message, self.now).await?;
-                Ok(Applied::Saved)
+                let is_trader = tx.is_trader(message.to).await?;
+                self.answer(tx, Some(&delivery), &message, is_trader, Applied::Saved).await
             }
             Task::Finish { id, news } => {
                 tx.finish_act(id, self.now).await?;
@@ -80,35 +80,38 @@ impl Deciding<'_> {
         facts: &[Fact],
     ) -> Result<Applied, EngineError> {
         if let Some(delivery) = &delivery
-            && !tx.remember(delivery, self.now).await?
+            && tx.is_repeat(delivery).await?
         {
             return Ok(Applied::Repeat);
         }
-        let sender = match &input {
-            Input::User(request) => Some((request.sender, request.request_id)),
+        let asked = match &input {
+            Input::User(Request { sender, request_id, .. }) => {
+                Some(Asked { delivery, sender: *sender, request_id: *request_id, order: Some(id) })
+            }
             _ => None,
         };
         let Some(order) = tx.find_order(id).await? else {
-            let Some((sender, request_id)) = sender else {
-                return Err(EngineError::NoSuchOrder(id));
-            };
-            return self.refuse(tx, Some(id), sender, request_id, Refusal::NotFound).await;
+            let Some(asked) = asked else { return Err(EngineError::NoSuchOrder(id)) };
+            return self.refuse(tx, asked, None, Refusal::NotFound).await;
         };
         let line = self.line(name(&input), delivery);
         let found = self.read_for_input(tx, &order, &input).await?;
         let env = self.env(&found, facts);
         match guarded(id, || trade::decide(&order, input, &env))? {
-            Ok(decision) if decision.is_nothing(&order) => Ok(Applied::Unchanged),
             Ok(decision) => {
+                if !self.remember(tx, delivery.as_ref()).await? {
+                    return Ok(Applied::Repeat);
+                }
+                if decision.is_nothing(&order) {
+                    return Ok(Applied::Unchanged);
+                }
                 check(&decision)?;
                 tx.save(&order, &decision, &line).await?;
                 Ok(Applied::Saved)
             }
             Err(Undecided::Ask(question)) => Ok(Applied::Asks(question)),
-            Err(Undecided::Refused(refusal)) => match sender {
-                Some((sender, request_id)) => {
-                    self.refuse(tx, Some(id), sender, request_id, refusal).await
-                }
+            Err(Undecided::Refused(refusal)) => match asked {
+                Some(asked) => self.refuse(tx, asked, Some(&order), refusal).await,
                 None => Err(broken(id, format!("{} was refused: {refusal}", line.input))),
             },
         }
@@ -123,7 +126,7 @@ impl Deciding<'_> {
         request_id: Option<u64>,
         new: NewOrder,
     ) -> Result<Applied, EngineError> {
-        if !tx.remember(&delivery, self.now).await? {
+        if tx.is_repeat(&delivery).await? {
             return Ok(Applied::Repeat);
         }
         let user = tx.user(sender.identity, self.now).await?;
@@ -144,10 +147,16 @@ impl Deciding<'_> {
         match guarded(id, || trade::create(id, sender, request_id, new, &env))? {
             Ok(decision) => {
                 check(&decision)?;
+                if !self.remember(tx, Some(&delivery)).await? {
+                    return Ok(Applied::Repeat);
+                }
                 tx.create(&decision, &self.line("new-order", Some(delivery))).await?;
                 Ok(Applied::Saved)
             }
-            Err(refusal) => self.refuse(tx, None, sender, request_id, refusal).await,
+            Err(refusal) => {
+                let asked = Asked { delivery: Some(delivery), sender, request_id, order: None };
+                self.refuse(tx, asked, None, refusal).await
+            }
         }
     }
 
@@ -155,15 +164,53 @@ impl Deciding<'_> {
     async fn refuse(
         &self,
         tx: &mut WriteTx<'_>,
-        order: Option<OrderId>,
-        sender: Sender,
-        request_id: Option<u64>,
+        asked: Asked,
+        of: Option<&Order>,
         refusal: Refusal,
     ) -> Result<Applied, EngineError> {
+        let Asked { delivery, sender, request_id, order } = asked;
+        let to = sender.trade;
+        let is_party = of.is_some_and(|order| !order.state.is_final() && order.is_party(to));
+        let is_trader = is_party || tx.is_trader(to).await?;
         let notice = Notice::CantDo(refusal);
-        let message = Message { to: sender.trade, order, request_id, trade_index: None, notice };
-        tx.send(&message, self.now).await?;
-        Ok(Applied::Refused(refusal))
+        let message = Message { to, order, request_id, trade_index: None, notice };
+        self.answer(tx, delivery.as_ref(), &message, is_trader, Applied::Refused(refusal)).await
+    }
+
+    /// Strangers are answered while there is room (D42). Otherwise nothing is written, not even that
+    /// the message came: nothing was done about it, and if it comes again it is judged again.
+    async fn answer(
+        &self,
+        tx: &mut WriteTx<'_>,
+        delivery: Option<&Delivery>,
+        message: &Message,
+        is_trader: bool,
+        answered: Applied,
+    ) -> Result<Applied, EngineError> {
+        if !is_trader && !tx.may_answer_stranger(message.to).await? {
+            return Ok(Applied::Unanswered);
+        }
+        if !self.remember(tx, delivery).await? {
+            return Ok(Applied::Repeat);
+        }
+        if is_trader {
+            tx.send(message, self.now).await?;
+        } else {
+            tx.answer_stranger(message, self.now).await?;
+        }
+        Ok(answered)
+    }
+
+    /// False: the message was acted on before.
+    async fn remember(
+        &self,
+        tx: &mut WriteTx<'_>,
+        delivery: Option<&Delivery>,
+    ) -> Result<bool, EngineError> {
+        Ok(match delivery {
+            Some(delivery) => tx.remember(delivery, self.now).await?,
+            None => true,
+        })
     }
 
     /// Moves the waiting deadlines by the silence that ends here, each order by itself.
@@ -257,6 +304,15 @@ impl Deciding<'_> {
         let Some(identity) = identity else { return Ok(Reputation::default()) };
         Ok(tx.user(identity, self.now).await?.reputation)
     }
+}
+
+/// Who asked for something, and where the answer goes.
+struct Asked {
+    delivery: Option<Delivery>,
+    sender: Sender,
+    request_id: Option<u64>,
+    /// As the message names it.
+    order: Option<OrderId>,
 }
 
 /// What the transaction read for one decision.

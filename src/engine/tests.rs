@@ -3,6 +3,7 @@
 mod batches;
 mod messages;
 mod retention;
+mod strangers;
 mod trades;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use trade::{
 
 use super::{Applied, Engine, EngineError};
 use crate::clock::{Clock as _, ManualClock};
-use crate::store::{Act, Delivery, EventId, Message, OutboxRow, Reader, Transport, open};
+use crate::store::{Act, Class, Delivery, EventId, Message, OutboxRow, Reader, Transport, open};
 
 const START: Timestamp = Timestamp(1_800_000_000);
 pub(crate) const HEIGHT: BlockHeight = BlockHeight(1_000);
@@ -129,13 +130,14 @@ impl World {
     async fn acts(&self) -> Vec<OutboxRow> {
         let mut done = Vec::new();
         loop {
-            let due = self.reader.list_acts_due(self.clock.now(), 100).await.unwrap();
+            let limits = Class::ALL.map(|class| (class, 100));
+            let due = self.reader.list_acts_due(self.clock.now(), &limits).await.unwrap();
             if due.is_empty() {
                 done.sort_by_key(|row: &OutboxRow| row.id);
                 return done;
             }
             for row in due {
-                let row = row.unwrap();
+                let row = row.act.unwrap();
                 self.engine.finish_act(row.id, None).await.unwrap();
                 done.push(row);
             }

@@ -28,6 +28,7 @@ pub struct WriterTask {
     heard_at: Option<Duration>,
     /// What was reported as unusable; each is reported once.
     set_aside: BTreeSet<Subject>,
+    unanswered: Unanswered,
 }
 
 impl WriterTask {
@@ -38,7 +39,16 @@ impl WriterTask {
         waiting: mpsc::Receiver<Job>,
         ring: watch::Sender<u64>,
     ) -> Self {
-        Self { writer, waiting, ring, policy, clock, heard_at: None, set_aside: BTreeSet::new() }
+        Self {
+            writer,
+            waiting,
+            ring,
+            policy,
+            clock,
+            heard_at: None,
+            set_aside: BTreeSet::new(),
+            unanswered: Unanswered::default(),
+        }
     }
 
     /// Runs until the last engine is dropped, then closes the file.
@@ -102,6 +112,7 @@ impl WriterTask {
                 self.heard_at = Some(monotonic);
             }
             match result {
+                Ok(Applied::Unanswered) => self.unanswered.count(monotonic),
                 Ok(_) => _ = self.set_aside.remove(subject),
                 Err(error) => self.set_aside(subject, error),
             }
@@ -109,7 +120,8 @@ impl WriterTask {
         Ok(results)
     }
 
-    /// Rings before it answers, so that whoever was answered finds the bell rung.
+    /// Rings before it answers, so that whoever was answered finds the bell rung. Not if nothing was
+    /// written: a flood of messages that are not answered wakes nobody.
     fn answer(
         &self,
         answers: Vec<oneshot::Sender<Result<Applied, EngineError>>>,
@@ -119,7 +131,9 @@ impl WriterTask {
             tracing::warn!(error = chain(&error), jobs = answers.len(), "nothing was saved");
             answers.iter().map(|_| Err(error.clone())).collect()
         });
-        self.ring.send_modify(|commits| *commits = commits.wrapping_add(1));
+        if results.iter().any(may_have_written) {
+            self.ring.send_modify(|commits| *commits = commits.wrapping_add(1));
+        }
         for (answer, result) in answers.into_iter().zip(results) {
             if answer.send(result).is_err() {
                 tracing::debug!("whoever asked is gone; what was decided stands");
@@ -135,6 +149,36 @@ impl WriterTask {
     }
 }
 
+/// Strangers who got no answer, for the log: anybody can make it happen, as often as he likes.
+#[derive(Debug, Default)]
+struct Unanswered {
+    since_report: u64,
+    reported_at: Option<Duration>,
+}
+
+impl Unanswered {
+    const REPORT: Duration = Duration::from_mins(10);
+
+    fn count(&mut self, monotonic: Duration) {
+        self.since_report = self.since_report.saturating_add(1);
+        let rests = |at: Duration| monotonic.saturating_sub(at) < Self::REPORT;
+        if !self.reported_at.is_some_and(rests) {
+            tracing::warn!(
+                messages = self.since_report,
+                "strangers get no answer for now: too many wait. Raise `pow` if this goes on"
+            );
+            *self = Self { since_report: 0, reported_at: Some(monotonic) };
+        }
+    }
+}
+
+fn may_have_written(result: &Result<Applied, EngineError>) -> bool {
+    match result {
+        Ok(Applied::Saved | Applied::Unchanged | Applied::Refused(_)) => true,
+        Ok(Applied::Unanswered | Applied::Repeat | Applied::Asks(_)) | Err(_) => false,
+    }
+}
+
 /// Performs one job under its own savepoint. An error that is not the job's own ends the batch.
 async fn stage(
     deciding: &mut Deciding<'_>,
@@ -146,7 +190,9 @@ async fn stage(
     match &result {
         Ok(Applied::Saved | Applied::Unchanged | Applied::Refused(_)) => part.commit().await?,
         Err(error) if error.is_unavailable() => return Err(error.clone()),
-        Ok(Applied::Repeat | Applied::Asks(_)) | Err(_) => part.rollback().await?,
+        Ok(Applied::Repeat | Applied::Unanswered | Applied::Asks(_)) | Err(_) => {
+            part.rollback().await?;
+        }
     }
     Ok(result)
 }

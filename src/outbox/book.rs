@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 
 use trade::OrderId;
 
-use super::{LONGEST_RETRY, OutboxError, Reported, backoff};
+use super::{LONGEST_RETRY, OutboxError, Reported, Trouble, backoff};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::Engine;
@@ -43,10 +43,10 @@ pub struct Book {
 impl Book {
     pub async fn run(mut self, mut shutdown: Shutdown) {
         let mut changes = self.engine.bell();
-        let stuck = Reported::default();
+        let reported = Reported::default();
         loop {
             self.learn_networks();
-            if let Err(error) = self.look(&stuck).await {
+            if let Err(error) = self.look(&reported).await {
                 tracing::error!(error = crate::chain(&error), "the public book cannot be read");
             }
             tokio::select! {
@@ -57,38 +57,45 @@ impl Book {
         }
     }
 
-    pub(super) async fn look(&self, stuck: &Reported<OrderId>) -> Result<(), OutboxError> {
+    pub(super) async fn look(&self, reported: &Reported<OrderId>) -> Result<(), OutboxError> {
         let due = self.reader.list_book_due(self.clock.now(), AT_ONCE).await?;
         futures::stream::iter(due)
             .for_each_concurrent(SIDE_BY_SIDE, |row| async move {
                 match row {
-                    Ok(row) => self.publish_or_put_off(row, stuck).await,
-                    Err(row) => self.set_aside(row, stuck).await,
+                    Ok(row) => self.publish_or_put_off(row, reported).await,
+                    Err(row) => self.set_aside(row, reported).await,
                 }
             })
             .await;
         Ok(())
     }
 
-    async fn publish_or_put_off(&self, row: BookRow, stuck: &Reported<OrderId>) {
+    async fn publish_or_put_off(&self, row: BookRow, reported: &Reported<OrderId>) {
         let (order, attempts) = (row.order.id, row.attempts);
-        let Err(error) = self.publish(row).await else { return stuck.is_over(&order) };
-        let (wait, chain) = (backoff(attempts), crate::chain(&error));
-        if !error.is_ours() {
+        let Err(error) = self.publish(row).await else {
+            if reported.is_over(&order) {
+                tracing::info!(order.id = %order, "the order's public event was taken");
+            }
+            return;
+        };
+        let (trouble, chain) = (error.trouble(), crate::chain(&error));
+        if !reported.is_news(order, trouble) {
+            tracing::debug!(order.id = %order, error = chain, "not published yet");
+        } else if trouble == Trouble::Ours {
+            tracing::error!(order.id = %order, error = chain, "an order is not published");
+        } else {
             tracing::warn!(
                 order.id = %order,
                 error = chain,
-                "the order's public event was not taken; again in {wait:?}"
+                "the order's public event was not taken; it is sent again every minute"
             );
-        } else if stuck.is_news(order) {
-            tracing::error!(order.id = %order, error = chain, "an order is not published");
         }
-        self.put_off(order, wait).await;
+        self.put_off(order, backoff(attempts)).await;
     }
 
     /// An order that cannot be read is put off as well, or it would take the place of others.
-    async fn set_aside(&self, Stuck { id, error }: Stuck<OrderId>, stuck: &Reported<OrderId>) {
-        if stuck.is_news(id) {
+    async fn set_aside(&self, Stuck { id, error }: Stuck<OrderId>, reported: &Reported<OrderId>) {
+        if reported.is_news(id, Trouble::Ours) {
             tracing::error!(order.id = %id, %error, "an order is not published");
         }
         self.put_off(id, LONGEST_RETRY).await;

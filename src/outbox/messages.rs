@@ -33,7 +33,10 @@ impl Messenger {
         message: &Message,
     ) -> Result<Delivered, OutboxError> {
         if row.expires_at.is_some_and(|at| at <= self.clock.now()) {
-            tracing::warn!(outbox.id = row.id.0, "no relay took this message while it was of use");
+            if !row.to_stranger {
+                let id = row.id.0;
+                tracing::warn!(outbox.id = id, "no relay took this message while it was of use");
+            }
             return Ok(Delivered::quietly());
         }
         let event = match &row.event {

@@ -9,20 +9,23 @@ use nostr_sdk::{Event, Keys};
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing_subscriber::fmt::MakeWriter;
 use trade::{
     BlockHeight, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, HoldStatus, IdentityKey,
     Kind, LightningIdentity, LnCommand, Network, NodeKey, Notice, Order, OrderId, OrderState,
-    Outcome, Party, PaymentHash, PaymentStatus, Preimage, Sats, Terms, Timestamp, TradeKey,
+    Outcome, Party, PaymentHash, PaymentStatus, Preimage, Refusal, Sats, Terms, Timestamp,
+    TradeKey,
 };
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::engine::Applied;
 use crate::engine::tests::policy;
 use crate::lightning::{AddedHold, Htlc, NewHold, NewPayment, NodeDescription, Readiness};
 use crate::nostr::{Options, Relays, Transport};
-use crate::store::{Line, Message, Writer};
+use crate::store::{Class, Delivery, EventId, Line, Message, Writer};
 use crate::wire::tags::Imprint;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -75,9 +78,37 @@ impl World {
 
     /// One look at what is due, and its acts to their end.
     async fn look(&self) {
-        let mut lanes = BusyLanes::default();
+        let mut lanes = BusyLanes::new();
         self.outbox.start_due(&mut lanes).await.unwrap();
-        while lanes.acts.join_next().await.is_some() {}
+        lanes.all_done().await;
+    }
+
+    /// Answers to so many strangers.
+    async fn answer_strangers(&self, strangers: u16) {
+        for n in 0..strangers {
+            let mut id = [9; 32];
+            id[..2].copy_from_slice(&n.to_be_bytes());
+            let to = TradeKey(Keys::generate().public_key().to_bytes());
+            let delivery = Delivery {
+                event_id: EventId(id),
+                rumor_id: None,
+                created_at: NOW,
+                from: to,
+                transport: crate::store::Transport::Nip44,
+            };
+            let notice = Notice::CantDo(Refusal::NotFound);
+            let message = Message { to, order: None, request_id: None, trade_index: None, notice };
+            let answered = self.outbox.engine.answer(delivery, message).await.unwrap();
+            assert_eq!(answered, Applied::Saved);
+        }
+    }
+
+    /// Rows of the outbox for which this holds.
+    async fn count(&self, condition: &str) -> i64 {
+        let path = self.folder.path().join("trades.db");
+        let mut connection = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+        let sql = sqlx::AssertSqlSafe(format!("select count(*) from outbox where {condition}"));
+        sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
     }
 
     fn canceled(&mut self) -> usize {
@@ -233,6 +264,84 @@ async fn lightning_commands_do_not_wait_for_messages_to_a_silent_relay() {
     // A message is under way for ten seconds before it is given up.
     let asked = timeout(Duration::from_secs(8), world.canceled.recv()).await;
     assert_eq!(asked.expect("LND was not asked in time"), Some(PaymentHash([1; 32])));
+}
+
+// spec: D42
+#[tokio::test]
+async fn strangers_take_no_place_of_traders_or_of_lightning() {
+    let (mut world, _) = World::new(vec![], 10, 20).await;
+    world.answer_strangers(100).await;
+
+    world.look().await;
+
+    assert_eq!(world.canceled(), 20);
+    assert_eq!(world.count("to_stranger = 0 and attempts = 1").await, 10, "messages to traders");
+    assert_eq!(world.count("to_stranger = 1 and attempts = 1").await, 8, "those with a place");
+}
+
+// spec: D42
+#[tokio::test]
+async fn answers_to_strangers_are_begun_at_a_pace_however_many_wait() {
+    let mut lanes = BusyLanes::new();
+    let mut begun_at = async |monotonic| {
+        let begun = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        for n in 0..100 {
+            let begun = Arc::clone(&begun);
+            let act = async move { _ = begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed) };
+            lanes.start_if_free(Class::Stranger, format!("dm:{n}"), monotonic, act);
+            lanes.all_done().await;
+        }
+        begun.load(std::sync::atomic::Ordering::Relaxed)
+    };
+
+    assert_eq!(begun_at(Duration::from_secs(100)).await, 20, "after a quiet time");
+    assert_eq!(begun_at(Duration::from_secs(100)).await, 0);
+    assert_eq!(begun_at(Duration::from_secs(101)).await, 10);
+    assert_eq!(begun_at(Duration::from_secs(1_000)).await, 20);
+}
+
+// spec: D42
+#[tokio::test]
+async fn a_class_without_a_free_place_is_not_looked_for() {
+    let mut lanes = BusyLanes::new();
+    for n in 0..100 {
+        let lane = format!("dm:{n}");
+        lanes.start_if_free(Class::Trade, lane, Duration::ZERO, std::future::pending());
+    }
+
+    let limits = lanes.limits(Duration::ZERO);
+
+    let classes: Vec<_> = limits.iter().map(|(class, _)| *class).collect();
+    assert_eq!(classes, [Class::Lightning, Class::Alarm, Class::Stranger]);
+    assert!(limits.contains(&(Class::Lightning, 128)), "the busy ones may be among them");
+}
+
+// spec: D42
+#[tokio::test]
+async fn an_answer_to_a_stranger_that_has_expired_is_not_sent() {
+    let (world, _) = World::new(vec![], 0, 0).await;
+    world.answer_strangers(30).await;
+    world.clock.advance(Duration::from_mins(5));
+
+    world.outbox.expire_answers().await;
+
+    assert_eq!(world.count("true").await, 0);
+}
+
+#[tokio::test]
+async fn a_lane_that_fails_is_reported_once() {
+    let log = Log::default();
+    let _logging = log.begin();
+    let (world, _) = World::new(vec![], 2, 0).await;
+    world.answer_strangers(5).await;
+
+    for _ in 0..10 {
+        world.look().await;
+        world.clock.advance(LONGEST_RETRY);
+    }
+
+    assert_eq!(world.count("to_stranger = 0 and attempts = 10").await, 2);
+    assert_eq!(log.count("WARN"), 2, "{log:?}");
 }
 
 // spec: D17 D23

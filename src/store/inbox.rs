@@ -32,6 +32,30 @@ pub struct Delivery {
 }
 
 impl WriteTx<'_> {
+    /// Whether a message was acted on before, or is as old as what was forgotten, so that it may
+    /// have been: [`WriteTx::remember`] would not take it.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn is_repeat(&mut self, delivery: &Delivery) -> Result<bool, StoreError> {
+        let event = delivery.event_id.to_text();
+        let rumor = delivery.rumor_id.map(|id| id.to_text());
+        let found = sqlx::query_scalar!(
+            r#"select exists (select 1 from inbox where event_id = ?1)
+                or exists (select 1 from inbox where rumor_id = ?2)
+                or exists (
+                    select 1 from daemon_state
+                    where key = 'forgotten_until' and cast(value as integer) >= ?3
+                ) as "found!: bool""#,
+            event,
+            rumor,
+            delivery.created_at.0
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(found)
+    }
+
     /// Remembers a message and the transport of its author. False: it was acted on before, or is as
     /// old as what was forgotten, so that it may have been.
     ///

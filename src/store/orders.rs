@@ -474,7 +474,8 @@ pub(super) async fn open(
 ) -> Result<Vec<Result<OrderId, StoreError>>, StoreError> {
     let rows = sqlx::query_scalar!(
         "select id from orders where status not in
-            ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')"
+            ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')
+        order by created_at, id"
     )
     .fetch_all(connection)
     .await?;

@@ -30,6 +30,32 @@ pub struct OutboxRow {
     /// The signed event, once sealed. Every send is of these bytes (INV-6).
     pub event: Option<String>,
     pub expires_at: Option<Timestamp>,
+    /// An answer to a key that is party to no open order.
+    pub to_stranger: bool,
+}
+
+/// What has places of its own, and is done before what comes after it here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    Lightning,
+    Alarm,
+    /// Messages to parties of orders.
+    Trade,
+    /// Answers to keys that are party to no open order (D42).
+    Stranger,
+}
+
+impl Class {
+    pub const ALL: [Self; 4] = [Self::Lightning, Self::Alarm, Self::Trade, Self::Stranger];
+}
+
+/// The first act of a lane that is due.
+#[derive(Debug)]
+pub struct Due {
+    pub class: Class,
+    pub lane: String,
+    /// An unreadable one stops its own lane, not the others.
+    pub act: Result<OutboxRow, Stuck<OutboxId>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +78,13 @@ pub struct Message {
 }
 
 impl WriteTx<'_> {
-    /// Stores a message that no decision of an order asked for: a refusal, an answer (D19).
+    /// Stores a message that no decision of an order asked for: a refusal of a trader, an answer
+    /// (D19).
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn send(&mut self, message: &Message, at: Timestamp) -> Result<(), StoreError> {
-        enqueue_message(&mut self.tx, message, at).await
+        enqueue_message(&mut self.tx, message, at, None).await
     }
 
     /// Says that an act is about to be tried: from now on it may have happened.
@@ -86,7 +113,8 @@ impl WriteTx<'_> {
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query!(
-            "update outbox set event = ?, expires_at = ? where id = ? and done_at is null",
+            "update outbox set event = ?1, expires_at = min(coalesce(expires_at, ?2), ?2)
+            where id = ?3 and done_at is null",
             event,
             expires_at.0,
             id.0
@@ -96,19 +124,23 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Marks an act as done. False: it was done before.
+    /// Marks an act as done. False: it was done before. Nothing is kept of an answer to a stranger.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn finish_act(&mut self, id: OutboxId, at: Timestamp) -> Result<bool, StoreError> {
         let done = sqlx::query!(
-            "update outbox set done_at = ? where id = ? and done_at is null",
+            r#"update outbox set done_at = ? where id = ? and done_at is null
+            returning to_stranger as "to_stranger: bool""#,
             at.0,
             id.0
         )
-        .execute(&mut *self.tx)
+        .fetch_optional(&mut *self.tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.as_ref().is_some_and(|done| done.to_stranger) {
+            sqlx::query!("delete from outbox where id = ?", id.0).execute(&mut *self.tx).await?;
+        }
+        Ok(done.is_some())
     }
 
     /// The order an act belongs to.
@@ -128,54 +160,53 @@ impl WriteTx<'_> {
     /// If the database does not answer.
     pub async fn retry_act(&mut self, id: OutboxId, due_at: Timestamp) -> Result<(), StoreError> {
         sqlx::query!(
-            "update outbox set due_at = ?, attempts = attempts + 1
-            where id = ? and done_at is null",
-            due_at.0,
+            "update outbox set attempts = attempts + 1 where id = ? and done_at is null",
             id.0
         )
         .execute(&mut *self.tx)
         .await?;
+        sqlx::query!("update lanes set due_at = ? where head = ?", due_at.0, id.0)
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
     }
 }
 
 impl Reader {
-    /// What may be done now: the first unfinished row of each lane, if it is due. At most `limit`
-    /// messages and `limit` other acts, so that neither kind hides the other.
-    ///
-    /// An unreadable row is an error of its own: its lane stands still, the others do not.
+    /// What may be done now: the first unfinished act of each lane, if it is due; of each class at
+    /// most so many, those that have been due the longest. However much waits, no more is read.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn list_acts_due(
         &self,
         now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Result<OutboxRow, Stuck<OutboxId>>>, StoreError> {
-        // `+id`, or SQLite reads the table in the order of ids, from the first row ever done.
-        let rows = sqlx::query_as!(
-            Row,
-            r#"select id, order_id, lane, kind, body, attempts, begun_at, event, expires_at
-            from (
-                select *, row_number() over (partition by lane glob 'dm:*' order by +id) as place
-                from outbox
-                where done_at is null and due_at <= ?1 and not exists (
-                    select 1 from outbox earlier
-                    where earlier.lane = outbox.lane and earlier.done_at is null
-                    and earlier.id < outbox.id
-                )
+        limits: &[(Class, u32)],
+    ) -> Result<Vec<Due>, StoreError> {
+        let mut connection = self.connection().await?;
+        let mut due = Vec::new();
+        for (class, limit) in limits {
+            let name = class.to_text();
+            let rows = sqlx::query_as!(
+                Row,
+                r#"select act.id, act.order_id, act.lane, act.kind, act.body, act.attempts,
+                    act.begun_at, act.event, act.expires_at, act.to_stranger as "to_stranger: bool"
+                from lanes join outbox act on act.id = lanes.head
+                where lanes.class = ? and lanes.due_at <= ?
+                order by lanes.due_at, lanes.head limit ?"#,
+                name,
+                now.0,
+                limit
             )
-            where place <= ?2 order by +id"#,
-            now.0,
-            limit
-        )
-        .fetch_all(&mut *self.connection().await?)
-        .await?;
-        let read = |row: Row| {
-            let id = OutboxId(row.id);
-            row.into_outbox_row().map_err(|error| Stuck { id, error })
-        };
-        Ok(rows.into_iter().map(read).collect())
+            .fetch_all(&mut *connection)
+            .await?;
+            due.extend(rows.into_iter().map(|row| {
+                let (id, lane) = (OutboxId(row.id), row.lane.clone());
+                let act = row.into_outbox_row().map_err(|error| Stuck { id, error });
+                Due { class: *class, lane, act }
+            }));
+        }
+        Ok(due)
     }
 
     /// The sealed events of messages that a relay took since then and that have not expired: the
@@ -203,13 +234,13 @@ impl Reader {
         Ok(events)
     }
 
-    /// How many acts wait, and since when the oldest is due.
+    /// How many acts wait, and since when the oldest.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn outbox_depth(&self) -> Result<(i64, Option<Timestamp>), StoreError> {
         let row = sqlx::query!(
-            r#"select count(*) as "count!: i64", min(due_at) as "oldest: i64"
+            r#"select count(*) as "count!: i64", min(at) as "oldest: i64"
             from outbox where done_at is null"#
         )
         .fetch_one(&mut *self.connection().await?)
@@ -229,7 +260,7 @@ pub(super) async fn enqueue(
         Effect::Lightning(command) => {
             let lane = format!("ln:{}", command.hash().to_text());
             let (kind, body) = CommandV1::of(command);
-            insert(connection, Some(order), &lane, kind, &body, at).await
+            insert(connection, Some(order), &lane, kind, &body, at, None).await
         }
         Effect::Notify { to, request_id, trade_index, notice } => {
             let message = Message {
@@ -239,10 +270,10 @@ pub(super) async fn enqueue(
                 trade_index: *trade_index,
                 notice: notice.clone(),
             };
-            enqueue_message(connection, &message, at).await
+            enqueue_message(connection, &message, at, None).await
         }
         Effect::Alarm(alarm) => {
-            insert(connection, Some(order), "alarm", ALARM, &Spelled(*alarm), at).await
+            insert(connection, Some(order), "alarm", ALARM, &Spelled(*alarm), at, None).await
         }
     }
 }
@@ -310,10 +341,16 @@ impl CommandV1 {
     }
 }
 
-async fn enqueue_message(
+pub(super) fn lane_to(key: TradeKey) -> String {
+    format!("dm:{}", key.to_text())
+}
+
+/// A message that ends somewhen is one to a stranger.
+pub(super) async fn enqueue_message(
     connection: &mut SqliteConnection,
     message: &Message,
     at: Timestamp,
+    stranger_until: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let body = MessageV1 {
         to: Spelled(message.to),
@@ -322,8 +359,8 @@ async fn enqueue_message(
         trade_index: message.trade_index,
         notice: NoticeV1::from(&message.notice),
     };
-    let lane = format!("dm:{}", message.to.to_text());
-    insert(connection, message.order, &lane, NOTICE, &body, at).await
+    let lane = lane_to(message.to);
+    insert(connection, message.order, &lane, NOTICE, &body, at, stranger_until).await
 }
 
 /// `order` may be an id that a stranger made up: then the row belongs to no order.
@@ -334,17 +371,21 @@ async fn insert(
     kind: &str,
     body: &impl Serialize,
     at: Timestamp,
+    stranger_until: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let order = order.map(|id| id.to_text());
     let body = At::new("outbox", lane).write("body", body)?;
+    let (to_stranger, expires_at) = (stranger_until.is_some(), stranger_until.map(|until| until.0));
     sqlx::query!(
-        "insert into outbox (order_id, lane, kind, body, due_at)
-        values ((select id from orders where id = ?), ?, ?, ?, ?)",
+        "insert into outbox (order_id, lane, kind, body, at, to_stranger, expires_at)
+        values ((select id from orders where id = ?), ?, ?, ?, ?, ?, ?)",
         order,
         lane,
         kind,
         body,
-        at.0
+        at.0,
+        to_stranger,
+        expires_at
     )
     .execute(connection)
     .await?;
@@ -361,6 +402,7 @@ struct Row {
     begun_at: Option<i64>,
     event: Option<String>,
     expires_at: Option<i64>,
+    to_stranger: bool,
 }
 
 impl Row {
@@ -375,6 +417,7 @@ impl Row {
             begun_at: self.begun_at.map(Timestamp),
             event: self.event,
             expires_at: self.expires_at.map(Timestamp),
+            to_stranger: self.to_stranger,
         })
     }
 }

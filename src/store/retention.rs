@@ -85,9 +85,7 @@ impl WriteTx<'_> {
                         select maker_key from running
                         union all select taker_key from running where taker_key is not null
                     )
-                    and not exists (
-                        select 1 from outbox where lane = 'dm:' || key and done_at is null
-                    )
+                    and not exists (select 1 from lanes where lane = 'dm:' || key)
                 order by updated_at limit ?
             )",
             before.0,

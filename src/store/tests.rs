@@ -2,6 +2,7 @@
 
 mod forbidden;
 mod frozen;
+mod lanes;
 mod messages;
 mod money;
 mod opening;
@@ -19,7 +20,7 @@ use trade::{
     Preimage, Sats, Seen, Terms, Timestamp, TradeKey,
 };
 
-use super::{Line, Reader, StoreError, WriteTx, Writer, open};
+use super::{Class, Line, OutboxRow, Reader, StoreError, WriteTx, Writer, open};
 
 /// The escrow margin of these tests.
 const MARGIN: u32 = 24;
@@ -63,6 +64,13 @@ impl Disk {
         let mut tx = self.begin().await;
         tx.save(&before, &decision(after.clone(), effects), &line(2)).await?;
         tx.commit().await
+    }
+
+    /// What may be done at this time, all classes of it.
+    async fn due(&self, now: i64) -> Vec<OutboxRow> {
+        let limits = Class::ALL.map(|class| (class, 100));
+        let due = self.reader.list_acts_due(Timestamp(now), &limits).await.unwrap();
+        due.into_iter().map(|due| due.act.unwrap()).collect()
     }
 
     async fn order(&self, id: OrderId) -> Order {

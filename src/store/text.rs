@@ -9,7 +9,7 @@ use trade::{
     NodeKey, OrderId, Outcome, PaymentHash, Preimage, Refusal, Status, TradeKey,
 };
 
-use super::{EventId, StoreError, Transport};
+use super::{Class, EventId, StoreError, Transport};
 
 /// A value that has exactly one spelling in the database.
 pub(super) trait Text: Sized {
@@ -180,6 +180,13 @@ names!(Network {
 });
 
 names!(Transport { GiftWrap => "gift-wrap", Nip44 => "nip44" });
+
+names!(Class {
+    Lightning => "lightning",
+    Alarm => "alarm",
+    Trade => "trade",
+    Stranger => "stranger",
+});
 
 names!(Alarm {
     HorizonNear => "horizon-near",

@@ -15,7 +15,7 @@ use mostrod::facts::Facts;
 use mostrod::lightning::LightningNode;
 use mostrod::nostr::{Keys, Options, Relays, SecretKey, Transport};
 use mostrod::outbox::{Messenger, Outbox};
-use mostrod::store::{self, Act, Delivery, EventId, OutboxRow, Reader};
+use mostrod::store::{self, Act, Class, Delivery, EventId, OutboxRow, Reader};
 use mostrod::timers::Timers;
 use mostrod::watcher::{Comparison, HealthMonitor};
 use sha2::{Digest as _, Sha256};
@@ -464,9 +464,7 @@ impl World {
                 self.crash().await?;
                 continue;
             }
-            let due = self.daemon.reader.list_acts_due(self.clock.now(), 64).await.map_err(text)?;
-            let due = due.into_iter().map(|row| row.map_err(|row| text(row.error)));
-            let due = due.collect::<Result<Vec<_>, _>>()?;
+            let due = self.daemon.due(&self.clock).await?;
             let Some(row) = due.into_iter().find(|row| !self.daemon.busy.contains(&row.lane))
             else {
                 return Ok(());
@@ -517,8 +515,8 @@ impl World {
     async fn begin_anew(&mut self) -> Result<(), String> {
         self.daemon = Daemon::start(&self.folder, &self.clock, &self.lnd).await?;
         if self.plant == Some(Plant::BegunMeansDone) {
-            let due = self.daemon.reader.list_acts_due(self.clock.now(), 64).await.map_err(text)?;
-            for row in due.into_iter().flatten().filter(|row| row.begun_at.is_some()) {
+            let due = self.daemon.due(&self.clock).await?;
+            for row in due.into_iter().filter(|row| row.begun_at.is_some()) {
                 self.daemon.engine.finish_act(row.id, None).await.map_err(text)?;
             }
         }
@@ -618,6 +616,16 @@ impl Daemon {
 
     async fn compare(&self) -> Result<(), String> {
         self.comparison.round().await.map_err(text)
+    }
+
+    /// The acts that may be done now, in the order of commitment.
+    async fn due(&self, clock: &ManualClock) -> Result<Vec<OutboxRow>, String> {
+        let limits = Class::ALL.map(|class| (class, 64));
+        let due = self.reader.list_acts_due(clock.now(), &limits).await.map_err(text)?;
+        let due = due.into_iter().map(|due| due.act.map_err(|stuck| text(stuck.error)));
+        let mut due = due.collect::<Result<Vec<_>, _>>()?;
+        due.sort_by_key(|row| row.id);
+        Ok(due)
     }
 
     fn start_act(&mut self, row: OutboxRow) {

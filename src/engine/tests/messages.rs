@@ -1,11 +1,11 @@
 use trade::{
     Command, Destination, Input, LnCommand, NewOrder, Notice, Observation, OrderId, OrderState,
-    Refusal, Request, Status,
+    Refusal, Request, Status, Timestamp,
 };
 
 use super::{World, answers, buyer, invoice, secret, sell_order, seller};
 use crate::engine::{Applied, EngineError};
-use crate::store::{Act, Message, Transport};
+use crate::store::{Act, Class, Message, Transport};
 
 // spec: I7 C25
 #[tokio::test]
@@ -205,9 +205,10 @@ async fn an_act_is_done_in_the_commit_of_its_news() {
     let id = world.create(1).await;
     let destination = Some(Destination::Bolt11(invoice(101)));
     world.say(buyer(), id, Command::TakeSell { destination, secret: secret(1) }).await;
-    let due = world.reader.list_acts_due(world_end(), 10).await.unwrap();
+    let limits = [(Class::Lightning, 10)];
+    let due = world.reader.list_acts_due(Timestamp(i64::MAX), &limits).await.unwrap();
     let adds = |act: &Act| matches!(act, Act::Lightning(LnCommand::AddHold { .. }));
-    let add = due.into_iter().map(Result::unwrap).find(|row| adds(&row.act)).unwrap();
+    let add = due.into_iter().map(|due| due.act.unwrap()).find(|row| adds(&row.act)).unwrap();
     let opened = Observation::HoldOpened { hash: secret(1).hash, bolt11: "lnbcrt1hold".to_owned() };
 
     let applied = world.engine.finish_act(add.id, Some(Input::Lightning(opened))).await.unwrap();
@@ -229,8 +230,4 @@ async fn the_bell_rings_before_the_answer_comes() {
 
     assert!(bell.has_changed().unwrap());
     assert_eq!(world.order(id).await.status(), Status::Canceled);
-}
-
-fn world_end() -> trade::Timestamp {
-    trade::Timestamp(i64::MAX)
 }

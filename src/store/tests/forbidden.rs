@@ -237,7 +237,7 @@ async fn what_was_forgotten_stays_forgotten() {
 #[tokio::test]
 async fn what_is_to_be_done_is_never_deleted() {
     let mut disk = Disk::new().await;
-    disk.tamper("insert into outbox (lane, kind, body, due_at) values ('a', 'b', '{}', 1)")
+    disk.tamper("insert into outbox (lane, kind, body, at) values ('a', 'b', '{}', 1)")
         .await
         .unwrap();
 

@@ -43,7 +43,7 @@ async fn a_payment_is_followed_once_its_send_was_begun_and_until_it_ends() {
     disk.save(&paying(1, Some(attempt(9))), vec![send]).await.unwrap();
     assert_eq!(disk.reader.list_payments_to_follow().await.unwrap(), [], "not sent yet");
 
-    let row = disk.reader.list_acts_due(Timestamp(2), 1).await.unwrap().remove(0).unwrap();
+    let row = disk.due(2).await.remove(0);
     let mut tx = disk.begin().await;
     tx.finish_act(row.id, Timestamp(3)).await.unwrap();
     tx.commit().await.unwrap();

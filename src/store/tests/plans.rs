@@ -7,19 +7,22 @@ use super::Disk;
 
 /// What is short however long the daemon runs: indexes of what is not over, a table of a few rows,
 /// and results of parts of a query.
-const SHORT: [&str; 9] = [
+const SHORT: [&str; 12] = [
+    "(subquery-1)",
     "(subquery-2)",
+    "(subquery-3)",
     "(subquery-4)",
     "CONSTANT ROW",
     "attempt USING INDEX payout_attempts_open",
     "daemon_state",
     "holds USING INDEX holds_unclosed",
-    "orders USING INDEX orders_by_destination",
-    "outbox USING INDEX outbox_by_due_at",
+    "orders USING INDEX orders_open_by_taker_key",
+    "outbox USING COVERING INDEX outbox_to_strangers_by_expiry",
+    "running",
     "shown",
 ];
 
-// `mostrod check` alone sums up the ledger.
+// `mostrod check` alone sums up the ledger and counts what waits.
 #[tokio::test]
 async fn no_query_of_a_running_daemon_reads_the_whole_past() {
     let disk = Disk::new().await;
@@ -34,5 +37,6 @@ async fn no_query_of_a_running_daemon_reads_the_whole_past() {
         let scans = steps.iter().filter_map(|step| step.strip_prefix("SCAN "));
         long.extend(scans.filter(|scan| !SHORT.contains(scan)).map(str::to_owned));
     }
-    assert_eq!(long, BTreeSet::from(["ledger".to_owned()]));
+    let of_check = ["ledger", "outbox USING INDEX outbox_by_lane"];
+    assert_eq!(long, of_check.map(str::to_owned).into());
 }

@@ -121,7 +121,7 @@ async fn with_acts() -> Disk {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     disk.save(&awaiting_hold(1, 9), vec![settle(8), settle(9)]).await.unwrap();
-    let first = disk.reader.list_acts_due(Timestamp(2), 1).await.unwrap().remove(0).unwrap();
+    let first = disk.due(2).await.remove(0);
     let mut tx = disk.begin().await;
     assert!(tx.finish_act(first.id, Timestamp(50)).await.unwrap());
     tx.commit().await.unwrap();
@@ -146,9 +146,9 @@ async fn what_is_still_to_be_done_stays_however_old_it_is() {
 
     forget(&mut disk, Timestamp(50).after(10_000 * DAY)).await;
 
-    let due = disk.reader.list_acts_due(Timestamp(2), 10).await.unwrap();
+    let due = disk.due(2).await;
     assert_eq!(
-        due.into_iter().map(|row| row.unwrap().lane).collect::<Vec<_>>(),
+        due.into_iter().map(|row| row.lane).collect::<Vec<_>>(),
         [format!("ln:{}", hash(9))]
     );
 }
@@ -157,7 +157,7 @@ async fn what_is_still_to_be_done_stays_however_old_it_is() {
 #[tokio::test]
 async fn what_is_asked_for_after_a_forgetting_comes_later_than_what_went() {
     let mut disk = with_acts().await;
-    let open = disk.reader.list_acts_due(Timestamp(2), 1).await.unwrap().remove(0).unwrap();
+    let open = disk.due(2).await.remove(0);
     let mut tx = disk.begin().await;
     tx.finish_act(open.id, Timestamp(50)).await.unwrap();
     tx.commit().await.unwrap();
@@ -168,7 +168,7 @@ async fn what_is_asked_for_after_a_forgetting_comes_later_than_what_went() {
     disk.create(&pending(2)).await;
     disk.save(&awaiting_hold(2, 7), vec![settle(7)]).await.unwrap();
 
-    let next = disk.reader.list_acts_due(Timestamp(2), 1).await.unwrap().remove(0).unwrap();
+    let next = disk.due(2).await.remove(0);
     assert!(next.id > open.id, "{next:?}");
 }
 

@@ -1,0 +1,136 @@
+//! The lanes with an act under way, and who has a place free.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::task::{Id, JoinSet};
+
+use crate::store::Class;
+
+/// How long shutdown waits for acts under way.
+const LAST_ACTS: Duration = Duration::from_secs(10);
+
+/// One answer to a stranger is begun in this time on the average, however many wait and however
+/// often they fail: each costs a signature, some writes and the relays' patience.
+const STRANGERS_PACE: Duration = Duration::from_millis(100);
+
+/// So many are begun at once after a quiet time.
+const STRANGERS_AT_ONCE: u32 = 20;
+
+/// One act a lane, so that order is kept; each class has places of its own, so that none waits for
+/// what is behind it.
+#[derive(Debug)]
+pub(super) struct BusyLanes {
+    acts: JoinSet<()>,
+    lanes: HashMap<Id, (Class, String)>,
+    names: HashSet<String>,
+    /// Up to when, in monotonic time, answers to strangers have used up their pace.
+    strangers_until: Duration,
+}
+
+impl BusyLanes {
+    pub(super) fn new() -> Self {
+        Self {
+            acts: JoinSet::new(),
+            lanes: HashMap::new(),
+            names: HashSet::new(),
+            strangers_until: Duration::ZERO,
+        }
+    }
+
+    /// How many due lanes to ask for so that every free place can be filled: the busy ones are
+    /// among them. No class without a free place.
+    pub(super) fn limits(&self, monotonic: Duration) -> Vec<(Class, u32)> {
+        let busy = count(self.names.len());
+        let with_busy = |class| match self.free(class, monotonic) {
+            0 => None,
+            free => Some((class, free.saturating_add(busy))),
+        };
+        Class::ALL.into_iter().filter_map(with_busy).collect()
+    }
+
+    fn free(&self, class: Class, monotonic: Duration) -> u32 {
+        let taken = self.lanes.values().filter(|(of, _)| *of == class).count();
+        let free = places(class).saturating_sub(count(taken));
+        match class {
+            Class::Lightning | Class::Alarm | Class::Trade => free,
+            Class::Stranger => free.min(self.strangers_left(monotonic)),
+        }
+    }
+
+    fn strangers_left(&self, monotonic: Duration) -> u32 {
+        let ahead = self.strangers_until.saturating_sub(monotonic);
+        let left = (STRANGERS_PACE * STRANGERS_AT_ONCE).saturating_sub(ahead);
+        u32::try_from(left.as_millis() / STRANGERS_PACE.as_millis()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn start_if_free(
+        &mut self,
+        class: Class,
+        lane: String,
+        monotonic: Duration,
+        act: impl Future<Output = ()> + Send + 'static,
+    ) {
+        if self.free(class, monotonic) == 0 || !self.names.insert(lane.clone()) {
+            return;
+        }
+        if class == Class::Stranger {
+            self.strangers_until = self.strangers_until.max(monotonic) + STRANGERS_PACE;
+        }
+        let id = self.acts.spawn(act).id();
+        self.lanes.insert(id, (class, lane));
+    }
+
+    /// Waits for an act to end, and frees the places of all that have; for ever if there is none.
+    /// Cancel safe.
+    pub(super) async fn some_done(&mut self) {
+        match self.acts.join_next_with_id().await {
+            Some(ended) => self.free_place(ended),
+            None => std::future::pending().await,
+        }
+        while let Some(ended) = self.acts.try_join_next_with_id() {
+            self.free_place(ended);
+        }
+    }
+
+    fn free_place(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "an act broke; it is tried again");
+                error.id()
+            }
+        };
+        if let Some((_, lane)) = self.lanes.remove(&id) {
+            self.names.remove(&lane);
+        }
+    }
+
+    pub(super) async fn finish(mut self) {
+        let all = async { while self.acts.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_ACTS, all).await.is_err() {
+            tracing::warn!("some acts were under way; the next start takes them up");
+        }
+    }
+
+    /// Waits until nothing is under way.
+    #[cfg(test)]
+    pub(super) async fn all_done(&mut self) {
+        while !self.acts.is_empty() {
+            self.some_done().await;
+        }
+    }
+}
+
+/// Acts of a class that are under way at once.
+fn places(class: Class) -> u32 {
+    match class {
+        Class::Lightning | Class::Trade => 64,
+        Class::Alarm => 1,
+        Class::Stranger => 8,
+    }
+}
+
+fn count(things: usize) -> u32 {
+    u32::try_from(things).unwrap_or(u32::MAX)
+}

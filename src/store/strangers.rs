@@ -1,0 +1,115 @@
+//! Answers to strangers: keys that are party to no open order. A few are stored, for minutes; beyond
+//! that there is silence, so that nobody fills the outbox by asking (D42).
+
+use std::time::Duration;
+
+use trade::{Timestamp, TradeKey};
+
+use super::outbox::{enqueue_message, lane_to};
+use super::text::Text as _;
+use super::{Message, Reader, StoreError, WriteTx};
+
+/// How long an answer to a stranger is of use: clients wait for seconds.
+const LIFE: Duration = Duration::from_mins(5);
+
+/// Answers that may wait at once for one key.
+pub(super) const MOST_TO_ONE: u32 = 4;
+
+/// Answers that may wait at once for all of them.
+pub(super) const MOST: u32 = 500;
+
+/// Expired answers that go at once.
+const EXPIRED_AT_ONCE: u32 = 500;
+
+impl WriteTx<'_> {
+    /// Whether a key is the maker's or taker's of an order that has not ended.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn is_trader(&mut self, key: TradeKey) -> Result<bool, StoreError> {
+        let key = key.to_text();
+        let found = sqlx::query_scalar!(
+            r#"select exists (
+                select 1 from orders where maker_key = ?1 and status not in
+                    ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')
+                union all
+                select 1 from orders where taker_key = ?1 and status not in
+                    ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')
+            ) as "found!: bool""#,
+            key
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(found)
+    }
+
+    /// Whether one more answer to a stranger may be stored.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn may_answer_stranger(&mut self, key: TradeKey) -> Result<bool, StoreError> {
+        let lane = lane_to(key);
+        let may = sqlx::query_scalar!(
+            r#"select (
+                select count(*) from (select 1 from outbox where to_stranger = 1 limit ?2)
+            ) < ?2 and (
+                select count(*) from (
+                    select 1 from outbox where to_stranger = 1 and lane = ?1 limit ?3
+                )
+            ) < ?3 as "may!: bool""#,
+            lane,
+            MOST,
+            MOST_TO_ONE
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(may)
+    }
+
+    /// Stores an answer to a stranger; see [`WriteTx::may_answer_stranger`].
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn answer_stranger(
+        &mut self,
+        message: &Message,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        enqueue_message(&mut self.tx, message, at, Some(at.after(LIFE))).await
+    }
+
+    /// Ends a bounded number of answers to strangers that have expired, without a send.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn expire_answers(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query!(
+            "delete from outbox where id in (
+                select id from outbox where to_stranger = 1 and expires_at <= ?
+                order by expires_at limit ?
+            )",
+            now.0,
+            EXPIRED_AT_ONCE
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Whether an answer to a stranger has expired.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn has_expired_answers(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar!(
+            r#"select exists (select 1 from outbox where to_stranger = 1 and expires_at <= ?)
+            as "found!: bool""#,
+            now.0
+        )
+        .fetch_one(&mut *self.connection().await?)
+        .await?;
+        Ok(found)
+    }
+}
