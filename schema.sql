@@ -378,7 +378,7 @@ CREATE TABLE payout_attempts (
     payment_index    integer not null, -- LND's payment index of this try
     unanswered_since integer, -- the call was made and its answer lost
     missing_since    integer, -- LND said, after the quiet time, that it knows nothing
-    preimage         text    check (length(preimage) = 64), htlc_missing_since integer, -- the receipt
+    preimage         text    check (length(preimage) = 64), htlc_missing_since integer, refused_since integer, refusal text, in_doubt_since integer, -- the receipt
     check (state <> 'succeeded' or preimage is not null)
 ) strict;
 
@@ -423,7 +423,8 @@ CREATE TABLE payouts (
         check (state in ('due', 'sending', 'needs-invoice', 'paid', 'frozen')),
     failures integer not null default 0 check (failures >= 0), -- of the present destination
     due_at   integer, -- when to send
-    fee_msat integer check (fee_msat >= 0), -- what the route cost
+    fee_msat integer check (fee_msat >= 0), failed_sends integer not null default 0 check (failed_sends >= 0), failed_sends_since integer
+    check ((failed_sends = 0) = (failed_sends_since is null)), -- what the route cost
     unique (order_id, purpose),
     check ((state = 'due') = (due_at is not null)),
     check ((state = 'paid') = (fee_msat is not null))

@@ -367,6 +367,14 @@ impl Engine {
         self.write(|tx, now| Box::pin(tx.set_lnd_unwell_at(now))).await
     }
 
+    /// LND was seen starting at that moment, or later: no call of ours from before is on its way.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn lnd_has_restarted(&self, at: Timestamp) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.set_lnd_restarted_at(at))).await
+    }
+
     /// Forgets a little of what is of no more use; ids of messages not before `inbox_memory` after
     /// they were written. To be called every few seconds.
     ///

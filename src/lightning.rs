@@ -22,7 +22,7 @@ use trade::{
     BlockHeight, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage, Sats,
 };
 
-pub use client::{Lnd, LndAccess};
+pub use client::{Lnd, LndAccess, SEND};
 pub use error::LightningError;
 pub use ours::OurNode;
 pub use rights::RIGHTS;
@@ -31,7 +31,9 @@ pub use rights::RIGHTS;
 ///
 /// Laws, which `tests/lightning` checks on every implementation:
 /// * every call may be repeated; the second call reports what the first one did;
-/// * an error says nothing about whether the call took effect, nor does any deadline;
+/// * an error says nothing about whether the call took effect, nor does any deadline; only one that
+///   [`LightningError::refusal_of`] a send knows is the node's own answer, given before it registered
+///   anything in this call;
 /// * an answer about a hash is the node's own word, never derived from a timer;
 /// * `Unknown` is said by a node that is fully started, and says no more than that it has no such
 ///   record: not "never", not "failed";

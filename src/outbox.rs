@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use trade::{Input, Observation};
+use trade::{Alarm, Input, Observation, OrderId};
 
 pub use arrivals::Arrivals;
 pub use book::Book;
@@ -155,6 +155,22 @@ impl Outbox {
         }
     }
 
+    /// An alarm about a refusal comes with LND's own words.
+    async fn cry(&self, order: Option<OrderId>, alarm: Alarm) -> Result<Delivered, OutboxError> {
+        let said = match (alarm, order) {
+            (Alarm::PayoutRefused | Alarm::PayoutsRefused, Some(order)) => {
+                self.reader.find_refusal(order).await?
+            }
+            _ => None,
+        };
+        let order = order.map(|order| order.to_string()).unwrap_or_default();
+        match said {
+            Some(said) => tracing::error!(order.id = order, "ALARM: {alarm}. LND said {said}"),
+            None => tracing::error!(order.id = order, "ALARM: {alarm}"),
+        }
+        Ok(Delivered::quietly())
+    }
+
     /// Tries one act once and saves how it went.
     pub async fn carry_out(&self, row: OutboxRow) {
         match self.act(&row).await {
@@ -221,11 +237,7 @@ impl Outbox {
             Act::Lightning(command) => {
                 self.lightning.carry_out(row.id, row.begun_at.is_some(), command.clone()).await
             }
-            Act::Alarm(alarm) => {
-                let order = row.order.map(|order| order.to_string()).unwrap_or_default();
-                tracing::error!(order.id = order, "ALARM: {alarm}");
-                Ok(Delivered::quietly())
-            }
+            Act::Alarm(alarm) => self.cry(row.order, *alarm).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::url;
 
 /// What the guardian needs between LND giving a hold back by itself and its own act (D21).
 const GUARD_BLOCKS: u32 = 6;
-/// LND's ceiling on the timelock of a whole route: no sender can pay a longer one.
+/// LND's own ceiling on the timelock of a whole route, unless its `max-cltv-expiry` says otherwise.
 const MAX_ROUTE_BLOCKS: u32 = 2016;
 /// What a route may need on top of its last hop, four days of blocks.
 const ROUTE_BLOCKS: u32 = 576;
@@ -41,7 +41,7 @@ pub struct Lightning {
     pub escrow_deadline_margin_blocks: u32,
     /// LND's own `invoices.holdexpirydelta`, in blocks.
     pub lnd_hold_expiry_delta: u32,
-    /// Blocks of timelock that a payout's route may have; never more than LND's own limit.
+    /// Blocks of timelock that a payout's route may have.
     pub payment_cltv_limit: u32,
     /// How long LND must not know an unacknowledged payout before the same invoice is sent again.
     pub payout_quiet: Duration,
@@ -59,8 +59,11 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
     let escrow = read_escrow_blocks(s);
     let payment_attempts = s.number("payment_attempts", Refused, 1..);
     let payment_retries_interval = s.seconds("payment_retries_interval", Refused, 1..);
-    let max_final_cltv_expiry_delta =
-        s.number("max_final_cltv_expiry_delta", Means(144), DEFAULT_FINAL_DELTA..);
+    let max_final_cltv_expiry_delta = s.number(
+        "max_final_cltv_expiry_delta",
+        Means(144),
+        DEFAULT_FINAL_DELTA..=MAX_ROUTE_BLOCKS - ROUTE_BLOCKS,
+    );
     let payment_cltv_limit = read_cltv_limit(s, max_final_cltv_expiry_delta);
     let in_flight = [("max_inflight_payouts", 100), ("max_inflight_payouts_per_destination", 10)]
         .map(|(key, usual)| {
@@ -138,24 +141,26 @@ fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
     Ok(EscrowBlocks { held, margin, lnd_delta })
 }
 
-/// The limit on a payout's whole route. One too low for the last hop and a usual route would fail
-/// every payout, so it is set aside, as zero is, for LND's own.
+/// The limit on a payout's whole route. With one too low for the last hop and a usual route every
+/// payout would fail, and one above LND's own is refused by LND (D39).
 fn read_cltv_limit(s: &mut Section<'_>, max_final: Result<u32, Reported>) -> Result<u32, Reported> {
     let key = "payment_cltv_limit";
-    let limit = s.number(key, Means(1008), ..=MAX_ROUTE_BLOCKS)?;
-    let least = max_final?.saturating_add(ROUTE_BLOCKS);
-    if limit == 0 {
-        return Ok(MAX_ROUTE_BLOCKS);
-    }
+    let limit = s.number(key, Means(1008), ..);
+    let (limit, max_final) = (limit?, max_final?);
+    let least = max_final.saturating_add(ROUTE_BLOCKS);
     if limit < least {
-        s.warn(
+        return Err(s.refuse(
             key,
-            format!(
-                "{limit} is below max_final_cltv_expiry_delta + {ROUTE_BLOCKS} and has no effect; \
-                 set it to {least} or more, or to 0 for LND's own limit"
-            ),
-        );
-        return Ok(MAX_ROUTE_BLOCKS);
+            format!("is below max_final_cltv_expiry_delta + {ROUTE_BLOCKS}: no route would fit"),
+            format!("set it to {least} or more"),
+        ));
+    }
+    if limit > MAX_ROUTE_BLOCKS {
+        return Err(s.refuse(
+            key,
+            "is more than LND grants: it would refuse every payout",
+            format!("set it to {MAX_ROUTE_BLOCKS} or less, and never above LND's max-cltv-expiry"),
+        ));
     }
     Ok(limit)
 }

@@ -9,6 +9,12 @@ use super::Settings;
 /// How long a request waits for LND's word (D17): clients give up after ten seconds.
 const REPLY_WINDOW: Duration = Duration::from_secs(8);
 
+/// From one try to the next of a payout that waits for the operator (D39).
+const PAYOUT_SLOW_INTERVAL: Duration = Duration::from_hours(1);
+
+/// How long LND may take no send of a payout before it is frozen (D39).
+const PAYOUT_PATIENCE: Duration = Duration::from_hours(24);
+
 impl Settings {
     /// What `trade::decide` is to go by.
     #[must_use]
@@ -30,6 +36,8 @@ impl Settings {
             payout_attempts: lightning.payment_attempts,
             payout_interval: lightning.payment_retries_interval,
             payout_quiet: lightning.payout_quiet,
+            payout_slow_interval: PAYOUT_SLOW_INTERVAL,
+            payout_patience: PAYOUT_PATIENCE,
             max_routing_fee: mostro.max_routing_fee,
             payout_cltv_limit: lightning.payment_cltv_limit,
         }

@@ -271,14 +271,28 @@ fn the_development_share_is_nothing_or_at_least_a_tenth() {
     }
 }
 
+// spec: D39
 #[test]
-fn a_payout_limit_too_low_for_any_route_gives_way_to_lnds_own() {
-    for (limit, expected, warned) in [(1008, 1008, 0), (700, 2016, 1), (0, 2016, 0)] {
+fn a_payout_limit_that_lnd_cannot_grant_or_no_route_fits_in_is_a_settings_error() {
+    let with = |limit: u32| {
         let key = "payment_cltv_limit = ";
-        let text = TEMPLATE.replace(&format!("{key}1008"), &format!("{key}{limit}"));
-        let loaded = load(&text, &[]).expect("loads");
-        assert_eq!(loaded.settings.lightning.payment_cltv_limit, expected);
-        assert_eq!(loaded.warnings.len(), warned, "{limit}");
+        load(&TEMPLATE.replace(&format!("{key}1008"), &format!("{key}{limit}")), &[])
+    };
+    for (limit, remedy) in [
+        (0, "set it to 720 or more"),
+        (719, "set it to 720 or more"),
+        (2017, "set it to 2016 or less, and never above LND's max-cltv-expiry"),
+    ] {
+        let error = with(limit).expect_err("it is refused").remove(0).to_string();
+        assert!(
+            error.contains("lightning.payment_cltv_limit") && error.contains(remedy),
+            "{error}"
+        );
+    }
+    for limit in [720, 2016] {
+        let loaded = with(limit).expect("loads");
+        assert_eq!(loaded.settings.lightning.payment_cltv_limit, limit);
+        assert_eq!(loaded.warnings.len(), 0);
     }
 }
 

@@ -221,6 +221,8 @@ pub(crate) fn policy() -> Policy {
         payout_attempts: 3,
         payout_interval: Duration::from_mins(1),
         payout_quiet: Duration::from_mins(1),
+        payout_slow_interval: Duration::from_hours(1),
+        payout_patience: Duration::from_hours(24),
         max_routing_fee: Ppm(2_000),
         payout_cltv_limit: 1_008,
     }

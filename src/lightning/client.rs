@@ -144,16 +144,15 @@ impl LightningNode for Lnd {
     }
 
     async fn send(&self, payment: NewPayment) -> Result<PaymentStatus, LightningError> {
-        const CALL: &str = "SendPaymentV2";
         let hash = payment.hash;
-        let request = send_request(CALL, payment)?;
+        let request = send_request(SEND, payment)?;
         let opened = self
-            .open(CALL, &self.router, request, |mut client, request| async move {
+            .open(SEND, &self.router, request, |mut client, request| async move {
                 client.send_payment_v2(request).await
             })
             .await;
         match opened {
-            Ok((first, _)) => answers::payment_status(CALL, hash, &first),
+            Ok((first, _)) => answers::payment_status(SEND, hash, &first),
             Err(LightningError::Refused { code: Code::AlreadyExists, .. }) => {
                 self.payment_status(hash).await
             }
@@ -223,6 +222,8 @@ impl LightningNode for Lnd {
 
 pub(super) const LOOK_UP: &str = "LookupInvoice";
 pub(super) const TRACK: &str = "TrackPaymentV2";
+/// What an error must be of to be LND's answer to [`LightningNode::send`].
+pub const SEND: &str = "SendPaymentV2";
 
 impl Lnd {
     /// LND refuses a second invoice for a hash, whatever became of the first, so a failed call may

@@ -8,7 +8,11 @@ use trade::{LightningIdentity, PaymentHash, Sats};
 
 use super::rights;
 
-/// No call of the Lightning port that fails has told anything about the money: ask again.
+/// How tonic begins a status that it made up from an HTTP answer, which LND never gives.
+const WITHOUT_GRPC_STATUS: &str = "grpc-status header missing";
+
+/// No call of the Lightning port that fails has told anything about the money: ask again. The one
+/// exception, with care, is LND's own answer to a send ([`LightningError::refusal_of`]).
 ///
 /// The variants differ in what a person has to do.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +70,7 @@ pub enum LightningError {
     )]
     OtherNode { found: LightningIdentity, ours: LightningIdentity },
 
-    /// LND's own error. Never a verdict: its code says little and its text changes.
+    /// LND's own error. Its code says little and its text changes; what it means is asked for.
     #[error("LND refused {call}: {reason}")]
     Refused { call: &'static str, code: Code, reason: String },
 
@@ -84,7 +88,44 @@ pub enum LightningError {
     Nonsense { call: &'static str, problem: &'static str },
 }
 
+/// The longest text of LND that is shown.
+const MOST_SHOWN: usize = 200;
+
 impl LightningError {
+    /// LND's words, quoted and cut, if this is its own answer to the call `call`: an error of a gRPC
+    /// handler, which has neither a lost connection nor something between LND and us for a cause.
+    #[must_use]
+    pub fn refusal_of(&self, call: &str) -> Option<String> {
+        let Self::Refused { call: of, code, reason } = self else { return None };
+        let is_of_a_handler = match code {
+            Code::Unknown | Code::InvalidArgument | Code::FailedPrecondition => {
+                !reason.starts_with(WITHOUT_GRPC_STATUS)
+            }
+            Code::Ok
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated => false,
+        };
+        let shown = || format!("{:?}", reason.chars().take(MOST_SHOWN).collect::<String>());
+        (*of == call && is_of_a_handler).then(shown)
+    }
+
+    /// Whether LND says that it was started and cannot work yet.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        matches!(self, Self::Locked | Self::Starting)
+    }
+
     /// Whether the node is out of reach, starting or locked. Anything else is about one call, or about
     /// what it asked for, and says nothing of the node (behaviour §4.7).
     #[must_use]
@@ -106,5 +147,42 @@ impl LightningError {
             | Self::Impossible { .. }
             | Self::Nonsense { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(call: &'static str, code: Code, reason: &str) -> LightningError {
+        LightningError::Refused { call, code, reason: reason.to_owned() }
+    }
+
+    // spec: D39
+    #[test]
+    fn only_the_answer_of_lnds_own_handler_to_this_call_is_a_refusal() {
+        let time_lock = "total time lock of 2017 exceeds max allowed 2016";
+        let of_a_proxy = "grpc-status header missing, mapped from HTTP status code 500";
+        for (error, is_refusal) in [
+            (refused("SendPaymentV2", Code::Unknown, time_lock), true),
+            (refused("SendPaymentV2", Code::InvalidArgument, time_lock), true),
+            (refused("SendPaymentV2", Code::Unknown, of_a_proxy), false),
+            (refused("SendPaymentV2", Code::Internal, time_lock), false),
+            (refused("SendPaymentV2", Code::AlreadyExists, "payment is in transition"), false),
+            (refused("TrackPaymentV2", Code::Unknown, time_lock), false),
+            (LightningError::Starting, false),
+            (LightningError::Locked, false),
+        ] {
+            assert_eq!(error.refusal_of("SendPaymentV2").is_some(), is_refusal, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_lnd_says_is_shown_on_one_line_and_cut() {
+        let long = refused("SendPaymentV2", Code::Unknown, &format!("a\nb{}", "c".repeat(999)));
+
+        let shown = long.refusal_of("SendPaymentV2").expect("a refusal");
+        assert!(shown.starts_with("\"a\\nbccc"), "{shown}");
+        assert!(shown.len() < 210 && !shown.contains('\n'), "{shown}");
     }
 }

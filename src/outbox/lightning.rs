@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use trade::{Hold, HoldDecision, HoldStatus, LnCommand, Observation, PaymentHash, PaymentStatus};
+use trade::{
+    Hold, HoldDecision, HoldStatus, LnCommand, Observation, OrderId, PaymentHash, PaymentStatus,
+};
 
 use super::{Delivered, OutboxError};
 use crate::crash;
 use crate::engine::{Applied, Engine};
 use crate::lightning::verdict;
-use crate::lightning::{AddedHold, LightningNode, NewHold, NewPayment};
+use crate::lightning::{AddedHold, LightningError, LightningNode, NewHold, NewPayment, SEND};
 use crate::store::{OutboxId, Reader};
 
 /// Speaks to LND. Every call may be made twice, but for a payout's: that its call was begun is on
@@ -115,13 +117,30 @@ impl ToLightning {
         Ok(Delivered::with(match answer {
             Ok(PaymentStatus::Unknown) => Observation::PayoutUnanswered { hash },
             Ok(status) => Observation::Payment { hash, status },
-            Err(error) => {
-                tracing::warn!(ln.hash = %hash, %error, "the payout's call was not answered: asking LND about it from now on");
-                if error.is_node_away() {
-                    self.engine.lnd_is_unwell().await?;
-                }
-                Observation::PayoutUnanswered { hash }
-            }
+            Err(error) => self.read_failure(order, hash, &error).await?,
         }))
+    }
+
+    /// What a send that failed says of it: LND, fully started before and after, refused it (D39), or
+    /// nothing.
+    async fn read_failure(
+        &self,
+        order: OrderId,
+        hash: PaymentHash,
+        error: &LightningError,
+    ) -> Result<Observation, OutboxError> {
+        if error.is_node_away() {
+            tracing::warn!(order.id = %order, ln.hash = %hash, %error, "LND did not answer a payout's call: asking it about the payment from now on");
+            self.engine.lnd_is_unwell().await?;
+            return Ok(Observation::PayoutUnanswered { hash });
+        }
+        if let Some(because) = error.refusal_of(SEND)
+            && self.node.readiness().await.is_ok_and(|readiness| readiness.active)
+        {
+            tracing::warn!(order.id = %order, ln.hash = %hash, lnd.said = because, "LND refuses a payout");
+            return Ok(Observation::PayoutRefused { hash, because });
+        }
+        tracing::warn!(order.id = %order, ln.hash = %hash, %error, "a payout's call failed: asking LND about the payment from now on");
+        Ok(Observation::PayoutUnanswered { hash })
     }
 }

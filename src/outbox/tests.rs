@@ -144,6 +144,7 @@ async fn fill(writer: &mut Writer, people: u8, holds: u8) {
         effects,
         postings: vec![],
         account: None,
+        notes: vec![],
         cause: "test",
     };
     let mut tx = writer.begin().await.unwrap();

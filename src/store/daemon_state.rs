@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
-use trade::{BlockHeight, LightningIdentity, Timestamp};
+use trade::{BlockHeight, LightningIdentity, Note, OrderId, Timestamp};
 
 use super::text::{At, Text as _};
 use super::{Reader, StoreError, WriteTx};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DaemonState {
     /// When a relay was last heard; messages are asked for from then on (D5).
     pub heard_at: Option<Timestamp>,
@@ -21,6 +21,10 @@ pub struct DaemonState {
     pub tip_seen_at: Option<Timestamp>,
     /// When LND was last seen unreachable or out of sync, or seen again after we were away.
     pub lnd_unwell_at: Option<Timestamp>,
+    /// When LND was last seen starting.
+    pub lnd_restarted_at: Option<Timestamp>,
+    /// The orders whose payouts LND refused since it last took any.
+    pub refused_orders: Vec<OrderId>,
     /// Who our Lightning node is.
     pub node: Option<LightningIdentity>,
 }
@@ -106,6 +110,22 @@ impl WriteTx<'_> {
 
     /// # Errors
     /// If the database does not answer.
+    pub async fn set_lnd_restarted_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
+        self.set("lnd_restarted_at", &at.0.to_string()).await
+    }
+
+    /// Writes down what later decisions are to know.
+    pub(super) async fn take_note(&mut self, note: &Note) -> Result<(), StoreError> {
+        match note {
+            Note::RefusedOrders(orders) => {
+                let ids: Vec<_> = orders.iter().map(OrderId::to_text).collect();
+                self.set("refused_orders", &ids.join(" ")).await
+            }
+        }
+    }
+
+    /// # Errors
+    /// If the database does not answer.
     pub async fn set_node(&mut self, node: LightningIdentity) -> Result<(), StoreError> {
         self.set("node_key", &node.key.to_text()).await?;
         self.set("node_network", &node.network.to_text()).await
@@ -150,6 +170,8 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonStat
         height: value("height").map(|text| number("height", text).map(BlockHeight)).transpose()?,
         tip_seen_at: time("tip_seen_at")?,
         lnd_unwell_at: time("lnd_unwell_at")?,
+        lnd_restarted_at: time("lnd_restarted_at")?,
+        refused_orders: at("refused_orders").read_list("value", value("refused_orders"))?,
         node: key.zip(network).map(|(key, network)| LightningIdentity { key, network }),
     })
 }

@@ -76,6 +76,10 @@ impl WriteTx<'_> {
         for effect in &decision.effects {
             outbox::enqueue(tx, order.id, effect, line.at).await?;
         }
+        for note in &decision.notes {
+            self.take_note(note).await?;
+        }
+        let tx = &mut *self.tx;
         if before.is_none_or(|before| public_face(before) != public_face(order)) {
             book::bump(tx, order.id).await?;
         }

@@ -1,7 +1,9 @@
 //! Debts paid over Lightning, and their attempts.
 
 use sqlx::SqliteConnection;
-use trade::{Attempt, Msats, Order, OrderId, PaymentHash, Payout, PayoutState, Sats, Timestamp};
+use trade::{
+    Attempt, FailedSends, Msats, Order, OrderId, PaymentHash, Payout, PayoutState, Sats, Timestamp,
+};
 
 use super::text::{At, Text as _};
 use super::{Reader, StoreError};
@@ -20,7 +22,7 @@ impl Reader {
             AttemptRow,
             "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
                 attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-                missing_since, htlc_missing_since, preimage
+                refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage
             from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
             where hash = ?",
             hash
@@ -30,6 +32,23 @@ impl Reader {
         let Some(row) = row else { return Ok(None) };
         let order = At::new("payout_attempts", &row.hash).read("order_id", &row.order_id)?;
         Ok(Some((order, row.into_attempt()?)))
+    }
+
+    /// What LND last said when it refused to pay for an order.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn find_refusal(&self, order: OrderId) -> Result<Option<String>, StoreError> {
+        let order = order.to_text();
+        let refusal = sqlx::query_scalar!(
+            "select refusal
+            from payouts payout join payout_attempts attempt on attempt.payout_id = payout.id
+            where order_id = ? and refusal is not null order by attempt.id desc limit 1",
+            order
+        )
+        .fetch_optional(&mut *self.connection().await?)
+        .await?;
+        Ok(refusal.flatten())
     }
 
     /// What LND must be asked about: the attempts whose send was begun and that have no end yet. One
@@ -65,8 +84,8 @@ pub(super) async fn find_of(
 ) -> Result<Option<Payout>, StoreError> {
     let (at, order) = (At::new("payouts", order), order.to_text());
     let row = sqlx::query!(
-        "select id, amount, state, failures, due_at, fee_msat from payouts
-        where order_id = ? and purpose = 'buyer'",
+        "select id, amount, state, failures, due_at, fee_msat, failed_sends, failed_sends_since
+        from payouts where order_id = ? and purpose = 'buyer'",
         order
     )
     .fetch_optional(&mut *connection)
@@ -92,6 +111,13 @@ pub(super) async fn find_of(
         amount: Sats(at.number("amount", row.amount)?),
         failures: at.number("failures", row.failures)?,
         state,
+        failed_sends: match row.failed_sends_since {
+            Some(since) => Some(FailedSends {
+                since: Timestamp(since),
+                count: at.number("failed_sends", row.failed_sends)?,
+            }),
+            None => None,
+        },
         attempt: attempt.map(AttemptRow::into_attempt).transpose()?,
     }))
 }
@@ -114,19 +140,25 @@ pub(super) async fn save(
         PayoutState::Frozen => ("frozen", None, None),
     };
     let amount = at.integer("amount", payout.amount.0)?;
+    let failed_sends = payout.failed_sends.map_or(0, |sends| sends.count);
+    let failed_sends_since = payout.failed_sends.map(|sends| sends.since.0);
     let id = sqlx::query_scalar!(
-        r#"insert into payouts (order_id, purpose, amount, state, failures, due_at, fee_msat)
-        values (?, 'buyer', ?, ?, ?, ?, ?)
+        r#"insert into payouts (order_id, purpose, amount, state, failures, due_at, fee_msat,
+            failed_sends, failed_sends_since)
+        values (?, 'buyer', ?, ?, ?, ?, ?, ?, ?)
         on conflict (order_id, purpose) do update set amount = excluded.amount,
             state = excluded.state, failures = excluded.failures, due_at = excluded.due_at,
-            fee_msat = excluded.fee_msat
+            fee_msat = excluded.fee_msat, failed_sends = excluded.failed_sends,
+            failed_sends_since = excluded.failed_sends_since
         returning id as "id!""#,
         order,
         amount,
         state,
         payout.failures,
         due_at,
-        fee_msat
+        fee_msat,
+        failed_sends,
+        failed_sends_since
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -151,6 +183,9 @@ struct AttemptRow {
     base_index: i64,
     payment_index: i64,
     unanswered_since: Option<i64>,
+    refused_since: Option<i64>,
+    refusal: Option<String>,
+    in_doubt_since: Option<i64>,
     missing_since: Option<i64>,
     htlc_missing_since: Option<i64>,
     preimage: Option<String>,
@@ -173,6 +208,9 @@ impl AttemptRow {
             base_index: at.number("base_index", self.base_index)?,
             payment_index: at.number("payment_index", self.payment_index)?,
             unanswered_since: self.unanswered_since.map(Timestamp),
+            refused_since: self.refused_since.map(Timestamp),
+            refusal: self.refusal,
+            in_doubt_since: self.in_doubt_since.map(Timestamp),
             missing_since: self.missing_since.map(Timestamp),
             htlc_missing_since: self.htlc_missing_since.map(Timestamp),
             receipt: at.read_some("preimage", self.preimage.as_deref())?,
@@ -198,7 +236,7 @@ async fn newest_attempt(
         AttemptRow,
         "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
             attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-            missing_since, htlc_missing_since, preimage
+            refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage
         from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
         where payout_id = ? order by attempt.id desc limit 1",
         payout
@@ -223,20 +261,23 @@ async fn save_attempt(
     let payment_index = at.integer("payment_index", attempt.payment_index)?;
     let state = attempt_state(state);
     let unanswered_since = attempt.unanswered_since.map(|at| at.0);
+    let refused_since = attempt.refused_since.map(|at| at.0);
+    let in_doubt_since = attempt.in_doubt_since.map(|at| at.0);
     let missing_since = attempt.missing_since.map(|at| at.0);
     let htlc_missing_since = attempt.htlc_missing_since.map(|at| at.0);
     let preimage = attempt.receipt.map(|preimage| preimage.to_text());
     let saved = sqlx::query!(
         "insert into payout_attempts (payout_id, hash, bolt11, amount, max_fee, cltv_limit,
             expires_at, state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-            missing_since, htlc_missing_since, preimage)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         on conflict (hash) do update set bolt11 = excluded.bolt11, amount = excluded.amount,
             max_fee = excluded.max_fee, cltv_limit = excluded.cltv_limit,
             expires_at = excluded.expires_at, state = excluded.state, tries = excluded.tries,
             begun_at = excluded.begun_at, acked = excluded.acked, base_index = excluded.base_index,
             payment_index = excluded.payment_index, unanswered_since = excluded.unanswered_since,
-            missing_since = excluded.missing_since,
+            refused_since = excluded.refused_since, refusal = excluded.refusal,
+            in_doubt_since = excluded.in_doubt_since, missing_since = excluded.missing_since,
             htlc_missing_since = excluded.htlc_missing_since, preimage = excluded.preimage
         where payout_id = excluded.payout_id and id = (
             select max(id) from payout_attempts newest where newest.payout_id = excluded.payout_id
@@ -255,6 +296,9 @@ async fn save_attempt(
         base_index,
         payment_index,
         unanswered_since,
+        refused_since,
+        attempt.refusal,
+        in_doubt_since,
         missing_since,
         htlc_missing_since,
         preimage

@@ -95,7 +95,7 @@ fn line(at: i64) -> Line {
 }
 
 fn decision(order: Order, effects: Vec<Effect>) -> Decision {
-    Decision { order, effects, postings: vec![], account: None, cause: "test" }
+    Decision { order, effects, postings: vec![], account: None, notes: vec![], cause: "test" }
 }
 
 fn party(n: u8) -> Party {
@@ -175,7 +175,7 @@ fn payout(attempt: Option<Attempt>) -> Payout {
         Some(_) => PayoutState::Sending,
         None => PayoutState::Due { at: Timestamp(5) },
     };
-    Payout { amount: Sats(99_000), failures: 0, state, attempt }
+    Payout { amount: Sats(99_000), failures: 0, state, failed_sends: None, attempt }
 }
 
 /// A sell order whose hold was settled.
@@ -202,6 +202,9 @@ fn attempt(n: u8) -> Attempt {
         base_index: 0,
         payment_index: 0,
         unanswered_since: None,
+        refused_since: None,
+        refusal: None,
+        in_doubt_since: None,
         missing_since: None,
         htlc_missing_since: None,
         receipt: None,

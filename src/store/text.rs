@@ -62,6 +62,16 @@ impl At {
         text.map(|text| self.read(column, text)).transpose()
     }
 
+    /// Values with blanks in between; nothing is an empty list.
+    pub(super) fn read_list<T: Text>(
+        &self,
+        column: &str,
+        text: Option<&str>,
+    ) -> Result<Vec<T>, StoreError> {
+        let words = text.unwrap_or_default().split_whitespace();
+        words.map(|word| self.read(column, word)).collect()
+    }
+
     /// A stored integer as the unsigned type the core uses.
     pub(super) fn number<T: TryFrom<i64>>(
         &self,
@@ -157,6 +167,7 @@ names!(FrozenBecause {
     PayoutForgotten => "payout-forgotten",
     PayoutDangling => "payout-dangling",
     PaidThoughGivenUp => "paid-though-given-up",
+    PayoutRefused => "payout-refused",
 });
 
 names!(HorizonWarning { NotYet => "not-yet", Near => "near", Reached => "reached" });
@@ -198,6 +209,8 @@ names!(Alarm {
     PayoutForgotten => "payout-forgotten",
     PayoutDangling => "payout-dangling",
     PaidThoughGivenUp => "paid-though-given-up",
+    PayoutRefused => "payout-refused",
+    PayoutsRefused => "payouts-refused",
 });
 
 names!(Refusal {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use trade::LightningIdentity;
+use trade::{LightningIdentity, Timestamp};
 
 use super::chain::{Chain, Change};
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError};
-use crate::lightning::{Health, LightningNode, Readiness};
+use crate::lightning::{Health, LightningError, LightningNode, Readiness};
 use crate::tasks::Shutdown;
 
 /// How often a healthy node is asked.
@@ -32,6 +32,8 @@ pub struct HealthMonitor {
     /// What was last spoken of; empty before the first answer.
     trouble: Option<String>,
     told: watch::Sender<Option<Readiness>>,
+    /// When it was asked who said that it is starting, and nobody else has answered since.
+    starting_at: Option<Timestamp>,
     /// Rings when somebody had trouble with LND.
     bell: watch::Receiver<()>,
 }
@@ -47,7 +49,10 @@ impl HealthMonitor {
     ) -> (Self, Health) {
         let (told, health) = watch::channel(None);
         let (chain, trouble) = (Chain::new(clock.monotonic()), Some(String::new()));
-        (Self { node, engine, clock, chain, remembered, trouble, told, bell }, health)
+        let starting_at = None;
+        let monitor =
+            Self { node, engine, clock, chain, remembered, trouble, told, starting_at, bell };
+        (monitor, health)
     }
 
     /// Asks until shutdown, and at once when somebody had trouble: LND may be gone for a second only.
@@ -67,14 +72,16 @@ impl HealthMonitor {
 
     /// Asks once, remembers and tells. Whether LND is well.
     pub async fn ask(&mut self) -> bool {
+        let asked_at = self.clock.now();
         let answer = self.node.readiness().await;
+        let restarted_at = self.notice_restart(asked_at, &answer);
         let trouble = match &answer {
             Ok(readiness) => readiness.shortcoming(),
             Err(error) => Some(crate::chain(error)),
         };
         let readiness = answer.ok();
         self.watch_blocks(readiness.as_ref());
-        if let Err(error) = self.remember(readiness.as_ref()).await {
+        if let Err(error) = self.remember(readiness.as_ref(), restarted_at).await {
             tracing::error!(%error, "what LND said of itself could not be saved");
         }
         let is_well = readiness.as_ref().is_some_and(Readiness::may_pay);
@@ -109,7 +116,32 @@ impl HealthMonitor {
         }
     }
 
-    async fn remember(&mut self, readiness: Option<&Readiness>) -> Result<(), EngineError> {
+    /// When our node was last seen starting, once it is started. Nobody knows who it is that says so
+    /// before, and an LND that was only out of reach may never have stopped.
+    fn notice_restart(
+        &mut self,
+        asked_at: Timestamp,
+        answer: &Result<Readiness, LightningError>,
+    ) -> Option<Timestamp> {
+        match answer {
+            Ok(readiness) if readiness.active => return self.starting_at.take(),
+            Ok(_) => self.starting_at = Some(asked_at),
+            Err(error) if error.is_starting() => self.starting_at = Some(asked_at),
+            Err(error) if error.is_node_away() => self.starting_at = None,
+            // Before it is started it may refuse calls.
+            Err(_) => {}
+        }
+        None
+    }
+
+    async fn remember(
+        &mut self,
+        readiness: Option<&Readiness>,
+        restarted_at: Option<Timestamp>,
+    ) -> Result<(), EngineError> {
+        if let Some(at) = restarted_at {
+            self.engine.lnd_has_restarted(at).await?;
+        }
         // One that was not heard before, also because we were away, may have been restarted since.
         let was_heard = self.told.borrow().is_some();
         if !was_heard || !readiness.is_some_and(Readiness::may_escrow) {

@@ -14,6 +14,7 @@ use trade::{
 };
 
 use super::*;
+use crate::clock::Clock as _;
 use crate::engine::tests::{HEIGHT, PAID, World, secret};
 use crate::lightning::{
     AddedHold, Health, Htlc, LightningError, NewHold, NewPayment, NodeDescription, Readiness,
@@ -36,6 +37,8 @@ struct Node {
     /// What it says when it is asked about a payment.
     payment: Mutex<Option<Answer>>,
     streams: AtomicUsize,
+    /// What it says of itself, once.
+    trouble: Mutex<Option<LightningError>>,
 }
 
 impl Node {
@@ -71,6 +74,9 @@ fn ready_at(height: BlockHeight) -> Readiness {
 #[async_trait]
 impl LightningNode for Node {
     async fn readiness(&self) -> Result<Readiness, LightningError> {
+        if let Some(trouble) = self.trouble.lock().unwrap().take() {
+            return Err(trouble);
+        }
         self.readiness.lock().unwrap().clone().ok_or(LightningError::Locked)
     }
 
@@ -257,6 +263,49 @@ async fn an_lnd_that_nobody_watched_may_have_been_restarted() {
     let known = it.world.reader.daemon_state().await.unwrap();
     assert!(first.is_some(), "nobody had watched it before");
     assert_eq!(known.lnd_unwell_at, first, "it has been well since");
+}
+
+// spec: D39
+#[tokio::test]
+async fn an_lnd_that_was_seen_starting_was_restarted_and_one_out_of_reach_was_not() {
+    for (answer, was_restarted) in [
+        (LightningError::Starting, true),
+        (LightningError::Locked, true),
+        (unreachable(), false),
+        (refused(), false),
+    ] {
+        let text = answer.to_string();
+        let mut it = Watched::new().await;
+        it.node.is_synced_at(HEIGHT);
+        it.monitor.ask().await;
+        let asked_at = it.world.clock.now();
+        *it.node.trouble.lock().unwrap() = Some(answer);
+        it.monitor.ask().await;
+        assert_eq!(restarted_at(&it).await, None, "who says so is not known yet");
+
+        it.world.clock.advance(Duration::from_secs(9));
+        it.monitor.ask().await;
+        assert_eq!(restarted_at(&it).await, was_restarted.then_some(asked_at), "{text}");
+    }
+}
+
+// spec: D39
+#[tokio::test]
+async fn another_node_that_starts_says_nothing_about_ours() {
+    let mut it = Watched::new().await;
+    it.node.is_synced_at(HEIGHT);
+    it.monitor.ask().await;
+    for answer in [LightningError::Starting, unreachable()] {
+        *it.node.trouble.lock().unwrap() = Some(answer);
+        it.monitor.ask().await;
+    }
+    it.monitor.ask().await;
+
+    assert_eq!(restarted_at(&it).await, None);
+}
+
+async fn restarted_at(it: &Watched) -> Option<trade::Timestamp> {
+    it.world.reader.daemon_state().await.unwrap().lnd_restarted_at
 }
 
 fn refused() -> LightningError {

@@ -1,5 +1,6 @@
 //! What no real node can be told to have or to do: shown of the simulated one only.
 
 mod dangling;
+mod refused;
 mod replay;
 mod unfit;

@@ -8,8 +8,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 use trade::{HoldStatus, Notice, OrderId, PaymentHash, PaymentStatus};
 
-use crate::lnd::Ledger;
+use crate::lnd::{Ledger, Refusals};
 use crate::world::{World, text};
+
+/// So often LND may refuse a payout before anybody hears of it.
+const MOST_REFUSALS: u32 = 6;
 
 /// The published graph, without its beginning.
 const GRAPH: [(&str, &str); 18] = [
@@ -93,6 +96,7 @@ impl Checker {
         self.unfinished.clear();
         self.check_holds(world, &holds)?;
         self.check_attempts(world, &holds, &attempts)?;
+        self.check_refusals(world, &attempts).await?;
         self.check_outbox(world).await?;
         self.check_orders(&holds, &attempts).await
     }
@@ -253,6 +257,28 @@ impl Checker {
             }
             None => Ok(()),
         }
+    }
+
+    /// A payout that LND refuses again and again is somebody's affair: its buyer's, or the operator's.
+    async fn check_refusals(&mut self, world: &World, attempts: &[Attempt]) -> Result<(), String> {
+        let called =
+            self.ask("select 1 from outbox where id > ? and kind like 'alarm%'", 0).await?;
+        if !called.is_empty() {
+            return Ok(());
+        }
+        let lnd = world.lnd.ledger();
+        let often = lnd.refusals.iter().filter(|(_, it)| !it.in_doubt && it.count >= MOST_REFUSALS);
+        for (hash, Refusals { count, .. }) in often {
+            let Some(order) = world.payout_of.get(hash) else { continue };
+            let is_told = world.told.values().flatten().any(|notice| {
+                matches!(notice, Notice::PaymentFailed { .. } | Notice::AddInvoice(_))
+            });
+            let is_open = attempts.iter().any(|it| it.hash == *hash && it.state == "dispatching");
+            if is_open && !is_told {
+                return Err(format!("I12: LND refused {hash} of {order} {count} times, untold"));
+            }
+        }
+        Ok(())
     }
 
     /// What is done about a message was taken by the relay.

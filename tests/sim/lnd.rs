@@ -57,6 +57,10 @@ pub(crate) struct Ledger {
     pub(crate) news: Vec<(PaymentHash, News)>,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) fails: bool,
+    /// Answers every send with an error.
+    pub(crate) refuses: bool,
+    /// How often sends of a hash were refused since any call for it was lost or late.
+    pub(crate) refusals: BTreeMap<PaymentHash, Refusals>,
     /// Without an active channel.
     pub(crate) is_alone: bool,
     /// Steps until the daemon dies.
@@ -66,6 +70,13 @@ pub(crate) struct Ledger {
     last_index: u64,
     late: VecDeque<(Timestamp, Call)>,
     waiting: VecDeque<oneshot::Sender<()>>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Refusals {
+    pub(crate) count: u32,
+    /// A call was lost, late or cut off: LND's refusals end nothing then.
+    pub(crate) in_doubt: bool,
 }
 
 #[derive(Debug)]
@@ -152,6 +163,8 @@ impl FakeLnd {
             let mut ledger = self.ledger();
             (ledger.faults.pop_front(), ledger.fails)
         };
+        let doubted = call.clone();
+        let was_in_doubt = self.ledger().doubt(&doubted);
         if self.kills() {
             self.park().await;
         }
@@ -167,11 +180,19 @@ impl FakeLnd {
             Some(Fault::HangBefore) => self.park().await,
             Some(Fault::HangAfter | Fault::LoseReply) | None => {}
         }
-        let is_done = self.ledger().perform(&call);
+        let done = self.ledger().perform(&call);
         if self.kills() || fault == Some(Fault::HangAfter) {
             self.park().await;
         }
-        if is_done && fault != Some(Fault::LoseReply) { Ok(()) } else { Err(lost(name)) }
+        if fault == Some(Fault::LoseReply) {
+            return Err(lost(name));
+        }
+        self.ledger().answered(&doubted, was_in_doubt || fault.is_some(), done.is_err());
+        done.map_err(|reason| LightningError::Refused {
+            call: name,
+            code: tonic::Code::Unknown,
+            reason: reason.to_owned(),
+        })
     }
 
     async fn park(&self) {
@@ -205,6 +226,22 @@ impl Ledger {
         self.waiting.iter().filter(|call| !call.is_closed()).count()
     }
 
+    /// From here on nobody knows what becomes of a send. Whether that was so before.
+    fn doubt(&mut self, call: &Call) -> bool {
+        let Call::Send(payment) = call else { return false };
+        let refusals = self.refusals.entry(payment.hash).or_default();
+        std::mem::replace(&mut refusals.in_doubt, true)
+    }
+
+    fn answered(&mut self, call: &Call, in_doubt: bool, is_refused: bool) {
+        let Call::Send(payment) = call else { return };
+        let refusals = self.refusals.entry(payment.hash).or_default();
+        *refusals = match is_refused {
+            true => Refusals { count: refusals.count + 1, in_doubt },
+            false => Refusals::default(),
+        };
+    }
+
     /// Lets the call that waits longest go on.
     pub(crate) fn answer_late(&mut self) {
         self.waiting.retain(|call| !call.is_closed());
@@ -216,7 +253,7 @@ impl Ledger {
     /// Does what was asked for long ago.
     pub(crate) fn arrive(&mut self) {
         if let Some((_, call)) = self.late.pop_front() {
-            self.perform(&call);
+            _ = self.perform(&call);
         }
     }
 
@@ -224,6 +261,7 @@ impl Ledger {
     pub(crate) fn heal(&mut self) {
         self.faults.clear();
         (self.fails, self.is_alone, self.dies_in) = (false, false, None);
+        self.refuses = false;
         while !self.late.is_empty() {
             self.arrive();
         }
@@ -280,8 +318,8 @@ impl Ledger {
         self.payments.get(&hash).map_or(PaymentStatus::Unknown, |payment| payment.status)
     }
 
-    /// Whether LND has no objection. Everything may be asked for twice.
-    fn perform(&mut self, call: &Call) -> bool {
+    /// What LND objects, if it does. Everything may be asked for twice.
+    fn perform(&mut self, call: &Call) -> Result<(), &'static str> {
         match call {
             Call::Add(hold) => {
                 let expires_at = self.now.after(hold.expiry);
@@ -307,27 +345,30 @@ impl Ledger {
             }
             Call::Send(payment) => return self.send(payment),
         }
-        true
+        Ok(())
     }
 
-    /// One payment a hash, and none to an invoice that expired.
-    fn send(&mut self, payment: &NewPayment) -> bool {
+    /// One payment a hash, and none to an invoice that expired. What it objects to it does not look up.
+    fn send(&mut self, payment: &NewPayment) -> Result<(), &'static str> {
         let hash = payment.hash;
+        let Some(payee) = self.payees.get(&hash).filter(|payee| payee.expires_at > self.now) else {
+            return Err("invoice expired");
+        };
+        if self.refuses {
+            return Err("total time lock of 1008 exceeds max allowed 600");
+        }
         if matches!(
             self.payment(hash),
             PaymentStatus::InFlight { .. } | PaymentStatus::Succeeded { .. }
         ) {
-            return true;
+            return Ok(());
         }
-        let Some(payee) = self.payees.get(&hash).filter(|payee| payee.expires_at > self.now) else {
-            return false;
-        };
         let amount = payee.amount.or(payment.amount).and_then(Sats::to_msats).unwrap_or_default();
         self.last_index += INDEX_STEP;
         let status = PaymentStatus::InFlight { index: self.last_index };
         self.payments.insert(hash, Payment { status, amount });
         self.news.push((hash, News::Payment(status)));
-        true
+        Ok(())
     }
 
     /// What time and blocks do to invoices.

@@ -48,6 +48,9 @@ pub(crate) enum Op {
     /// LND answers no question.
     LndFails,
     LndIsBack,
+    /// LND answers every send of a payment with an error.
+    LndRefuses,
+    LndPaysAgain,
     /// LND has no active channel, and pays nobody.
     PeersLeave,
     PeersReturn,
@@ -224,7 +227,7 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
 }
 
 fn fault(chance: &mut Chance) -> Op {
-    match chance.below(15) {
+    match chance.below(16) {
         0 => Op::LoseRequest,
         1 | 2 => Op::LoseReply,
         3 => Op::DelayRequest,
@@ -236,12 +239,13 @@ fn fault(chance: &mut Chance) -> Op {
         9 => Op::Restart,
         10 => Op::Duplicate { back: chance.below(20) },
         11 => Op::PeersLeave,
+        12 => Op::LndRefuses,
         _ => Op::Crash { steps: chance.below(8) },
     }
 }
 
 fn passing(chance: &mut Chance) -> Op {
-    match chance.below(18) {
+    match chance.below(19) {
         0..=3 => Op::Hear { news: 1 + chance.below(4) },
         4 | 5 => Op::Reconcile,
         6..=8 => Op::Advance { secs: chance.of(&[2, 10, 20, 65, 140]) },
@@ -251,6 +255,7 @@ fn passing(chance: &mut Chance) -> Op {
         13 | 14 => Op::LndIsBack,
         15 => Op::PeersReturn,
         16 => Op::HearLate,
+        17 => Op::LndPaysAgain,
         _ => Op::Resolve { nth: chance.below(3), how: chance.of(&[End::Paid, End::NoRoute]) },
     }
 }

@@ -150,3 +150,11 @@ fn a_send_that_arrives_after_the_quiet_time_would_pay_what_failed() {
         Ok([("success".to_owned(), 1)].into())
     );
 }
+
+// spec: D39 P6 FL-F8
+#[test]
+fn a_payout_that_lnd_refuses_is_its_buyers_affair_and_then_paid() {
+    let refuses = [Op::LndRefuses, RELEASE];
+    let waits = [Advance { secs: 140 }; 12];
+    check_release(&[&refuses[..], &waits, &[Op::LndPaysAgain]].concat(), "success");
+}

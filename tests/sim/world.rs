@@ -208,6 +208,8 @@ impl World {
             Op::LnAnswersLate => self.lnd.ledger().answer_late(),
             Op::LndFails => self.lnd.ledger().fails = true,
             Op::LndIsBack => self.lnd.ledger().fails = false,
+            Op::LndRefuses => self.lnd.ledger().refuses = true,
+            Op::LndPaysAgain => self.lnd.ledger().refuses = false,
             Op::PeersLeave => self.lnd.ledger().is_alone = true,
             Op::PeersReturn => self.lnd.ledger().is_alone = false,
             Op::Advance { secs } => self.advance(secs).await?,
@@ -773,6 +775,8 @@ fn policy() -> Policy {
         payout_attempts: 2,
         payout_interval: Duration::from_secs(30),
         payout_quiet: Duration::from_mins(1),
+        payout_slow_interval: Duration::from_mins(3),
+        payout_patience: Duration::from_hours(24),
         max_routing_fee: Ppm(2_000),
         payout_cltv_limit: 1_008,
     }

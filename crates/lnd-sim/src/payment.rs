@@ -103,8 +103,8 @@ struct Intent {
     is_unpayable: bool,
 }
 
-/// LND's `--max-cltv-expiry`.
-const MAX_CLTV_LIMIT: u32 = 2016;
+/// LND's `--max-cltv-expiry`, unless it is set.
+pub(crate) const MAX_CLTV_EXPIRY: u32 = 2016;
 /// The final CLTV delta of a payment without an invoice that names none.
 const DEFAULT_FINAL_CLTV: u32 = 80;
 
@@ -206,13 +206,14 @@ impl World {
             read_invoice(request, given, self.now)?
         };
         intent.fee_limit_msat = fee_limit_msat;
+        let most = self.nodes.get(node).map_or(MAX_CLTV_EXPIRY, |node| node.max_cltv_expiry);
         intent.cltv_limit = match request.cltv_limit {
-            0 => MAX_CLTV_LIMIT,
+            0 => most,
             asked => u32::try_from(asked).unwrap_or(u32::MAX),
         };
-        if intent.cltv_limit > MAX_CLTV_LIMIT {
+        if intent.cltv_limit > most {
             return Err(LndError::unknown(format!(
-                "total time lock of {} exceeds max allowed {MAX_CLTV_LIMIT}",
+                "total time lock of {} exceeds max allowed {most}",
                 intent.cltv_limit
             )));
         }

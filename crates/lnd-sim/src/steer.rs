@@ -273,6 +273,14 @@ impl LndSim {
         self.change(node, |node| node.fails = None)
     }
 
+    /// Sets a node's `max-cltv-expiry`: it refuses to send what asks for a longer time lock.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn set_max_cltv_expiry(&self, node: &str, blocks: u32) -> Result<(), SimError> {
+        self.change(node, |node| node.max_cltv_expiry = blocks)
+    }
+
     /// The next payment a node sends is registered and never leaves: `IN_FLIGHT` for ever.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::PaymentHash;
 use crate::faults::{Calls, Faults};
 use crate::invoice::{Invoice, InvoiceState};
 use crate::ledger::Channel;
-use crate::payment::{Attempt, FailureReason, Payment};
+use crate::payment::{Attempt, FailureReason, MAX_CLTV_EXPIRY, Payment};
 
 /// How far LND has come with starting up, as `State.GetState` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,6 +79,8 @@ pub(crate) struct Node {
     pub(crate) dangles: u32,
     /// The next payments fail so; the number says how many, none means all.
     pub(crate) fails: Option<(FailureReason, Option<u32>)>,
+    /// LND's `--max-cltv-expiry`.
+    pub(crate) max_cltv_expiry: u32,
 }
 
 impl Node {
@@ -161,6 +163,7 @@ impl World {
             catches_up_at: None,
             dangles: 0,
             fails: None,
+            max_cltv_expiry: MAX_CLTV_EXPIRY,
         };
         self.nodes.insert(name.clone(), node);
         self.touched.insert(Key::Node(name));

@@ -68,7 +68,8 @@ fn observe(order: &Order, observation: Observation, env: &Env<'_>) -> Decision {
     match observation {
         Observation::HoldOpened { hash, bolt11 } => hold::opened(order, hash, bolt11, env),
         Observation::Hold { hash, status } => hold::seen(order, hash, status, env),
-        Observation::PayoutUnanswered { hash } => payout::unanswered(order, hash, env.now),
+        Observation::PayoutUnanswered { hash } => payout::unanswered(order, hash, env),
+        Observation::PayoutRefused { hash, because } => payout::refused(order, hash, because, env),
         Observation::Payment { hash, status } => payout::seen(order, hash, status, env),
         Observation::Htlc { hash, index, is_missing } => {
             payout::htlc_searched(order, hash, index, is_missing, env)
@@ -185,6 +186,7 @@ impl Decision {
             effects: Vec::new(),
             postings: Vec::new(),
             account: None,
+            notes: Vec::new(),
             cause,
         }
     }
@@ -347,6 +349,7 @@ impl Decision {
         self.effects.is_empty()
             && self.postings.is_empty()
             && self.account.is_none()
+            && self.notes.is_empty()
             && self.order == *before
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{FrozenBecause, IdentityKey, Msats, Notice, Order, PaymentHash, Sats, TradeKey};
+use crate::{
+    FrozenBecause, IdentityKey, Msats, Notice, Order, OrderId, PaymentHash, Sats, TradeKey,
+};
 
 /// Commit all of it in one transaction, then act on `effects`.
 #[must_use]
@@ -13,6 +15,8 @@ pub struct Decision {
     /// What it does to the ledger; debits equal credits.
     pub postings: Vec<Posting>,
     pub account: Option<AccountChange>,
+    /// What later decisions, also of other orders, are to know.
+    pub notes: Vec<Note>,
     /// For the journal: the rule that was applied.
     pub cause: &'static str,
 }
@@ -107,6 +111,17 @@ pub enum Alarm {
          invoice that took its place is paid as well"
     )]
     PaidThoughGivenUp,
+    #[error(
+        "LND takes no payment for a payout: for 24 hours it has refused every send of it, or not \
+         answered; the payout is frozen. Find out why, from what LND said"
+    )]
+    PayoutRefused,
+    #[error(
+        "LND refuses the payouts of three orders in a row, so the fault is here, not with the buyers: \
+         each is tried again once an hour. If LND names a time lock or a cltv limit, set \
+         `payment_cltv_limit` below LND's `max-cltv-expiry` and start the daemon anew"
+    )]
+    PayoutsRefused,
 }
 
 impl From<FrozenBecause> for Alarm {
@@ -118,6 +133,7 @@ impl From<FrozenBecause> for Alarm {
             FrozenBecause::PayoutForgotten => Self::PayoutForgotten,
             FrozenBecause::PayoutDangling => Self::PayoutDangling,
             FrozenBecause::PaidThoughGivenUp => Self::PaidThoughGivenUp,
+            FrozenBecause::PayoutRefused => Self::PayoutRefused,
         }
     }
 }
@@ -140,6 +156,13 @@ pub enum LedgerAccount {
     /// What a payer gave beyond the amount asked for (D10).
     OverpaymentIncome,
     RoutingFees,
+}
+
+/// What is remembered beside the orders; each replaces what was noted of its kind before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The orders whose payouts LND refused since it last took any (D39).
+    RefusedOrders(Vec<OrderId>),
 }
 
 /// What a decision does to a trader's account.

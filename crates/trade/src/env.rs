@@ -1,6 +1,6 @@
 //! What a decision may know beside the order and the input.
 
-use crate::{BlockHeight, Fact, LightningIdentity, Policy, Reputation, Timestamp};
+use crate::{BlockHeight, Fact, LightningIdentity, OrderId, Policy, Reputation, Timestamp};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Env<'a> {
@@ -16,6 +16,11 @@ pub struct Env<'a> {
     /// When LND was last seen unreachable or out of sync, or seen again after we were away. A payout
     /// that fails after such a moment is not charged to the buyer.
     pub lnd_unwell_at: Option<Timestamp>,
+    /// When LND was last seen starting: every call that went unanswered before has its answer (D39).
+    pub lnd_restarted_at: Option<Timestamp>,
+    /// The orders, at most [`REFUSED_ORDERS`](crate::policy::REFUSED_ORDERS), whose payouts LND refused
+    /// since it last took any.
+    pub refused_orders: &'a [OrderId],
     /// The sender of a user's request.
     pub account: Account,
     /// The order's taker; of the sender, when it is about to take.

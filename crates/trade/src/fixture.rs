@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::{
     Account, AccountChange, BlockHeight, Command, Decision, Destination, Effect, Env, Fact,
     FailureReason, HoldSecret, HoldStatus, IdentityKey, Input, Invoice, Kind, LightningIdentity,
-    LnCommand, Msats, Network, NewOrder, NodeKey, Notice, Observation, Order, OrderId, OrderState,
-    OrderView, PaymentHash, PaymentStatus, Policy, Ppm, Preimage, Question, Refusal, Reputation,
-    Request, Sats, Sender, Timestamp, TradeKey, Undecided, create, decide,
+    LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation, Order, OrderId,
+    OrderState, OrderView, PaymentHash, PaymentStatus, Policy, Ppm, Preimage, Question, Refusal,
+    Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided, create, decide,
 };
 
 pub(crate) const MAKER: Sender = sender(1, 4);
@@ -55,6 +55,8 @@ pub(crate) fn policy() -> Policy {
         payout_attempts: 3,
         payout_interval: Duration::from_mins(1),
         payout_quiet: Duration::from_mins(1),
+        payout_slow_interval: Duration::from_hours(1),
+        payout_patience: Duration::from_hours(24),
         max_routing_fee: Ppm(2_000),
         payout_cltv_limit: 432,
     }
@@ -69,6 +71,8 @@ pub(crate) struct Scene {
     pub(crate) policy: Policy,
     pub(crate) node: Option<LightningIdentity>,
     pub(crate) lnd_unwell_at: Option<Timestamp>,
+    pub(crate) lnd_restarted_at: Option<Timestamp>,
+    pub(crate) refused_orders: Vec<OrderId>,
     pub(crate) account: Account,
     pub(crate) taker: Reputation,
     pub(crate) payout_hash_is_known: bool,
@@ -85,6 +89,8 @@ impl Scene {
             policy: policy(),
             node: Some(LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest }),
             lnd_unwell_at: None,
+            lnd_restarted_at: None,
+            refused_orders: Vec::new(),
             account: Account::default(),
             taker: Reputation { rating_milli: 4_200, reviews: 7, operating_days: 30, since: None },
             payout_hash_is_known: false,
@@ -100,6 +106,8 @@ impl Scene {
             policy: &self.policy,
             node: self.node.as_ref(),
             lnd_unwell_at: self.lnd_unwell_at,
+            lnd_restarted_at: self.lnd_restarted_at,
+            refused_orders: &self.refused_orders,
             account: self.account,
             taker: self.taker,
             payout_hash_is_known: self.payout_hash_is_known,
@@ -255,6 +263,9 @@ impl Story {
     /// What the store does: holds that LND has ended are loaded no more.
     pub(crate) fn commit(&mut self, decision: &Decision) -> Told {
         self.scene.facts.clear();
+        for Note::RefusedOrders(orders) in &decision.notes {
+            self.scene.refused_orders.clone_from(orders);
+        }
         self.order = decision.order.clone();
         self.order.holds.retain(|hold| !hold.is_closed());
         self.last = decision.clone();
@@ -372,6 +383,11 @@ pub(crate) fn failed(index: u64, reason: FailureReason) -> PaymentStatus {
 
 pub(crate) fn payment(seed: u8, status: PaymentStatus) -> Observation {
     Observation::Payment { hash: invoice_hash(seed), status }
+}
+
+pub(crate) fn refused(seed: u8) -> Observation {
+    let because = "total time lock of 1008 exceeds max allowed 600".to_owned();
+    Observation::PayoutRefused { hash: invoice_hash(seed), because }
 }
 
 pub(crate) fn unanswered(seed: u8) -> Observation {

@@ -80,6 +80,9 @@ pub enum Observation {
     Hold { hash: PaymentHash, status: HoldStatus },
     /// A send was begun and its answer lost. Said once for each send.
     PayoutUnanswered { hash: PaymentHash },
+    /// LND itself, fully started, answered a send with an error. Said once for each send. The words
+    /// are LND's, made fit to be shown (D39).
+    PayoutRefused { hash: PaymentHash, because: String },
     /// The answer to a send, or to a question asked while no send of the hash is to be made or
     /// answered: what ends the one at hand must not be taken for the end of another.
     Payment { hash: PaymentHash, status: PaymentStatus },

@@ -29,7 +29,7 @@ mod model;
 mod properties;
 
 pub use decide::{Undecided, create, decide};
-pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Posting};
+pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Note, Posting};
 pub use env::{Account, Env};
 pub use hold::{Held, Hold, HoldDecision, HoldSecret, HoldStatus, Seen};
 pub use input::{Command, Input, NewOrder, Observation, Request, Sender};
@@ -38,7 +38,7 @@ pub use keys::{IdentityKey, NodeKey, OrderId, PaymentHash, Preimage, TradeKey};
 pub use money::{Fiat, Msats, Ppm, Sats};
 pub use notice::{Notice, OrderView, Reputation};
 pub use order::{Kind, Order, Party, PublicStatus, Side, Terms};
-pub use payout::{Attempt, FailureReason, PaymentStatus, Payout, PayoutState};
+pub use payout::{Attempt, FailedSends, FailureReason, PaymentStatus, Payout, PayoutState};
 pub use policy::Policy;
 pub use question::{Fact, Question};
 pub use refusal::Refusal;

@@ -11,8 +11,18 @@ pub struct Payout {
     /// Failed tries of the present destination.
     pub failures: u32,
     pub state: PayoutState,
+    /// Sends in a row that LND refused or left unanswered; none since it last took one.
+    pub failed_sends: Option<FailedSends>,
     /// The newest attempt; older ones failed, with other hashes.
     pub attempt: Option<Attempt>,
+}
+
+/// A row of sends that LND did not take, whatever invoice they were of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedSends {
+    /// When the first of them came to nothing.
+    pub since: Timestamp,
+    pub count: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +38,8 @@ pub enum PayoutState {
     Paid {
         fee: Msats,
     },
-    /// LND knew the payment and has forgotten it, or has lost its HTLC: a person decides (P6, P12).
+    /// LND knew the payment and has forgotten it, has lost its HTLC, or takes no send of it: a person
+    /// decides (P6, P12, D39).
     Frozen,
 }
 
@@ -51,9 +62,18 @@ pub struct Attempt {
     pub base_index: u64,
     /// LND's index of this try, once acknowledged.
     pub payment_index: u64,
-    /// When the call was last made and its answer lost. `None`: no call was begun, or it was answered.
+    /// When the last call came to nothing that LND's word could end the try by: its answer was lost,
+    /// or it was refused while another call is in doubt. `None`: no call was begun, or it was answered.
     pub unanswered_since: Option<Timestamp>,
-    /// When LND first said that it knows nothing, of what it had acknowledged or of what has expired.
+    /// When LND itself answered the last call with an error (D39).
+    pub refused_since: Option<Timestamp>,
+    /// What LND said when it last refused; for the operator only.
+    pub refusal: Option<String>,
+    /// When a call of this hash last went unanswered. `None`: LND has known the payment since, or every
+    /// call was answered.
+    pub in_doubt_since: Option<Timestamp>,
+    /// When LND first said that it knows nothing: of what it had acknowledged, of what it had refused,
+    /// or of what has expired.
     pub missing_since: Option<Timestamp>,
     /// Since when LND calls it in flight though no channel carries its HTLC (P12).
     pub htlc_missing_since: Option<Timestamp>,
@@ -65,7 +85,7 @@ impl Payout {
     /// quiet time is over, and one that LND acknowledged needs no other (P1, P5, P6).
     #[must_use]
     pub fn wants_to_send(&self, hash: PaymentHash) -> bool {
-        let is_uncalled = |attempt: &Attempt| !attempt.acked && attempt.unanswered_since.is_none();
+        let is_uncalled = |attempt: &Attempt| !attempt.acked && !attempt.was_called();
         self.state == PayoutState::Sending
             && self
                 .attempt
@@ -75,6 +95,19 @@ impl Payout {
 }
 
 impl Attempt {
+    /// Whether the last call came to nothing and was not decided to be made again.
+    #[must_use]
+    pub fn was_called(&self) -> bool {
+        self.unanswered_since.is_some() || self.refused_since.is_some()
+    }
+
+    /// Whether an unanswered call of this hash may still reach LND. A restart of LND ends it: what was
+    /// on its way to the process before does not arrive at the next (D39).
+    #[must_use]
+    pub fn is_in_doubt(&self, restarted_at: Option<Timestamp>) -> bool {
+        self.in_doubt_since.is_some_and(|since| restarted_at.is_none_or(|at| at <= since))
+    }
+
     /// Whether LND's word is about this try, or ends all of them: then there is nothing to send.
     #[must_use]
     pub fn is_answered_by(&self, status: PaymentStatus) -> bool {

@@ -14,6 +14,13 @@ pub const OVERPAYMENT: Ppm = Ppm(10_000);
 /// on, before it is taken for dangling: LND drops a silent peer, and its channel, sooner (P12).
 pub const HTLC_PATIENCE: u32 = 5;
 
+/// So many orders whose payouts LND refuses, with none taken in between, are our fault and not their
+/// buyers' (D39).
+pub const REFUSED_ORDERS: usize = 3;
+
+/// So many sends in a row that LND did not take slow the next ones down, and may freeze the payout (D39).
+pub const FAILED_SENDS: u32 = 3;
+
 /// The longest payment method an order may name (K-62).
 pub const MAX_PAYMENT_METHOD_CHARS: usize = 500;
 
@@ -49,6 +56,10 @@ pub struct Policy {
     /// How long an unacknowledged payout must be unknown to LND, which was well all that time, before
     /// it is sent again (P6, P8).
     pub payout_quiet: Duration,
+    /// From one try to the next of a payout that waits for the operator, not for its buyer (D39).
+    pub payout_slow_interval: Duration,
+    /// How long LND may take no send of a payout before a person decides (D39).
+    pub payout_patience: Duration,
     pub max_routing_fee: Ppm,
     /// The time lock a payout's route may have; never unlimited (P2).
     pub payout_cltv_limit: u32,

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::fixture::{
     ACCEPTED, EXPIRES_AT, GUARD, MAKER, OWED, STRANGER, Scene, Story, TAKER, TIP, WARNING, bolt11,
-    failed, hold, opened, payment, request, secret, unanswered,
+    failed, hold, opened, payment, refused, request, secret, unanswered,
 };
 use crate::{
     Account, Alarm, BlockHeight, Command, Decision, Destination, Effect, Fact, FailureReason, Hold,
@@ -162,6 +162,7 @@ fn observations() -> impl Strategy<Value = Observation> {
         2 => seeds().prop_map(opened),
         4 => (seeds(), hold_statuses()).prop_map(|(of, status)| hold(of, status)),
         1 => (1..3_u8).prop_map(unanswered),
+        1 => (1..3_u8).prop_map(refused),
         4 => (1..3_u8, payment_statuses()).prop_map(|(of, status)| payment(of, status)),
     ]
 }

@@ -76,6 +76,8 @@ pub enum FrozenBecause {
     PayoutDangling,
     /// LND paid an invoice that had been given up for another one.
     PaidThoughGivenUp,
+    /// LND takes no send of a payout (D39).
+    PayoutRefused,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,10 +7,10 @@ use std::time::Duration;
 use trade::{
     Account, AccountChange, BlockHeight, Command, Decision, Destination, Effect, Env, Fact,
     FailureReason, HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Input, Invoice, Kind,
-    LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Notice, Observation, Order,
-    OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, PayoutState, Policy, Ppm, Preimage,
-    Question, Refusal, Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided, create,
-    decide, invariants,
+    LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation,
+    Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, PayoutState, Policy, Ppm,
+    Preimage, Question, Refusal, Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided,
+    create, decide, invariants,
 };
 
 // It names the core's types as `crate::…`, which are the imports above.
@@ -20,8 +20,8 @@ mod fixture;
 
 use fixture::{
     ACCEPTED, EXPIRES_AT, GUARD, MAKER, STRANGER, SUCCEEDED, Story, TAKER, WARNING, add_invoice,
-    bolt11, failed, hold, invoice_hash, kebab, lines, opened, payment, place, request, secret,
-    snake, unanswered,
+    bolt11, failed, hold, invoice_hash, kebab, lines, opened, payment, place, refused, request,
+    secret, snake, unanswered,
 };
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/transitions.md");
@@ -164,15 +164,25 @@ fn payouts() -> Vec<(&'static str, Story)> {
     silent.after(Duration::from_mins(1));
     let mut again = told(paying(), &[fails(1)]);
     again.after(Duration::from_mins(1)).wakes();
-    let refused = payment(1, failed(1, FailureReason::IncorrectPaymentDetails));
+    let unwanted = payment(1, failed(1, FailureReason::IncorrectPaymentDetails));
+    let unknown = payment(1, PaymentStatus::Unknown);
+    let mut unknown_once = told(paying(), &[refused(1), unknown.clone()]);
+    unknown_once.after(Duration::from_mins(1));
+    let mut refused_with_others = paying();
+    refused_with_others.scene.refused_orders = vec![OrderId([1; 16]), OrderId([2; 16])];
+    let mut refused_with_others = told(refused_with_others, &[refused(1), unknown]);
+    refused_with_others.after(Duration::from_mins(1));
     vec![
         ("the first send", paying()),
         ("the answer to the send was lost, the quiet time is over", silent),
+        ("LND refused the send", told(paying(), &[refused(1)])),
+        ("LND refused the send, and knew nothing of it a quiet time ago", unknown_once),
+        ("the first three orders in a row that LND refused", refused_with_others),
         ("LND has payment 1", told(paying(), &[in_flight()])),
         ("LND was away, and payment 1 has long been in no channel", dangling()),
         ("the second send, after payment 1 failed", again),
         ("payment 1 failed", told(paying(), &[fails(1)])),
-        ("the buyer's node refused", told(paying(), &[refused])),
+        ("the buyer's node refused", told(paying(), &[unwanted])),
     ]
 }
 
@@ -334,7 +344,7 @@ fn news() -> Vec<Case> {
     let sent = |label, status| news(PAYMENTS, label, payment(1, status));
     let too_much = HoldStatus::Accepted { paid: Msats(200_600_000), expires_at: EXPIRES_AT };
     let no_route = |index| failed(index, FailureReason::NoRoute);
-    let refused = failed(1, FailureReason::IncorrectPaymentDetails);
+    let unwanted = failed(1, FailureReason::IncorrectPaymentDetails);
     vec![
         news(HOLDS, "LND has the invoice", opened(1)),
         seen("unknown", HoldStatus::Unknown),
@@ -347,11 +357,12 @@ fn news() -> Vec<Case> {
         seen("settled", HoldStatus::Settled),
         news(HOLDS, "one it never had is accepted", hold(7, ACCEPTED)),
         news(PAYMENTS, "no answer", unanswered(1)),
+        news(PAYMENTS, "LND refuses the send", refused(1)),
         sent("unknown", PaymentStatus::Unknown),
         sent("1 in flight", PaymentStatus::InFlight { index: 1 }),
         sent("2 in flight", PaymentStatus::InFlight { index: 2 }),
         sent("1 failed without a route", no_route(1)),
-        sent("1 refused by the payee", refused),
+        sent("1 refused by the payee", unwanted),
         sent("2 failed without a route", no_route(2)),
         sent("succeeded", SUCCEEDED),
         news(PAYMENTS, "no channel carries 1", htlc_missing()),

@@ -3,10 +3,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use trade::{
-    Attempt, BlockHeight, Fiat, FrozenBecause, Held, Hold, HoldDecision, HorizonWarning,
-    IdentityKey, Invoice, Kind, Msats, Network, NodeKey, Order, OrderId, OrderState, Outcome,
-    Party, PaymentHash, Payout, PayoutState, Preimage, Preparing, PreparingFrom, Sats, Seen,
-    Status, Terms, Timestamp, TradeKey,
+    Attempt, BlockHeight, FailedSends, Fiat, FrozenBecause, Held, Hold, HoldDecision,
+    HorizonWarning, IdentityKey, Invoice, Kind, Msats, Network, NodeKey, Order, OrderId,
+    OrderState, Outcome, Party, PaymentHash, Payout, PayoutState, Preimage, Preparing,
+    PreparingFrom, Sats, Seen, Status, Terms, Timestamp, TradeKey,
 };
 
 use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
@@ -451,16 +451,21 @@ fn any_payout() -> impl Strategy<Value = Payout> {
         Just(PayoutState::Sending),
         Just(PayoutState::NeedsInvoice),
     ];
-    (amount(), any::<u32>(), state, any_attempt()).prop_map(|(amount, failures, state, attempt)| {
-        Payout { amount, failures, state, attempt: Some(attempt) }
-    })
+    let failed_sends = option::of((any::<i64>(), 1..u32::MAX));
+    (amount(), any::<u32>(), state, failed_sends, any_attempt()).prop_map(
+        |(amount, failures, state, failed_sends, attempt)| {
+            let failed_sends =
+                failed_sends.map(|(since, count)| FailedSends { since: Timestamp(since), count });
+            Payout { amount, failures, state, failed_sends, attempt: Some(attempt) }
+        },
+    )
 }
 
 fn any_attempt() -> impl Strategy<Value = Attempt> {
     let money = (".{0,40}", option::of(amount()), amount(), 1..u32::MAX, any::<i64>());
     let tries = (1..u32::MAX, any::<i64>(), any::<bool>(), 0..=u64::MAX / 2, 0..=u64::MAX / 2);
     let since = || option::of(any::<i64>());
-    let doubts = (since(), since(), since());
+    let doubts = (since(), since(), since(), since(), option::of(".{0,40}"), since());
     (any::<[u8; 32]>(), money, tries, doubts).prop_map(|(hash, money, tries, doubts)| Attempt {
         hash: PaymentHash(hash),
         bolt11: money.0,
@@ -476,6 +481,9 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
         unanswered_since: doubts.0.map(Timestamp),
         missing_since: doubts.1.map(Timestamp),
         htlc_missing_since: doubts.2.map(Timestamp),
+        refused_since: doubts.3.map(Timestamp),
+        refusal: doubts.4,
+        in_doubt_since: doubts.5.map(Timestamp),
         receipt: None,
     })
 }

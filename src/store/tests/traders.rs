@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use trade::{
-    AccountChange, BlockHeight, Decision, LightningIdentity, Network, NodeKey, Order, Reputation,
-    Timestamp,
+    AccountChange, BlockHeight, Decision, LightningIdentity, Network, NodeKey, Note, Order,
+    OrderId, Reputation, Timestamp,
 };
 
 use super::{Disk, decision, line, party, pending};
@@ -86,6 +86,8 @@ async fn what_the_daemon_knows_outlives_a_restart() {
         height: Some(BlockHeight(3)),
         tip_seen_at: Some(Timestamp(2)),
         lnd_unwell_at: Some(Timestamp(4)),
+        lnd_restarted_at: Some(Timestamp(5)),
+        refused_orders: vec![OrderId([1; 16]), OrderId([2; 16])],
         node: Some(LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest }),
     };
     let mut tx = disk.begin().await;
@@ -93,6 +95,8 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     tx.set_tip(BlockHeight(3), Timestamp(2)).await.unwrap();
     tx.set_missed_since(Some(Timestamp(2))).await.unwrap();
     tx.set_lnd_unwell_at(Timestamp(4)).await.unwrap();
+    tx.set_lnd_restarted_at(Timestamp(5)).await.unwrap();
+    tx.take_note(&Note::RefusedOrders(state.refused_orders.clone())).await.unwrap();
     tx.set_node(state.node.unwrap()).await.unwrap();
     tx.commit().await.unwrap();
 

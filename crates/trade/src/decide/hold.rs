@@ -253,6 +253,7 @@ fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) ->
         amount: owed,
         failures: 0,
         state: PayoutState::Due { at: env.now },
+        failed_sends: None,
         attempt: None,
     });
     let decision = decision

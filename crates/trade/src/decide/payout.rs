@@ -1,11 +1,17 @@
 //! Paying the buyer: T32, and every way a payment can fail to (FL-F8, P1 to P9).
 
+mod calls;
+
+pub(super) use calls::{refused, unanswered};
+
+use std::time::Duration;
+
 use super::{Undecided, payable};
 use crate::policy::HTLC_PATIENCE;
 use crate::{
     Alarm, Attempt, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice,
     LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash,
-    PaymentStatus, Payout, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
+    PaymentStatus, Payout, PayoutState, Posting, Refusal, Sats, Status,
 };
 
 /// Sends the payout to the present destination, or asks for another one. The attempt is saved with
@@ -19,7 +25,7 @@ pub(super) fn send(mut decision: Decision, env: &Env<'_>) -> Decision {
         return ask_for_invoice(decision);
     };
     let attempt = match payout.attempt {
-        Some(before) if before.hash == invoice.hash => again(before, env.now),
+        Some(before) if before.hash == invoice.hash => again(before, payout.amount, env),
         _ => first(&invoice, payout.amount, env),
     };
     let hash = attempt.hash;
@@ -29,49 +35,52 @@ pub(super) fn send(mut decision: Decision, env: &Env<'_>) -> Decision {
 }
 
 fn first(invoice: &Invoice, amount: Sats, env: &Env<'_>) -> Attempt {
-    Attempt {
+    let attempt = Attempt {
         hash: invoice.hash,
         bolt11: invoice.text.clone(),
         amount: invoice.amount.is_none().then_some(amount),
-        max_fee: env.policy.routing_fee_limit(amount),
-        cltv_limit: env.policy.payout_cltv_limit,
+        max_fee: Sats::ZERO,
+        cltv_limit: 0,
         expires_at: invoice.expires_at,
-        tries: 1,
+        tries: 0,
         begun_at: env.now,
         acked: false,
         base_index: 0,
         payment_index: 0,
         unanswered_since: None,
+        refused_since: None,
+        refusal: None,
+        in_doubt_since: None,
         missing_since: None,
         htlc_missing_since: None,
         receipt: None,
-    }
+    };
+    called_anew(attempt, amount, env)
 }
 
 /// Another try of the same hash: what LND said of the try before is old news from here on (D20).
-fn again(before: Attempt, now: Timestamp) -> Attempt {
-    Attempt {
-        tries: before.tries.saturating_add(1),
-        begun_at: now,
+fn again(before: Attempt, amount: Sats, env: &Env<'_>) -> Attempt {
+    let attempt = Attempt {
+        begun_at: env.now,
         acked: false,
         base_index: before.base_index.max(before.payment_index),
-        unanswered_since: None,
-        missing_since: None,
         htlc_missing_since: None,
         ..before
-    }
+    };
+    called_anew(attempt, amount, env)
 }
 
-/// A send was begun and nobody knows whether it arrived. LND is asked from now on.
-pub(super) fn unanswered(order: &Order, hash: PaymentHash, now: Timestamp) -> Decision {
-    let mut decision = Decision::on(order, "send unanswered");
-    if is_open(order)
-        && let Some(attempt) = newest_attempt(&mut decision.order, hash)
-        && !attempt.acked
-    {
-        attempt.unanswered_since.get_or_insert(now);
+/// A call is to be made, with the limits in force now (D39).
+fn called_anew(attempt: Attempt, amount: Sats, env: &Env<'_>) -> Attempt {
+    Attempt {
+        max_fee: env.policy.routing_fee_limit(amount),
+        cltv_limit: env.policy.payout_cltv_limit,
+        tries: attempt.tries.saturating_add(1),
+        unanswered_since: None,
+        refused_since: None,
+        missing_since: None,
+        ..attempt
     }
-    decision
 }
 
 /// LND was asked about a payment, or told us by itself.
@@ -87,7 +96,8 @@ pub(super) fn seen(
         return paid_though_given_up(order);
     }
     let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return unchanged };
-    match of_this_try(attempt, status) {
+    let was_acked = attempt.acked;
+    let decision = match of_this_try(attempt, status) {
         PaymentStatus::Succeeded { receipt, fee, index } => {
             attempt.acked = true;
             attempt.payment_index = index;
@@ -114,8 +124,14 @@ pub(super) fn seen(
             acknowledge(attempt, index);
             failed(decision, reason, env)
         }
-        PaymentStatus::Unknown => missing(decision, hash, env),
-    }
+        PaymentStatus::Unknown => return calls::missing(decision, hash, env),
+    };
+    if was_acked || !is_acked(&decision.order) { decision } else { decision.taken(env) }
+}
+
+fn is_acked(order: &Order) -> bool {
+    let attempt = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
+    attempt.is_some_and(|attempt| attempt.acked)
 }
 
 /// The attempt with this hash, if the debt is still open.
@@ -194,6 +210,8 @@ fn acknowledge(attempt: &mut Attempt, index: u64) {
     attempt.acked = true;
     attempt.payment_index = index;
     attempt.unanswered_since = None;
+    attempt.refused_since = None;
+    attempt.in_doubt_since = None;
     attempt.missing_since = None;
 }
 
@@ -258,47 +276,21 @@ fn ask_for_invoice(mut decision: Decision) -> Decision {
     decision.tell(&buyer, Notice::AddInvoice(view))
 }
 
-/// LND knows nothing of this try.
-///
-/// Acknowledged: a record was lost, or it is another node, and a person decides (P6); but one such
-/// answer may be older than the acknowledgement, so it takes two, a quiet time apart. Never
-/// acknowledged: after the quiet time the same invoice is sent again, for LND takes one payment per
-/// hash; once it has expired it cannot be registered any more, and two such answers end it (P8).
-fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision {
-    let is_frozen = matches!(decision.order.state, OrderState::Frozen { .. });
-    let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return decision };
-    if is_frozen {
-        return decision;
-    }
-    // An LND that was away may still have an old copy of the send before it: the quiet time begins
-    // when it was last back.
-    let is_quiet_since = |at: Timestamp| {
-        let calm_since = env.lnd_unwell_at.map_or(at, |unwell_at| unwell_at.max(at));
-        calm_since.after(env.policy.payout_quiet) <= env.now
-    };
-    if !attempt.acked {
-        if !attempt.unanswered_since.is_some_and(is_quiet_since) {
-            return decision;
+/// Another try of the same invoice, which the buyer can do nothing about: rarely, not counted, and the
+/// buyer is not asked for another invoice before this one expires (D39).
+fn retry_slowly(mut decision: Decision, env: &Env<'_>) -> Decision {
+    let wait = env.policy.payout_slow_interval;
+    let Some(payout) = &mut decision.order.payout else { return decision };
+    let Some(attempt) = &payout.attempt else { return decision };
+    let (failures, is_first) = (payout.failures, attempt.tries == 1);
+    payout.state =
+        PayoutState::Due { at: env.now.after(wait).min(attempt.expires_at.max(env.now)) };
+    match decision.order.buyer().copied() {
+        Some(buyer) if failures == 0 && is_first => {
+            decision.tell(&buyer, payment_failed_for(failures, wait, env))
         }
-        if attempt.expires_at > env.now {
-            attempt.unanswered_since = None;
-            attempt.tries = attempt.tries.saturating_add(1);
-            decision.cause = "P6 again";
-            return decision.then(LnCommand::SendPayout { hash });
-        }
+        _ => decision,
     }
-    if !is_quiet_since(*attempt.missing_since.get_or_insert(env.now)) {
-        return decision;
-    }
-    if !attempt.acked {
-        decision.cause = "P8 expired";
-        return ask_for_invoice(decision);
-    }
-    if let Some(payout) = &mut decision.order.payout {
-        payout.state = PayoutState::Frozen;
-    }
-    decision.cause = "P6 forgotten";
-    decision.freeze(FrozenBecause::PayoutForgotten)
 }
 
 /// P12: LND calls a payment in flight, and its channels were searched for the HTLC.
@@ -344,9 +336,13 @@ pub(super) fn htlc_searched(
 }
 
 fn payment_failed(failures: u32, env: &Env<'_>) -> Notice {
+    payment_failed_for(failures, env.policy.payout_interval, env)
+}
+
+fn payment_failed_for(failures: u32, interval: Duration, env: &Env<'_>) -> Notice {
     Notice::PaymentFailed {
         attempts_left: env.policy.payout_attempts.saturating_sub(failures),
-        interval_secs: u32::try_from(env.policy.payout_interval.as_secs()).unwrap_or(u32::MAX),
+        interval_secs: u32::try_from(interval.as_secs()).unwrap_or(u32::MAX),
     }
 }
 

@@ -6,5 +6,6 @@ mod expiry;
 mod flows;
 mod hold;
 mod payout;
+mod refused;
 mod release;
 mod take;

@@ -21,6 +21,8 @@ pub(super) enum Mutant {
     GivesUpWithoutQuiet,
     /// A failed payout is never tried again.
     NeverRetries,
+    /// An error that LND answers is taken for no answer, and sends are not counted (D39).
+    RefusedMeansUnanswered,
     /// The first "not known" of an acknowledged payment freezes it.
     FreezesAtOnce,
     /// The decision to pay is saved, and nobody is told to do it.
@@ -49,8 +51,8 @@ pub(super) enum Mutant {
 }
 
 /// Each with the complaint it deserves.
-pub(super) const ALL: [(Mutant, Beginning, &str); 18] = {
-    use Beginning::{Buy, FiatSent, Sell};
+pub(super) const ALL: [(Mutant, Beginning, &str); 19] = {
+    use Beginning::{Buy, FiatSent, Refusing, Sell};
     [
         (Mutant::NotFoundMeansFailed, FiatSent, "paid twice"),
         (Mutant::TakesAnInvoiceWhilePaying, FiatSent, "paid twice"),
@@ -58,6 +60,7 @@ pub(super) const ALL: [(Mutant, Beginning, &str); 18] = {
         (Mutant::ResendsWithoutQuiet, FiatSent, "frozen for nothing"),
         (Mutant::GivesUpWithoutQuiet, FiatSent, "paid twice"),
         (Mutant::NeverRetries, FiatSent, "stuck"),
+        (Mutant::RefusedMeansUnanswered, Refusing, "stuck"),
         (Mutant::FreezesAtOnce, FiatSent, "frozen for nothing"),
         (Mutant::LosesTheSend, FiatSent, "stuck"),
         (Mutant::PaysBeforeSettled, FiatSent, "owed before LND settled"),
@@ -113,6 +116,12 @@ fn before(mutant: Mutant, mut order: Order, input: Input) -> (Order, Input) {
         input,
         Input::Lightning(Observation::Payment { status: PaymentStatus::Unknown, .. })
     );
+    if mutant == Mutant::RefusedMeansUnanswered {
+        payout.failed_sends = None;
+        if let Input::Lightning(Observation::PayoutRefused { hash, .. }) = input {
+            input = Input::Lightning(Observation::PayoutUnanswered { hash });
+        }
+    }
     let is_late = attempt.expires_at <= crate::fixture::NOW;
     match mutant {
         Mutant::NotFoundMeansFailed if is_unknown && is_sending => {

@@ -5,15 +5,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::mutant::{self, Mutant};
-use super::world::{LndHold, LndPayment, Row, World};
+use super::world::{LndHold, LndPayment, Refuses, Row, World};
 use crate::fixture::{
     GUARD, MAKER, NOW, Scene, Story, TAKER, TIP, WARNING, hold_hash, invoice, invoice_hash,
     request, secret,
 };
+use crate::policy::FAILED_SENDS;
 use crate::{
     BlockHeight, Command, Destination, Effect, Fact, Held, Input, Invoice, Kind, LnCommand, Notice,
-    Observation, Order, OrderState, PaymentHash, PayoutState, Policy, Preparing, PreparingFrom,
-    Question, Seen, Sender, Timestamp, Undecided,
+    Observation, Order, OrderState, PaymentHash, Payout, PayoutState, Policy, Preparing,
+    PreparingFrom, Question, Seen, Sender, Timestamp, Undecided,
 };
 
 /// All waits of the model are this long: they end together, with one tick.
@@ -22,13 +23,17 @@ const WAIT: Duration = Duration::from_mins(1);
 const TRIES: u32 = 2;
 
 /// Where the story begins. Escrow and payout are machines of their own: the first three have two
-/// takes and a payout that LND never fails, the last has one escrow and all that payouts can do.
+/// takes and a payout that LND never fails, the others have one escrow and all that payouts can do.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Beginning {
     Sell,
     Buy,
     BuyWithInvoice,
     FiatSent,
+    /// As [`Beginning::FiatSent`], and LND refuses every payment: until somebody mends it.
+    RefusingAtFirst,
+    /// The same, for ever.
+    Refusing,
 }
 
 /// What happens to an order, in few words. The numbers count holds and invoices.
@@ -57,6 +62,9 @@ pub(super) enum Step {
     Unanswered {
         invoice: usize,
     },
+    Refused {
+        invoice: usize,
+    },
     Payment {
         invoice: usize,
         is: LndPayment,
@@ -64,6 +72,10 @@ pub(super) enum Step {
     Deadline,
     /// A wait passes.
     Tick,
+    /// LND is started anew: no call from before arrives any more.
+    Restart,
+    /// So much time passes that a person is called.
+    Day,
     /// Blocks pass: every escrow comes one level nearer to its end.
     Blocks,
     /// The first invoice expires.
@@ -90,6 +102,8 @@ enum Known {
 pub(super) struct Orders {
     scene: Scene,
     mutant: Option<Mutant>,
+    /// Whether it matters how often and how long LND took no send.
+    counts_sends: bool,
     all: Vec<Order>,
     ids: HashMap<String, u32>,
     known: HashMap<(u32, Step, Option<LndHold>), Known>,
@@ -102,12 +116,15 @@ impl Orders {
             reply_window: WAIT,
             payout_interval: WAIT,
             payout_quiet: WAIT,
+            payout_slow_interval: WAIT,
             payout_attempts: TRIES,
             ..crate::fixture::policy()
         };
+        let lnd_restarted_at = Some(Timestamp(NOW.0.saturating_sub(30)));
         Self {
-            scene: Scene { policy, ..Scene::new() },
+            scene: Scene { policy, lnd_restarted_at, ..Scene::new() },
             mutant,
+            counts_sends: false,
             all: Vec::new(),
             ids: HashMap::new(),
             known: HashMap::new(),
@@ -115,15 +132,20 @@ impl Orders {
     }
 
     pub(super) fn begin(&mut self, beginning: Beginning) -> World {
+        self.counts_sends = matches!(beginning, Beginning::Refusing);
         let story = match beginning {
             Beginning::Sell => Story::sell(),
             Beginning::Buy => Story::buy(),
             Beginning::BuyWithInvoice => Story::buy_with_invoice(),
-            Beginning::FiatSent => Story::fiat_sent(Kind::Sell),
+            Beginning::FiatSent | Beginning::RefusingAtFirst | Beginning::Refusing => {
+                Story::fiat_sent(Kind::Sell)
+            }
         };
         let order = self.number(story.order);
         match beginning {
             Beginning::FiatSent => World::before_release(order),
+            Beginning::RefusingAtFirst => World::before_a_refusal(order, Refuses::AtFirst),
+            Beginning::Refusing => World::before_a_refusal(order, Refuses::Always),
             Beginning::Sell | Beginning::Buy | Beginning::BuyWithInvoice => {
                 World::in_the_book(order)
             }
@@ -195,8 +217,8 @@ impl Orders {
     fn outcome(&mut self, mut order: Order, effects: &[Effect]) -> Rc<Outcome> {
         let named = order.state.hold();
         order.holds.retain(|hold| !hold.is_closed() || named == Some(hold.hash));
-        if let Some(attempt) = order.payout.as_mut().and_then(|payout| payout.attempt.as_mut()) {
-            attempt.tries = 1;
+        if let Some(payout) = &mut order.payout {
+            forget_counts(payout, self.counts_sends);
         }
         Rc::new(Outcome {
             order: self.number(order),
@@ -217,6 +239,16 @@ impl Orders {
             self.all.push(order);
         }
         id
+    }
+}
+
+fn forget_counts(payout: &mut Payout, counts_sends: bool) {
+    if let Some(attempt) = &mut payout.attempt {
+        attempt.tries = 1;
+    }
+    match &mut payout.failed_sends {
+        Some(sends) if counts_sends => sends.count = sends.count.min(FAILED_SENDS),
+        failed_sends => *failed_sends = None,
     }
 }
 
@@ -279,12 +311,18 @@ fn input(order: &Order, step: Step) -> Option<Input> {
             let hash = invoice_hash(seed(invoice));
             Some(Input::Lightning(Observation::PayoutUnanswered { hash }))
         }
+        Step::Refused { invoice } => Some(Input::Lightning(crate::fixture::refused(seed(invoice)))),
         Step::Payment { invoice, is } => {
             let hash = invoice_hash(seed(invoice));
             Some(Input::Lightning(Observation::Payment { hash, status: is.told() }))
         }
         Step::Deadline => Some(Input::Deadline),
-        Step::Tick | Step::Blocks | Step::InvoiceExpires | Step::BookWindowEnds => None,
+        Step::Tick
+        | Step::Restart
+        | Step::Day
+        | Step::Blocks
+        | Step::InvoiceExpires
+        | Step::BookWindowEnds => None,
     }
 }
 
@@ -292,6 +330,18 @@ fn input(order: &Order, step: Step) -> Option<Input> {
 fn pass(order: &mut Order, step: Step) {
     match step {
         Step::Tick => tick(order),
+        Step::Restart => {
+            let attempt = order.payout.as_mut().and_then(|payout| payout.attempt.as_mut());
+            if let Some(since) = attempt.and_then(|attempt| attempt.in_doubt_since.as_mut()) {
+                *since = long_ago();
+            }
+        }
+        Step::Day => {
+            let sends = order.payout.as_mut().and_then(|payout| payout.failed_sends.as_mut());
+            if let Some(sends) = sends {
+                sends.since = Timestamp(NOW.0.saturating_sub(86_400));
+            }
+        }
         Step::Blocks => blocks(order),
         Step::InvoiceExpires => {
             let first = invoice_hash(seed(0));

@@ -55,6 +55,13 @@ pub(super) enum Row {
     Send(usize),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Refuses {
+    Nothing,
+    AtFirst,
+    Always,
+}
+
 /// Everything there is. Arrays count holds and invoices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct World {
@@ -84,6 +91,8 @@ pub(super) struct World {
     fiat_sent: bool,
     /// LND registers one hash at most so often; the last time it pays.
     registrations: u8,
+    /// Whether LND answers every send with an error.
+    refuses: Refuses,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +163,7 @@ impl World {
         Self {
             order,
             registrations: 1,
+            refuses: Refuses::Nothing,
             holds: [LndHold::Unknown; 2],
             told: [false; 2],
             drawn: 0,
@@ -181,11 +191,17 @@ impl World {
         world
     }
 
+    /// The same; the first payment that LND takes succeeds.
+    pub(super) fn before_a_refusal(order: u32, refuses: Refuses) -> Self {
+        Self { refuses, registrations: 1, ..Self::before_release(order) }
+    }
+
     pub(super) fn successors(&self, orders: &mut Orders) -> Vec<(Move, Self)> {
         let mut next = Vec::new();
         self.people_speak(orders, &mut next);
         self.time_passes(orders, &mut next);
         self.lnd_moves(&mut next);
+        self.lnd_restarts(orders, &mut next);
         self.lnd_is_heard(orders, &mut next);
         self.outbox_runs(orders, &mut next);
         next
@@ -249,6 +265,7 @@ impl World {
         if ticked != *self {
             next.push((Move::Does(Step::Tick), ticked));
         }
+        self.does(orders, Step::Day, next);
         let mut then = self.told(orders, Step::Blocks).unwrap_or(*self);
         for hold in &mut then.holds {
             if let LndHold::Accepted(level) = hold {
@@ -283,6 +300,10 @@ impl World {
                 _ => {}
             }
         }
+        if self.refuses == Refuses::AtFirst {
+            let then = Self { refuses: Refuses::Nothing, ..*self };
+            next.push((Move::Lnd("refuses no more", 0), then));
+        }
         for invoice in 0..2 {
             let mut become_ = |how, is, copies| {
                 let mut then = *self;
@@ -306,13 +327,26 @@ impl World {
         }
     }
 
+    /// LND is started anew, and with it the connection: what was on its way is lost.
+    fn lnd_restarts(&self, orders: &mut Orders, next: &mut Vec<(Move, Self)>) {
+        let mut then = self.told(orders, Step::Restart).unwrap_or(*self);
+        (then.copies, then.late) = ([0; 2], [0; 2]);
+        if then != *self {
+            next.push((Move::Does(Step::Restart), then));
+        }
+    }
+
     /// LND refuses an expired invoice before it looks at anything else.
     fn arrives(&self, invoice: usize) -> LndPayment {
-        if invoice == 0 && self.expired {
+        if self.is_refused(invoice) {
             self.payments[invoice]
         } else {
             self.payments[invoice].registered()
         }
+    }
+
+    fn is_refused(&self, invoice: usize) -> bool {
+        self.refuses != Refuses::Nothing || invoice == 0 && self.expired
     }
 
     /// A stream or a look-up: told at once, or kept and told later, also more than once.
@@ -412,10 +446,8 @@ impl World {
                 gone.late[invoice] = gone.copies[invoice].min(gone.late[invoice]);
                 let is = self.arrives(invoice);
                 gone.payments[invoice] = is;
-                // That the invoice has expired is an error, and no verdict.
-                let is_refused = invoice == 0 && self.expired;
-                let step = if is_refused {
-                    Step::Unanswered { invoice }
+                let step = if self.is_refused(invoice) {
+                    Step::Refused { invoice }
                 } else {
                     Step::Payment { invoice, is }
                 };

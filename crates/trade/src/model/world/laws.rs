@@ -5,7 +5,7 @@
 )]
 
 use super::super::orders::{Orders, Step, hold_number};
-use super::{LndHold, LndPayment, Move, World, newest_invoice};
+use super::{LndHold, LndPayment, Move, Refuses, World, newest_invoice};
 use crate::{FrozenBecause, Order, OrderState, Outcome as End, invariants};
 
 impl World {
@@ -76,6 +76,7 @@ impl World {
             FrozenBecause::PaidThoughGivenUp => {
                 (0..2).any(|invoice| newest != Some(invoice) && was_paid(invoice))
             }
+            FrozenBecause::PayoutRefused => self.refuses == Refuses::Always,
             _ => false,
         }
     }

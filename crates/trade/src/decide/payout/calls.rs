@@ -1,0 +1,194 @@
+//! What came of a call to LND, and what LND's "not known" means after it (P5, P6, P8, D39).
+
+use std::time::Duration;
+
+use super::{
+    ask_for_invoice, called_anew, is_open, is_our_fault, newest_attempt, payment_failed,
+    retry_slowly,
+};
+use crate::policy::{FAILED_SENDS, REFUSED_ORDERS};
+use crate::{
+    Alarm, Attempt, Decision, Env, FailedSends, FrozenBecause, LnCommand, Note, Order, OrderState,
+    PaymentHash, Payout, PayoutState, Timestamp,
+};
+
+/// A send was begun and nobody knows whether it arrived. LND is asked from now on.
+pub(in crate::decide) fn unanswered(order: &Order, hash: PaymentHash, env: &Env<'_>) -> Decision {
+    let mut decision = Decision::on(order, "send unanswered");
+    let Some(attempt) = called_attempt(&mut decision.order, hash) else { return decision };
+    attempt.unanswered_since = Some(env.now);
+    // Only a restart after this one ends the doubt, also if the clock has gone back since the last.
+    attempt.in_doubt_since = Some(env.lnd_restarted_at.map_or(env.now, |at| at.max(env.now)));
+    count(&mut decision.order, env.now);
+    decision
+}
+
+/// LND itself answered the send with an error. It is the end of this try when LND does not know the
+/// payment either, unless another call of the same hash may still arrive (D39).
+pub(in crate::decide) fn refused(
+    order: &Order,
+    hash: PaymentHash,
+    because: String,
+    env: &Env<'_>,
+) -> Decision {
+    let mut decision = Decision::on(order, "D39 send refused");
+    let Some(attempt) = called_attempt(&mut decision.order, hash) else { return decision };
+    attempt.refused_since = Some(env.now);
+    attempt.refusal = Some(because);
+    if attempt.is_in_doubt(env.lnd_restarted_at) {
+        attempt.unanswered_since = Some(env.now);
+    }
+    let is_expired = attempt.expires_at <= env.now;
+    count(&mut decision.order, env.now);
+    // That an invoice has expired is the buyer's affair.
+    if is_expired { decision } else { decision.add_to_refused(env) }
+}
+
+/// The attempt with this hash, if its call was the last of it and LND has not taken it.
+fn called_attempt(order: &mut Order, hash: PaymentHash) -> Option<&mut Attempt> {
+    if !is_open(order) {
+        return None;
+    }
+    newest_attempt(order, hash).filter(|attempt| !attempt.acked && !attempt.was_called())
+}
+
+fn count(order: &mut Order, now: Timestamp) {
+    let Some(payout) = &mut order.payout else { return };
+    let before = payout.failed_sends.unwrap_or(FailedSends { since: now, count: 0 });
+    payout.failed_sends = Some(FailedSends { count: before.count.saturating_add(1), ..before });
+}
+
+impl Decision {
+    /// Three orders in a row that LND refuses have one cause, and it is not their buyers' (D39).
+    fn add_to_refused(mut self, env: &Env<'_>) -> Self {
+        let known = env.refused_orders;
+        if known.len() >= REFUSED_ORDERS || known.contains(&self.order.id) {
+            return self;
+        }
+        let all: Vec<_> = known.iter().copied().chain([self.order.id]).collect();
+        let is_row = all.len() == REFUSED_ORDERS;
+        self.notes.push(Note::RefusedOrders(all));
+        if is_row { self.alarm(Alarm::PayoutsRefused) } else { self }
+    }
+
+    /// LND took a payment: whatever it refused before, it does not refuse all of them.
+    pub(super) fn taken(mut self, env: &Env<'_>) -> Self {
+        if let Some(payout) = &mut self.order.payout {
+            payout.failed_sends = None;
+        }
+        if !env.refused_orders.is_empty() {
+            self.notes.push(Note::RefusedOrders(Vec::new()));
+        }
+        self
+    }
+}
+
+/// LND knows nothing of this try.
+///
+/// Acknowledged: a record was lost, or it is another node, and a person decides (P6); but one such
+/// answer may be older than the acknowledgement, so it takes two, a quiet time apart. Refused, and
+/// every other call answered: two such answers end the try (D39). Else, after the quiet time, the same
+/// invoice is sent again, for LND takes one payment per hash; once it has expired it cannot be
+/// registered any more, and two such answers end it (P8).
+pub(super) fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision {
+    if matches!(decision.order.state, OrderState::Frozen { .. }) {
+        return decision;
+    }
+    let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return decision };
+    let is_refused = attempt.refused_since.is_some() && !attempt.is_in_doubt(env.lnd_restarted_at);
+    if !attempt.acked && !is_refused {
+        return not_taken(decision, hash, env);
+    }
+    if !is_quiet_since(*attempt.missing_since.get_or_insert(env.now), env) {
+        return decision;
+    }
+    if is_refused {
+        return end_refused(decision, env);
+    }
+    decision.cause = "P6 forgotten";
+    freeze(decision, FrozenBecause::PayoutForgotten)
+}
+
+/// A call went unanswered, and LND does not know of it: it is made again, ever more rarely, until
+/// LND takes it, the invoice has expired, or a person has to look (P6, P8, D39).
+fn not_taken(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision {
+    let failed_sends = decision.order.payout.as_ref().and_then(|payout| payout.failed_sends);
+    let Some(payout) = &mut decision.order.payout else { return decision };
+    let Some(attempt) = &mut payout.attempt else { return decision };
+    let Some(called_at) = attempt.unanswered_since.filter(|at| is_quiet_since(*at, env)) else {
+        return decision;
+    };
+    if attempt.expires_at <= env.now {
+        if !is_quiet_since(*attempt.missing_since.get_or_insert(env.now), env) {
+            return decision;
+        }
+        decision.cause = "P8 expired";
+        return ask_for_invoice(decision);
+    }
+    let is_slow = failed_sends.is_some_and(|sends| sends.count >= FAILED_SENDS);
+    let wait = if is_slow { env.policy.payout_slow_interval } else { Duration::ZERO };
+    if called_at.after(wait) > env.now {
+        return decision;
+    }
+    if is_hopeless(failed_sends, env) {
+        decision.cause = "D39 not taken";
+        return freeze(decision, FrozenBecause::PayoutRefused);
+    }
+    *attempt = called_anew(attempt.clone(), payout.amount, env);
+    decision.cause = "P6 again";
+    decision.then(LnCommand::SendPayout { hash })
+}
+
+/// Refused, and not known: this try is over. It is the buyer's affair like every failure, unless LND
+/// refuses everybody or was unwell.
+fn end_refused(mut decision: Decision, env: &Env<'_>) -> Decision {
+    decision.cause = "D39 refused";
+    let is_unwell = is_our_fault(&decision.order, env);
+    let Some(buyer) = decision.order.buyer().copied() else { return decision };
+    let Some(payout) = &mut decision.order.payout else { return decision };
+    let is_hopeless = is_hopeless(payout.failed_sends, env);
+    payout.state = PayoutState::Due { at: env.now.after(env.policy.payout_interval) };
+    if is_unwell && !is_hopeless {
+        return decision;
+    }
+    if is_unwell || env.refused_orders.len() >= REFUSED_ORDERS {
+        if is_hopeless {
+            return freeze(decision, FrozenBecause::PayoutRefused);
+        }
+        return retry_slowly(decision, env);
+    }
+    payout.failures = payout.failures.saturating_add(1);
+    let failures = payout.failures;
+    if failures == 1 {
+        decision = decision.tell(&buyer, payment_failed(failures, env));
+    }
+    if failures < env.policy.payout_attempts {
+        return decision;
+    }
+    if is_hopeless {
+        freeze(decision, FrozenBecause::PayoutRefused)
+    } else {
+        ask_for_invoice(decision)
+    }
+}
+
+/// An LND that was away may still have an old copy of the send before it: the quiet time begins when
+/// it was last back.
+fn is_quiet_since(at: Timestamp, env: &Env<'_>) -> bool {
+    let calm_since = env.lnd_unwell_at.map_or(at, |unwell_at| unwell_at.max(at));
+    calm_since.after(env.policy.payout_quiet) <= env.now
+}
+
+/// Whether LND has taken no send for so long that a person has to look.
+fn is_hopeless(failed_sends: Option<FailedSends>, env: &Env<'_>) -> bool {
+    failed_sends.is_some_and(|FailedSends { since, count }| {
+        count >= FAILED_SENDS && since.after(env.policy.payout_patience) <= env.now
+    })
+}
+
+fn freeze(mut decision: Decision, because: FrozenBecause) -> Decision {
+    if let Some(Payout { state, .. }) = &mut decision.order.payout {
+        *state = PayoutState::Frozen;
+    }
+    decision.freeze(because)
+}
