@@ -218,6 +218,7 @@ impl Parts {
             self.reader.clone(),
             self.engine.clone(),
             Arc::clone(&self.clock),
+            self.settings.lightning.escrow_deadline_margin_blocks,
         );
         tasks.spawn("outbox", outbox.run(tasks.shutdown()));
         let book = Book {

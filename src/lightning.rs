@@ -19,7 +19,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 use trade::{
-    BlockHeight, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage, Sats,
+    BlockHeight, EscrowEvidence, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus,
+    Preimage, Sats,
 };
 
 pub use client::{Lnd, LndAccess, SEND};
@@ -46,17 +47,22 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
     /// may be over by now.
     async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError>;
 
-    /// Asks LND to take the sats, then answers with where the hold stands.
+    /// Asks LND to take the sats, if they are seen to be there or that is waived, then answers with
+    /// LND's word. An escrow that is seen to be gone is `Canceled`, and LND is not asked (P0, D23).
     ///
     /// Anything but `Settled` means that it is not done, whatever the call itself said.
-    async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError>;
+    async fn settle_hold(
+        &self,
+        preimage: Preimage,
+        evidence: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError>;
 
-    /// Asks LND to give the sats back, then answers with where the hold stands.
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError>;
+    /// Asks LND to give the sats back, then answers with LND's word. It needs no list of channels.
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError>;
 
-    /// Looks a hold up. Sats that the node no longer has are `Canceled`, whatever it calls them: LND
-    /// can lose a payment, call it accepted all the same, and settle it (P0). Its streams say its word
-    /// as it is.
+    /// Looks a hold up, in LND's invoices and in its channels. Sats that the node no longer has are
+    /// `Canceled`, whatever it calls them: LND can lose a payment, call it accepted all the same, and
+    /// settle it (P0). What an accepted one is worth, its channels show (D33).
     async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError>;
 
     /// Answers with LND's first update; what follows comes from `follow`.
@@ -72,8 +78,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
     /// Looks for the HTLC of a payment in flight; `None` of one that is not (P12).
     async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError>;
 
-    /// Where a hold stands, and every change of it. Parts of a payment are not announced.
-    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus>;
+    /// LND's word about a hold, and every change of it. Parts of a payment are not announced.
+    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldWord>;
 
     /// Where a payment stands, and every change of it.
     fn follow(&self, hash: PaymentHash) -> BoxStream<'_, PaymentStatus>;
@@ -119,11 +125,23 @@ pub struct Htlc {
     pub missing_from: Option<u64>,
 }
 
-/// One of our own invoices, and where its hold stands.
+/// One of our own invoices, and LND's word about it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AddedHold {
     pub bolt11: String,
-    pub status: HoldStatus,
+    pub word: HoldWord,
+}
+
+/// What LND calls a hold: the state of its invoice. That it is accepted does not yet say what it is
+/// worth: other software on the LND can have written the amounts of its parts (D33).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldWord {
+    /// LND has no such invoice.
+    Unknown,
+    Open,
+    Accepted,
+    Settled,
+    Canceled,
 }
 
 /// What may be started now, and who the node is.
@@ -204,6 +222,6 @@ impl fmt::Debug for NewPayment {
 
 impl fmt::Debug for AddedHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AddedHold({} characters, {:?})", self.bolt11.len(), self.status)
+        write!(f, "AddedHold({} characters, {:?})", self.bolt11.len(), self.word)
     }
 }

@@ -95,8 +95,15 @@ impl Outbox {
         reader: Reader,
         engine: Engine,
         clock: Arc<dyn Clock>,
+        escrow_margin: u32,
     ) -> Arc<Self> {
-        let lightning = ToLightning { node, reader: reader.clone(), engine: engine.clone() };
+        let lightning = ToLightning {
+            node,
+            reader: reader.clone(),
+            engine: engine.clone(),
+            escrow_margin,
+            unseen: Reported::default(),
+        };
         let reported = Reported::default();
         Arc::new(Self { reader, engine, clock, lightning, messenger, reported })
     }
@@ -235,7 +242,8 @@ impl Outbox {
         match &row.act {
             Act::Notify(message) => self.messenger.deliver(row, message).await,
             Act::Lightning(command) => {
-                self.lightning.carry_out(row.id, row.begun_at.is_some(), command.clone()).await
+                let was_begun = row.begun_at.is_some();
+                self.lightning.carry_out(row.id, was_begun, row.attempts, command.clone()).await
             }
             Act::Alarm(alarm) => self.cry(row.order, *alarm).await,
         }

@@ -28,6 +28,16 @@ async fn report(engine: &Engine, order: OrderId, news: Observation) {
     }
 }
 
+/// Asks LND where a hold stands, and what it is worth (E3, D33).
+async fn look_up(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: PaymentHash) {
+    match node.hold_status(hash).await {
+        Ok(status) => report(engine, order, Observation::Hold { hash, status }).await,
+        Err(error) => {
+            tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
+        }
+    }
+}
+
 /// Asks LND where a payment stands (P5).
 async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: PaymentHash) {
     match crash::around("ln.track", node.payment_status(hash)).await {

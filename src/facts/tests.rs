@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use trade::{BlockHeight, HoldStatus, Msats, PaymentHash, PaymentStatus, Preimage};
+use trade::{BlockHeight, EscrowEvidence, HoldStatus, Msats, PaymentHash, PaymentStatus, Preimage};
 
 use super::*;
-use crate::lightning::{AddedHold, Htlc, LightningError, NewHold, NewPayment, Readiness};
+use crate::lightning::{AddedHold, HoldWord, Htlc, LightningError, NewHold, NewPayment, Readiness};
 
 const HASH: PaymentHash = PaymentHash([1; 32]);
 const QUESTION: Question = Question::HoldStatus { hash: HASH };
@@ -48,11 +48,15 @@ impl LightningNode for Node {
         unimplemented!("no question adds a hold")
     }
 
-    async fn settle_hold(&self, _: Preimage) -> Result<HoldStatus, LightningError> {
+    async fn settle_hold(
+        &self,
+        _: Preimage,
+        _: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError> {
         unimplemented!("no question settles")
     }
 
-    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldWord, LightningError> {
         unimplemented!("no question cancels")
     }
 
@@ -68,7 +72,7 @@ impl LightningNode for Node {
         unimplemented!("no question is about a payment")
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
         unimplemented!("no question watches")
     }
 

@@ -4,16 +4,17 @@ use fedimint_tonic_lnd::lnrpc::htlc_attempt::HtlcStatus;
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus as LndPaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{
-    Channel, GetInfoResponse, Invoice, InvoiceHtlc, InvoiceHtlcState, Payment, PaymentFailureReason,
+    Channel, GetInfoResponse, Htlc, Invoice, InvoiceHtlc, InvoiceHtlcState, Payment,
+    PaymentFailureReason,
 };
 use fedimint_tonic_lnd::staterpc::WalletState;
 use sha2::{Digest, Sha256};
 use trade::{
     BlockHeight, FailureReason, HoldStatus, LightningIdentity, Msats, Network, NodeKey,
-    PaymentHash, PaymentStatus, Preimage,
+    PaymentHash, PaymentStatus, Preimage, Sats,
 };
 
-use super::{LightningError, NodeDescription};
+use super::{HoldWord, LightningError, NodeDescription};
 
 /// The oldest LND that keeps what the escrow relies on.
 const OLDEST_VERSION: (u32, u32) = (0, 20);
@@ -31,33 +32,72 @@ pub(super) fn is_active(state: i32) -> Result<bool, LightningError> {
     }
 }
 
-/// Where a hold stands. Amount and expiry are those of the parts that are held: LND's own
-/// `amt_paid` stays when they have been given back.
-pub(super) fn hold_status(
+/// LND's word about a hold. An accepted one has a part that is held.
+pub(super) fn hold_word(
     call: &'static str,
     hash: PaymentHash,
     invoice: &Invoice,
-) -> Result<HoldStatus, LightningError> {
+) -> Result<HoldWord, LightningError> {
     let nonsense = |problem| LightningError::Nonsense { call, problem };
     if invoice.r_hash != hash.0 {
         return Err(nonsense("it is about another hash"));
     }
     match InvoiceState::try_from(invoice.state) {
-        Ok(InvoiceState::Open) => Ok(HoldStatus::Open),
-        Ok(InvoiceState::Settled) => Ok(HoldStatus::Settled),
-        Ok(InvoiceState::Canceled) => Ok(HoldStatus::Canceled),
-        Ok(InvoiceState::Accepted) => {
-            accepted(invoice).ok_or(nonsense("it is accepted without a part that is held"))
-        }
+        Ok(InvoiceState::Open) => Ok(HoldWord::Open),
+        Ok(InvoiceState::Settled) => Ok(HoldWord::Settled),
+        Ok(InvoiceState::Canceled) => Ok(HoldWord::Canceled),
+        Ok(InvoiceState::Accepted) => match lowest_expiry(invoice) {
+            Some(_) => Ok(HoldWord::Accepted),
+            None => Err(nonsense("it is accepted without a part that is held")),
+        },
         Err(_) => Err(nonsense("the invoice is in a state that we do not know")),
     }
 }
 
-fn accepted(invoice: &Invoice) -> Option<HoldStatus> {
-    let lowest = held(invoice).map(|htlc| htlc.expiry_height).min()?;
-    let paid =
-        held(invoice).try_fold(Msats::ZERO, |sum, htlc| sum.checked_add(Msats(htlc.amt_msat)))?;
-    Some(HoldStatus::Accepted { paid, expires_at: BlockHeight(u32::try_from(lowest).ok()?) })
+/// What an accepted hold is worth and until when; `None` if a part of it is gone from the channel
+/// that it came over.
+///
+/// LND's own `amt_paid` stays when the sats have been given back, and other software can write it, and
+/// the amounts of the parts, as it likes. So a part is worth what LND says only where its channel
+/// shows at least as many whole sats, and otherwise what the channel shows (D33). A channel that is not
+/// listed closes: LND takes the part from the chain, and nobody can see how much it is.
+pub(super) fn escrow(
+    call: &'static str,
+    hash: PaymentHash,
+    invoice: &Invoice,
+    channels: &[Channel],
+) -> Result<Option<HoldStatus>, LightningError> {
+    if is_given_back(hash, invoice, channels) {
+        return Ok(None);
+    }
+    let paid = held(invoice)
+        .try_fold(Msats::ZERO, |sum, part| sum.checked_add(worth(hash, part, channels)));
+    match (paid, lowest_expiry(invoice)) {
+        (Some(paid), Some(expires_at)) => Ok(Some(HoldStatus::Accepted { paid, expires_at })),
+        _ => Err(LightningError::Nonsense {
+            call,
+            problem: "the parts of an accepted invoice have amounts or heights that are none",
+        }),
+    }
+}
+
+fn worth(hash: PaymentHash, part: &InvoiceHtlc, channels: &[Channel]) -> Msats {
+    let carried = channel_of(part, channels).and_then(|channel| {
+        incoming(hash, channel).find(|htlc| htlc.htlc_index == part.htlc_index)
+    });
+    let said = Msats(part.amt_msat);
+    let shown = carried.and_then(|htlc| u64::try_from(htlc.amount).ok()).unwrap_or_default();
+    // LND shows whole sats, rounded down.
+    match Sats(shown).to_msats() {
+        Some(shown) if shown.0 < said.0.saturating_sub(said.0 % 1_000) => {
+            tracing::warn!(
+                ln.hash = %hash, ln.channel = part.chan_id, %said, %shown,
+                "LND says of a part of an escrow that it is more than its channel shows"
+            );
+            shown
+        }
+        _ => said,
+    }
 }
 
 /// The parts of a payment that LND says it holds.
@@ -65,15 +105,28 @@ fn held(invoice: &Invoice) -> impl Iterator<Item = &InvoiceHtlc> {
     invoice.htlcs.iter().filter(|htlc| htlc.state == InvoiceHtlcState::Accepted as i32)
 }
 
+fn lowest_expiry(invoice: &Invoice) -> Option<BlockHeight> {
+    let lowest = held(invoice).map(|htlc| htlc.expiry_height).min()?;
+    Some(BlockHeight(u32::try_from(lowest).ok()?))
+}
+
+fn channel_of<'a>(part: &InvoiceHtlc, channels: &'a [Channel]) -> Option<&'a Channel> {
+    channels.iter().find(|channel| channel.chan_id == part.chan_id)
+}
+
+fn incoming(hash: PaymentHash, channel: &Channel) -> impl Iterator<Item = &Htlc> {
+    channel.pending_htlcs.iter().filter(move |htlc| htlc.incoming && htlc.hash_lock == hash.0)
+}
+
 /// Whether a part of an accepted hold is gone from the channel that it came over. A channel that is
 /// not listed closes, and LND takes the part from the chain.
-pub(super) fn is_given_back(hash: PaymentHash, invoice: &Invoice, channels: &[Channel]) -> bool {
-    let is_carried = |channel: &Channel| {
-        channel.pending_htlcs.iter().any(|htlc| htlc.incoming && htlc.hash_lock == hash.0)
-    };
-    held(invoice)
-        .filter_map(|part| channels.iter().find(|channel| channel.chan_id == part.chan_id))
-        .any(|channel| !is_carried(channel))
+fn is_given_back(hash: PaymentHash, invoice: &Invoice, channels: &[Channel]) -> bool {
+    held(invoice).filter_map(|part| Some((part, channel_of(part, channels)?))).any(
+        |(part, channel)| {
+            let over_it = held(invoice).filter(|other| other.chan_id == part.chan_id);
+            incoming(hash, channel).count() < over_it.count()
+        },
+    )
 }
 
 /// Where a payment stands. A success is one only with the receipt in hand (P4).

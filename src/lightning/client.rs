@@ -21,13 +21,13 @@ use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
-use trade::{BlockHeight, HoldStatus, PaymentHash, PaymentStatus, Preimage};
+use trade::{BlockHeight, EscrowEvidence, HoldStatus, PaymentHash, PaymentStatus, Preimage};
 
 use super::channel::{self, DialError};
 use super::rights::{self, Rights};
 use super::{
-    AddedHold, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness, answers,
-    invoice,
+    AddedHold, HoldWord, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness,
+    answers, invoice,
 };
 
 /// How long LND may take to answer a call, or to open a stream and say its first word.
@@ -100,16 +100,29 @@ impl LightningNode for Lnd {
             })
             .await;
         match answer {
-            Ok(added) => Ok(AddedHold { bolt11: added.payment_request, status: HoldStatus::Open }),
+            Ok(added) => Ok(AddedHold { bolt11: added.payment_request, word: HoldWord::Open }),
             Err(error) => self.adopt(&hold, error).await,
         }
     }
 
-    async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {
+    async fn settle_hold(
+        &self,
+        preimage: Preimage,
+        evidence: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError> {
         let hash = answers::hash_of(&preimage);
+        let invoice = self.find_invoice(hash).await?;
         // LND would settle what it has given back, and say so.
-        if self.hold_status(hash).await? == HoldStatus::Canceled {
-            return Ok(HoldStatus::Canceled);
+        match (self.seen_in_channels(hash, invoice).await, evidence) {
+            (Ok(HoldStatus::Canceled), _) => return Ok(HoldWord::Canceled),
+            (Ok(_), _) => {}
+            (Err(source), EscrowEvidence::Required) => {
+                return Err(LightningError::EscrowUnseen { source: Box::new(source) });
+            }
+            (Err(error), EscrowEvidence::Waived) => {
+                let error = crate::chain(&error);
+                tracing::warn!(ln.hash = %hash, error, "an escrow is settled unseen: it runs out");
+            }
         }
         let request = SettleInvoiceMsg { preimage: preimage.0.to_vec() };
         let answer = self
@@ -120,7 +133,7 @@ impl LightningNode for Lnd {
         self.look_after(hash, answer.map(drop)).await
     }
 
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
         let request = CancelInvoiceMsg { payment_hash: hash.0.to_vec() };
         let answer = self
             .call("CancelInvoice", &self.invoices, request, |mut client, request| async move {
@@ -131,16 +144,8 @@ impl LightningNode for Lnd {
     }
 
     async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
-        let Some(invoice) = self.find_invoice(hash).await? else { return Ok(HoldStatus::Unknown) };
-        let status = answers::hold_status(LOOK_UP, hash, &invoice)?;
-        if !matches!(status, HoldStatus::Accepted { .. }) {
-            return Ok(status);
-        }
-        let channels = self.list_channels(false).await?;
-        if answers::is_given_back(hash, &invoice, &channels) {
-            return self.given_back(hash).await;
-        }
-        Ok(status)
+        let invoice = self.find_invoice(hash).await?;
+        self.seen_in_channels(hash, invoice).await
     }
 
     async fn send(&self, payment: NewPayment) -> Result<PaymentStatus, LightningError> {
@@ -184,13 +189,13 @@ impl LightningNode for Lnd {
         Ok(Some(Htlc { index, missing_from: answers::missing_from(hash, &payment, &channels) }))
     }
 
-    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus> {
+    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldWord> {
         const CALL: &str = "SubscribeSingleInvoice";
         let request = SubscribeSingleInvoiceRequest { r_hash: hash.0.to_vec() };
         let opened = self.open(CALL, &self.invoices, request, |mut client, request| async move {
             client.subscribe_single_invoice(request).await
         });
-        words(opened, move |invoice| answers::hold_status(CALL, hash, &invoice)).boxed()
+        words(opened, move |invoice| answers::hold_word(CALL, hash, &invoice)).boxed()
     }
 
     fn follow(&self, hash: PaymentHash) -> BoxStream<'_, PaymentStatus> {
@@ -235,8 +240,8 @@ impl Lnd {
     ) -> Result<AddedHold, LightningError> {
         match self.find_invoice(hold.hash).await {
             Ok(Some(found)) if Some(found.value_msat) == msats(hold) => {
-                let status = answers::hold_status(LOOK_UP, hold.hash, &found)?;
-                Ok(AddedHold { bolt11: found.payment_request, status })
+                let word = answers::hold_word(LOOK_UP, hold.hash, &found)?;
+                Ok(AddedHold { bolt11: found.payment_request, word })
             }
             Ok(Some(found)) => Err(LightningError::OtherHold {
                 hash: hold.hash,
@@ -247,16 +252,40 @@ impl Lnd {
         }
     }
 
+    /// Where the hold of this invoice stands. Only of an accepted one the channels are asked for.
+    async fn seen_in_channels(
+        &self,
+        hash: PaymentHash,
+        invoice: Option<Invoice>,
+    ) -> Result<HoldStatus, LightningError> {
+        let Some(invoice) = invoice else { return Ok(HoldStatus::Unknown) };
+        match answers::hold_word(LOOK_UP, hash, &invoice)? {
+            HoldWord::Unknown => Ok(HoldStatus::Unknown),
+            HoldWord::Open => Ok(HoldStatus::Open),
+            HoldWord::Settled => Ok(HoldStatus::Settled),
+            HoldWord::Canceled => Ok(HoldStatus::Canceled),
+            HoldWord::Accepted => {
+                let channels = self.list_channels(false).await?;
+                match answers::escrow(LOOK_UP, hash, &invoice, &channels)? {
+                    Some(escrow) => Ok(escrow),
+                    None => self.given_back(hash).await,
+                }
+            }
+        }
+    }
+
     /// Where a hold stands that was accepted a moment ago and is in no channel now.
     async fn given_back(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
         // What ends a hold becomes LND's word before it leaves the channel.
-        let Some(invoice) = self.find_invoice(hash).await? else { return Ok(HoldStatus::Unknown) };
-        match answers::hold_status(LOOK_UP, hash, &invoice)? {
-            HoldStatus::Accepted { .. } => {
+        match self.look_up(hash).await? {
+            HoldWord::Unknown => Ok(HoldStatus::Unknown),
+            HoldWord::Open => Ok(HoldStatus::Open),
+            HoldWord::Settled => Ok(HoldStatus::Settled),
+            HoldWord::Canceled => Ok(HoldStatus::Canceled),
+            HoldWord::Accepted => {
                 tracing::error!(ln.hash = %hash, "LND has given a hold back and calls it accepted: it is taken as canceled");
                 Ok(HoldStatus::Canceled)
             }
-            status => Ok(status),
         }
     }
 
@@ -265,20 +294,28 @@ impl Lnd {
         &self,
         hash: PaymentHash,
         answer: Result<(), LightningError>,
-    ) -> Result<HoldStatus, LightningError> {
-        let status = self.hold_status(hash).await;
-        match (answer, &status) {
+    ) -> Result<HoldWord, LightningError> {
+        let word = self.look_up(hash).await;
+        match (answer, &word) {
             // Nothing changes before a person has acted: not to be tried every second.
             (
                 Err(error @ LightningError::Forbidden { .. }),
-                Ok(HoldStatus::Open | HoldStatus::Accepted { .. }),
+                Ok(HoldWord::Open | HoldWord::Accepted),
             ) => return Err(error),
-            (Err(error), Ok(status)) => {
-                tracing::warn!(ln.hash = %hash, %error, ?status, "a call about a hold failed");
+            (Err(error), Ok(word)) => {
+                tracing::warn!(ln.hash = %hash, %error, ?word, "a call about a hold failed");
             }
             (Ok(()), _) | (_, Err(_)) => {}
         }
-        status
+        word
+    }
+
+    /// LND's word about a hold, without its channels.
+    async fn look_up(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
+        match self.find_invoice(hash).await? {
+            Some(invoice) => answers::hold_word(LOOK_UP, hash, &invoice),
+            None => Ok(HoldWord::Unknown),
+        }
     }
 
     async fn find_invoice(&self, hash: PaymentHash) -> Result<Option<Invoice>, LightningError> {

@@ -70,6 +70,16 @@ pub enum LightningError {
     )]
     OtherNode { found: LightningIdentity, ours: LightningIdentity },
 
+    /// LND answers, and does not show whether an escrow is still there (D23).
+    #[error(
+        "LND does not list its channels, so it is not known whether the escrow is still there: it is \
+         settled once that is seen, or when it reaches its margin"
+    )]
+    EscrowUnseen {
+        #[source]
+        source: Box<LightningError>,
+    },
+
     /// LND's own error. Its code says little and its text changes; what it means is asked for.
     #[error("LND refused {call}: {reason}")]
     Refused { call: &'static str, code: Code, reason: String },
@@ -140,6 +150,7 @@ impl LightningError {
             | Self::Starting
             | Self::OtherNode { .. } => true,
             Self::Host { .. }
+            | Self::EscrowUnseen { .. }
             | Self::Forbidden { .. }
             | Self::TooOld { .. }
             | Self::Refused { .. }

@@ -11,9 +11,11 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
-use trade::{HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage};
+use trade::{EscrowEvidence, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage};
 
-use super::{AddedHold, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness};
+use super::{
+    AddedHold, HoldWord, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness,
+};
 
 /// A node that is asked who it is at the start and after every failure.
 #[derive(Debug)]
@@ -113,12 +115,16 @@ impl LightningNode for OurNode {
         self.learn(self.node.add_hold(hold).await)
     }
 
-    async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {
+    async fn settle_hold(
+        &self,
+        preimage: Preimage,
+        evidence: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError> {
         self.insist().await?;
-        self.learn(self.node.settle_hold(preimage).await)
+        self.learn(self.node.settle_hold(preimage, evidence).await)
     }
 
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
         self.insist().await?;
         self.learn(self.node.cancel_hold(hash).await)
     }
@@ -143,9 +149,8 @@ impl LightningNode for OurNode {
         self.learn(self.node.find_htlc(hash).await)
     }
 
-    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldStatus> {
-        let is_last =
-            |status: &HoldStatus| matches!(status, HoldStatus::Settled | HoldStatus::Canceled);
+    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldWord> {
+        let is_last = |word: &HoldWord| matches!(word, HoldWord::Settled | HoldWord::Canceled);
         self.listen(move || self.node.watch(hash), is_last)
     }
 

@@ -6,27 +6,28 @@
 
 use trade::{HoldDecision, HoldStatus};
 
-/// What a fresh look-up of a hold says of its decision, for the core, which may call a person.
-/// `None`: it is not carried out, its call is to be made again.
+use super::HoldWord;
+
+/// What LND's word about a hold, fresh after its call, says of its decision, for the core, which may
+/// call a person. `None`: it is not carried out, its call is to be made again.
 ///
 /// Not for what a stream says: that can be older than the decision, and an old OPEN is not a lost
 /// escrow.
 #[must_use]
-pub fn of_hold(decision: HoldDecision, status: HoldStatus) -> Option<HoldStatus> {
-    use HoldStatus::{Accepted, Canceled, Open, Settled, Unknown};
-
+pub fn of_hold(decision: HoldDecision, word: HoldWord) -> Option<HoldStatus> {
     match decision {
-        HoldDecision::Cancel => match status {
-            Open | Accepted { .. } => None,
+        HoldDecision::Cancel => match word {
+            HoldWord::Open | HoldWord::Accepted => None,
             // The node is fully started and no add is under way: there is nothing to give back.
-            Unknown | Canceled => Some(Canceled),
-            Settled => Some(Settled),
+            HoldWord::Unknown | HoldWord::Canceled => Some(HoldStatus::Canceled),
+            HoldWord::Settled => Some(HoldStatus::Settled),
         },
-        HoldDecision::Settle => match status {
-            Accepted { .. } => None,
+        HoldDecision::Settle => match word {
+            HoldWord::Accepted => None,
             // An HTLC that was held is gone.
-            Open | Canceled => Some(Canceled),
-            Unknown | Settled => Some(status),
+            HoldWord::Open | HoldWord::Canceled => Some(HoldStatus::Canceled),
+            HoldWord::Unknown => Some(HoldStatus::Unknown),
+            HoldWord::Settled => Some(HoldStatus::Settled),
         },
     }
 }

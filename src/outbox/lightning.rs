@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use trade::{
-    Hold, HoldDecision, HoldStatus, LnCommand, Observation, OrderId, PaymentHash, PaymentStatus,
+    Alarm, Hold, HoldDecision, HoldStatus, LnCommand, Observation, OrderId, PaymentHash,
+    PaymentStatus,
 };
 
-use super::{Delivered, OutboxError};
+use super::{Delivered, OutboxError, Reported, Trouble};
 use crate::crash;
 use crate::engine::{Applied, Engine};
 use crate::lightning::verdict;
-use crate::lightning::{AddedHold, LightningError, LightningNode, NewHold, NewPayment, SEND};
+use crate::lightning::{
+    AddedHold, HoldWord, LightningError, LightningNode, NewHold, NewPayment, SEND,
+};
 use crate::store::{OutboxId, Reader};
 
 /// Speaks to LND. Every call may be made twice, but for a payout's: that its call was begun is on
@@ -20,13 +23,20 @@ pub(super) struct ToLightning {
     pub(super) node: Arc<dyn LightningNode>,
     pub(super) reader: Reader,
     pub(super) engine: Engine,
+    pub(super) escrow_margin: u32,
+    /// Escrows that wait to be seen, and of which that was said.
+    pub(super) unseen: Reported<PaymentHash>,
 }
+
+/// So many tries LND may fail to list its channels before a person is called.
+const UNSEEN_TRIES: u32 = 2;
 
 impl ToLightning {
     pub(super) async fn carry_out(
         &self,
         row: OutboxId,
         was_begun: bool,
+        attempts: u32,
         command: LnCommand,
     ) -> Result<Delivered, OutboxError> {
         match command {
@@ -34,7 +44,7 @@ impl ToLightning {
                 self.add_hold(NewHold { hash, amount, expiry, cltv_delta, memo }).await
             }
             LnCommand::SettleHold { hash } | LnCommand::CancelHold { hash } => {
-                self.end_hold(hash).await
+                self.end_hold(hash, attempts).await
             }
             LnCommand::SendPayout { hash } if was_begun => {
                 Ok(Delivered::with(Observation::PayoutUnanswered { hash }))
@@ -52,29 +62,44 @@ impl ToLightning {
         if !self.node.readiness().await?.may_escrow() {
             return Ok(Delivered::NotYet("LND is not synced to its chain"));
         }
-        let AddedHold { bolt11, status } =
+        let AddedHold { bolt11, word } =
             crash::around("ln.add", self.node.add_hold(wanted)).await?;
-        Ok(Delivered::with(match status {
+        Ok(Delivered::with(match word {
             // It ran out before anybody was told of it: nobody's fault but ours (D17).
-            HoldStatus::Canceled => Observation::Hold { hash, status },
-            _ => Observation::HoldOpened { hash, bolt11 },
+            HoldWord::Canceled => Observation::Hold { hash, status: HoldStatus::Canceled },
+            HoldWord::Unknown | HoldWord::Open | HoldWord::Accepted | HoldWord::Settled => {
+                Observation::HoldOpened { hash, bolt11 }
+            }
         }))
     }
 
     /// Makes the call of the hold's decision until LND agrees, or did the other thing.
-    async fn end_hold(&self, hash: PaymentHash) -> Result<Delivered, OutboxError> {
+    async fn end_hold(&self, hash: PaymentHash, attempts: u32) -> Result<Delivered, OutboxError> {
         let hold = self.hold(hash).await?;
         let Some(decision) = hold.decision else { return Ok(Delivered::quietly()) };
-        let answer = match decision {
-            HoldDecision::Settle => {
-                crash::around("ln.settle", self.node.settle_hold(hold.preimage)).await
-            }
-            HoldDecision::Cancel => crash::around("ln.cancel", self.node.cancel_hold(hash)).await,
+        let word = match decision {
+            HoldDecision::Settle => self.settle(&hold, attempts).await?,
+            HoldDecision::Cancel => crash::around("ln.cancel", self.node.cancel_hold(hash)).await?,
         };
-        Ok(match verdict::of_hold(decision, answer?) {
+        Ok(match verdict::of_hold(decision, word) {
             Some(status) => Delivered::with(Observation::Hold { hash, status }),
             None => Delivered::NotYet("LND has not done it"),
         })
+    }
+
+    /// Says once of an escrow that its settling waits for LND to show it (D23).
+    async fn settle(&self, hold: &Hold, attempts: u32) -> Result<HoldWord, OutboxError> {
+        let height = self.reader.daemon_state().await?.height.unwrap_or_default();
+        let evidence = hold.evidence(height, self.escrow_margin);
+        let answer =
+            crash::around("ln.settle", self.node.settle_hold(hold.preimage, evidence)).await;
+        let is_unseen = matches!(answer, Err(LightningError::EscrowUnseen { .. }));
+        if !is_unseen {
+            self.unseen.is_over(&hold.hash);
+        } else if attempts >= UNSEEN_TRIES && self.unseen.is_news(hold.hash, Trouble::Away) {
+            tracing::error!(ln.hash = %hold.hash, "ALARM: {}", Alarm::EscrowUnseen);
+        }
+        Ok(answer?)
     }
 
     async fn hold(&self, hash: PaymentHash) -> Result<Hold, OutboxError> {

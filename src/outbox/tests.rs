@@ -13,17 +13,19 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing_subscriber::fmt::MakeWriter;
 use trade::{
-    BlockHeight, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, HoldStatus, IdentityKey,
-    Kind, LightningIdentity, LnCommand, Network, NodeKey, Notice, Order, OrderId, OrderState,
-    Outcome, Party, PaymentHash, PaymentStatus, Preimage, Refusal, Sats, Terms, Timestamp,
-    TradeKey,
+    BlockHeight, Decision, Effect, EscrowEvidence, Fiat, Held, Hold, HoldDecision, HoldSecret,
+    HoldStatus, HorizonWarning, IdentityKey, Invoice, Kind, LightningIdentity, LnCommand, Msats,
+    Network, NodeKey, Notice, Order, OrderId, OrderState, Outcome, Party, PaymentHash,
+    PaymentStatus, Preimage, Refusal, Sats, Seen, Terms, Timestamp, TradeKey,
 };
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::engine::Applied;
 use crate::engine::tests::policy;
-use crate::lightning::{AddedHold, Htlc, NewHold, NewPayment, NodeDescription, Readiness};
+use crate::lightning::{
+    AddedHold, HoldWord, Htlc, NewHold, NewPayment, NodeDescription, Readiness,
+};
 use crate::nostr::{Options, Relays, Transport};
 use crate::store::{Class, Delivery, EventId, Line, Message, Writer};
 use crate::wire::tags::Imprint;
@@ -38,16 +40,27 @@ struct World {
     outbox: Arc<Outbox>,
     /// What LND was asked to give back.
     canceled: mpsc::UnboundedReceiver<PaymentHash>,
+    /// How it was asked to settle.
+    settled: mpsc::UnboundedReceiver<EscrowEvidence>,
     writer: JoinSet<Result<(), EngineError>>,
 }
 
 impl World {
     /// With a message to each of so many people, and then a cancel of each of so many holds.
     async fn new(relays: Vec<String>, people: u8, holds: u8) -> (Self, crate::nostr::Listener) {
+        Self::with(relays, people, canceled(holds)).await
+    }
+
+    /// With a message to each of so many people, and then what is to be done about an order.
+    async fn with(
+        relays: Vec<String>,
+        people: u8,
+        after: (Order, Vec<Effect>),
+    ) -> (Self, crate::nostr::Listener) {
         let folder = TempDir::new().unwrap();
         let (mut writer, reader) =
             crate::store::open(&folder.path().join("trades.db")).await.unwrap();
-        fill(&mut writer, people, holds).await;
+        fill(&mut writer, people, after).await;
         let clock = Arc::new(ManualClock::at(NOW));
         let (engine, task) = Engine::new(writer, policy(), clock.clone());
         let mut writer = JoinSet::new();
@@ -71,9 +84,10 @@ impl World {
             transports: vec![Transport::Direct],
         };
         let (cancels, canceled) = mpsc::unbounded_channel();
-        let lnd = Arc::new(Lnd(cancels));
-        let outbox = Outbox::new(lnd, messenger, reader, engine, clock.clone());
-        (Self { folder, clock, outbox, canceled, writer }, listener)
+        let (settles, settled) = mpsc::unbounded_channel();
+        let lnd = Arc::new(Lnd { cancels, settles });
+        let outbox = Outbox::new(lnd, messenger, reader, engine, clock.clone(), 24);
+        (Self { folder, clock, outbox, canceled, settled, writer }, listener)
     }
 
     /// One look at what is due, and its acts to their end.
@@ -123,21 +137,57 @@ impl World {
     }
 }
 
-async fn fill(writer: &mut Writer, people: u8, holds: u8) {
-    let before = order();
+/// An order whose holds are all to be given back.
+fn canceled(holds: u8) -> (Order, Vec<Effect>) {
     let cancel = |n: u8| {
-        let secret = HoldSecret { hash: PaymentHash([n; 32]), preimage: Preimage([n; 32]) };
-        let hold = Hold::wanted(secret, Sats(101_000));
-        let hold = Hold { decision: Some(HoldDecision::Cancel), ..hold };
-        (hold, Effect::Lightning(LnCommand::CancelHold { hash: secret.hash }))
+        let hold = Hold { decision: Some(HoldDecision::Cancel), ..wanted(n) };
+        let command = LnCommand::CancelHold { hash: hold.hash };
+        (hold, Effect::Lightning(command))
     };
-    let (held, effects) = (1..=holds).map(cancel).unzip();
-    let after = Order {
+    let (holds, effects) = (1..=holds).map(cancel).unzip();
+    let state = OrderState::Ended(Outcome::Canceled);
+    (Order { version: 2, state, holds, ..order() }, effects)
+}
+
+/// An order whose escrow, which expires at height 500, is to be settled.
+fn settling() -> (Order, Vec<Effect>) {
+    let (paid, expires_at) = (Msats(101_000_000), BlockHeight(500));
+    let hold = Hold {
+        bolt11: Some("the hold invoice".to_owned()),
+        seen: Seen::Accepted { paid, expires_at },
+        decision: Some(HoldDecision::Settle),
+        ..wanted(1)
+    };
+    let hash = hold.hash;
+    let held = Held { hash, paid, expires_at };
+    let warned = HorizonWarning::NotYet;
+    let trade = TradeKey([2; 32]);
+    let order = Order {
         version: 2,
-        state: OrderState::Ended(Outcome::Canceled),
-        holds: held,
-        ..before.clone()
+        taker: Some(Party { trade, identity: IdentityKey(trade.0), index: None }),
+        destination: Some(Invoice {
+            text: "the buyer's invoice".to_owned(),
+            hash: PaymentHash([9; 32]),
+            payee: NodeKey([3; 33]),
+            amount: None,
+            expires_at: NOW.after(Duration::from_hours(24)),
+            min_final_cltv: 80,
+            network: Network::Regtest,
+        }),
+        state: OrderState::Settling { held, request_id: None, warned },
+        holds: vec![hold],
+        ..order()
     };
+    (order, vec![Effect::Lightning(LnCommand::SettleHold { hash })])
+}
+
+fn wanted(n: u8) -> Hold {
+    let secret = HoldSecret { hash: PaymentHash([n; 32]), preimage: Preimage([n; 32]) };
+    Hold::wanted(secret, Sats(101_000))
+}
+
+async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Effect>)) {
+    let before = order();
     let line = Line { at: NOW, input: "test", event_id: None, margin: 24 };
     let decision = |order, effects| Decision {
         order,
@@ -185,23 +235,37 @@ fn order() -> Order {
     }
 }
 
-/// A node that gives back what it is asked for.
+/// A node that gives back what it is asked for, and settles what it need not show.
 #[derive(Debug)]
-struct Lnd(mpsc::UnboundedSender<PaymentHash>);
+struct Lnd {
+    cancels: mpsc::UnboundedSender<PaymentHash>,
+    settles: mpsc::UnboundedSender<EscrowEvidence>,
+}
 
 #[async_trait]
 impl LightningNode for Lnd {
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
-        self.0.send(hash).unwrap();
-        Ok(HoldStatus::Canceled)
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
+        self.cancels.send(hash).unwrap();
+        Ok(HoldWord::Canceled)
     }
 
     async fn add_hold(&self, _: NewHold) -> Result<AddedHold, LightningError> {
         unimplemented!("nothing but cancels")
     }
 
-    async fn settle_hold(&self, _: Preimage) -> Result<HoldStatus, LightningError> {
-        unimplemented!("nothing but cancels")
+    async fn settle_hold(
+        &self,
+        _: Preimage,
+        evidence: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError> {
+        self.settles.send(evidence).unwrap();
+        match evidence {
+            EscrowEvidence::Required => {
+                let source = Box::new(LightningError::Starting);
+                Err(LightningError::EscrowUnseen { source })
+            }
+            EscrowEvidence::Waived => Ok(HoldWord::Settled),
+        }
     }
 
     async fn hold_status(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
@@ -220,7 +284,7 @@ impl LightningNode for Lnd {
         unimplemented!("nothing but cancels")
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
         unimplemented!("nothing but cancels")
     }
 
@@ -351,6 +415,33 @@ fn what_waits_for_lnd_is_tried_again_at_once_and_then_every_few_seconds() {
     let waits = [0, 1, 2, 3, 1_000].map(|tries| not_yet(tries).as_secs());
 
     assert_eq!(waits, [1, 2, 4, 5, 5]);
+}
+
+// spec: D23 P0
+#[tokio::test]
+async fn a_settle_waits_to_see_its_escrow_with_one_alarm_and_no_longer_than_to_the_margin() {
+    let log = Log::default();
+    let _logging = log.begin();
+    let (mut world, _) = World::with(vec![], 0, settling()).await;
+    let Outbox { engine, .. } = &*world.outbox;
+    engine.raise_height(BlockHeight(475)).await.unwrap();
+    for _ in 0..60 {
+        world.look().await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let waits: Vec<_> = std::iter::from_fn(|| world.settled.try_recv().ok()).collect();
+    assert!(waits.len() > 4, "it is tried again: {waits:?}");
+    assert!(waits.iter().all(|evidence| *evidence == EscrowEvidence::Required), "{waits:?}");
+    assert_eq!(log.count("ALARM: an escrow that was released is not settled"), 1, "{log:?}");
+
+    world.outbox.engine.raise_height(BlockHeight(476)).await.unwrap();
+    world.clock.advance(LONGEST_RETRY);
+    world.look().await;
+
+    let sent: Vec<_> = std::iter::from_fn(|| world.settled.try_recv().ok()).collect();
+    assert_eq!(sent, [EscrowEvidence::Waived], "{log:?}");
+    let found = world.outbox.reader.find_order(ORDER).await.unwrap().unwrap();
+    assert!(matches!(found.state, OrderState::PayingBuyer), "{:?}", found.state);
 }
 
 #[tokio::test]

@@ -51,6 +51,9 @@ pub(super) enum StateV1 {
     Settling {
         held: HeldV1,
         request_id: Option<u64>,
+        /// Missing in rows of versions that did not warn here.
+        #[serde(default = "nobody_was_warned")]
+        warned: Spelled<HorizonWarning>,
     },
     PayingBuyer,
     Frozen {
@@ -75,6 +78,10 @@ pub(super) struct HeldV1 {
     expires_height: u32,
 }
 
+fn nobody_was_warned() -> Spelled<HorizonWarning> {
+    Spelled(HorizonWarning::NotYet)
+}
+
 impl From<&OrderState> for StateDocument {
     fn from(state: &OrderState) -> Self {
         Self::V1(match state {
@@ -97,9 +104,11 @@ impl From<&OrderState> for StateDocument {
             OrderState::FiatSent { held, warned } => {
                 StateV1::FiatSent { held: (*held).into(), warned: Spelled(*warned) }
             }
-            OrderState::Settling { held, request_id } => {
-                StateV1::Settling { held: (*held).into(), request_id: *request_id }
-            }
+            OrderState::Settling { held, request_id, warned } => StateV1::Settling {
+                held: (*held).into(),
+                request_id: *request_id,
+                warned: Spelled(*warned),
+            },
             OrderState::PayingBuyer => StateV1::PayingBuyer,
             OrderState::Frozen { was, because } => {
                 StateV1::Frozen { was: Spelled(*was), because: Spelled(*because) }
@@ -131,8 +140,8 @@ impl From<StateDocument> for OrderState {
             StateV1::FiatSent { held, warned } => {
                 Self::FiatSent { held: held.into(), warned: warned.0 }
             }
-            StateV1::Settling { held, request_id } => {
-                Self::Settling { held: held.into(), request_id }
+            StateV1::Settling { held, request_id, warned } => {
+                Self::Settling { held: held.into(), request_id, warned: warned.0 }
             }
             StateV1::PayingBuyer => Self::PayingBuyer,
             StateV1::Frozen { was, because } => Self::Frozen { was: was.0, because: because.0 },

@@ -179,6 +179,7 @@ names!(LedgerAccount {
     Buyer => "buyer",
     FeeIncome => "fee-income",
     OverpaymentIncome => "overpayment-income",
+    EscrowShortfall => "escrow-shortfall",
     RoutingFees => "routing-fees",
 });
 
@@ -202,6 +203,10 @@ names!(Class {
 names!(Alarm {
     HorizonNear => "horizon-near",
     HorizonReached => "horizon-reached",
+    SettleNearHorizon => "settle-near-horizon",
+    SettleAtHorizon => "settle-at-horizon",
+    EscrowUnseen => "escrow-unseen",
+    EscrowBelowAsked => "escrow-below-asked",
     EscrowLost => "escrow-lost",
     HoldForgotten => "hold-forgotten",
     SettledWithoutDecision => "settled-without-decision",

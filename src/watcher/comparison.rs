@@ -62,7 +62,9 @@ impl Comparison {
         futures::stream::iter(open)
             .for_each_concurrent(SIDE_BY_SIDE, |open| async move {
                 match open {
-                    Open::Hold(order, hash) => self.look_up(order, hash).await,
+                    Open::Hold(order, hash) => {
+                        super::look_up(&*self.node, &self.engine, order, hash).await;
+                    }
                     Open::Payment(order, hash) => {
                         super::track(&*self.node, &self.engine, order, hash).await;
                         self.find_htlc(order, hash).await;
@@ -88,17 +90,6 @@ impl Comparison {
                 super::report(&self.engine, order, news).await;
             }
             Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
-            }
-        }
-    }
-
-    async fn look_up(&self, order: OrderId, hash: PaymentHash) {
-        match self.node.hold_status(hash).await {
-            Ok(status) => {
-                super::report(&self.engine, order, Observation::Hold { hash, status }).await;
-            }
             Err(error) => {
                 tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
             }

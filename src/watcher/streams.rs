@@ -10,7 +10,7 @@ use trade::{HoldStatus, Observation, OrderId, PaymentHash, PaymentStatus};
 
 use crate::crash;
 use crate::engine::Engine;
-use crate::lightning::{Health, LightningNode};
+use crate::lightning::{Health, HoldWord, LightningNode};
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
 
@@ -104,12 +104,20 @@ async fn watch_hold(
     order: OrderId,
     hash: PaymentHash,
 ) -> PaymentHash {
-    let mut statuses = node.watch(hash);
-    while let Some(status) = statuses.next().await {
-        // That it is open was known before the stream began.
-        if status != HoldStatus::Open {
-            super::report(&engine, order, Observation::Hold { hash, status }).await;
-        }
+    let mut words = node.watch(hash);
+    while let Some(word) = words.next().await {
+        let status = match word {
+            // That it is open was known before the stream began.
+            HoldWord::Unknown | HoldWord::Open => continue,
+            // What it is worth a stream does not tell (D33).
+            HoldWord::Accepted => {
+                super::look_up(&*node, &engine, order, hash).await;
+                continue;
+            }
+            HoldWord::Settled => HoldStatus::Settled,
+            HoldWord::Canceled => HoldStatus::Canceled,
+        };
+        super::report(&engine, order, Observation::Hold { hash, status }).await;
     }
     tokio::time::sleep(PAUSE).await;
     hash

@@ -9,15 +9,16 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use trade::{
-    BlockHeight, HoldStatus, LightningIdentity, Network, NodeKey, OrderState, PaymentStatus,
-    Preimage, Seen,
+    BlockHeight, EscrowEvidence, HoldStatus, LightningIdentity, Msats, Network, NodeKey,
+    OrderState, PaymentStatus, Preimage, Seen,
 };
 
 use super::*;
 use crate::clock::Clock as _;
 use crate::engine::tests::{HEIGHT, PAID, World, secret};
 use crate::lightning::{
-    AddedHold, Health, Htlc, LightningError, NewHold, NewPayment, NodeDescription, Readiness,
+    AddedHold, Health, HoldWord, Htlc, LightningError, NewHold, NewPayment, NodeDescription,
+    Readiness,
 };
 use crate::tasks::Tasks;
 
@@ -36,6 +37,8 @@ struct Node {
     readiness: Mutex<Option<Readiness>>,
     /// What it says when it is asked about a payment.
     payment: Mutex<Option<Answer>>,
+    /// What it shows of a hold that its streams call accepted; [`PAID`] if nothing else is said.
+    hold: Mutex<Option<HoldStatus>>,
     streams: AtomicUsize,
     /// What it says of itself, once.
     trouble: Mutex<Option<LightningError>>,
@@ -81,12 +84,12 @@ impl LightningNode for Node {
     }
 
     async fn hold_status(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
-        Ok(PAID)
+        Ok(self.hold.lock().unwrap().unwrap_or(PAID))
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
         self.streams.fetch_add(1, Ordering::SeqCst);
-        stream::iter([PAID]).chain(stream::pending()).boxed()
+        stream::iter([HoldWord::Accepted]).chain(stream::pending()).boxed()
     }
 
     fn follow(&self, _: PaymentHash) -> BoxStream<'_, PaymentStatus> {
@@ -106,11 +109,15 @@ impl LightningNode for Node {
         unimplemented!("the watcher adds nothing")
     }
 
-    async fn settle_hold(&self, _: Preimage) -> Result<HoldStatus, LightningError> {
+    async fn settle_hold(
+        &self,
+        _: Preimage,
+        _: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError> {
         unimplemented!("the watcher settles nothing")
     }
 
-    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldWord, LightningError> {
         unimplemented!("the watcher cancels nothing")
     }
 
@@ -334,6 +341,38 @@ async fn trouble_anywhere_has_a_calm_monitor_ask_at_once() {
 
     let heard = it.health.wait_for(Option::is_none);
     drop(timeout(health::CALM / 2, heard).await.expect("it asked").unwrap());
+}
+
+// spec: D33 T10
+#[tokio::test]
+async fn what_an_escrow_is_worth_is_looked_up_whatever_a_stream_calls_it() {
+    for (paid, is_active) in [(101_000_000, true), (100_999_999, false), (0, false)] {
+        let mut it = Watched::new().await;
+        let order = it.world.awaiting_hold(1).await;
+        it.node.is_synced_at(HEIGHT);
+        it.monitor.ask().await;
+        let HoldStatus::Accepted { expires_at, .. } = PAID else { unreachable!("it is paid") };
+        let shown = HoldStatus::Accepted { paid: Msats(paid), expires_at };
+        *it.node.hold.lock().unwrap() = Some(shown);
+        let mut commits = it.world.engine.bell();
+        let waits = it.world.order(order).await.state;
+
+        let mut tasks = Tasks::new();
+        let streams = Streams::new(
+            it.node.clone(),
+            it.world.reader.clone(),
+            it.world.engine.clone(),
+            it.health.clone(),
+        );
+        tasks.spawn("LND streams", streams.run(tasks.shutdown()));
+        while it.world.order(order).await.state == waits {
+            commits.changed().await.unwrap();
+        }
+
+        let state = it.world.order(order).await.state;
+        assert_eq!(matches!(state, OrderState::Active { .. }), is_active, "{paid}: {state:?}");
+        assert_eq!(state.is_final(), !is_active, "{paid}: {state:?}");
+    }
 }
 
 #[tokio::test]

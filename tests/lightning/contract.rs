@@ -30,6 +30,7 @@ macro_rules! every_law {
             holds::of_settle_and_cancel_exactly_one_wins_and_both_hear_which,
             holds::an_accepted_hold_tells_what_it_holds_and_until_when,
             holds::an_overpayment_is_accepted_and_told,
+            holds::an_escrow_is_worth_every_millisat_although_its_channel_shows_whole_sats,
             holds::an_unpaid_hold_is_canceled_when_it_expires,
             holds::an_accepted_hold_outlives_its_expiry,
             holds::an_accepted_hold_is_given_back_at_its_horizon_and_not_a_block_earlier,

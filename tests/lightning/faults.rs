@@ -2,9 +2,10 @@
 
 use devnet::MOSTRO;
 use lnd_sim::{Fault, Rpc};
-use mostrod::lightning::{LightningError, LightningNode, Lnd};
+use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd};
 use tonic::Code;
-use trade::{FailureReason, HoldStatus, PaymentHash, PaymentStatus};
+use trade::EscrowEvidence::{Required, Waived};
+use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus};
 
 use crate::simulated::stage;
 use crate::stage::{all, hasty, index, last, new_hold, next, payment, until};
@@ -45,13 +46,13 @@ async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
 
     let escrow = stage.held_escrow().await;
     stage.network.answer_lost(Rpc::SettleInvoice);
-    let status = stage.ours.settle_hold(escrow.preimage).await.expect("looked up");
-    assert_eq!(status, HoldStatus::Settled);
+    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
+    assert_eq!(status, HoldWord::Settled);
 
     let escrow = stage.held_escrow().await;
     stage.network.fail_next(Rpc::SettleInvoice, Code::Unknown, "invoice already canceled");
-    let status = stage.ours.settle_hold(escrow.preimage).await.expect("looked up");
-    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
+    assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 }
 
 // simulated only: a link loses bytes, not answers
@@ -63,12 +64,12 @@ async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
     let escrow = stage.held_escrow().await;
     stage.network.answer_lost(Rpc::CancelInvoice);
     let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
-    assert_eq!(status, HoldStatus::Canceled);
+    assert_eq!(status, HoldWord::Canceled);
 
     let escrow = stage.held_escrow().await;
     stage.network.fail_next(Rpc::CancelInvoice, Code::NotFound, "unable to locate invoice");
     let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
-    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+    assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 }
 
 // simulated only: a link loses bytes, not questions
@@ -79,7 +80,7 @@ async fn without_a_look_up_nothing_is_known_of_a_settle() {
     let escrow = stage.held_escrow().await;
     stage.network.fail_next(Rpc::LookupInvoice, Code::Unavailable, "gone");
 
-    let answer = stage.ours.settle_hold(escrow.preimage).await;
+    let answer = stage.ours.settle_hold(escrow.preimage, Required).await;
 
     assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
 }
@@ -92,14 +93,15 @@ async fn a_call_whose_deadline_passed_may_still_take_effect() {
     let stage = stage().await;
     let escrow = stage.held_escrow().await;
     let mut watch = stage.ours.watch(escrow.hash);
-    assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
+    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
     stage.network.fault_next(Rpc::SettleInvoice, Fault::Freeze);
 
-    let status = hasty(&stage.ours).settle_hold(escrow.preimage).await.expect("looked up");
-    assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
+    let status =
+        hasty(&stage.ours).settle_hold(escrow.preimage, Required).await.expect("looked up");
+    assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 
     stage.network.thaw();
-    assert_eq!(all(watch).await, [HoldStatus::Settled]);
+    assert_eq!(all(watch).await, [HoldWord::Settled]);
 }
 
 // simulated only: a link loses bytes, not answers
@@ -143,7 +145,7 @@ async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
     for fault in [Fault::Cut { after: 1 }, Fault::End { after: 1 }] {
         let stage = stage().await;
         let escrow = stage.held_escrow().await;
-        let held = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+        let held = HoldWord::Accepted;
         stage.network.fault_next(Rpc::SubscribeSingleInvoice, fault);
 
         assert_eq!(all(stage.ours.watch(escrow.hash)).await, [held]);
@@ -182,12 +184,99 @@ async fn a_hold_that_lnd_has_given_back_is_canceled_whatever_lnd_calls_it() {
     stage.start(MOSTRO).await;
 
     let word = next(&mut stage.ours.watch(escrow.hash)).await;
-    assert!(matches!(word, Some(HoldStatus::Accepted { .. })), "LND's word is {word:?}");
+    assert!(matches!(word, Some(HoldWord::Accepted)), "LND's word is {word:?}");
     let node = &stage.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Canceled);
-    assert_eq!(node.settle_hold(escrow.preimage).await.expect("an answer"), HoldStatus::Canceled);
+    assert_eq!(
+        node.settle_hold(escrow.preimage, Required).await.expect("an answer"),
+        HoldWord::Canceled
+    );
     assert_eq!(stage.network.calls(Rpc::SettleInvoice), 0);
     stage.end();
+}
+
+// simulated only: real nodes list their channels
+// spec: D23 INV-3
+#[tokio::test]
+async fn a_cancel_needs_no_list_of_channels() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    stage.network.fault_always(Rpc::ListChannels, refuses());
+
+    let word = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+
+    assert_eq!(word, HoldWord::Canceled);
+    assert_eq!(stage.network.calls(Rpc::ListChannels), 0, "it was not even asked");
+}
+
+// simulated only: real nodes list their channels
+// spec: D23 P0
+#[tokio::test]
+async fn a_settle_waits_for_the_list_of_channels_unless_that_is_waived() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    stage.network.fault_always(Rpc::ListChannels, refuses());
+
+    let waits = stage.ours.settle_hold(escrow.preimage, Required).await;
+    assert!(matches!(waits, Err(LightningError::EscrowUnseen { .. })), "{waits:?}");
+    assert_eq!(stage.network.calls(Rpc::SettleInvoice), 0);
+
+    let word = stage.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
+    assert_eq!(word, HoldWord::Settled);
+}
+
+// simulated only: a matter of milliseconds
+// spec: D23 P0 E2
+#[tokio::test]
+async fn an_escrow_that_is_seen_to_be_gone_is_not_settled_even_where_that_is_waived() {
+    let stage = stage().await;
+    let escrow = stage.held_escrow().await;
+    let hash = lnd_sim::PaymentHash(escrow.hash.0);
+    stage.network.lose_held(MOSTRO, hash).expect("it was held");
+
+    let word = stage.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
+
+    assert_eq!(word, HoldWord::Canceled);
+    assert_eq!(stage.network.calls(Rpc::SettleInvoice), 0);
+}
+
+// simulated only: real nodes do not count calls
+// spec: D33
+#[tokio::test]
+async fn one_list_of_channels_shows_what_an_escrow_is_worth() {
+    let stage = stage().await;
+    let escrow = stage.open_escrow().await;
+    stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    assert_eq!(stage.network.calls(Rpc::ListChannels), 0, "an open one has no worth");
+    stage.seller_pays(&escrow).await;
+
+    stage.ours.hold_status(escrow.hash).await.expect("an answer");
+
+    assert_eq!(stage.network.calls(Rpc::ListChannels), 1);
+}
+
+// simulated only: told on real nodes with a real modifier, by `tests/it/nodes/modifier.rs`
+// spec: D33 E4
+#[tokio::test]
+async fn what_another_program_makes_of_an_htlc_is_not_what_the_escrow_is_worth() {
+    for (paid, said, worth) in [
+        (1_000, 10_003_000, 1_000),
+        (10_002_999, 10_003_000, 10_002_000),
+        (10_003_000, 20_006_000, 10_003_000),
+        (10_003_000, 0, 0),
+    ] {
+        let stage = stage().await;
+        stage.network.modify_htlcs(MOSTRO, Some(said)).expect("it is there");
+        let escrow = stage.open_escrow().await;
+        stage.pay_other_amount(&escrow.bolt11, Msats(paid)).await;
+
+        assert_eq!(stage.held_amount(&escrow).await, Msats(worth), "{paid} called {said}");
+        stage.end();
+    }
+}
+
+fn refuses() -> Fault {
+    Fault::Refuse { code: Code::Unknown.into(), text: "the channels cannot be listed".to_owned() }
 }
 
 // measured: gc_canceled
@@ -203,8 +292,11 @@ async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_
 
     let node = &stage.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
-    assert_eq!(node.cancel_hold(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
-    assert_eq!(node.settle_hold(escrow.preimage).await.expect("an answer"), HoldStatus::Unknown);
+    assert_eq!(node.cancel_hold(escrow.hash).await.expect("an answer"), HoldWord::Unknown);
+    assert_eq!(
+        node.settle_hold(escrow.preimage, Required).await.expect("an answer"),
+        HoldWord::Unknown
+    );
     assert_eq!(all(hasty(node).watch(escrow.hash)).await, []);
 }
 
@@ -248,7 +340,7 @@ async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     assert_eq!(reason, FailureReason::NoRoute);
 
     stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
-    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+    let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
     until(stage.buyer.watch(invoice.hash), held).await;
 }
 

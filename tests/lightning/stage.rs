@@ -8,10 +8,13 @@ use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use futures::{Stream, StreamExt};
 use lightning_invoice::Bolt11Invoice;
 use mostrod::clock::{SystemEntropy, draw_hold_secret};
-use mostrod::lightning::{LightningNode, Lnd, LndAccess, NewHold, NewPayment, Readiness, invoice};
+use mostrod::lightning::{
+    HoldWord, LightningNode, Lnd, LndAccess, NewHold, NewPayment, Readiness, invoice,
+};
 use tempfile::TempDir;
 use trade::{
-    BlockHeight, Destination, HoldSecret, HoldStatus, PaymentHash, PaymentStatus, Preimage, Sats,
+    BlockHeight, Destination, HoldSecret, HoldStatus, Msats, PaymentHash, PaymentStatus, Preimage,
+    Sats,
 };
 
 /// How long a law waits for what must come.
@@ -92,15 +95,15 @@ impl<N: Lightning> Stage<N> {
         self.wallet(BUYER).await.invoice(amount.0).await.expect("an invoice")
     }
 
-    /// The seller pays an invoice, and more than it asks for.
-    pub(crate) async fn overpay(&self, bolt11: &str, amount: Sats) {
+    /// The seller pays an invoice, and another amount than it asks for.
+    pub(crate) async fn pay_other_amount(&self, bolt11: &str, amount: Msats) {
         let invoice: Bolt11Invoice = bolt11.parse().expect("an invoice");
         let payment_hash: &[u8; 32] = invoice.payment_hash().as_ref();
         let request = SendPaymentRequest {
             dest: invoice.get_payee_pub_key().serialize().to_vec(),
             payment_hash: payment_hash.to_vec(),
             payment_addr: invoice.payment_secret().0.to_vec(),
-            amt: i64::try_from(amount.0).expect("an amount"),
+            amt_msat: i64::try_from(amount.0).expect("an amount"),
             final_cltv_delta: i32::try_from(invoice.min_final_cltv_expiry_delta()).expect("few"),
             // As in the invoice: what the gossip says of its payee may still be on the way.
             dest_features: vec![FeatureBit::TlvOnionReq.into(), FeatureBit::PaymentAddrReq.into()],
@@ -165,8 +168,16 @@ impl<N: Lightning> Stage<N> {
     /// The seller pays, and our node holds it.
     pub(crate) async fn seller_pays(&self, escrow: &Escrow) {
         self.seller.send(payment(&escrow.bolt11)).await.expect("it is sent");
-        let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+        let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
         until(self.ours.watch(escrow.hash), held).await;
+    }
+
+    /// What our node holds, once it does.
+    pub(crate) async fn held_amount(&self, escrow: &Escrow) -> Msats {
+        until(self.ours.watch(escrow.hash), |word| *word == HoldWord::Accepted).await;
+        let status = self.ours.hold_status(escrow.hash).await.expect("an answer");
+        let HoldStatus::Accepted { paid, .. } = status else { panic!("{status:?}") };
+        paid
     }
 
     /// How the seller's payment ends.
@@ -183,7 +194,7 @@ impl<N: Lightning> Stage<N> {
     pub(crate) async fn payment_in_flight(&self) -> Escrow {
         let invoice = self.undecided_buyer().await;
         self.ours.send(payment(&invoice.bolt11)).await.expect("it is sent");
-        let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+        let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
         until(self.buyer.watch(invoice.hash), held).await;
         invoice
     }

@@ -36,6 +36,10 @@ const GRAPH: [(&str, &str); 18] = [
     ("pending", "pending"),
 ];
 
+/// Where somebody acts on the escrow of an order, or is about to.
+const RELIED_ON: [&str; 4] =
+    ["waiting-buyer-invoice", "active", "fiat-sent", "settled-hold-invoice"];
+
 const FINAL: [&str; 3] = ["success", "canceled", "expired"];
 
 /// Reads the books behind the daemon's back and compares them with LND's.
@@ -182,6 +186,16 @@ impl Checker {
             let status = lnd.hold(hold.hash);
             let was_paid = lnd.holds.get(&hold.hash).is_some_and(|invoice| invoice.was_paid);
             let says = hold.decision.as_deref();
+            if let (Accepted { paid, .. }, Some(order)) = (status, self.statuses.get(&hold.order)) {
+                let asked = lnd.holds.get(&hold.hash).and_then(|invoice| invoice.amount.to_msats());
+                let is_relied_on = says != Some("cancel") && RELIED_ON.contains(&order.as_str());
+                if is_relied_on && asked.is_none_or(|asked| paid < asked) {
+                    let id = &hold.order;
+                    return Err(format!(
+                        "D33: {id} is {order} on an escrow of {paid} of {asked:?}"
+                    ));
+                }
+            }
             let is_allowed = match (hold.seen.as_str(), status) {
                 ("wanted", Unknown | Open)
                 | ("open", Open)

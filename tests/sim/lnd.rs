@@ -9,13 +9,14 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use mostrod::clock::{Clock as _, ManualClock};
 use mostrod::lightning::{
-    AddedHold, Htlc, LightningError, LightningNode, NewHold, NewPayment, NodeDescription, Readiness,
+    AddedHold, HoldWord, Htlc, LightningError, LightningNode, NewHold, NewPayment, NodeDescription,
+    Readiness,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, oneshot};
 use trade::{
-    BlockHeight, FailureReason, HoldStatus, LightningIdentity, Msats, Network, NodeKey,
-    PaymentHash, PaymentStatus, Preimage, Sats, Timestamp,
+    BlockHeight, EscrowEvidence, FailureReason, HoldStatus, LightningIdentity, Msats, Network,
+    NodeKey, PaymentHash, PaymentStatus, Preimage, Sats, Timestamp,
 };
 
 use crate::ops::End;
@@ -212,12 +213,23 @@ impl FakeLnd {
         &self,
         hash: PaymentHash,
         answer: Result<(), LightningError>,
-    ) -> Result<HoldStatus, LightningError> {
+    ) -> Result<HoldWord, LightningError> {
         match answer {
-            Ok(()) => Ok(self.ledger().hold(hash)),
-            Err(_) if self.plant == Some(Plant::LostMeansCanceled) => Ok(HoldStatus::Canceled),
+            Ok(()) => Ok(word(self.ledger().hold(hash))),
+            Err(_) if self.plant == Some(Plant::LostMeansCanceled) => Ok(HoldWord::Canceled),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What LND calls a hold, without what its channels show.
+fn word(status: HoldStatus) -> HoldWord {
+    match status {
+        HoldStatus::Unknown => HoldWord::Unknown,
+        HoldStatus::Open => HoldWord::Open,
+        HoldStatus::Accepted { .. } => HoldWord::Accepted,
+        HoldStatus::Settled => HoldWord::Settled,
+        HoldStatus::Canceled => HoldWord::Canceled,
     }
 }
 
@@ -275,14 +287,15 @@ impl Ledger {
         self.expire();
     }
 
-    /// Somebody pays a hold invoice, if it can be paid.
-    pub(crate) fn pay(&mut self, hash: PaymentHash, over: u8) {
+    /// Somebody pays a hold invoice, if it can be paid: what was asked, so many per mille more, and so
+    /// many msats less, which LND's invoice does not show.
+    pub(crate) fn pay(&mut self, hash: PaymentHash, over: u8, lacks: u64) {
         let Some(invoice) = self.holds.get_mut(&hash) else { return };
         if invoice.status != HoldStatus::Open {
             return;
         }
         let asked = invoice.amount.0 * 1_000;
-        let paid = Msats(asked + asked * u64::from(over) / 1_000);
+        let paid = Msats((asked + asked * u64::from(over) / 1_000).saturating_sub(lacks));
         let expires_at = BlockHeight(self.height.0 + invoice.cltv_delta + 3);
         invoice.was_paid = true;
         invoice.status = HoldStatus::Accepted { paid, expires_at };
@@ -403,15 +416,19 @@ impl LightningNode for FakeLnd {
     async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError> {
         let hash = hold.hash;
         self.call("AddHoldInvoice", Call::Add(hold)).await?;
-        Ok(AddedHold { bolt11: hash.to_string(), status: self.ledger().hold(hash) })
+        Ok(AddedHold { bolt11: hash.to_string(), word: word(self.ledger().hold(hash)) })
     }
 
-    async fn settle_hold(&self, preimage: Preimage) -> Result<HoldStatus, LightningError> {
+    async fn settle_hold(
+        &self,
+        preimage: Preimage,
+        _: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError> {
         let answer = self.call("SettleInvoice", Call::Settle(preimage)).await;
         self.or_planted(hash_of(preimage), answer)
     }
 
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
         let answer = self.call("CancelInvoice", Call::Cancel(hash)).await;
         self.or_planted(hash, answer)
     }
@@ -444,7 +461,7 @@ impl LightningNode for FakeLnd {
         Ok(Some(Htlc { index, missing_from: None }))
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
         futures::stream::empty().boxed()
     }
 

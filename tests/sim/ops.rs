@@ -23,6 +23,12 @@ pub(crate) enum Op {
         trade: u8,
         over: u8,
     },
+    /// The same, and so many msats less than was asked: another program on LND has it accept them, and
+    /// LND's invoice shows what was asked. Only the channels show what came.
+    Underpay {
+        trade: u8,
+        lacks: u64,
+    },
     /// A payment of ours that is under way comes to its end.
     Resolve {
         nth: u8,
@@ -190,7 +196,10 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
         story.push(say(buyer, Said::AddInvoice));
     }
     let over = chance.of(&[0, 0, 0, 0, 5, 20]);
-    story.push(Op::Pay { trade, over });
+    story.push(match chance.below(12) {
+        0 => Op::Underpay { trade, lacks: chance.of(&[1, 1_000, u64::MAX]) },
+        _ => Op::Pay { trade, over },
+    });
     story.push(Op::Hear { news: 4 });
     if is_buy(trade) {
         story.push(say(buyer, Said::AddInvoice));

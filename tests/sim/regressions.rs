@@ -4,7 +4,7 @@ use crate::ops::End::{NoRoute, Paid, Refused};
 use crate::ops::Op::{
     self, Advance, Crash, Deaf, DelayRequest, HangAfter, HangBefore, Hear, HearLate, LnAnswersLate,
     LnArrives, LoseReply, LoseRequest, Make, Mine, Pay, PeersLeave, PeersReturn, Reconcile,
-    Resolve, Restart, Say,
+    Resolve, Restart, Say, Underpay,
 };
 use crate::ops::Said::{AddInvoice, Cancel, FiatSent, Release, Take, TakeWithInvoice};
 use crate::ops::Who::{Maker, Rival, Taker};
@@ -119,6 +119,17 @@ fn an_invoice_that_lnd_makes_after_the_take_was_undone_holds_nobody() {
     let ops = [Make { trade: 0 }, take, DelayRequest, invoice, Advance { secs: 10 }, LnArrives];
     let cancels = [pay, Say { trade: 0, who: Maker, what: Cancel }];
     check(&[&ops[..], &cancels].concat(), "canceled");
+}
+
+// spec: D33
+#[test]
+fn an_escrow_that_lnd_accepts_for_less_than_was_asked_starts_no_trade() {
+    for lacks in [1, 1_000, u64::MAX] {
+        let take = Say { trade: 0, who: Taker, what: TakeWithInvoice };
+        let paid = [Make { trade: 0 }, take, Underpay { trade: 0, lacks }, Hear { news: 9 }];
+        let says = Say { trade: 0, who: Taker, what: FiatSent };
+        check(&[&paid[..], &[Reconcile, says, RELEASE]].concat(), "canceled");
+    }
 }
 
 #[test]

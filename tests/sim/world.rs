@@ -51,6 +51,7 @@ pub(crate) enum Plant {
 
 const START: Timestamp = Timestamp(1_800_000_000);
 const HEIGHT: u32 = 1_000;
+const MARGIN: u32 = 24;
 const AMOUNT: Sats = Sats(100_000);
 /// Two percent, half from each side.
 const OWED: Sats = Sats(99_000);
@@ -195,7 +196,8 @@ impl World {
             Op::Make { trade } => self.make(trade).await?,
             Op::Say { trade, who, what } => self.say(trade, who, what).await?,
             Op::Duplicate { back } => self.say_again(back).await?,
-            Op::Pay { trade, over } => self.pay(trade, over),
+            Op::Pay { trade, over } => self.pay(trade, over, 0),
+            Op::Underpay { trade, lacks } => self.pay(trade, 0, lacks),
             Op::Resolve { nth, how } => self.lnd.ledger().resolve(nth, how),
             Op::Hear { news } => self.hear(news).await?,
             Op::HearLate => self.hear_late().await?,
@@ -389,7 +391,7 @@ impl World {
     }
 
     /// A seller can only pay what it was sent.
-    fn pay(&mut self, trade: u8, over: u8) {
+    fn pay(&mut self, trade: u8, over: u8, lacks: u64) {
         let sellers: &[Who] = if is_buy(trade) { &[Who::Taker, Who::Rival] } else { &[Who::Maker] };
         for who in sellers {
             let told = self.told.get(&sender_of(trade, *who).trade);
@@ -398,7 +400,7 @@ impl World {
                 _ => None,
             });
             if let Some(hash) = asked {
-                self.lnd.ledger().pay(hash, over);
+                self.lnd.ledger().pay(hash, over, lacks);
             }
         }
     }
@@ -583,8 +585,14 @@ impl Daemon {
             inbox_memory: MEMORY,
         };
         let messenger = messenger(&reader, &engine, clock).await?;
-        let outbox =
-            Outbox::new(node, messenger, reader.clone(), engine.clone(), Arc::clone(clock) as _);
+        let outbox = Outbox::new(
+            node,
+            messenger,
+            reader.clone(),
+            engine.clone(),
+            Arc::clone(clock) as _,
+            MARGIN,
+        );
         monitor.ask().await;
         engine.heard().await.map_err(text)?;
         Ok(Self {
@@ -687,6 +695,11 @@ impl Daemon {
             // What LND does not know it says nothing about; that a hold is open is no news.
             News::Hold(HoldStatus::Unknown | HoldStatus::Open)
             | News::Payment(PaymentStatus::Unknown) => return Ok(true),
+            // What it is worth a stream does not tell.
+            News::Hold(HoldStatus::Accepted { .. }) => {
+                let Ok(status) = lnd.hold_status(hash).await else { return Ok(true) };
+                Observation::Hold { hash, status }
+            }
             News::Hold(status) => Observation::Hold { hash, status },
             News::Payment(status) => Observation::Payment { hash, status },
         };
@@ -771,7 +784,7 @@ fn policy() -> Policy {
         invoice_window: Duration::from_mins(2),
         max_final_cltv: 144,
         hold_cltv_delta: 144,
-        escrow_margin: 24,
+        escrow_margin: MARGIN,
         payout_attempts: 2,
         payout_interval: Duration::from_secs(30),
         payout_quiet: Duration::from_mins(1),

@@ -135,6 +135,12 @@ pub enum Command {
         node: String,
         hash: PaymentHash,
     },
+    ModifyHtlcs {
+        #[serde(default = "mostro")]
+        node: String,
+        #[serde(default)]
+        msat: Option<u64>,
+    },
     ForgetPayment {
         #[serde(default = "mostro")]
         node: String,
@@ -371,6 +377,7 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
         C::DangleNext { node } => sim.dangle_next(&node)?,
         C::EndDangling { node, hash } => sim.end_dangling(&node, hash)?,
         C::LoseHeld { node, hash } => sim.lose_held(&node, hash)?,
+        C::ModifyHtlcs { node, msat } => sim.modify_htlcs(&node, msat)?,
         C::ForgetPayment { node, hash } => sim.forget_payment(&node, hash)?,
         C::ForgetInvoice { node, hash } => sim.forget_invoice(&node, hash)?,
         C::RenewCertificate { node } => sim.renew_certificate(&node)?,

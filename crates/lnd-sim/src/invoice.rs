@@ -202,11 +202,12 @@ impl World {
         let Some(last) = sent.hops.last() else { return };
         let (payee, hash, height) = (sent.payee.clone(), sent.hash, self.height);
         let manner = self.nodes.get(&payee).map_or(Payee::Refuses, |node| node.record.payee);
+        let called_msat = self.nodes.get(&payee).and_then(|node| node.calls_htlcs_msat);
         let fits = self.find_invoice(&payee, hash).is_some_and(|invoice| {
             invoice.state == InvoiceState::Open
                 && manner != Payee::Refuses
                 && sent.payment_addr == Some(invoice.payment_addr)
-                && last.amount_msat >= invoice.value_msat
+                && (called_msat.is_some() || last.amount_msat >= invoice.value_msat)
                 && last.expiry_height >= height.saturating_add(invoice.cltv_expiry)
                 && last.expiry_height >= height.saturating_add(MIN_BLOCKS_LEFT)
         });
@@ -218,7 +219,7 @@ impl World {
         let htlc = InvoiceHtlc {
             attempt,
             channel: last.channel,
-            amount_msat: last.amount_msat,
+            amount_msat: called_msat.unwrap_or(last.amount_msat),
             accept_height: height,
             expiry_height: last.expiry_height,
             accepted_at,

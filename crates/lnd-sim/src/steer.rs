@@ -297,6 +297,15 @@ impl LndSim {
         self.on(node, |world| found(world.end_dangling(node, hash), node, hash))?
     }
 
+    /// Another program on this LND modifies HTLCs: from now on a payment to an invoice of the node is
+    /// accepted whatever it brings, and LND calls it `msat`; `None` ends it. Channels show what came.
+    ///
+    /// # Errors
+    /// No such node.
+    pub fn modify_htlcs(&self, node: &str, msat: Option<u64>) -> Result<(), SimError> {
+        self.change(node, |node| node.calls_htlcs_msat = msat)
+    }
+
     /// LND was killed in the milliseconds after a hold was paid: when its channels are up again it
     /// fails the HTLC as a replay ("sphinx packet replay attempted"), and goes on calling the
     /// invoice `ACCEPTED`. Settling makes it `SETTLED`, of no sats.

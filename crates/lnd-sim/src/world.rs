@@ -75,6 +75,9 @@ pub(crate) struct Node {
     pub(crate) links_up: bool,
     /// Blocks that came while it was down are looked at from this moment on.
     pub(crate) catches_up_at: Option<Duration>,
+    /// Another program accepts every payment to an invoice of this node and calls it so much: LND's
+    /// HTLC modifier. Channels show what came.
+    pub(crate) calls_htlcs_msat: Option<u64>,
     /// So many of the next payments are registered and never leave.
     pub(crate) dangles: u32,
     /// The next payments fail so; the number says how many, none means all.
@@ -161,6 +164,7 @@ impl World {
             synced: true,
             links_up: true,
             catches_up_at: None,
+            calls_htlcs_msat: None,
             dangles: 0,
             fails: None,
             max_cltv_expiry: MAX_CLTV_EXPIRY,

@@ -17,9 +17,9 @@ pub use create::create;
 
 use crate::{
     Alarm, Command, Decision, Destination, Effect, Env, Fact, FrozenBecause, Hold, HoldDecision,
-    HoldSecret, HoldStatus, Input, Invoice, LnCommand, Notice, Observation, Order, OrderState,
-    OrderView, Outcome, Party, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Request,
-    Side, Status, TradeKey,
+    HoldSecret, HoldStatus, HorizonWarning, Input, Invoice, LnCommand, Notice, Observation, Order,
+    OrderState, OrderView, Outcome, Party, PaymentHash, Preparing, PreparingFrom, Question,
+    Refusal, Request, Side, Status, TradeKey,
 };
 
 /// Why there is no decision.
@@ -126,7 +126,7 @@ fn fiat_sent(
     let (Some(buyer), Some(seller), true) = (order.buyer(), order.seller(), is_buyer) else {
         return Err(Refusal::InvalidPubkey);
     };
-    let state = OrderState::FiatSent { held, warned: crate::HorizonWarning::NotYet };
+    let state = OrderState::FiatSent { held, warned: HorizonWarning::NotYet };
     Ok(Decision::on(order, "T24")
         .to(state)
         .tell(seller, Notice::FiatSentOk { peer: buyer.trade })
@@ -139,13 +139,15 @@ fn release(order: &Order, sender: TradeKey, request_id: Option<u64>) -> Result<D
     if seller.trade != sender {
         return Err(Refusal::InvalidPeer);
     }
-    let OrderState::FiatSent { held, .. } = &order.state else {
+    let OrderState::FiatSent { held, warned } = order.state else {
         return Err(Refusal::NotAllowedByStatus);
     };
-    let held = *held;
+    // At the margin the operator was told to get a release. Should LND not carry it out, he must hear
+    // that as well.
+    let warned = warned.min(HorizonWarning::Near);
     Ok(Decision::on(order, "T29 decided")
         .decide_hold(held.hash, HoldDecision::Settle)
-        .to(OrderState::Settling { held, request_id })
+        .to(OrderState::Settling { held, request_id, warned })
         .then(LnCommand::SettleHold { hash: held.hash }))
 }
 
@@ -203,6 +205,13 @@ impl Decision {
 
     fn alarm(mut self, alarm: Alarm) -> Self {
         self.effects.push(Effect::Alarm(alarm));
+        self
+    }
+
+    /// What a person should know, whatever is decided instead.
+    fn with_alarms_of(mut self, other: &Self) -> Self {
+        let alarms = other.effects.iter().filter(|effect| matches!(effect, Effect::Alarm(_)));
+        self.effects.extend(alarms.cloned());
         self
     }
 

@@ -79,6 +79,28 @@ pub enum Alarm {
     )]
     HorizonReached,
     #[error(
+        "LND has not settled the escrow, although the seller has released it, and it runs out soon: \
+         LND refunds the seller then. Is LND up, at the tip of its chain, and does it answer?"
+    )]
+    SettleNearHorizon,
+    #[error(
+        "LND has not settled the escrow, although the seller has released it, and it has reached its \
+         margin: bring LND up now, or the seller gets the sats back and the buyer nothing"
+    )]
+    SettleAtHorizon,
+    #[error(
+        "an escrow that was released is not settled: LND does not list its channels, which show whether \
+         the escrow is still there. It is settled once they do, or unseen at its margin. Find out why \
+         ListChannels fails"
+    )]
+    EscrowUnseen,
+    #[error(
+        "LND called an escrow accepted that holds fewer sats than were asked for. It was given back, \
+         and no trade was begun. Another program on this LND modifies HTLCs or accepts invoices for \
+         less (an HTLC modifier or interceptor): find it and stop it"
+    )]
+    EscrowBelowAsked,
+    #[error(
         "LND gave the escrow back although fiat was sent or a settle was decided; the order is frozen. \
          The seller has the sats again: settle it between the parties"
     )]
@@ -155,6 +177,8 @@ pub enum LedgerAccount {
     FeeIncome,
     /// What a payer gave beyond the amount asked for (D10).
     OverpaymentIncome,
+    /// What the node itself bears because an escrow held less than was asked for (D33).
+    EscrowShortfall,
     RoutingFees,
 }
 

@@ -429,7 +429,9 @@ pub(crate) fn place(order: &Order) -> String {
         }
         (OrderState::Frozen { because, .. }, _) => format!("{name}({because:?})"),
         (OrderState::Ended(outcome), _) => format!("{name}({outcome:?})"),
-        (OrderState::FiatSent { warned, .. }, _) if *warned != crate::HorizonWarning::NotYet => {
+        (OrderState::FiatSent { warned, .. } | OrderState::Settling { warned, .. }, _)
+            if *warned != crate::HorizonWarning::NotYet =>
+        {
             format!("{name}({warned:?})")
         }
         _ => name,

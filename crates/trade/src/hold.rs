@@ -35,13 +35,22 @@ pub enum HoldDecision {
     Cancel,
 }
 
+/// Whether an escrow that cannot be seen in its channels is settled (D23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EscrowEvidence {
+    Required,
+    /// One that is seen to be gone is not settled all the same.
+    Waived,
+}
+
 /// What LND says of a hash when asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldStatus {
     /// LND has no such invoice.
     Unknown,
     Open,
-    /// `expires_at` is the lowest expiry height over the accepted parts (E4).
+    /// `paid` is what is really there (D33), `expires_at` the lowest expiry height over the accepted
+    /// parts (E4).
     Accepted {
         paid: Msats,
         expires_at: BlockHeight,
@@ -65,6 +74,20 @@ impl Hold {
         Self { hash, preimage, amount, bolt11: None, seen: Seen::Wanted, decision: None }
     }
 
+    /// What must be seen of the escrow before LND is asked to settle it. LND settles what it has given
+    /// back without our knowing; but from the margin on, waiting for a look loses it for certain (D23).
+    #[must_use]
+    pub fn evidence(&self, height: BlockHeight, margin: u32) -> EscrowEvidence {
+        match self.seen {
+            Seen::Accepted { expires_at, .. } if expires_at.before(margin) <= height => {
+                EscrowEvidence::Waived
+            }
+            Seen::Accepted { .. } | Seen::Wanted | Seen::Open | Seen::Canceled | Seen::Settled => {
+                EscrowEvidence::Required
+            }
+        }
+    }
+
     /// Whether LND has said its last word. A closed hold needs no watching.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -77,4 +100,25 @@ impl Hold {
 pub struct HoldSecret {
     pub hash: PaymentHash,
     pub preimage: Preimage,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+    use crate::fixture::{EXPIRES_AT, GUARD, Story};
+
+    // spec: D23 E2
+    #[test]
+    fn an_escrow_must_be_seen_before_it_is_settled_until_it_reaches_its_margin() {
+        let story = Story::settling(Kind::Sell);
+        let hold = story.order.holds.first().expect("a hold");
+        let evidence = |height| hold.evidence(height, 24);
+
+        assert_eq!(evidence(GUARD.before(1)), EscrowEvidence::Required);
+        assert_eq!(evidence(GUARD), EscrowEvidence::Waived);
+        assert_eq!(evidence(EXPIRES_AT), EscrowEvidence::Waived);
+        let unseen = Hold { seen: Seen::Open, ..hold.clone() };
+        assert_eq!(unseen.evidence(EXPIRES_AT, 24), EscrowEvidence::Required);
+    }
 }

@@ -1,6 +1,6 @@
 //! Where an order stands, and what each state carries.
 
-use crate::{BlockHeight, Held, Order, PaymentHash, PayoutState, Timestamp};
+use crate::{Alarm, BlockHeight, Held, Order, PaymentHash, PayoutState, Timestamp};
 
 /// Three of these are not in the protocol: `PreparingHold` (the preimage is on disk before LND hears
 /// of the hash), `Settling` (decided, and LND has not said so yet) and `Frozen` (a person decides).
@@ -28,6 +28,7 @@ pub enum OrderState {
         held: Held,
         /// Of the release, for the answer that comes with SETTLED.
         request_id: Option<u64>,
+        warned: HorizonWarning,
     },
     PayingBuyer,
     Frozen {
@@ -54,8 +55,8 @@ pub enum PreparingFrom {
     AwaitingInvoice { until: Timestamp },
 }
 
-/// How far the operator was told that the escrow of a paid trade runs out (D21).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far the operator was told that an escrow runs out whose buyer has sent fiat (D21).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HorizonWarning {
     NotYet,
     Near,
@@ -133,6 +134,32 @@ impl OrderState {
         }
     }
 
+    /// What the operator was told last about the end of the escrow, and is told again at every start
+    /// until the order has moved on.
+    #[must_use]
+    pub fn horizon_alarm(&self) -> Option<Alarm> {
+        match self {
+            Self::FiatSent { warned, .. } => match warned {
+                HorizonWarning::NotYet => None,
+                HorizonWarning::Near => Some(Alarm::HorizonNear),
+                HorizonWarning::Reached => Some(Alarm::HorizonReached),
+            },
+            Self::Settling { warned, .. } => match warned {
+                HorizonWarning::NotYet => None,
+                HorizonWarning::Near => Some(Alarm::SettleNearHorizon),
+                HorizonWarning::Reached => Some(Alarm::SettleAtHorizon),
+            },
+            Self::Pending
+            | Self::PreparingHold(_)
+            | Self::AwaitingHold { .. }
+            | Self::AwaitingInvoice { .. }
+            | Self::Active { .. }
+            | Self::PayingBuyer
+            | Self::Frozen { .. }
+            | Self::Ended(_) => None,
+        }
+    }
+
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Ended(_))
@@ -184,18 +211,18 @@ impl Order {
                 Deadline { at: Some(*until), height: escrow.map(|held| held.guard_height(margin)) }
             }
             OrderState::Active { held } => Deadline::height(held.guard_height(margin)),
-            OrderState::FiatSent { held, warned } => match warned {
-                HorizonWarning::NotYet => Deadline::height(held.warning_height(margin)),
-                HorizonWarning::Near => Deadline::height(held.guard_height(margin)),
-                HorizonWarning::Reached => Deadline::default(),
-            },
+            OrderState::FiatSent { held, warned } | OrderState::Settling { held, warned, .. } => {
+                match warned {
+                    HorizonWarning::NotYet => Deadline::height(held.warning_height(margin)),
+                    HorizonWarning::Near => Deadline::height(held.guard_height(margin)),
+                    HorizonWarning::Reached => Deadline::default(),
+                }
+            }
             OrderState::PayingBuyer => match self.payout.as_ref().map(|payout| payout.state) {
                 Some(PayoutState::Due { at }) => Deadline::at(at),
                 _ => Deadline::default(),
             },
-            OrderState::Settling { .. } | OrderState::Frozen { .. } | OrderState::Ended(_) => {
-                Deadline::default()
-            }
+            OrderState::Frozen { .. } | OrderState::Ended(_) => Deadline::default(),
         }
     }
 }

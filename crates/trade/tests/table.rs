@@ -137,6 +137,8 @@ fn states() -> Vec<(String, Story)> {
         ("sell order", fiat_sent_at(GUARD)),
         ("sell order", Story::settling(Kind::Sell)),
         ("buy order", Story::settling(Kind::Buy)),
+        ("sell order", settling_at(WARNING)),
+        ("sell order", settling_at(GUARD)),
     ];
     states.extend(payouts());
     states.extend([
@@ -221,6 +223,12 @@ fn left_by_its_taker() -> Story {
 
 fn fiat_sent_at(height: BlockHeight) -> Story {
     let mut story = Story::fiat_sent(Kind::Sell);
+    story.at(height).wakes();
+    story
+}
+
+fn settling_at(height: BlockHeight) -> Story {
+    let mut story = Story::settling(Kind::Sell);
     story.at(height).wakes();
     story
 }

@@ -1,26 +1,94 @@
-use fedimint_tonic_lnd::lnrpc::{self, Chain, InvoiceHtlc};
+use fedimint_tonic_lnd::lnrpc::Chain;
 
 use super::*;
 
 const PREIMAGE: Preimage = Preimage([7; 32]);
 
-// spec: E4
+// spec: E4 D33
 #[test]
 fn an_escrow_expires_with_the_first_of_its_held_parts_and_is_worth_all_of_them() {
     let invoice = Invoice {
         htlcs: vec![
             part(InvoiceHtlcState::Canceled, 9_000, 100),
-            part(InvoiceHtlcState::Accepted, 40_000, 147),
-            part(InvoiceHtlcState::Accepted, 60_500, 145),
+            InvoiceHtlc { htlc_index: 1, ..part(InvoiceHtlcState::Accepted, 40_000, 147) },
+            InvoiceHtlc { htlc_index: 2, ..part(InvoiceHtlcState::Accepted, 60_500, 145) },
         ],
         amt_paid_msat: 109_500,
         ..invoice(InvoiceState::Accepted)
     };
+    let channels = [channel(0, &[(hash(), 1, 40), (hash(), 2, 60)])];
 
-    let status = hold_status("LookupInvoice", hash(), &invoice).expect("makes sense");
+    assert_eq!(seen(&invoice, &channels), accepted(100_500, 145));
+}
 
-    let expires_at = BlockHeight(145);
-    assert_eq!(status, HoldStatus::Accepted { paid: Msats(100_500), expires_at });
+// spec: D33 E4
+#[test]
+fn a_part_is_worth_what_lnd_says_of_it_only_if_its_channel_shows_as_many_whole_sats() {
+    for (said, shown, worth) in [
+        (100_300_000, 100_300, 100_300_000),
+        (100_300_999, 100_300, 100_300_999),
+        (100_300_000, 100_301, 100_300_000),
+        (100_300_000, 100_299, 100_299_000),
+        (100_300_000, 0, 0),
+        (999, 0, 999),
+        (0, 100_300, 0),
+        (100_300_000, -1, 0),
+    ] {
+        let held = Invoice {
+            htlcs: vec![part(InvoiceHtlcState::Accepted, said, 145)],
+            amt_paid_msat: 100_300_000,
+            ..invoice(InvoiceState::Accepted)
+        };
+
+        let seen = seen(&held, &[channel(0, &[(hash(), 0, shown)])]);
+        assert_eq!(seen, accepted(worth, 145), "{said} msats of {shown} sats");
+    }
+}
+
+// spec: D33 E4
+#[test]
+fn two_parts_over_one_channel_are_told_apart() {
+    let over = |htlc_index, said| InvoiceHtlc {
+        chan_id: 5,
+        htlc_index,
+        ..part(InvoiceHtlcState::Accepted, said, 145)
+    };
+    let held = Invoice {
+        htlcs: vec![over(7, 60_000), over(8, 40_000)],
+        ..invoice(InvoiceState::Accepted)
+    };
+    let other = PaymentHash([9; 32]);
+    let worth = |htlcs: &[_]| seen(&held, &[channel(4, &[]), channel(5, htlcs)]);
+
+    assert_eq!(worth(&[(other, 6, 9), (hash(), 8, 40), (hash(), 7, 60)]), accepted(100_000, 145));
+    assert_eq!(worth(&[(hash(), 7, 60), (hash(), 8, 1)]), accepted(61_000, 145));
+    assert_eq!(worth(&[(hash(), 7, 100), (hash(), 8, 0)]), accepted(60_000, 145));
+    assert_eq!(worth(&[(hash(), 7, 100), (other, 8, 40)]), None, "one of them is gone");
+}
+
+// spec: D33
+#[test]
+fn nobody_can_see_what_a_part_is_worth_whose_channel_closes() {
+    let held = Invoice {
+        htlcs: vec![part(InvoiceHtlcState::Accepted, 100_300_000, 145)],
+        ..invoice(InvoiceState::Accepted)
+    };
+
+    assert_eq!(seen(&held, &[]), accepted(0, 145));
+}
+
+// spec: P0 E2
+#[test]
+fn an_accepted_hold_that_its_channel_does_not_carry_was_given_back() {
+    let over = |chan_id| InvoiceHtlc { chan_id, ..part(InvoiceHtlcState::Accepted, 1_000, 145) };
+    let held = Invoice { htlcs: vec![over(1), over(2)], ..invoice(InvoiceState::Accepted) };
+    let (ours, other) = ((hash(), 0, 1), (PaymentHash([9; 32]), 0, 1));
+    let gone = |channels: &[Channel]| seen(&held, channels).is_none();
+
+    assert!(!gone(&[channel(1, &[ours]), channel(2, &[other, ours])]), "both are there");
+    assert!(gone(&[channel(1, &[ours]), channel(2, &[other])]), "one is gone");
+    assert!(!gone(&[channel(1, &[ours])]), "a channel that closes is not listed");
+    assert!(!gone(&[]));
 }
 
 #[test]
@@ -31,35 +99,9 @@ fn the_amount_of_a_canceled_invoice_is_not_held() {
         ..invoice(InvoiceState::Canceled)
     };
     assert_eq!(
-        hold_status("LookupInvoice", hash(), &invoice).expect("makes sense"),
-        HoldStatus::Canceled
+        hold_word("LookupInvoice", hash(), &invoice).expect("makes sense"),
+        HoldWord::Canceled
     );
-}
-
-// spec: P0 E2
-#[test]
-fn an_accepted_hold_that_its_channel_does_not_carry_was_given_back() {
-    let over = |chan_id| InvoiceHtlc { chan_id, ..part(InvoiceHtlcState::Accepted, 1_000, 145) };
-    let held = Invoice { htlcs: vec![over(1), over(2)], ..invoice(InvoiceState::Accepted) };
-    let channel = |chan_id, hashes: &[[u8; 32]]| {
-        let carried = |hash: &[u8; 32]| lnrpc::Htlc {
-            incoming: true,
-            hash_lock: hash.to_vec(),
-            ..Default::default()
-        };
-        Channel {
-            chan_id,
-            pending_htlcs: hashes.iter().map(carried).collect(),
-            ..Default::default()
-        }
-    };
-    let (ours, other) = (hash().0, [9; 32]);
-    let gone = |invoice: &Invoice, channels: &[Channel]| is_given_back(hash(), invoice, channels);
-
-    assert!(!gone(&held, &[channel(1, &[ours]), channel(2, &[other, ours])]), "both are there");
-    assert!(gone(&held, &[channel(1, &[ours]), channel(2, &[other])]), "one is gone");
-    assert!(!gone(&held, &[channel(1, &[ours])]), "a channel that closes is not listed");
-    assert!(!gone(&held, &[]));
 }
 
 #[test]
@@ -73,7 +115,7 @@ fn an_invoice_that_contradicts_itself_is_no_answer() {
     };
 
     for invoice in [other_hash, new_state, held_by_nothing, held_for_ever] {
-        let answer = hold_status("LookupInvoice", hash(), &invoice);
+        let answer = hold_word("LookupInvoice", hash(), &invoice);
         assert!(matches!(answer, Err(LightningError::Nonsense { .. })), "{invoice:?}");
     }
 }
@@ -194,6 +236,27 @@ fn invoice(state: InvoiceState) -> Invoice {
 
 fn part(state: InvoiceHtlcState, amt_msat: u64, expiry_height: i32) -> InvoiceHtlc {
     InvoiceHtlc { state: state as i32, amt_msat, expiry_height, ..Default::default() }
+}
+
+/// With incoming HTLCs, each by its hash, its index and its whole sats.
+fn channel(chan_id: u64, htlcs: &[(PaymentHash, u64, i64)]) -> Channel {
+    let incoming = |(hash, htlc_index, amount): &(PaymentHash, u64, i64)| Htlc {
+        incoming: true,
+        hash_lock: hash.0.to_vec(),
+        htlc_index: *htlc_index,
+        amount: *amount,
+        ..Default::default()
+    };
+    Channel { chan_id, pending_htlcs: htlcs.iter().map(incoming).collect(), ..Default::default() }
+}
+
+fn seen(invoice: &Invoice, channels: &[Channel]) -> Option<HoldStatus> {
+    escrow("LookupInvoice", hash(), invoice, channels).expect("makes sense")
+}
+
+fn accepted(paid: u64, expires_at: u32) -> Option<HoldStatus> {
+    let expires_at = BlockHeight(expires_at);
+    Some(HoldStatus::Accepted { paid: Msats(paid), expires_at })
 }
 
 fn payment(status: LndPaymentStatus) -> Payment {

@@ -15,7 +15,7 @@ const HASH: PaymentHash = PaymentHash([1; 32]);
 struct Node {
     asked: AtomicUsize,
     is_away: AtomicBool,
-    words: Vec<HoldStatus>,
+    words: Vec<HoldWord>,
 }
 
 impl Node {
@@ -44,7 +44,7 @@ impl LightningNode for Node {
         self.answer(HoldStatus::Open)
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldStatus> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
         stream::iter(self.words.clone()).boxed()
     }
 
@@ -52,11 +52,15 @@ impl LightningNode for Node {
         unimplemented!("nobody adds a hold")
     }
 
-    async fn settle_hold(&self, _: Preimage) -> Result<HoldStatus, LightningError> {
+    async fn settle_hold(
+        &self,
+        _: Preimage,
+        _: EscrowEvidence,
+    ) -> Result<HoldWord, LightningError> {
         unimplemented!("nobody settles")
     }
 
-    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldWord, LightningError> {
         unimplemented!("nobody cancels")
     }
 
@@ -112,10 +116,10 @@ async fn a_call_that_fails_rings() {
 // spec: E3
 #[tokio::test]
 async fn a_stream_that_breaks_off_rings_and_one_that_said_its_last_word_does_not() {
-    let stories: [(&[HoldStatus], bool); 4] = [
-        (&[HoldStatus::Open], true),
-        (&[HoldStatus::Open, HoldStatus::Settled], false),
-        (&[HoldStatus::Canceled], false),
+    let stories: [(&[HoldWord], bool); 4] = [
+        (&[HoldWord::Open], true),
+        (&[HoldWord::Open, HoldWord::Settled], false),
+        (&[HoldWord::Canceled], false),
         (&[], false),
     ];
     for (words, rings) in stories {

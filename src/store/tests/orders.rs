@@ -239,6 +239,37 @@ async fn the_stored_form_of_a_state_is_fixed() {
     assert_eq!(state, form);
 }
 
+// spec: I9 E5
+#[tokio::test]
+async fn a_settling_order_of_a_version_that_did_not_warn_is_read_and_due_by_blocks() {
+    let mut disk = Disk::new().await;
+    let held =
+        Held { hash: super::hash(9), paid: Msats(101_000_000), expires_at: BlockHeight(500) };
+    let (request_id, warned) = (Some(7), HorizonWarning::NotYet);
+    let mut settling = Order {
+        destination: Some(super::invoice(7)),
+        state: OrderState::Settling { held, request_id, warned },
+        ..awaiting_hold(1, 9)
+    };
+    settling.holds[0].decision = Some(HoldDecision::Settle);
+    disk.create(&settling).await;
+    disk.tamper(
+        "update orders set state = json_remove(state, '$.state.settling.warned'),
+            due_height = null, version = 2",
+    )
+    .await
+    .unwrap();
+
+    let found = disk.reader.find_order(settling.id).await.unwrap().unwrap();
+    assert_eq!(found.state, settling.state);
+    let mut tx = disk.writer.begin().await.unwrap();
+    assert!(tx.refresh_deadlines(24).await.unwrap().is_empty());
+    tx.commit().await.unwrap();
+    let due = async |height| disk.reader.list_due(Timestamp(0), height, 10).await.unwrap();
+    assert_eq!(due(BlockHeight(463)).await, []);
+    assert_eq!(due(BlockHeight(464)).await, [settling.id]);
+}
+
 // spec: I9
 #[tokio::test]
 async fn an_order_is_due_when_its_time_has_come() {
@@ -415,7 +446,8 @@ fn any_stand() -> impl Strategy<Value = Stand> {
             7 => (OrderState::FiatSent { held, warned: HorizonWarning::Near }, Some(None), true),
             8 => {
                 let settle = Some(HoldDecision::Settle);
-                (OrderState::Settling { held, request_id }, Some(settle), true)
+                let warned = HorizonWarning::Reached;
+                (OrderState::Settling { held, request_id, warned }, Some(settle), true)
             }
             9 => (OrderState::PayingBuyer, None, true),
             10 => {

@@ -1,7 +1,8 @@
 //! Being let in, and knowing whether LND is ready.
 
 use devnet::{BUYER, Lightning, MOSTRO, SELLER};
-use mostrod::lightning::{LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
+use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
+use trade::EscrowEvidence::Required;
 use trade::{FailureReason, HoldStatus, Network as Chain, NodeKey, PaymentStatus, Sats};
 
 use crate::stage::{Stage, access, last, new_hold, payment, until, with_macaroon};
@@ -74,10 +75,10 @@ pub(crate) async fn the_rights_that_operators_are_asked_for_are_enough_for_a_who
     let hash = hold.hash;
     let bolt11 = ours.add_hold(hold).await.expect("added").bolt11;
     stage.seller.send(payment(&bolt11)).await.expect("an answer");
-    until(ours.watch(hash), |status| matches!(status, HoldStatus::Accepted { .. })).await;
-    assert_eq!(ours.settle_hold(preimage).await.expect("an answer"), HoldStatus::Settled);
-    assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), HoldStatus::Settled);
-    assert_eq!(last(ours.watch(hash)).await, HoldStatus::Settled);
+    until(ours.watch(hash), |status| matches!(status, HoldWord::Accepted)).await;
+    assert_eq!(ours.settle_hold(preimage, Required).await.expect("an answer"), HoldWord::Settled);
+    assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), HoldWord::Settled);
+    assert_eq!(last(ours.watch(hash)).await, HoldWord::Settled);
     let bolt11 = stage.invoice(Some(Sats(500))).await;
     let payment = payment(&bolt11);
     let hash = payment.hash;
@@ -132,7 +133,7 @@ pub(crate) async fn a_call_that_is_not_allowed_says_nothing_about_money(
 
     let errors = [
         ours.hold_status(escrow.hash).await.err(),
-        ours.settle_hold(escrow.preimage).await.err(),
+        ours.settle_hold(escrow.preimage, Required).await.err(),
         ours.cancel_hold(escrow.hash).await.err(),
         ours.payment_status(invoice.hash).await.err(),
         ours.send(payment(&invoice.bolt11)).await.err(),

@@ -5,7 +5,8 @@ use std::future::ready;
 use devnet::{Lightning, MOSTRO, SELLER};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use mostrod::lightning::{LightningNode, Lnd};
+use mostrod::lightning::{HoldWord, LightningNode, Lnd};
+use trade::EscrowEvidence::Required;
 use trade::{HoldStatus, PaymentStatus};
 
 use super::payments::assert_refused;
@@ -18,8 +19,8 @@ pub(crate) async fn an_open_hold_survives_a_kill_and_can_be_paid(stage: &Stage<i
     restart(stage, MOSTRO).await;
 
     stage.seller_pays(&escrow).await;
-    let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
-    assert_eq!(status, HoldStatus::Settled);
+    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    assert_eq!(status, HoldWord::Settled);
 }
 
 // measured: kill_accepted
@@ -32,11 +33,11 @@ pub(crate) async fn an_accepted_hold_survives_a_kill_and_can_be_settled_or_cance
     restart(stage, MOSTRO).await;
 
     let mut watch = stage.ours.watch(to_settle.hash);
-    assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
-    let status = stage.ours.settle_hold(to_settle.preimage).await.expect("an answer");
-    assert_eq!(status, HoldStatus::Settled);
+    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
+    let status = stage.ours.settle_hold(to_settle.preimage, Required).await.expect("an answer");
+    assert_eq!(status, HoldWord::Settled);
     let status = stage.ours.cancel_hold(to_cancel.hash).await.expect("an answer");
-    assert_eq!(status, HoldStatus::Canceled);
+    assert_eq!(status, HoldWord::Canceled);
     let learned = stage.seller_learns(to_settle.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
     assert_refused(stage.seller_learns(to_cancel.hash).await);
@@ -47,7 +48,7 @@ pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
     stage: &Stage<impl Lightning>,
 ) {
     let escrow = stage.durable_escrow().await;
-    stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+    stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
     restart(stage, MOSTRO).await;
 
@@ -61,16 +62,18 @@ pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
 // spec: E2
 pub(crate) async fn a_settle_that_died_with_lnd_can_be_made_again(stage: &Stage<impl Lightning>) {
     let escrow = stage.durable_escrow().await;
-    let (answer, ()) = futures::join!(stage.ours.settle_hold(escrow.preimage), stage.kill(MOSTRO));
+    let (answer, ()) =
+        futures::join!(stage.ours.settle_hold(escrow.preimage, Required), stage.kill(MOSTRO));
     stage.start(MOSTRO).await;
 
     let found = stage.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(found, HoldStatus::Accepted { .. } | HoldStatus::Settled), "{found:?}");
     if let Ok(told) = answer {
-        assert_eq!(told, found, "what was told before the kill is so after it");
+        let is_settled = (told == HoldWord::Settled, found == HoldStatus::Settled);
+        assert_eq!(is_settled.0, is_settled.1, "what was told before the kill is so after it");
     }
-    let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
-    assert_eq!(status, HoldStatus::Settled);
+    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    assert_eq!(status, HoldWord::Settled);
 }
 
 // measured: payer_restart
@@ -78,9 +81,9 @@ pub(crate) async fn the_payer_may_die_while_we_settle(stage: &Stage<impl Lightni
     let escrow = stage.held_escrow().await;
     stage.kill(SELLER).await;
 
-    let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
-    assert_eq!(status, HoldStatus::Settled);
+    assert_eq!(status, HoldWord::Settled);
     stage.start(SELLER).await;
     let learned = stage.seller_learns(escrow.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
@@ -97,7 +100,7 @@ pub(crate) async fn the_horizon_may_pass_while_lnd_is_down(stage: &Stage<impl Li
     stage.mine(left).await;
     stage.start(MOSTRO).await;
 
-    until(stage.ours.watch(escrow.hash), |status| *status == HoldStatus::Canceled).await;
+    until(stage.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
     assert_refused(stage.seller_learns(escrow.hash).await);
 }
 
@@ -116,7 +119,7 @@ pub(crate) async fn a_payment_in_flight_survives_a_kill_and_ends_as_the_payee_de
         let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
         assert_eq!(again, status, "not sent twice");
     }
-    stage.buyer.settle_hold(wanted.preimage).await.expect("an answer");
+    stage.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
     stage.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
     let paid = last(stage.ours.follow(wanted.hash)).await;
     assert!(matches!(paid, PaymentStatus::Succeeded { .. }), "{paid:?}");
@@ -131,7 +134,7 @@ pub(crate) async fn what_the_payee_decides_while_lnd_is_down_is_told_when_it_is_
     let (wanted, unwanted) = (stage.payment_in_flight().await, stage.payment_in_flight().await);
 
     stage.kill(MOSTRO).await;
-    stage.buyer.settle_hold(wanted.preimage).await.expect("an answer");
+    stage.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
     stage.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
     stage.start(MOSTRO).await;
 
@@ -156,7 +159,7 @@ pub(crate) async fn the_first_update_is_durable(stage: &Stage<impl Lightning>) {
 // spec: P5
 pub(crate) async fn a_final_word_survives_a_kill(stage: &Stage<impl Lightning>) {
     let (wanted, unwanted) = (stage.payment_in_flight().await, stage.payment_in_flight().await);
-    stage.buyer.settle_hold(wanted.preimage).await.expect("an answer");
+    stage.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
     stage.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
     let paid = last(stage.ours.follow(wanted.hash)).await;
     let failed = last(stage.ours.follow(unwanted.hash)).await;
@@ -204,10 +207,10 @@ pub(super) async fn attached<'a>(
     node: &'a Lnd,
     escrow: &Escrow,
     invoice: &Escrow,
-) -> (BoxStream<'a, HoldStatus>, BoxStream<'a, PaymentStatus>) {
+) -> (BoxStream<'a, HoldWord>, BoxStream<'a, PaymentStatus>) {
     let mut watch = node.watch(escrow.hash);
     let word = next(&mut watch).await;
-    assert!(matches!(word, Some(HoldStatus::Accepted { .. })), "{word:?}");
+    assert!(matches!(word, Some(HoldWord::Accepted)), "{word:?}");
     let mut follow = node.follow(invoice.hash);
     let word = next(&mut follow).await;
     assert!(matches!(word, Some(PaymentStatus::InFlight { .. })), "{word:?}");

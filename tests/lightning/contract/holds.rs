@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use devnet::Lightning;
-use mostrod::lightning::{AddedHold, LightningError, LightningNode, NewHold, invoice};
+use mostrod::lightning::{AddedHold, HoldWord, LightningError, LightningNode, NewHold, invoice};
+use trade::EscrowEvidence::Required;
 use trade::{BlockHeight, Destination, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
 use crate::stage::{
@@ -19,13 +20,13 @@ pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(stage: &Stage<i
     let first = stage.ours.add_hold(hold.clone()).await.expect("added");
     let again = async || stage.ours.add_hold(hold.clone()).await.expect("adopted");
 
-    assert_eq!(first.status, HoldStatus::Open);
+    assert_eq!(first.word, HoldWord::Open);
     assert_eq!(again().await, first);
     let bolt11 = first.bolt11;
     stage.seller_pays(&Escrow { hash, preimage, bolt11: bolt11.clone() }).await;
-    assert!(matches!(again().await.status, HoldStatus::Accepted { .. }));
-    stage.ours.settle_hold(preimage).await.expect("settled");
-    assert_eq!(again().await, AddedHold { bolt11, status: HoldStatus::Settled });
+    assert!(matches!(again().await.word, HoldWord::Accepted));
+    stage.ours.settle_hold(preimage, Required).await.expect("settled");
+    assert_eq!(again().await, AddedHold { bolt11, word: HoldWord::Settled });
 }
 
 // measured: add_duplicate
@@ -39,13 +40,13 @@ pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(stage: &Stage<i
         if hold.expiry > Duration::from_secs(1) {
             stage.ours.cancel_hold(hold.hash).await.expect("canceled");
         } else {
-            let is_over = |status: &HoldStatus| *status == HoldStatus::Canceled;
+            let is_over = |status: &HoldWord| *status == HoldWord::Canceled;
             until(stage.ours.watch(hold.hash), is_over).await;
         }
 
         let adopted = stage.ours.add_hold(hold).await.expect("adopted");
 
-        assert_eq!(adopted, AddedHold { status: HoldStatus::Canceled, ..first });
+        assert_eq!(adopted, AddedHold { word: HoldWord::Canceled, ..first });
     }
 }
 
@@ -106,30 +107,30 @@ pub(crate) async fn a_watch_tells_every_change_up_to_settled(stage: &Stage<impl 
     let escrow = stage.open_escrow().await;
     let mut watch = stage.ours.watch(escrow.hash);
 
-    assert_eq!(next(&mut watch).await, Some(HoldStatus::Open));
+    assert_eq!(next(&mut watch).await, Some(HoldWord::Open));
     stage.seller_pays(&escrow).await;
-    assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
-    stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
-    assert_eq!(all(watch).await, [HoldStatus::Settled]);
+    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
+    stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    assert_eq!(all(watch).await, [HoldWord::Settled]);
 
-    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldStatus::Settled], "replayed");
+    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldWord::Settled], "replayed");
 }
 
 // measured: sub_to_canceled
 pub(crate) async fn a_watch_tells_every_change_up_to_canceled(stage: &Stage<impl Lightning>) {
     let open = stage.open_escrow().await;
     let mut watch = stage.ours.watch(open.hash);
-    assert_eq!(next(&mut watch).await, Some(HoldStatus::Open));
+    assert_eq!(next(&mut watch).await, Some(HoldWord::Open));
     stage.ours.cancel_hold(open.hash).await.expect("an answer");
-    assert_eq!(all(watch).await, [HoldStatus::Canceled]);
+    assert_eq!(all(watch).await, [HoldWord::Canceled]);
 
     let held = stage.held_escrow().await;
     let mut watch = stage.ours.watch(held.hash);
-    assert!(matches!(next(&mut watch).await, Some(HoldStatus::Accepted { .. })));
+    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
     stage.ours.cancel_hold(held.hash).await.expect("an answer");
-    assert_eq!(all(watch).await, [HoldStatus::Canceled]);
+    assert_eq!(all(watch).await, [HoldWord::Canceled]);
 
-    assert_eq!(all(stage.ours.watch(held.hash)).await, [HoldStatus::Canceled], "replayed");
+    assert_eq!(all(stage.ours.watch(held.hash)).await, [HoldWord::Canceled], "replayed");
     crate::contract::payments::assert_refused(stage.seller_learns(held.hash).await);
 }
 
@@ -151,7 +152,7 @@ pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
     let (word, added) = futures::join!(next(&mut watch), stage.ours.add_hold(hold));
 
     added.expect("added");
-    assert_eq!(word, Some(HoldStatus::Open));
+    assert_eq!(word, Some(HoldWord::Open));
 }
 
 // measured: lookup_v1_unknown, settle_unknown, cancel_unknown
@@ -162,8 +163,8 @@ pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
     let node = &stage.ours;
 
     assert_eq!(node.hold_status(hold.hash).await.expect("an answer"), HoldStatus::Unknown);
-    assert_eq!(node.settle_hold(preimage).await.expect("an answer"), HoldStatus::Unknown);
-    assert_eq!(node.cancel_hold(hold.hash).await.expect("an answer"), HoldStatus::Unknown);
+    assert_eq!(node.settle_hold(preimage, Required).await.expect("an answer"), HoldWord::Unknown);
+    assert_eq!(node.cancel_hold(hold.hash).await.expect("an answer"), HoldWord::Unknown);
 }
 
 // measured: settle_twice
@@ -172,8 +173,8 @@ pub(crate) async fn settling_twice_is_settling_once(stage: &Stage<impl Lightning
     let escrow = stage.held_escrow().await;
 
     for _ in 0..2 {
-        let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
-        assert_eq!(status, HoldStatus::Settled);
+        let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+        assert_eq!(status, HoldWord::Settled);
     }
 
     let learned = stage.seller_learns(escrow.hash).await;
@@ -185,9 +186,9 @@ pub(crate) async fn settling_twice_is_settling_once(stage: &Stage<impl Lightning
 pub(crate) async fn an_open_hold_is_not_settled(stage: &Stage<impl Lightning>) {
     let escrow = stage.open_escrow().await;
 
-    let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
-    assert_eq!(status, HoldStatus::Open);
+    assert_eq!(status, HoldWord::Open);
 }
 
 // measured: settle_canceled, settle_canceled_held, lookup_v2_canceled
@@ -196,10 +197,10 @@ pub(crate) async fn a_canceled_hold_is_never_settled(stage: &Stage<impl Lightnin
     for escrow in [stage.open_escrow().await, stage.held_escrow().await] {
         stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
-        let settled = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+        let settled = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
         let looked_up = stage.ours.hold_status(escrow.hash).await.expect("an answer");
 
-        assert_eq!((settled, looked_up), (HoldStatus::Canceled, HoldStatus::Canceled));
+        assert_eq!((settled, looked_up), (HoldWord::Canceled, HoldStatus::Canceled));
     }
 }
 
@@ -210,7 +211,7 @@ pub(crate) async fn canceling_twice_is_canceling_once(stage: &Stage<impl Lightni
 
     for _ in 0..2 {
         let status = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
-        assert_eq!(status, HoldStatus::Canceled);
+        assert_eq!(status, HoldWord::Canceled);
     }
 }
 
@@ -218,11 +219,11 @@ pub(crate) async fn canceling_twice_is_canceling_once(stage: &Stage<impl Lightni
 // spec: E2
 pub(crate) async fn a_settled_hold_is_never_canceled(stage: &Stage<impl Lightning>) {
     let escrow = stage.held_escrow().await;
-    stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
+    stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
     let status = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
-    assert_eq!(status, HoldStatus::Settled);
+    assert_eq!(status, HoldWord::Settled);
 }
 
 // measured: settle_cancel_race
@@ -234,13 +235,13 @@ pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
         let escrow = stage.held_escrow().await;
 
         let (settled, canceled) = futures::join!(
-            stage.ours.settle_hold(escrow.preimage),
+            stage.ours.settle_hold(escrow.preimage, Required),
             stage.ours.cancel_hold(escrow.hash)
         );
 
         let (settled, canceled) = (settled.expect("an answer"), canceled.expect("an answer"));
         assert_eq!(settled, canceled);
-        assert!(matches!(settled, HoldStatus::Settled | HoldStatus::Canceled), "{settled:?}");
+        assert!(matches!(settled, HoldWord::Settled | HoldWord::Canceled), "{settled:?}");
     }
 }
 
@@ -258,23 +259,29 @@ pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
 }
 
 // measured: amounts_and_secrets
-// spec: E4
+// spec: E4 D10 D33
 pub(crate) async fn an_overpayment_is_accepted_and_told(stage: &Stage<impl Lightning>) {
     let escrow = stage.open_escrow().await;
-    stage.overpay(&escrow.bolt11, Sats(100_030)).await;
+    stage.pay_other_amount(&escrow.bolt11, Msats(100_030_000)).await;
 
-    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
-    let status = until(stage.ours.watch(escrow.hash), held).await;
+    assert_eq!(stage.held_amount(&escrow).await, Msats(100_030_000));
+}
 
-    let HoldStatus::Accepted { paid, .. } = status else { panic!("{status:?}") };
-    assert_eq!(paid, Msats(100_030_000));
+// spec: E4 D33
+pub(crate) async fn an_escrow_is_worth_every_millisat_although_its_channel_shows_whole_sats(
+    stage: &Stage<impl Lightning>,
+) {
+    let escrow = stage.open_escrow().await;
+    stage.pay_other_amount(&escrow.bolt11, Msats(10_003_777)).await;
+
+    assert_eq!(stage.held_amount(&escrow).await, Msats(10_003_777));
 }
 
 // measured: expiry_open
 pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(stage: &Stage<impl Lightning>) {
     let escrow = hold_at(&stage.ours, short_lived).await;
 
-    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldStatus::Open, HoldStatus::Canceled]);
+    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldWord::Open, HoldWord::Canceled]);
 }
 
 // measured: expiry_accepted
@@ -284,12 +291,12 @@ pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Ligh
     let held = hold_at(&stage.ours, brief).await;
     stage.seller_pays(&held).await;
     let unpaid = hold_at(&stage.ours, brief).await;
-    until(stage.ours.watch(unpaid.hash), |status| *status == HoldStatus::Canceled).await;
+    until(stage.ours.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
 
     let status = stage.ours.hold_status(held.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
-    let status = stage.ours.settle_hold(held.preimage).await.expect("an answer");
-    assert_eq!(status, HoldStatus::Settled);
+    let status = stage.ours.settle_hold(held.preimage, Required).await.expect("an answer");
+    assert_eq!(status, HoldWord::Settled);
 }
 
 // measured: auto_cancel
@@ -305,9 +312,9 @@ pub(crate) async fn an_accepted_hold_is_given_back_at_its_horizon_and_not_a_bloc
     assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("an answer"), status);
 
     stage.mine(1).await;
-    until(stage.ours.watch(escrow.hash), |status| *status == HoldStatus::Canceled).await;
-    let status = stage.ours.settle_hold(escrow.preimage).await.expect("an answer");
-    assert_eq!(status, HoldStatus::Canceled);
+    until(stage.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
+    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    assert_eq!(status, HoldWord::Canceled);
 }
 
 fn short_lived(hold: NewHold) -> NewHold {

@@ -4,6 +4,7 @@ use devnet::Lightning;
 use futures::FutureExt as _;
 use futures::future::join_all;
 use mostrod::lightning::{LightningError, LightningNode};
+use trade::EscrowEvidence::Required;
 use trade::HoldStatus;
 
 use super::deaths::attached;
@@ -35,7 +36,7 @@ pub(crate) async fn every_call_over_a_dead_link_has_a_deadline(stage: &Stage<imp
 
     let calls = [
         node.add_hold(hold.clone()).map(Result::err).boxed(),
-        node.settle_hold(preimage).map(Result::err).boxed(),
+        node.settle_hold(preimage, Required).map(Result::err).boxed(),
         node.cancel_hold(hold.hash).map(Result::err).boxed(),
         node.hold_status(hold.hash).map(Result::err).boxed(),
         node.send(payment(&invoice.bolt11)).map(Result::err).boxed(),

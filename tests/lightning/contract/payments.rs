@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use devnet::{BUYER, Lightning};
-use mostrod::lightning::{LightningError, LightningNode, NewHold, NewPayment};
+use mostrod::lightning::{HoldWord, LightningError, LightningNode, NewHold, NewPayment};
+use trade::EscrowEvidence::Required;
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
 use crate::corpus;
@@ -21,9 +22,9 @@ pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
     let PaymentStatus::InFlight { index } = first else { panic!("{first:?}") };
     let mut follow = stage.ours.follow(invoice.hash);
     assert_eq!(next(&mut follow).await, Some(first));
-    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+    let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
     until(stage.buyer.watch(invoice.hash), held).await;
-    stage.buyer.settle_hold(invoice.preimage).await.expect("an answer");
+    stage.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
     let paid = PaymentStatus::Succeeded { index, receipt: invoice.preimage, fee: Msats::ZERO };
     assert!(last(follow).await == paid, "the receipt is the buyer's preimage");
 }
@@ -68,7 +69,7 @@ pub(crate) async fn a_payment_in_flight_is_not_sent_twice(stage: &Stage<impl Lig
 // spec: P5
 pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Lightning>) {
     let invoice = stage.payment_in_flight().await;
-    stage.buyer.settle_hold(invoice.preimage).await.expect("an answer");
+    stage.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
     let paid = last(stage.ours.follow(invoice.hash)).await;
 
     let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
@@ -143,7 +144,7 @@ pub(crate) async fn an_expired_invoice_that_was_never_sent_stays_unknown(
     stage: &Stage<impl Lightning>,
 ) {
     let invoice = hold_at(&stage.buyer, short_lived).await;
-    until(stage.buyer.watch(invoice.hash), |status| *status == HoldStatus::Canceled).await;
+    until(stage.buyer.watch(invoice.hash), |status| *status == HoldWord::Canceled).await;
 
     assert_refused_call(&stage.ours.send(payment(&invoice.bolt11)).await);
 
@@ -159,13 +160,13 @@ pub(crate) async fn an_expired_invoice_hides_the_payment_that_is_in_flight(
     let invoice = hold_at(&stage.buyer, short_lived).await;
     stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     let unpaid = hold_at(&stage.buyer, short_lived).await;
-    until(stage.buyer.watch(unpaid.hash), |status| *status == HoldStatus::Canceled).await;
+    until(stage.buyer.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
 
     assert_refused_call(&stage.ours.send(payment(&invoice.bolt11)).await);
 
     let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
     assert!(matches!(status, PaymentStatus::InFlight { .. }), "{status:?}");
-    stage.buyer.settle_hold(invoice.preimage).await.expect("an answer");
+    stage.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
     let end = last(stage.ours.follow(invoice.hash)).await;
     assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
 }
@@ -236,7 +237,7 @@ pub(crate) async fn a_time_lock_just_long_enough_is_enough(stage: &Stage<impl Li
     let first = stage.ours.send(limited).await.expect("an answer");
 
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
-    let held = |status: &HoldStatus| matches!(status, HoldStatus::Accepted { .. });
+    let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
     until(stage.buyer.watch(invoice.hash), held).await;
 }
 

@@ -60,7 +60,8 @@ fn cancel_unless_paid(
             // An escrow that is given back at once (D10, D21) does not stand in the way.
             match decision.order.state {
                 OrderState::Pending | OrderState::Ended(_) => {
-                    Ok(by_party(order, sender, request_id, ["T13", "T14"]))
+                    let canceled = by_party(order, sender, request_id, ["T13", "T14"]);
+                    Ok(canceled.with_alarms_of(&decision))
                 }
                 _ => Ok(decision.came_too_late(sender, request_id)),
             }

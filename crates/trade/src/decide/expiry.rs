@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Undecided, hold, payout};
 use crate::{
-    AccountChange, Alarm, Decision, Env, Held, HoldStatus, HorizonWarning, Notice, Order,
-    OrderState, Outcome, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Side,
+    AccountChange, Decision, Env, Held, HoldStatus, HorizonWarning, Notice, Order, OrderState,
+    Outcome, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Side,
 };
 
 /// Does what `env.now` and `env.height` make due; nothing if nothing is.
@@ -24,7 +24,9 @@ pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecid
             Ok(Decision::on(order, "T19 T20").abandoned_by(Side::Buyer))
         }
         OrderState::Active { .. } if height => Ok(Decision::on(order, "T27").canceled(None)),
-        OrderState::FiatSent { held, .. } if height => Ok(horizon(order, *held, env)),
+        OrderState::FiatSent { held, .. } | OrderState::Settling { held, .. } if height => {
+            Ok(horizon(order, *held, env))
+        }
         OrderState::PayingBuyer if time => Ok(payout::send(Decision::on(order, "payout"), env)),
         _ => Ok(Decision::on(order, "nothing due")),
     }
@@ -104,13 +106,18 @@ fn abandoned_unless_paid(
 }
 
 /// Fiat was sent, so the escrow is not given back: the operator is warned, once near the margin and
-/// once at it (D6, D21). `release` still settles.
+/// once at it (D6, D21), also while LND does not settle what was released. `release` still settles.
 fn horizon(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let reached = held.guard_height(env.policy.escrow_margin) <= env.height;
-    let (warned, alarm) = if reached {
-        (HorizonWarning::Reached, Alarm::HorizonReached)
-    } else {
-        (HorizonWarning::Near, Alarm::HorizonNear)
-    };
-    Decision::on(order, "escrow horizon").to(OrderState::FiatSent { held, warned }).alarm(alarm)
+    let now = if reached { HorizonWarning::Reached } else { HorizonWarning::Near };
+    let mut decision = Decision::on(order, "escrow horizon");
+    if let OrderState::FiatSent { warned, .. } | OrderState::Settling { warned, .. } =
+        &mut decision.order.state
+    {
+        *warned = now;
+    }
+    match decision.order.state.horizon_alarm() {
+        Some(alarm) => decision.alarm(alarm),
+        None => decision,
+    }
 }

@@ -99,7 +99,7 @@ fn given_back(order: &Order, hold: &Hold, news: Seen) -> Decision {
 /// We decided to settle: now the sats are ours and the buyer is owed (P0), or they are lost.
 fn settling(order: &Order, hash: PaymentHash, news: Seen, env: &Env<'_>) -> Decision {
     match (&order.state, news) {
-        (OrderState::Settling { held, request_id }, Seen::Settled) if held.hash == hash => {
+        (OrderState::Settling { held, request_id, .. }, Seen::Settled) if held.hash == hash => {
             settled(order, *held, *request_id, env)
         }
         (OrderState::Settling { held, .. }, Seen::Canceled) if held.hash == hash => {
@@ -157,11 +157,14 @@ fn undecided(
     }
 }
 
-/// The seller has paid: T10 or T11, unless it paid far too much (D10) or too late (D21). Whether it is
+/// The seller has paid: T10 or T11, unless it paid too little (D33), far too much (D10) or too late (D21). Whether it is
 /// too late shows at the tip of the chain: until that is known, LND's word is kept and asked for again.
 fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let seen = Seen::Accepted { paid: held.paid, expires_at: held.expires_at };
     let decision = Decision::on(order, "").record(held.hash, seen);
+    if is_below_asked(order, held.paid) {
+        return Decision { cause: "D33 below asked", ..decision }.below_asked();
+    }
     if is_overpaid(order, held.paid) {
         return Decision { cause: "D10 overpaid", ..decision }.abandoned_by(Side::Seller);
     }
@@ -186,6 +189,11 @@ fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
         .tell(buyer, Notice::AddInvoiceReputation(env.taker))
 }
 
+/// Less than what was asked, even by a millisat (D33).
+fn is_below_asked(order: &Order, paid: Msats) -> bool {
+    order.terms.to_hold().and_then(Sats::to_msats).is_none_or(|asked| paid < asked)
+}
+
 /// More than one percent over what was asked (D10).
 fn is_overpaid(order: &Order, paid: Msats) -> bool {
     let asked = order.terms.to_hold().and_then(Sats::to_msats).unwrap_or_default();
@@ -206,6 +214,10 @@ pub(super) fn rely_on_escrow(
         None => Err(Undecided::Ask(Question::HoldStatus { hash })),
         Some(HoldStatus::Accepted { paid, expires_at }) => {
             let held = Held { hash, paid, expires_at };
+            if is_below_asked(order, paid) {
+                let unpaid = Decision::on(order, "D33 below asked").below_asked();
+                return Ok(unpaid.came_too_late(sender, request_id));
+            }
             if held.warning_height(env.policy.escrow_margin) <= env.height {
                 let unpaid = Decision::on(order, "D21 too late").abandoned_by(Side::Seller);
                 return Ok(unpaid.came_too_late(sender, request_id));
@@ -264,25 +276,41 @@ fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) ->
     payout::send(decision, env)
 }
 
-/// What came in, and whose it is: the buyer's part, both fees, and a tip if there was one.
+/// What came in, and whose it is: the buyer's part, both fees, and a tip if there was one. What an
+/// escrow lacks that was accepted for less than was asked, as before D33, the node bears.
 fn income(order: &Order, paid: Msats) -> Vec<Posting> {
     let msats = |sats: Option<Sats>| sats.and_then(Sats::to_msats).unwrap_or_default();
     let owed = msats(order.terms.to_pay_out());
     let asked = msats(order.terms.to_hold());
     let fees = asked.checked_sub(owed).unwrap_or_default();
     let tip = paid.checked_sub(asked).unwrap_or_default();
-    [
+    let mut left = paid;
+    let mut postings = Vec::new();
+    for (credit, due) in [
         (LedgerAccount::Buyer, owed),
         (LedgerAccount::FeeIncome, fees),
         (LedgerAccount::OverpaymentIncome, tip),
-    ]
-    .into_iter()
-    .filter(|(_, amount)| *amount > Msats::ZERO)
-    .map(|(credit, amount)| Posting { debit: LedgerAccount::Lightning, credit, amount })
-    .collect()
+    ] {
+        let came = due.min(left);
+        left = left.checked_sub(came).unwrap_or_default();
+        let lacks = due.checked_sub(came).unwrap_or_default();
+        for (debit, amount) in
+            [(LedgerAccount::Lightning, came), (LedgerAccount::EscrowShortfall, lacks)]
+        {
+            if amount > Msats::ZERO {
+                postings.push(Posting { debit, credit, amount });
+            }
+        }
+    }
+    postings
 }
 
 impl Decision {
+    /// LND calls an escrow accepted that is not: it is given back as an unpaid one (D33).
+    fn below_asked(self) -> Self {
+        self.abandoned_by(Side::Seller).alarm(Alarm::EscrowBelowAsked)
+    }
+
     fn record(mut self, hash: PaymentHash, news: Seen) -> Self {
         if let Some(hold) = self.hold_mut(hash) {
             hold.seen = news;

@@ -1,5 +1,6 @@
 //! One test per rule of the protocol, told as stories.
 
+mod amounts;
 mod cancel;
 mod create;
 mod expiry;

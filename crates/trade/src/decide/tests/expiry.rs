@@ -4,7 +4,9 @@ use crate::fixture::{
     ACCEPTED, EXPIRES_AT, GUARD, MAKER, Story, TAKER, WARNING, add_invoice, check, hold, hold_hash,
     opened,
 };
-use crate::{BlockHeight, Command, HoldStatus, Input, Kind, PublicStatus, Question, Refusal, Seen};
+use crate::{
+    Alarm, BlockHeight, Command, HoldStatus, Input, Kind, PublicStatus, Question, Refusal, Seen,
+};
 
 const DUTY: Duration = Duration::from_mins(15);
 
@@ -236,7 +238,55 @@ fn a_paid_trade_near_the_end_of_its_escrow_alarms_twice_and_keeps_the_escrow() {
     check(&story.at(GUARD).wakes(), "FiatSent(Reached)", &["alarm: HorizonReached"]);
     check(&story.at(EXPIRES_AT).wakes(), "FiatSent(Reached)", &[]);
 
-    assert_eq!(story.says(MAKER, Command::Release).place, "Settling");
+    assert_eq!(story.says(MAKER, Command::Release).place, "Settling(Near)");
+}
+
+// spec: E5 D21 D23 I9
+#[test]
+fn a_settle_that_lnd_does_not_confirm_alarms_near_the_end_of_the_escrow_and_at_its_margin() {
+    let mut story = Story::settling(Kind::Sell);
+    check(&story.at(before(WARNING)).wakes(), "Settling", &[]);
+    check(&story.at(WARNING).wakes(), "Settling(Near)", &["alarm: SettleNearHorizon"]);
+    check(&story.at(before(GUARD)).wakes(), "Settling(Near)", &[]);
+    check(&story.at(GUARD).wakes(), "Settling(Reached)", &["alarm: SettleAtHorizon"]);
+    check(&story.at(EXPIRES_AT).wakes(), "Settling(Reached)", &[]);
+
+    let told = story.hears(hold(1, HoldStatus::Settled));
+    assert_eq!(told.place, "PayingBuyer(Sending)", "LND's word still counts");
+}
+
+// spec: E5 D21
+#[test]
+fn what_was_said_of_a_missing_release_is_said_anew_of_a_missing_settle_at_the_margin() {
+    let mut near = Story::fiat_sent(Kind::Sell);
+    near.at(WARNING).wakes();
+    near.says(MAKER, Command::Release);
+    check(&near.wakes(), "Settling(Near)", &[]);
+    check(&near.at(GUARD).wakes(), "Settling(Reached)", &["alarm: SettleAtHorizon"]);
+
+    let mut reached = Story::fiat_sent(Kind::Sell);
+    reached.at(GUARD).wakes();
+    reached.says(MAKER, Command::Release);
+    check(&reached.wakes(), "Settling(Reached)", &["alarm: SettleAtHorizon"]);
+}
+
+// spec: E5 D21 I9
+#[test]
+fn what_was_said_last_of_the_end_of_an_escrow_can_be_said_again() {
+    for (mut story, near, reached) in [
+        (Story::fiat_sent(Kind::Sell), Alarm::HorizonNear, Alarm::HorizonReached),
+        (Story::settling(Kind::Sell), Alarm::SettleNearHorizon, Alarm::SettleAtHorizon),
+    ] {
+        assert_eq!(story.order.state.horizon_alarm(), None);
+        story.at(WARNING).wakes();
+        assert_eq!(story.order.state.horizon_alarm(), Some(near));
+        story.at(GUARD).wakes();
+        assert_eq!(story.order.state.horizon_alarm(), Some(reached));
+    }
+    let mut over = Story::settling(Kind::Sell);
+    over.at(GUARD).wakes();
+    over.hears(hold(1, HoldStatus::Settled));
+    assert_eq!(over.order.state.horizon_alarm(), None, "the escrow is ours");
 }
 
 // spec: I9
@@ -250,6 +300,7 @@ fn an_order_that_waits_for_nobody_has_a_deadline() {
         Story::buy_awaiting_invoice(),
         Story::active(Kind::Sell),
         Story::fiat_sent(Kind::Sell),
+        Story::settling(Kind::Sell),
     ];
     for story in stories {
         let deadline = story.order.deadline(24);

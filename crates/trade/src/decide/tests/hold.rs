@@ -2,11 +2,10 @@ use std::time::Duration;
 
 use crate::fixture::{
     ACCEPTED, ASKED, EXPIRES_AT, GUARD, MAKER, STRANGER, Story, TAKER, WARNING, add_invoice, check,
-    hold, hold_hash, invoice, new_order, opened, request, secret,
+    hold, hold_hash, opened, request, secret,
 };
 use crate::{
-    BlockHeight, Command, Destination, Held, HoldDecision, HoldStatus, Invoice, Kind, Msats,
-    NewOrder, OrderState, Question, Refusal, Seen,
+    BlockHeight, Command, Held, HoldDecision, HoldStatus, Kind, OrderState, Question, Refusal, Seen,
 };
 
 fn decision_of(story: &Story) -> Option<HoldDecision> {
@@ -243,8 +242,7 @@ fn the_decision_on_a_hold_is_written_once() {
 
     let mut taken = Story::settling(Kind::Sell);
     assert_eq!(decision_of(&taken), Some(HoldDecision::Settle));
-    taken.at(EXPIRES_AT);
-    check(&taken.wakes(), "Settling", &[]);
+    check(&taken.at(EXPIRES_AT).wakes(), "Settling(Reached)", &["alarm: SettleAtHorizon"]);
     assert_eq!(taken.refuses(MAKER, Command::Cancel), Refusal::NotAllowedByStatus);
     assert_eq!(decision_of(&taken), Some(HoldDecision::Settle));
 }
@@ -339,71 +337,6 @@ fn a_retaken_order_stands_on_its_new_hold_and_owes_the_old_one() {
 
     check(&story.hears(hold(1, HoldStatus::Canceled)), "AwaitingHold", &[]);
     assert_eq!(story.hears(hold(2, ACCEPTED)).place, "Active");
-}
-
-// spec: D10 T10
-#[test]
-fn an_escrow_one_percent_over_is_accepted_and_the_tip_is_income() {
-    let paid = Msats(101_303_000);
-    let mut story = Story::awaiting_hold(Kind::Sell);
-
-    assert_eq!(
-        story.hears(hold(1, HoldStatus::Accepted { paid, expires_at: EXPIRES_AT })).place,
-        "Active"
-    );
-
-    story.says(TAKER, Command::FiatSent);
-    story.says(MAKER, Command::Release);
-    let told = story.hears(hold(1, HoldStatus::Settled));
-    let books: Vec<_> = told.lines.iter().filter(|line| line.starts_with("books")).collect();
-    assert_eq!(
-        books,
-        [
-            "books: Buyer to Lightning 99700000 msats",
-            "books: FeeIncome to Lightning 600000 msats",
-            "books: OverpaymentIncome to Lightning 1003000 msats",
-        ]
-    );
-}
-
-// spec: D10 I11
-#[test]
-fn one_percent_of_a_small_escrow_is_counted_to_the_millisat() {
-    // 150 sats and no fee: 1 % is a sat and a half.
-    for (paid, place) in [(151_500, "Active"), (151_501, "Ended(Canceled)")] {
-        let mut story = Story::born(NewOrder { amount: 150, ..new_order(Kind::Sell) });
-        let bare = Destination::Bolt11(Invoice { amount: None, ..invoice(1) });
-        let take = Command::TakeSell { destination: Some(bare), secret: secret(1) };
-        story.says(TAKER, take);
-        story.hears(opened(1));
-
-        let accepted = HoldStatus::Accepted { paid: Msats(paid), expires_at: EXPIRES_AT };
-        assert_eq!(story.hears(hold(1, accepted)).place, place, "{paid}");
-    }
-}
-
-// spec: D10 T15 T16
-#[test]
-fn an_escrow_more_than_one_percent_over_is_given_back_and_counts_as_unpaid() {
-    let over = HoldStatus::Accepted { paid: Msats(101_303_001), expires_at: EXPIRES_AT };
-
-    let mut sell = Story::awaiting_hold(Kind::Sell);
-    check(
-        &sell.hears(hold(1, over)),
-        "Ended(Canceled)",
-        &["LND: cancel hold h1", "maker: canceled", "taker: canceled"],
-    );
-
-    let mut buy = Story::buy().taken().opened();
-    check(
-        &buy.hears(hold(1, over)),
-        "Pending",
-        &[
-            "LND: cancel hold h1",
-            "taker: canceled",
-            "maker: new-order {pending, 100000 sats, buyer}",
-        ],
-    );
 }
 
 // spec: D21 INV-1 E5
