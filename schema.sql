@@ -41,9 +41,17 @@ CREATE TABLE daemon_state (
     value text not null
 ) strict;
 
-CREATE TRIGGER forgotten_until_does_not_go_back before update on daemon_state
-when old.key = 'forgotten_until'
-    and (new.key is not old.key or cast(new.value as integer) < cast(old.value as integer))
+CREATE TRIGGER forgotten_until_goes_back_to_a_confirmed_time_only before update on daemon_state
+when old.key = 'forgotten_until' and (
+    new.key is not old.key
+    or (
+        cast(new.value as integer) < cast(old.value as integer)
+        and cast(new.value as integer) < coalesce(
+            (select cast(value as integer) from daemon_state where key = 'clock_confirmed_at'),
+            cast(old.value as integer)
+        )
+    )
+)
 begin
     select raise(abort, 'what was forgotten stays forgotten');
 end;
@@ -215,7 +223,7 @@ CREATE TABLE orders (
     created_at       integer not null,
     expires_at       integer not null,
     due_at           integer, -- when time alone must move it on
-    due_height       integer, -- when blocks alone must move it on
+    due_height       integer, taken_at integer, -- when blocks alone must move it on
     check ((taker_key is null) = (taker_identity is null)),
     check (taker_index is null or taker_key is not null),
     check ((destination is null) = (destination_hash is null))
@@ -235,6 +243,11 @@ CREATE INDEX orders_by_expires_at on orders (expires_at);
 CREATE INDEX orders_by_maker on orders (maker_identity, status);
 
 CREATE INDEX orders_by_status on orders (status);
+
+CREATE INDEX orders_by_taken_at on orders (taken_at)
+where taken_at is not null and status not in (
+    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
+);
 
 CREATE INDEX orders_by_taker on orders (taker_identity, status);
 

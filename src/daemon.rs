@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use trade::LightningIdentity;
+use trade::{LightningIdentity, Timestamp};
 
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::{self, Loaded, Settings};
@@ -96,6 +96,7 @@ pub async fn start(
     let (writer, reader) = store::open(&settings.database.file).await?;
     remind_of_frozen_orders(&reader).await?;
     let remembered = reader.daemon_state().await?;
+    let oldest_take = reader.oldest_take().await?;
     let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);
     let lnd = Arc::new(Lnd::new(access(&settings.lightning))?);
     let lnd = OurNode::new(lnd, ours);
@@ -123,7 +124,8 @@ pub async fn start(
 
     let health = parts.start_watcher(&mut tasks, trouble, ours);
     parts.start_outbox(&mut tasks, &health);
-    parts.start_intake(&mut tasks, events, listener, &remembered);
+    parts.start_intake(&mut tasks, events, listener, &remembered, oldest_take);
+    parts.start_timers(&mut tasks, health);
     Ok(tasks)
 }
 
@@ -260,8 +262,8 @@ impl Parts {
         events: mpsc::Receiver<Event>,
         listener: Listener,
         remembered: &DaemonState,
+        oldest_take: Option<Timestamp>,
     ) {
-        let facts = Facts::new(Arc::clone(&self.lnd));
         let parts = intake::Parts {
             events,
             hearing: self.relays.hearing(),
@@ -271,12 +273,12 @@ impl Parts {
             catch_up: self.settings.nostr.inbox_catch_up,
             reader: self.reader.clone(),
             engine: self.engine.clone(),
-            facts: facts.clone(),
+            facts: Facts::new(Arc::clone(&self.lnd)),
             read_destination: lightning::invoice::decode,
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         };
-        let (intake, cursor) = Intake::new(parts, remembered);
+        let (intake, cursor) = Intake::new(parts, remembered, oldest_take);
         tasks.spawn("intake", intake.run(tasks.shutdown()));
         let mut shutdown = tasks.shutdown();
         tasks.spawn("relays", async move {
@@ -285,10 +287,14 @@ impl Parts {
                 () = listener.run(cursor) => {}
             }
         });
+    }
+
+    fn start_timers(&self, tasks: &mut Tasks, health: Health) {
         let timers = Timers {
             reader: self.reader.clone(),
             engine: self.engine.clone(),
-            facts,
+            facts: Facts::new(Arc::clone(&self.lnd)),
+            health,
             clock: Arc::clone(&self.clock),
             inbox_memory: intake::memory(self.settings.nostr.inbox_catch_up),
         };

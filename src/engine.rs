@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 use trade::{
-    BlockHeight, Fact, Input, LightningIdentity, NewOrder, Notice, OrderId, PaymentHash, Policy,
-    Question, Refusal, Request, Sender, Timestamp,
+    Backlog, BlockHeight, Fact, Input, LightningIdentity, NewOrder, Notice, OrderId, PaymentHash,
+    Policy, Question, Refusal, Request, Sender, Timestamp,
 };
 
 use crate::clock::Clock;
@@ -36,6 +36,7 @@ const ROUNDS: usize = 3;
 pub struct Engine {
     jobs: mpsc::Sender<Job>,
     bell: watch::Receiver<u64>,
+    backlog: watch::Sender<Backlog>,
 }
 
 /// What came of a job. Whatever it says is on disk.
@@ -94,7 +95,9 @@ impl Engine {
     pub fn new(writer: Writer, policy: Policy, clock: Arc<dyn Clock>) -> (Self, WriterTask) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let (ring, bell) = watch::channel(0);
-        (Self { jobs, bell }, WriterTask::new(writer, policy, clock, waiting, ring))
+        let (backlog, judged_by) = watch::channel(Backlog::default());
+        let task = WriterTask::new(writer, policy, clock, waiting, ring, judged_by);
+        (Self { jobs, bell, backlog }, task)
     }
 
     /// Changes after every commit that wrote something: there may be something to send or to publish.
@@ -164,13 +167,14 @@ impl Engine {
         self.run(Task::Answer { delivery, message: Box::new(message) }).await
     }
 
-    /// Remembers a message that is not to be acted on, also if it comes again.
+    /// Remembers a message that is not to be acted on, also if it comes again, and nothing of its
+    /// author.
     ///
     /// # Errors
     /// Nothing was remembered then.
     pub async fn disregard(&self, delivery: Delivery) -> Result<Applied, EngineError> {
         self.write(move |tx, now| {
-            Box::pin(async move { tx.remember(&delivery, now).await.map(drop) })
+            Box::pin(async move { tx.remember_id(&delivery, now).await.map(drop) })
         })
         .await
     }
@@ -348,15 +352,23 @@ impl Engine {
         self.write(move |tx, _| Box::pin(tx.set_node(node))).await
     }
 
-    /// Some relay has not been heard since then; none: all are heard.
+    /// Everything that relays had before `at` is decided or judged, but for what one of them has
+    /// kept since `missed_since`: it was not heard in full.
     ///
     /// # Errors
     /// If it could not be written.
-    pub async fn relays_missed_since(
+    pub async fn set_cursor(
         &self,
-        since: Option<Timestamp>,
+        at: Timestamp,
+        missed_since: Option<Timestamp>,
     ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.set_missed_since(since))).await
+        self.write(move |tx, _| Box::pin(tx.set_cursor(at, missed_since))).await
+    }
+
+    /// Says whether all is decided that traders may have written while no relay was heard. Every
+    /// decision from now on goes by it; at the start messages are still to be read.
+    pub fn set_backlog(&self, backlog: Backlog) {
+        self.backlog.send_replace(backlog);
     }
 
     /// LND is unreachable or out of sync at this moment.
@@ -376,7 +388,8 @@ impl Engine {
     }
 
     /// Forgets a little of what is of no more use; ids of messages not before `inbox_memory` after
-    /// they were written. To be called every few seconds.
+    /// they were written. To be called every few seconds while LND's chain confirms the clock: what a
+    /// wrong one forgets is refused for as long as it was wrong.
     ///
     /// # Errors
     /// If it could not be written; nothing was forgotten then.

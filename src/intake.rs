@@ -2,11 +2,16 @@
 //!
 //! What is unknown, stale or forged leaves no trace. What the parties of one order say is handled one
 //! after the other, everything else side by side (INV-9). While the relays are still sending what they had
-//! stored, nothing is handled: it is sorted first (D5).
+//! stored, nothing is handled: it is sorted first (D5). A message that has arrived comes to its end: it is
+//! decided, or judged and dropped; until then the cursor does not pass it (D42).
 
 mod age;
+mod backlog;
+mod handler;
 mod hearing;
+mod in_flight;
 mod lanes;
+mod opener;
 
 #[cfg(test)]
 mod tests;
@@ -17,22 +22,22 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::sync::{mpsc, watch};
-use trade::{Destination, Notice, OrderId, Refusal, Request, Sender, Timestamp};
+use tokio::sync::{Semaphore, mpsc, watch};
+use trade::{Destination, Timestamp};
 
-use crate::clock::{Clock, Entropy, draw_hold_secret, draw_order_id};
-use crate::crash;
-use crate::engine::{Applied, Engine, EngineError};
+use crate::clock::{Clock, Entropy};
+use crate::engine::Engine;
 use crate::facts::Facts;
-use crate::nostr::{Event, Hearing, Keys, Opened, Policy, Transport, glance, open};
-use crate::store::{self, DaemonState, Delivery, EventId, Message, Reader};
+use crate::nostr::{Event, Hearing, Keys, Transport};
+use crate::store::{DaemonState, EventId, Reader};
 use crate::tasks::Shutdown;
-use crate::wire::command::{self, Asked, Declined};
-use crate::wire::message::Body;
 use age::Age;
 pub use age::memory;
-use hearing::Ear;
-use lanes::{Lane, Lanes};
+use handler::{Handler, What};
+use hearing::{Ear, Useful};
+use in_flight::{Dropped, InFlight, Ticket};
+use lanes::Lanes;
+use opener::{Opener, Received};
 
 /// The largest event we take, wrapped or not (wire-protocol §1.5).
 pub const MAX_EVENT_BYTES: u32 = 65_536;
@@ -40,16 +45,20 @@ pub const MAX_EVENT_BYTES: u32 = 65_536;
 /// Events being decrypted at once.
 const OPENING_AT_ONCE: usize = 16;
 
-/// Commands being handled, or waiting for it, before more is read.
+/// Messages of parties being handled, or waiting for it, before more is read. Those of strangers stop
+/// nobody: there are only so many (D42).
 const HANDLING_AT_ONCE: usize = 1_024;
+
+/// Messages of strangers being handled at the same time.
+const STRANGERS_AT_ONCE: usize = 32;
 
 /// Bytes of messages kept for sorting while relays send what they had stored. What is beyond is
 /// handled as it comes.
 const BACKLOG_BYTES: usize = 32 << 20;
 
-/// How long a message waits for a database that does not answer: doubled each time, up to the longest.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Messages kept until the clock is set right, of one sender and of all.
+const EARLY_PER_SENDER: usize = 4;
+const EARLY: usize = 256;
 
 /// What intake needs of the others.
 #[derive(Debug)]
@@ -73,73 +82,63 @@ pub struct Parts {
 pub struct Intake {
     events: mpsc::Receiver<Event>,
     hearing: watch::Receiver<Hearing>,
+    engine: Engine,
     opener: Opener,
     ear: Ear,
     handler: Handler,
-    opening: FuturesOrdered<BoxFuture<'static, Option<Received>>>,
-    backlog: Vec<Received>,
+    in_flight: InFlight,
+    opening: FuturesOrdered<BoxFuture<'static, (Ticket, Option<Received>)>>,
+    backlog: Vec<(Ticket, Received)>,
     backlog_bytes: usize,
     /// How many events have still to be opened before all that relays had stored is here; none while
     /// they are still sending, or nobody waits for it.
     flush_after: Option<usize>,
     lanes: Lanes,
+    strangers: Arc<Semaphore>,
+    early: Vec<Received>,
+    waiting: backlog::Waiting,
 }
 
 /// What intake waits for.
 enum Happened {
     Arrived(Box<Event>),
-    /// An event was read; none if it is not to be honoured.
-    Opened(Option<Box<Received>>),
+    /// An event was read; none if it is of no use.
+    Opened(Ticket, Option<Box<Received>>),
     HearingChanged,
     /// A message was decided.
-    Handled,
-}
-
-/// A message that is proven and to be honoured.
-#[derive(Debug)]
-struct Received {
-    opened: Opened,
-    lane: Lane,
-    bytes: usize,
-}
-
-#[derive(Debug, Clone)]
-struct Opener {
-    node: Keys,
-    pow: u8,
-    transports: Arc<[Transport]>,
-    catch_up: Duration,
-    reader: Reader,
-    engine: Engine,
-}
-
-#[derive(Debug, Clone)]
-struct Handler {
-    engine: Engine,
-    facts: Facts,
-    read_destination: fn(&str) -> Destination,
-    entropy: Arc<dyn Entropy>,
+    Handled(Ticket),
 }
 
 impl Intake {
-    /// The receiver is the cursor from which relays are asked.
+    /// `oldest_take` is when the oldest running trade began. The receiver is the cursor from which
+    /// relays are asked.
     #[must_use]
-    pub fn new(parts: Parts, remembered: &DaemonState) -> (Self, watch::Receiver<Timestamp>) {
+    pub fn new(
+        parts: Parts,
+        remembered: &DaemonState,
+        oldest_take: Option<Timestamp>,
+    ) -> (Self, watch::Receiver<Timestamp>) {
         let Parts { events, hearing, node, pow, transports, catch_up, .. } = parts;
         let Parts { reader, engine, facts, read_destination, clock, entropy, .. } = parts;
-        let (ear, cursor) = Ear::new(engine.clone(), clock, hearing.clone(), remembered, catch_up);
-        let transports = transports.into();
+        let waiting = backlog::Waiting::from(clock.monotonic());
+        let useful = Useful { catch_up, oldest_take };
+        let (ear, cursor) = Ear::new(engine.clone(), clock, hearing.clone(), remembered, useful);
         let intake = Self {
             events,
             hearing,
-            opener: Opener { node, pow, transports, catch_up, reader, engine: engine.clone() },
+            engine: engine.clone(),
+            opener: Opener { node, pow, transports: transports.into(), catch_up, reader },
             ear,
             handler: Handler { engine, facts, read_destination, entropy },
+            in_flight: InFlight::default(),
             opening: FuturesOrdered::new(),
             backlog: Vec::new(),
             backlog_bytes: 0,
             flush_after: None,
             lanes: Lanes::default(),
+            strangers: Arc::new(Semaphore::new(STRANGERS_AT_ONCE)),
+            early: Vec::new(),
+            waiting,
         };
         (intake, cursor)
     }
@@ -159,13 +158,16 @@ impl Intake {
     /// Waits for one thing to happen, and does what follows from it. Cancel safe.
     async fn step(&mut self) {
         let happened = self.next().await;
-        self.take_in(happened).await;
+        self.take_in(happened);
+        self.go_on().await;
     }
 
     /// Writes down that relays are heard, while they are. To be called every ten seconds.
     pub async fn beat(&mut self) {
+        self.judge_early_ones_again();
         self.ear.beat().await;
         self.flush_after = self.flush_after.or_else(|| self.listen_up());
+        self.note_what_has_arrived();
         self.go_on().await;
     }
 
@@ -178,42 +180,73 @@ impl Intake {
 
     fn is_busy(&self) -> bool {
         let has_news = self.hearing.has_changed().unwrap_or(false);
-        has_news || !(self.events.is_empty() && self.opening.is_empty() && self.lanes.len() == 0)
+        has_news || !(self.events.is_empty() && self.opening.is_empty() && self.lanes.are_empty())
     }
 
     /// What happens next. Nothing is lost if the caller does not wait for it.
     async fn next(&mut self) -> Happened {
-        let has_room = self.opening.len() < OPENING_AT_ONCE && self.lanes.len() < HANDLING_AT_ONCE;
+        let is_quiet = self.in_flight.of_parties() < HANDLING_AT_ONCE || self.lanes.are_empty();
+        let has_room = self.opening.len() < OPENING_AT_ONCE && is_quiet;
         tokio::select! {
             Some(event) = self.events.recv(), if has_room => Happened::Arrived(Box::new(event)),
-            Some(opened) = self.opening.next() => Happened::Opened(opened.map(Box::new)),
+            Some((ticket, received)) = self.opening.next() => {
+                Happened::Opened(ticket, received.map(Box::new))
+            }
             Ok(()) = self.hearing.changed() => Happened::HearingChanged,
-            Some(()) = self.lanes.next() => Happened::Handled,
+            Some(ticket) = self.lanes.next() => Happened::Handled(ticket),
             else => std::future::pending().await,
         }
     }
 
-    async fn take_in(&mut self, happened: Happened) {
+    fn take_in(&mut self, happened: Happened) {
         match happened {
             Happened::Arrived(event) => self.start_opening(*event),
-            Happened::Opened(received) => {
+            Happened::Opened(ticket, received) => {
                 self.flush_after = self.flush_after.map(|left| left.saturating_sub(1));
-                self.backlog_bytes += received.as_ref().map_or(0, |received| received.bytes);
-                self.backlog.extend(received.map(|received| *received));
+                match received {
+                    Some(received) => self.admit(ticket, *received),
+                    None => self.in_flight.end(ticket),
+                }
             }
             Happened::HearingChanged => self.flush_after = self.listen_up(),
-            Happened::Handled => {}
+            Happened::Handled(ticket) => self.in_flight.end(ticket),
         }
-        self.go_on().await;
     }
 
     async fn go_on(&mut self) {
         if self.flush_after == Some(0) {
             self.ear.resume().await;
             self.flush_after = None;
+            self.note_what_has_arrived();
         }
         if self.ear.is_reachable() || self.backlog_bytes >= BACKLOG_BYTES {
             self.flush();
+        }
+        let unread = self.unread();
+        let Self { ear, in_flight, waiting, hearing, early, .. } = self;
+        // A place that is promised to a relay's event may stay empty.
+        let has_ended =
+            |mark| in_flight.are_ended_before(mark) || (unread == 0 && in_flight.is_empty());
+        ear.move_on(has_ended).await;
+        let hearing = hearing.borrow();
+        let situation = backlog::Situation {
+            now: ear.monotonic(),
+            hearing: &hearing,
+            some_are_early: !early.is_empty(),
+        };
+        let backlog = waiting.goes_on(&situation, in_flight.mark(unread), has_ended);
+        self.engine.set_backlog(backlog);
+    }
+
+    /// Events that relays have handed over, or wait to hand over to a place that is theirs.
+    fn unread(&self) -> usize {
+        self.events.max_capacity().saturating_sub(self.events.capacity())
+    }
+
+    /// Not while relays wait for room: they hold events that nobody counts.
+    fn note_what_has_arrived(&mut self) {
+        if self.events.capacity() > 0 {
+            self.ear.has_all_before(self.in_flight.mark(self.unread()));
         }
     }
 
@@ -229,152 +262,96 @@ impl Intake {
     }
 
     fn start_opening(&mut self, event: Event) {
+        let Some(ticket) = self.in_flight.arrive(EventId(event.id.to_bytes())) else {
+            self.flush_after = self.flush_after.map(|left| left.saturating_sub(1));
+            return;
+        };
         let (opener, at) = (self.opener.clone(), self.ear.now());
-        self.opening.push_back(async move { opener.open(event, at).await }.boxed());
+        let opening = async move { (ticket, opener.open(event, at).await) };
+        self.opening.push_back(opening.boxed());
+    }
+
+    fn admit(&mut self, ticket: Ticket, received: Received) {
+        if received.age == Age::Early {
+            self.in_flight.end(ticket);
+            self.keep_early(received);
+            return;
+        }
+        let Received { opened, lane, bytes, .. } = &received;
+        let rumor = opened.rumor_id.map(|id| EventId(id.to_bytes()));
+        if let Err(dropped) = self.in_flight.admit(ticket, rumor, *lane, opened.sender) {
+            self.in_flight.end(ticket);
+            self.complain(&received, dropped);
+            return;
+        }
+        self.backlog_bytes += bytes;
+        self.backlog.push((ticket, received));
+    }
+
+    fn complain(&mut self, received: &Received, dropped: Dropped) {
+        let (sender, now) = (received.opened.sender, self.ear.monotonic());
+        if dropped == Dropped::Copy || !self.in_flight.may_name(sender, now) {
+            return;
+        }
+        let event = received.opened.event_id;
+        match dropped {
+            Dropped::Copy => {}
+            Dropped::TooMany => tracing::warn!(
+                event.id = %event, key = %sender, "dropped: its sender says too much at once"
+            ),
+            Dropped::Crowded => tracing::warn!(
+                event.id = %event, key = %sender,
+                "dropped: too many strangers speak at once; `pow` makes that costly"
+            ),
+        }
+    }
+
+    fn keep_early(&mut self, received: Received) {
+        let Received { opened, .. } = &received;
+        let of_sender = self.early.iter().filter(|early| early.opened.sender == opened.sender);
+        let is_known = self.early.iter().any(|early| early.opened.event_id == opened.event_id);
+        if is_known || of_sender.count() >= EARLY_PER_SENDER || self.early.len() >= EARLY {
+            tracing::debug!(event.id = %opened.event_id, "not kept until its time comes");
+            return;
+        }
+        tracing::warn!(
+            event.id = %opened.event_id,
+            "a trader's message is dated {:?} ahead: it waits. If this machine's clock is slow, set it",
+            opened.created_at.since(self.ear.now())
+        );
+        self.early.push(received);
+    }
+
+    fn judge_early_ones_again(&mut self) {
+        let now = self.ear.now();
+        for mut received in std::mem::take(&mut self.early) {
+            let Received { opened, taken_at, .. } = &received;
+            match self.opener.age(opened, now, *taken_at) {
+                Age::Early => self.early.push(received),
+                Age::Stale(_) => {}
+                age @ (Age::Honoured | Age::Ahead) => {
+                    received.age = age;
+                    let event = EventId(received.opened.event_id.to_bytes());
+                    if let Some(ticket) = self.in_flight.arrive(event) {
+                        self.admit(ticket, received);
+                    }
+                }
+            }
+        }
     }
 
     fn flush(&mut self) {
         let mut backlog = std::mem::take(&mut self.backlog);
         self.backlog_bytes = 0;
-        backlog.sort_by_key(|received| age::turn(&received.opened));
-        for Received { opened, lane, .. } in backlog {
-            let (handler, event_id) = (self.handler.clone(), opened.event_id);
-            if !self.lanes.push(lane, async move { handler.handle(opened).await }) {
-                tracing::debug!(event.id = %event_id, "dropped: its sender says too much at once");
-            }
+        backlog.sort_by_key(|(_, received)| age::turn(&received.opened));
+        for (ticket, Received { opened, lane, age, .. }) in backlog {
+            let what = if age == Age::Honoured { What::Act } else { What::Remember };
+            let (handler, turns) = (self.handler.clone(), Arc::clone(&self.strangers));
+            self.lanes.push(lane, ticket, async move {
+                let turn = if lane.is_of_stranger() { turns.acquire().await.ok() } else { None };
+                handler.handle(opened, what).await;
+                drop(turn);
+            });
         }
     }
-}
-
-impl Opener {
-    /// Reads what only this node can read, on a thread of its own. What was acted on before is not
-    /// read again.
-    async fn open(self, event: Event, at: Timestamp) -> Option<Received> {
-        let bytes = event.content.len();
-        if let Err(dropped) = glance(&event, &self.node, &self.policy()) {
-            tracing::debug!(event.id = %event.id, %dropped, "dropped");
-            return None;
-        }
-        match self.reader.is_remembered(EventId(event.id.to_bytes())).await {
-            Ok(false) => {}
-            Ok(true) => return None,
-            Err(error) => tracing::error!(%error, "the inbox cannot be read"),
-        }
-        let own = self.clone();
-        let opening = tokio::task::spawn_blocking(move || {
-            open(&event, &own.node, &own.policy())
-                .inspect_err(|dropped| {
-                    tracing::debug!(event.id = %event.id, %dropped, "dropped");
-                })
-                .ok()
-        });
-        let opened = opening.await.inspect_err(|error| {
-            tracing::error!(%error, "an event broke what reads it; please report this");
-        });
-        let opened = opened.ok()??;
-        if !self.is_honoured(&opened, at).await {
-            return None;
-        }
-        let lane = self.lane_of(&opened).await;
-        Some(Received { opened, lane, bytes })
-    }
-
-    fn policy(&self) -> Policy<'_> {
-        let max_bytes = MAX_EVENT_BYTES as usize;
-        Policy { pow: self.pow, max_bytes, transports: &self.transports }
-    }
-
-    /// What lies ahead is remembered: relays send it again when its time has come.
-    async fn is_honoured(&self, opened: &Opened, at: Timestamp) -> bool {
-        let reason = match age::judge(opened, at, self.catch_up) {
-            Age::Honoured => return true,
-            Age::Stale(reason) => reason,
-            Age::Ahead => {
-                if let Err(error) = self.engine.disregard(delivery(opened)).await {
-                    tracing::error!(%error, "a message from a fast clock may come again");
-                }
-                "its time lies ahead"
-            }
-        };
-        tracing::debug!(event.id = %opened.event_id, reason, "not honoured");
-        false
-    }
-
-    /// Who is no party of an order cannot make its parties wait.
-    async fn lane_of(&self, opened: &Opened) -> Lane {
-        let of_sender = Lane::Sender(opened.sender);
-        let Some(order) = opened.message.body.id.map(order_id) else { return of_sender };
-        match self.reader.is_party(order, opened.sender).await {
-            Ok(true) => Lane::Order(order),
-            Ok(false) => of_sender,
-            Err(error) => {
-                tracing::error!(%error, "the parties of an order cannot be read");
-                of_sender
-            }
-        }
-    }
-}
-
-impl Handler {
-    /// Nothing was remembered of a message whose transaction failed: while the database does not
-    /// answer, it is tried again.
-    async fn handle(self, opened: Opened) {
-        crash::point("intake.received");
-        let mut wait = FIRST_RETRY;
-        while let Err(error) = self.act_on(&opened).await {
-            if !error.is_unavailable() {
-                tracing::error!(event.id = %opened.event_id, %error, "a message broke its order");
-                return;
-            }
-            tracing::warn!(%error, "a message waits for the database; again in {wait:?}");
-            tokio::time::sleep(wait).await;
-            wait = wait.saturating_mul(2).min(LONGEST_RETRY);
-        }
-    }
-
-    async fn act_on(&self, opened: &Opened) -> Result<Applied, EngineError> {
-        let delivery = delivery(opened);
-        let Body { request_id, trade_index, id, .. } = opened.message.body;
-        let trade = opened.sender;
-        let refuse = |refusal| {
-            let (order, notice) = (id.map(order_id), Notice::CantDo(refusal));
-            let message = Message { to: trade, order, request_id, trade_index: None, notice };
-            self.engine.answer(delivery, message)
-        };
-        let Some(identity) = opened.identity else {
-            return refuse(Refusal::InvalidSignature).await;
-        };
-        let sender = Sender { trade, identity, trade_index };
-        let draw = || draw_hold_secret(&*self.entropy);
-        match command::read(&opened.message, self.read_destination, draw) {
-            Ok(Asked::NewOrder(new)) => {
-                let id = draw_order_id(&*self.entropy);
-                self.engine.create(delivery, id, sender, request_id, new).await
-            }
-            Ok(Asked::Order { id, command }) => {
-                let request = Request { sender, request_id, command };
-                let ask = |question| self.facts.ask(question);
-                self.engine.deliver(delivery, id, request, ask).await
-            }
-            Err(Declined::Because(refusal)) => refuse(refusal).await,
-            Err(Declined::Silently) => Ok(Applied::Unchanged),
-        }
-    }
-}
-
-fn delivery(opened: &Opened) -> Delivery {
-    Delivery {
-        event_id: EventId(opened.event_id.to_bytes()),
-        rumor_id: opened.rumor_id.map(|id| EventId(id.to_bytes())),
-        created_at: opened.created_at,
-        from: opened.sender,
-        transport: match opened.transport {
-            Transport::GiftWrap => store::Transport::GiftWrap,
-            Transport::Direct => store::Transport::Nip44,
-        },
-    }
-}
-
-fn order_id(id: uuid::Uuid) -> OrderId {
-    OrderId(id.into_bytes())
 }

@@ -20,7 +20,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use trade::{
     BlockHeight, EscrowEvidence, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus,
-    Preimage, Sats,
+    Preimage, Sats, Timestamp,
 };
 
 pub use client::{Lnd, LndAccess, SEND};
@@ -155,8 +155,23 @@ pub struct Readiness {
     /// The calls that our macaroon does not allow, as LND last said.
     pub lacks: Vec<&'static str>,
     pub height: BlockHeight,
+    /// The time that the miner of the newest block wrote into it.
+    pub best_header_at: Timestamp,
     pub identity: LightningIdentity,
     pub node: NodeDescription,
+}
+
+/// How far our clock may be from the newest block's time, and still be confirmed by it.
+const CLOCK_TOLERANCE: Duration = Duration::from_hours(3);
+
+/// What LND's chain says of our clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockIs {
+    /// LND does not answer, or is not synced.
+    Unknown,
+    Confirmed,
+    /// Hours from the newest block: the clock is wrong, or no block was found for hours.
+    Doubtful,
 }
 
 /// What the node says of itself, for the public event about this daemon.
@@ -195,6 +210,18 @@ impl Readiness {
             return None;
         };
         Some(text.to_owned())
+    }
+
+    /// What LND's chain says of a clock that shows `now`: miners' times are right within two hours,
+    /// and blocks are seldom an hour apart (D41).
+    #[must_use]
+    pub fn judges(&self, now: Timestamp) -> ClockIs {
+        let gap = now.0.abs_diff(self.best_header_at.0);
+        match self.synced {
+            true if gap <= CLOCK_TOLERANCE.as_secs() => ClockIs::Confirmed,
+            true => ClockIs::Doubtful,
+            false => ClockIs::Unknown,
+        }
     }
 
     /// Insists on the node that our holds and payments are known to.

@@ -35,7 +35,7 @@ pub use error::{OpenError, StoreError, Stuck};
 pub use frozen::StandsStill;
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
-pub use orders::Line;
+pub use orders::{Line, Part};
 pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow};
 
 /// The one connection that writes, and the lock that keeps a second daemon out.

@@ -13,6 +13,7 @@ use trade::{Input, OrderId, Timestamp};
 use crate::clock::Clock;
 use crate::engine::{Applied, Engine, EngineError};
 use crate::facts::Facts;
+use crate::lightning::{ClockIs, Health};
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
 
@@ -47,6 +48,8 @@ pub struct Timers {
     pub engine: Engine,
     pub facts: Facts,
     pub clock: Arc<dyn Clock>,
+    /// Whose chain confirms the clock.
+    pub health: Health,
     /// How long after it was written a message is remembered.
     pub inbox_memory: Duration,
 }
@@ -73,6 +76,7 @@ impl Timers {
         let mut guard = JumpGuard::new(&*timers.clock);
         let mut asking = Asking::default();
         let mut looks = 0_u32;
+        let mut clock_was = ClockIs::Unknown;
         loop {
             tokio::select! {
                 () = shutdown.requested() => return,
@@ -87,6 +91,14 @@ impl Timers {
                 timers.forget().await;
             }
             looks = looks.wrapping_add(1);
+            let clock_is = timers.clock_is();
+            if clock_is != clock_was && clock_is == ClockIs::Doubtful {
+                tracing::error!(
+                    "ALARM: this machine's clock is hours away from LND's newest block: nothing is \
+                     forgotten until they agree. Check NTP; if the clock is right, check LND's chain"
+                );
+            }
+            clock_was = clock_is;
         }
     }
 
@@ -135,8 +147,18 @@ impl Timers {
         }
     }
 
-    /// Forgets a little of what has been kept long enough. If the database does not answer, later.
+    /// What LND's chain says of the clock.
+    fn clock_is(&self) -> ClockIs {
+        let health = self.health.borrow();
+        health.as_ref().map_or(ClockIs::Unknown, |readiness| readiness.judges(self.clock.now()))
+    }
+
+    /// Forgets a little of what has been kept long enough, by a clock that LND's chain confirms: a wrong
+    /// one would have everything forgotten. If the database does not answer, later.
     pub async fn forget(&self) {
+        if self.clock_is() != ClockIs::Confirmed {
+            return;
+        }
         if let Err(error) = self.engine.forget(self.inbox_memory).await {
             tracing::warn!(%error, "nothing is forgotten for now: the database grows");
         }

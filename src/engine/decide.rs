@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use trade::{
-    Account, Command, Decision, Destination, Env, Fact, IdentityKey, Input, NewOrder, Notice,
-    Observation, Order, OrderId, PaymentHash, Policy, Refusal, Reputation, Request, Sender, Side,
-    Timestamp, Undecided,
+    Account, Backlog, Command, Decision, Destination, Env, Fact, IdentityKey, Input, NewOrder,
+    Notice, Observation, Order, OrderId, PaymentHash, Policy, Refusal, Reputation, Request, Sender,
+    Side, Timestamp, Undecided,
 };
 
 use super::{Applied, EngineError, Task};
@@ -17,6 +17,7 @@ use crate::store::{DaemonState, Delivery, Line, Message, WriteTx};
 pub(super) struct Deciding<'a> {
     pub(super) policy: &'a Policy,
     pub(super) now: Timestamp,
+    pub(super) backlog: Backlog,
     /// How long ago this process last wrote down that a relay was heard, whatever the wall clock
     /// says (D24).
     pub(super) heard_before: Option<Duration>,
@@ -250,6 +251,7 @@ impl Deciding<'_> {
             lnd_unwell_at: found.daemon.lnd_unwell_by(self.now),
             lnd_restarted_at: found.daemon.lnd_restarted_at,
             refused_orders: &found.daemon.refused_orders,
+            backlog: self.backlog,
             account: found.account,
             taker: found.taker,
             payout_hash_is_known: found.payout_hash_is_known,

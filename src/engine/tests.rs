@@ -13,9 +13,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use trade::{
-    BlockHeight, Command, Destination, Fact, HoldSecret, HoldStatus, IdentityKey, Input, Invoice,
-    Kind, LightningIdentity, Msats, Network, NewOrder, NodeKey, Notice, Observation, Order,
-    OrderId, PaymentHash, Policy, Ppm, Preimage, Question, Request, Sats, Sender, Timestamp,
+    Backlog, BlockHeight, Command, Destination, Fact, HoldSecret, HoldStatus, IdentityKey, Input,
+    Invoice, Kind, LightningIdentity, Msats, Network, NewOrder, NodeKey, Notice, Observation,
+    Order, OrderId, PaymentHash, Policy, Ppm, Preimage, Question, Request, Sats, Sender, Timestamp,
     TradeKey,
 };
 
@@ -48,6 +48,7 @@ impl World {
         let node = LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
         world.engine.set_node(node).await.unwrap();
         world.engine.heard().await.unwrap();
+        world.engine.set_backlog(Backlog::Decided);
         world
     }
 
@@ -60,7 +61,7 @@ impl World {
     }
 
     /// The same file under a new daemon.
-    async fn restarted(self) -> Self {
+    pub(crate) async fn restarted(self) -> Self {
         let Self { folder, engine, reader, clock, mut writer, next } = self;
         drop((engine, reader));
         writer.join_next().await.unwrap().unwrap().unwrap();

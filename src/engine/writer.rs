@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use trade::{OrderId, Policy};
+use trade::{Backlog, OrderId, Policy};
 
 use super::decide::Deciding;
 use super::{Applied, EngineError, Job, Task};
@@ -22,6 +22,7 @@ pub struct WriterTask {
     writer: Writer,
     waiting: mpsc::Receiver<Job>,
     ring: watch::Sender<u64>,
+    backlog: watch::Receiver<Backlog>,
     policy: Policy,
     clock: Arc<dyn Clock>,
     /// When a relay was last heard, in monotonic time; `None` before the first time.
@@ -38,11 +39,13 @@ impl WriterTask {
         clock: Arc<dyn Clock>,
         waiting: mpsc::Receiver<Job>,
         ring: watch::Sender<u64>,
+        backlog: watch::Receiver<Backlog>,
     ) -> Self {
         Self {
             writer,
             waiting,
             ring,
+            backlog,
             policy,
             clock,
             heard_at: None,
@@ -93,6 +96,7 @@ impl WriterTask {
         let mut deciding = Deciding {
             policy: &self.policy,
             now: self.clock.now(),
+            backlog: *self.backlog.borrow(),
             heard_before: self.heard_at.map(|at| monotonic.saturating_sub(at)),
             failures: Vec::new(),
         };

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use trade::Timestamp;
 
+use super::in_flight::Ticket;
 use crate::clock::Clock;
-use crate::engine::{Engine, EngineError};
+use crate::engine::Engine;
 use crate::nostr::Hearing;
 use crate::store::DaemonState;
 
@@ -22,31 +23,63 @@ pub(super) struct Ear {
     hearing: watch::Receiver<Hearing>,
     is_reachable: bool,
     cursor: watch::Sender<Timestamp>,
-    /// As it was written down.
+    /// What the cursor moves on to next.
+    next: Option<Next>,
+}
+
+/// Everything that relays had at a moment has arrived; once all before the mark has come to its end,
+/// relays need not be asked for it again (D42).
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    mark: Ticket,
+    at: Timestamp,
+    /// What one of the relays has kept that was not heard in full, is still to be asked for.
     missed_since: Option<Timestamp>,
 }
 
+/// What is of use now, of what relays may have kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Useful {
+    pub(super) catch_up: Duration,
+    /// When the oldest running trade began.
+    pub(super) oldest_take: Option<Timestamp>,
+}
+
+impl Useful {
+    fn since(self, now: Timestamp) -> Timestamp {
+        let late = Timestamp(now.0.saturating_sub_unsigned(self.catch_up.as_secs()));
+        self.oldest_take.map_or(late, |taken_at| taken_at.min(late))
+    }
+}
+
+/// From when on relays are asked at a start. A time that lies ahead was written by a clock that was
+/// wrong: it says nothing, and everything of use is asked for.
+fn asked_from(remembered: &DaemonState, useful: Useful, now: Timestamp) -> Timestamp {
+    let oldest = useful.since(now);
+    let believed = |at: Timestamp| if at > now { oldest } else { at };
+    let cursor = remembered.cursor.map_or(now, believed);
+    remembered.missed_since.map_or(cursor, |since| believed(since).max(oldest).min(cursor))
+}
+
 impl Ear {
-    /// What no relay could send that is of use now is not asked for: beyond `catch_up`.
+    /// What no relay could send that is of use now is not asked for.
     pub(super) fn new(
         engine: Engine,
         clock: Arc<dyn Clock>,
         hearing: watch::Receiver<Hearing>,
         remembered: &DaemonState,
-        catch_up: Duration,
+        useful: Useful,
     ) -> (Self, watch::Receiver<Timestamp>) {
-        let now = clock.now();
-        let DaemonState { heard_at, missed_since, .. } = *remembered;
-        // Before a clock that ran ahead was set right, nothing was heard at a time to come.
-        let heard_at = heard_at.map_or(now, |at| at.min(now));
-        let oldest = Timestamp(now.0.saturating_sub_unsigned(catch_up.as_secs()));
-        let from = missed_since.map_or(heard_at, |since| since.max(oldest).min(heard_at));
-        let (cursor, asked_from) = watch::channel(from);
-        (Self { engine, clock, hearing, is_reachable: false, cursor, missed_since }, asked_from)
+        let (cursor, asked_from) = watch::channel(asked_from(remembered, useful, clock.now()));
+        (Self { engine, clock, hearing, is_reachable: false, cursor, next: None }, asked_from)
     }
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     pub(super) fn is_reachable(&self) -> bool {
@@ -56,7 +89,7 @@ impl Ear {
     /// What was missed is here. Waiting deadlines move by the gap, in the commit that says so, before
     /// anything else moves on.
     pub(super) async fn resume(&mut self) {
-        if self.write_down().await {
+        if self.is_written_down().await {
             self.is_reachable = true;
             tracing::info!("relays are heard");
         }
@@ -70,33 +103,36 @@ impl Ear {
 
     pub(super) async fn beat(&mut self) {
         if self.is_reachable() {
-            let _: bool = self.write_down().await;
+            let _: bool = self.is_written_down().await;
         }
     }
 
-    async fn write_down(&mut self) -> bool {
-        let now = self.clock.now();
-        match self.try_write_down().await {
-            Ok(()) => {
-                self.cursor.send_replace(now);
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "the heartbeat could not be saved");
-                false
-            }
+    async fn is_written_down(&self) -> bool {
+        let written = self.engine.heard().await;
+        written
+            .inspect_err(|error| tracing::error!(%error, "the heartbeat could not be saved"))
+            .is_ok()
+    }
+
+    /// Everything that relays had until now has arrived, before `mark`.
+    pub(super) fn has_all_before(&mut self, mark: Ticket) {
+        if self.is_reachable() && self.next.is_none() {
+            let missed_since = self.hearing.borrow().missed_since();
+            self.next = Some(Next { mark, at: self.clock.now(), missed_since });
         }
     }
 
-    /// First what was missed: a crash in between must not leave a cursor that is beyond it.
-    async fn try_write_down(&mut self) -> Result<(), EngineError> {
-        let missed_since = self.hearing.borrow().missed_since();
-        if missed_since != self.missed_since {
-            self.engine.relays_missed_since(missed_since).await?;
-            self.missed_since = missed_since;
+    /// Moves the cursor on if all before it has come to its end.
+    pub(super) async fn move_on(&mut self, has_ended: impl Fn(Ticket) -> bool) {
+        let Some(Next { at, missed_since, .. }) = self.next.filter(|next| has_ended(next.mark))
+        else {
+            return;
+        };
+        match self.engine.set_cursor(at, missed_since).await {
+            Ok(_) => _ = self.cursor.send_replace(at),
+            Err(error) => tracing::error!(%error, "the cursor could not be saved"),
         }
-        self.engine.heard().await?;
-        Ok(())
+        self.next = None;
     }
 }
 

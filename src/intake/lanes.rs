@@ -9,11 +9,10 @@ use futures::future::BoxFuture;
 use tokio::task::{Id, JoinSet};
 use trade::{OrderId, TradeKey};
 
+use super::in_flight::Ticket;
+
 /// How long shutdown waits for commands that are being handled (behaviour §12.5).
 const LAST_WORDS: Duration = Duration::from_secs(10);
-
-/// How much may wait in one lane. Nobody has so much to say at once.
-const LONGEST: usize = 32;
 
 /// What is handled one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,13 +23,19 @@ pub(super) enum Lane {
     Sender(TradeKey),
 }
 
+impl Lane {
+    /// Whether it is of somebody who is party to no running order.
+    pub(super) fn is_of_stranger(self) -> bool {
+        matches!(self, Self::Sender(_))
+    }
+}
+
 /// Lanes are there as long as they have work.
 #[derive(Default)]
 pub(super) struct Lanes {
-    waiting: HashMap<Lane, VecDeque<BoxFuture<'static, ()>>>,
-    len: usize,
+    waiting: HashMap<Lane, VecDeque<(Ticket, BoxFuture<'static, ()>)>>,
     running: JoinSet<()>,
-    tasks: HashMap<Id, Lane>,
+    tasks: HashMap<Id, (Lane, Ticket)>,
 }
 
 impl std::fmt::Debug for Lanes {
@@ -40,33 +45,30 @@ impl std::fmt::Debug for Lanes {
 }
 
 impl Lanes {
-    /// How much work runs or waits.
-    pub(super) fn len(&self) -> usize {
-        self.len
+    /// Whether no work runs or waits.
+    pub(super) fn are_empty(&self) -> bool {
+        self.running.is_empty()
     }
 
-    /// False: the lane is full, and the work is gone.
-    #[must_use]
+    /// What each lane holds is bounded by who puts it there.
     pub(super) fn push(
         &mut self,
         lane: Lane,
+        ticket: Ticket,
         work: impl Future<Output = ()> + Send + 'static,
-    ) -> bool {
+    ) {
         match self.waiting.entry(lane) {
-            Entry::Occupied(queue) if queue.get().len() >= LONGEST => return false,
-            Entry::Occupied(mut queue) => queue.get_mut().push_back(work.boxed()),
+            Entry::Occupied(mut queue) => queue.get_mut().push_back((ticket, work.boxed())),
             Entry::Vacant(queue) => {
                 queue.insert(VecDeque::new());
-                self.start(lane, work.boxed());
+                self.start(lane, ticket, work.boxed());
             }
         }
-        self.len = self.len.saturating_add(1);
-        true
     }
 
-    /// Waits for the end of some work, and starts what stood behind it. `None` if there is none.
-    /// Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<()> {
+    /// Waits for the end of some work, whose ticket it returns, and starts what stood behind it.
+    /// `None` if there is none. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Ticket> {
         let id = match self.running.join_next_with_id().await? {
             Ok((id, ())) => id,
             Err(error) => {
@@ -74,13 +76,12 @@ impl Lanes {
                 error.id()
             }
         };
-        self.len = self.len.saturating_sub(1);
-        let lane = self.tasks.remove(&id)?;
+        let (lane, ended) = self.tasks.remove(&id)?;
         match self.waiting.get_mut(&lane).and_then(VecDeque::pop_front) {
-            Some(work) => self.start(lane, work),
+            Some((ticket, work)) => self.start(lane, ticket, work),
             None => drop(self.waiting.remove(&lane)),
         }
-        Some(())
+        Some(ended)
     }
 
     /// Lets what runs come to its end, within a bound. What waits is asked for again by the next
@@ -92,9 +93,9 @@ impl Lanes {
         }
     }
 
-    fn start(&mut self, lane: Lane, work: BoxFuture<'static, ()>) {
+    fn start(&mut self, lane: Lane, ticket: Ticket, work: BoxFuture<'static, ()>) {
         let handle = self.running.spawn(work);
-        self.tasks.insert(handle.id(), lane);
+        self.tasks.insert(handle.id(), (lane, ticket));
     }
 }
 
@@ -114,8 +115,8 @@ mod tests {
         let (gate, opened) = oneshot::channel::<()>();
         let (said, heard) = oneshot::channel();
 
-        assert!(lanes.push(ANNA, async move { drop(opened.await) }));
-        assert!(lanes.push(BEN, async move { said.send("ben").expect("heard") }));
+        lanes.push(ANNA, 1, async move { drop(opened.await) });
+        lanes.push(BEN, 2, async move { said.send("ben").expect("heard") });
 
         assert_eq!(heard.await, Ok("ben"));
         drop(gate);
@@ -127,22 +128,10 @@ mod tests {
         let mut lanes = Lanes::default();
         let (said, heard) = oneshot::channel();
 
-        assert!(lanes.push(ANNA, async { panic!("broken") }));
-        assert!(lanes.push(ANNA, async move { said.send("second").expect("heard") }));
-        assert_eq!(lanes.len(), 2);
+        lanes.push(ANNA, 1, async { panic!("broken") });
+        lanes.push(ANNA, 2, async move { said.send("second").expect("heard") });
 
-        while lanes.next().await.is_some() {}
-        assert_eq!((heard.await, lanes.len()), (Ok("second"), 0));
-    }
-
-    // spec: INV-9
-    #[tokio::test]
-    async fn a_lane_takes_so_much_and_no_more() {
-        let mut lanes = Lanes::default();
-
-        assert!((0..=LONGEST).all(|_| lanes.push(ANNA, std::future::pending())));
-        assert!(!lanes.push(ANNA, std::future::pending()));
-        assert!(lanes.push(BEN, std::future::pending()));
-        assert_eq!(lanes.len(), LONGEST + 2);
+        assert_eq!((lanes.next().await, lanes.next().await), (Some(1), Some(2)));
+        assert_eq!((heard.await, lanes.are_empty()), (Ok("second"), true));
     }
 }

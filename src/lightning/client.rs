@@ -21,7 +21,9 @@ use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
-use trade::{BlockHeight, EscrowEvidence, HoldStatus, PaymentHash, PaymentStatus, Preimage};
+use trade::{
+    BlockHeight, EscrowEvidence, HoldStatus, PaymentHash, PaymentStatus, Preimage, Timestamp,
+};
 
 use super::channel::{self, DialError};
 use super::rights::{self, Rights};
@@ -219,6 +221,7 @@ impl LightningNode for Lnd {
             channels_active: channels.len(),
             lacks: if active { self.lacking_rights().await? } else { Vec::new() },
             height: BlockHeight(node.block_height),
+            best_header_at: Timestamp(node.best_header_timestamp),
             identity,
             node: answers::description(node),
         })

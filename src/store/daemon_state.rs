@@ -10,8 +10,11 @@ use super::{Reader, StoreError, WriteTx};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DaemonState {
-    /// When a relay was last heard; messages are asked for from then on (D5).
+    /// When a relay was last heard: waiting deadlines rest after it (D5).
     pub heard_at: Option<Timestamp>,
+    /// Every message that was sent before, to a relay that was heard then, is decided or judged:
+    /// relays are asked from here on (D42).
+    pub cursor: Option<Timestamp>,
     /// Since when some relay was not heard, while others were: what it has kept is still to be asked
     /// for.
     pub missed_since: Option<Timestamp>,
@@ -43,10 +46,10 @@ impl DaemonState {
         self.tip_seen_at.is_some_and(|at| at <= now && now.since(at) <= TIP_LASTS)
     }
 
-    /// When LND was last unwell; not if the clock ran ahead then.
+    /// When LND was last unwell. If the clock ran ahead then, that may have been a moment ago.
     #[must_use]
     pub fn lnd_unwell_by(&self, now: Timestamp) -> Option<Timestamp> {
-        self.lnd_unwell_at.filter(|at| *at <= now)
+        self.lnd_unwell_at.map(|at| at.min(now))
     }
 
     /// How long no relay was heard, if that is long enough to matter. Never heard is deaf, too.
@@ -75,6 +78,10 @@ impl WriteTx<'_> {
     /// # Errors
     /// If the database does not answer.
     pub async fn set_tip(&mut self, height: BlockHeight, at: Timestamp) -> Result<(), StoreError> {
+        // Written by a clock that ran ahead, it would not pass for as long.
+        if self.daemon_state().await?.lnd_unwell_at.is_some_and(|unwell| unwell > at) {
+            self.set_lnd_unwell_at(at).await?;
+        }
         self.set("height", &height.0.to_string()).await?;
         self.set("tip_seen_at", &at.0.to_string()).await
     }
@@ -90,11 +97,19 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Everything sent before `at` is decided or judged, but for what a relay has kept since
+    /// `missed_since` that was not heard in full.
+    ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn set_missed_since(&mut self, at: Option<Timestamp>) -> Result<(), StoreError> {
-        if let Some(at) = at {
-            return self.set("missed_since", &at.0.to_string()).await;
+    pub async fn set_cursor(
+        &mut self,
+        at: Timestamp,
+        missed_since: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.set("cursor", &at.0.to_string()).await?;
+        if let Some(since) = missed_since {
+            return self.set("missed_since", &since.0.to_string()).await;
         }
         sqlx::query!("delete from daemon_state where key = 'missed_since'")
             .execute(&mut *self.tx)
@@ -136,6 +151,20 @@ impl WriteTx<'_> {
         self.set("forgotten_until", &at.0.to_string()).await
     }
 
+    /// LND's chain agrees that it is now `now`: nothing has been written later, and `forgotten_until`
+    /// need not lie beyond it.
+    pub(super) async fn confirm_clock(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.set("clock_confirmed_at", &now.0.to_string()).await
+    }
+
+    pub(super) async fn forgotten_until(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let text =
+            sqlx::query_scalar!("select value from daemon_state where key = 'forgotten_until'")
+                .fetch_optional(&mut *self.tx)
+                .await?;
+        text.map(|text| number("forgotten_until", &text).map(Timestamp)).transpose()
+    }
+
     async fn set(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
         sqlx::query!(
             "insert into daemon_state (key, value) values (?, ?)
@@ -166,6 +195,7 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonStat
     let network = at("node_network").read_some("value", value("node_network"))?;
     Ok(DaemonState {
         heard_at: time("heard_at")?,
+        cursor: time("cursor")?,
         missed_since: time("missed_since")?,
         height: value("height").map(|text| number("height", text).map(BlockHeight)).transpose()?,
         tip_seen_at: time("tip_seen_at")?,

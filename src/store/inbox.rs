@@ -59,9 +59,41 @@ impl WriteTx<'_> {
     /// Remembers a message and the transport of its author. False: it was acted on before, or is as
     /// old as what was forgotten, so that it may have been.
     ///
+    /// A message dated ahead counts, for the transport, as written when it was received: no date keeps
+    /// its author from changing the transport.
+    ///
     /// # Errors
     /// If the database does not answer.
     pub async fn remember(
+        &mut self,
+        delivery: &Delivery,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if !self.remember_id(delivery, at).await? {
+            return Ok(false);
+        }
+        let (key, transport) = (delivery.from.to_text(), delivery.transport.to_text());
+        let written = delivery.created_at.min(at);
+        sqlx::query!(
+            "insert into trade_keys (key, transport, updated_at) values (?1, ?2, ?3)
+            on conflict (key) do update set
+                transport = excluded.transport, updated_at = excluded.updated_at
+            where excluded.updated_at >= updated_at or updated_at > ?4",
+            key,
+            transport,
+            written.0,
+            at.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(true)
+    }
+
+    /// Remembers a message that is not to be acted on, and nothing of its author. False: as above.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn remember_id(
         &mut self,
         delivery: &Delivery,
         at: Timestamp,
@@ -82,22 +114,7 @@ impl WriteTx<'_> {
         )
         .execute(&mut *self.tx)
         .await?;
-        if new.rows_affected() == 0 {
-            return Ok(false);
-        }
-        let (key, transport) = (delivery.from.to_text(), delivery.transport.to_text());
-        sqlx::query!(
-            "insert into trade_keys (key, transport, updated_at) values (?, ?, ?)
-            on conflict (key) do update set
-                transport = excluded.transport, updated_at = excluded.updated_at
-            where excluded.updated_at >= updated_at",
-            key,
-            transport,
-            delivery.created_at.0
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(true)
+        Ok(new.rows_affected() > 0)
     }
 }
 

@@ -25,6 +25,13 @@ pub struct Line {
     pub margin: u32,
 }
 
+/// That a trade key is a party of an order that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// When the present taker took it; none of an order in the book.
+    pub taken_at: Option<Timestamp>,
+}
+
 impl WriteTx<'_> {
     /// The order as it is now, with its unclosed holds and its payout.
     ///
@@ -195,21 +202,31 @@ impl Reader {
         find(&mut *self.snapshot().await?, id).await
     }
 
-    /// Whether a trade key is the maker's or the taker's of an order.
+    /// The part that a trade key has in an order; none if that has ended, or the key has no part in
+    /// it.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn is_party(&self, id: OrderId, key: TradeKey) -> Result<bool, StoreError> {
+    pub async fn find_part(&self, id: OrderId, key: TradeKey) -> Result<Option<Part>, StoreError> {
         let (id, key) = (id.to_text(), key.to_text());
-        let found = sqlx::query_scalar!(
-            r#"select exists (select 1 from orders where id = ?1 and ?2 in (maker_key, taker_key))
-            as "found!: bool""#,
+        let row = sqlx::query!(
+            "select taken_at from orders where id = ?1 and ?2 in (maker_key, taker_key)
+            and status not in
+                ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')",
             id,
             key
         )
-        .fetch_one(&mut *self.connection().await?)
+        .fetch_optional(&mut *self.connection().await?)
         .await?;
-        Ok(found)
+        Ok(row.map(|row| Part { taken_at: row.taken_at.map(Timestamp) }))
+    }
+
+    /// When the oldest trade that has not ended began; messages since then are of use.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn oldest_take(&self) -> Result<Option<Timestamp>, StoreError> {
+        oldest_take(&mut *self.connection().await?).await
     }
 
     /// The orders that time or blocks alone must move on, the longest due first.
@@ -233,7 +250,7 @@ impl Reader {
                 and (?2 or status not in ('waiting-payment', 'waiting-buyer-invoice'))
                 union
                 select id, due_at from orders where due_height <= ?3
-            ) order by due_at limit ?4"#,
+            ) order by due_at is null, due_at limit ?4"#,
             now.0,
             hears,
             height.0,
@@ -256,6 +273,7 @@ struct OrderRow {
     taker_key: Option<String>,
     taker_identity: Option<String>,
     taker_index: Option<i64>,
+    taken_at: Option<i64>,
     fiat_code: String,
     fiat_amount: i64,
     payment_method: String,
@@ -275,8 +293,8 @@ pub(super) async fn find(
     let row = sqlx::query_as!(
         OrderRow,
         "select version, kind, status, state, maker_key, maker_identity, maker_index, taker_key,
-            taker_identity, taker_index, fiat_code, fiat_amount, payment_method, premium, amount,
-            fee, destination, created_at, expires_at
+            taker_identity, taker_index, taken_at, fiat_code, fiat_amount, payment_method, premium,
+            amount, fee, destination, created_at, expires_at
         from orders where id = ?",
         key
     )
@@ -330,6 +348,7 @@ impl OrderRow {
                 index: self.maker_index,
             },
             taker,
+            taken_at: self.taken_at.map(Timestamp),
             destination: destination.map(Invoice::from),
             state,
             holds: Vec::new(),
@@ -352,6 +371,7 @@ struct Changing {
     taker_key: Option<String>,
     taker_identity: Option<String>,
     taker_index: Option<i64>,
+    taken_at: Option<i64>,
     fiat_amount: i64,
     amount: i64,
     fee: i64,
@@ -374,6 +394,7 @@ impl Changing {
             taker_key: order.taker.map(|taker| taker.trade.to_text()),
             taker_identity: order.taker.map(|taker| taker.identity.to_text()),
             taker_index: order.taker.and_then(|taker| taker.index),
+            taken_at: order.taken_at.map(|at| at.0),
             fiat_amount: at.integer("fiat_amount", order.terms.fiat_amount.0)?,
             amount: at.integer("amount", order.terms.amount.0)?,
             fee: at.integer("fee", order.terms.fee.0)?,
@@ -396,10 +417,10 @@ async fn insert(
     let new = Changing::of(order, margin)?;
     sqlx::query!(
         "insert into orders (id, version, kind, status, state, maker_key, maker_identity,
-            maker_index, taker_key, taker_identity, taker_index, fiat_code, fiat_amount,
+            maker_index, taker_key, taker_identity, taker_index, taken_at, fiat_code, fiat_amount,
             payment_method, premium, amount, fee, destination, destination_hash, created_at,
             expires_at, due_at, due_height)
-        values (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        values (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         id,
         kind,
         new.status,
@@ -410,6 +431,7 @@ async fn insert(
         new.taker_key,
         new.taker_identity,
         new.taker_index,
+        new.taken_at,
         terms.fiat_code,
         new.fiat_amount,
         terms.payment_method,
@@ -440,7 +462,8 @@ async fn update(
     let (was, version) = (at.integer("version", before.version)?, at.integer("version", version)?);
     let saved = sqlx::query!(
         "update orders set version = ?, status = ?, state = ?, maker_key = ?, maker_identity = ?,
-            maker_index = ?, taker_key = ?, taker_identity = ?, taker_index = ?, fiat_amount = ?,
+            maker_index = ?, taker_key = ?, taker_identity = ?, taker_index = ?, taken_at = ?,
+            fiat_amount = ?,
             amount = ?, fee = ?, destination = ?, destination_hash = ?, expires_at = ?, due_at = ?,
             due_height = ?
         where id = ? and version = ?",
@@ -453,6 +476,7 @@ async fn update(
         new.taker_key,
         new.taker_identity,
         new.taker_index,
+        new.taken_at,
         new.fiat_amount,
         new.amount,
         new.fee,
@@ -470,6 +494,20 @@ async fn update(
         return Err(StoreError::Moved { order: before.id, version: before.version });
     }
     Ok(())
+}
+
+/// When the oldest trade that has not ended began.
+pub(super) async fn oldest_take(
+    connection: &mut SqliteConnection,
+) -> Result<Option<Timestamp>, StoreError> {
+    let oldest = sqlx::query_scalar!(
+        r#"select min(taken_at) as "oldest: i64" from orders
+        where taken_at is not null and status not in
+            ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')"#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(oldest.map(Timestamp))
 }
 
 /// The orders that have not ended.

@@ -148,6 +148,7 @@ fn pending(n: u8) -> Order {
         },
         maker: party(1),
         taker: None,
+        taken_at: None,
         destination: None,
         state: OrderState::Pending,
         holds: vec![],
@@ -159,6 +160,7 @@ fn pending(n: u8) -> Order {
 fn awaiting_hold(n: u8, h: u8) -> Order {
     Order {
         taker: Some(party(2)),
+        taken_at: Some(Timestamp(2)),
         state: OrderState::AwaitingHold { hash: hash(h), until: Timestamp(900) },
         holds: vec![Hold { bolt11: Some("lnbcrt".to_owned()), seen: Seen::Open, ..wanted_hold(h) }],
         ..pending(n)
@@ -182,6 +184,7 @@ fn payout(attempt: Option<Attempt>) -> Payout {
 fn paying(n: u8, attempt: Option<Attempt>) -> Order {
     Order {
         taker: Some(party(2)),
+        taken_at: Some(Timestamp(2)),
         state: OrderState::PayingBuyer,
         payout: Some(payout(attempt)),
         ..pending(n)

@@ -16,6 +16,7 @@ fn timers(world: &World) -> Timers {
         engine: world.engine.clone(),
         facts: Facts::new(Arc::new(Lnd::new(nowhere).unwrap())),
         clock: world.clock.clone(),
+        health: tokio::sync::watch::channel(None).1,
         inbox_memory: Duration::from_hours(1),
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use trade::{
     BlockHeight, EscrowEvidence, HoldStatus, LightningIdentity, Msats, Network, NodeKey,
-    OrderState, PaymentStatus, Preimage, Seen,
+    OrderState, PaymentStatus, Preimage, Seen, Timestamp,
 };
 
 use super::*;
@@ -69,6 +69,7 @@ fn ready_at(height: BlockHeight) -> Readiness {
         channels_active: 1,
         lacks: vec![],
         height,
+        best_header_at: Timestamp(1_800_000_000),
         identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
         node: NodeDescription::default(),
     }

@@ -20,7 +20,7 @@ use trade::{
 };
 
 use crate::ops::End;
-use crate::world::Plant;
+use crate::world::{Plant, START};
 
 pub(crate) const IDENTITY: LightningIdentity =
     LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
@@ -480,6 +480,7 @@ impl LightningNode for FakeLnd {
             channels_active: usize::from(!is_alone),
             lacks: vec![],
             height,
+            best_header_at: START.after(self.clock.monotonic()),
             identity: IDENTITY,
             node: NodeDescription::default(),
         })

@@ -23,9 +23,9 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use trade::{
-    Command, Destination, HoldStatus, IdentityKey, Input, Invoice, Kind, Network, NewOrder,
-    NodeKey, Notice, Observation, OrderId, OrderState, Outcome, PaymentHash, PaymentStatus,
-    PayoutState, Policy, Ppm, Preimage, Request, Sats, Sender, Timestamp, TradeKey,
+    Backlog, Command, Destination, HoldStatus, IdentityKey, Input, Invoice, Kind, Network,
+    NewOrder, NodeKey, Notice, Observation, OrderId, OrderState, Outcome, PaymentHash,
+    PaymentStatus, PayoutState, Policy, Ppm, Preimage, Request, Sats, Sender, Timestamp, TradeKey,
 };
 
 use crate::check::Checker;
@@ -49,7 +49,7 @@ pub(crate) enum Plant {
     BegunMeansDone,
 }
 
-const START: Timestamp = Timestamp(1_800_000_000);
+pub(crate) const START: Timestamp = Timestamp(1_800_000_000);
 const HEIGHT: u32 = 1_000;
 const MARGIN: u32 = 24;
 const AMOUNT: Sats = Sats(100_000);
@@ -573,7 +573,7 @@ impl Daemon {
             node: Arc::clone(&node),
             reader: reader.clone(),
             engine: engine.clone(),
-            health,
+            health: health.clone(),
             period: Duration::from_mins(1),
         };
         let facts = Facts::new(Arc::clone(&node));
@@ -582,6 +582,7 @@ impl Daemon {
             engine: engine.clone(),
             facts: facts.clone(),
             clock: Arc::clone(clock) as _,
+            health,
             inbox_memory: MEMORY,
         };
         let messenger = messenger(&reader, &engine, clock).await?;
@@ -595,6 +596,7 @@ impl Daemon {
         );
         monitor.ask().await;
         engine.heard().await.map_err(text)?;
+        engine.set_backlog(Backlog::Decided);
         Ok(Self {
             engine,
             reader,

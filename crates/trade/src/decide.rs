@@ -317,6 +317,7 @@ impl Decision {
     fn back_to_book(mut self, request_id: Option<u64>) -> Self {
         self = self.give_back();
         let maker = self.order.maker;
+        self.order.taken_at = None;
         if let Some(taker) = self.order.taker.take() {
             self = self.answer(&taker, request_id, Notice::Canceled);
         }

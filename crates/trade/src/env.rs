@@ -1,6 +1,7 @@
 //! What a decision may know beside the order and the input.
 
-use crate::{BlockHeight, Fact, LightningIdentity, OrderId, Policy, Reputation, Timestamp};
+use crate::policy::UNREACHABLE_BLOCKS;
+use crate::{BlockHeight, Fact, Held, LightningIdentity, OrderId, Policy, Reputation, Timestamp};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Env<'a> {
@@ -21,6 +22,7 @@ pub struct Env<'a> {
     /// The orders, at most [`REFUSED_ORDERS`](crate::policy::REFUSED_ORDERS), whose payouts LND refused
     /// since it last took any.
     pub refused_orders: &'a [OrderId],
+    pub backlog: Backlog,
     /// The sender of a user's request.
     pub account: Account,
     /// The order's taker; of the sender, when it is about to take.
@@ -29,6 +31,32 @@ pub struct Env<'a> {
     /// destination, or of any payout attempt but the newest one of this order (C26, K-24, D20).
     pub payout_hash_is_known: bool,
     pub facts: &'a [Fact],
+}
+
+/// Whether all is decided that traders may have written while no relay was heard (D40).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backlog {
+    /// Messages may still have to be read or decided. It is so from each start, and whenever no relay
+    /// is heard.
+    #[default]
+    Reading,
+    Decided,
+    /// No relay could be reached for so long that none may come back in time.
+    Unreachable,
+}
+
+impl Env<'_> {
+    /// Whether nobody can still bring up a `fiat-sent` that was written in time.
+    pub(crate) fn has_heard_all_about(&self, held: Held) -> bool {
+        match self.backlog {
+            Backlog::Decided => true,
+            Backlog::Reading => false,
+            Backlog::Unreachable => {
+                let guard = held.guard_height(self.policy.escrow_margin);
+                guard.above(UNREACHABLE_BLOCKS) <= self.height
+            }
+        }
+    }
 }
 
 /// What the transaction read about the sender's identity.

@@ -7,11 +7,12 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::{
-    Account, AccountChange, BlockHeight, Command, Decision, Destination, Effect, Env, Fact,
-    FailureReason, HoldSecret, HoldStatus, IdentityKey, Input, Invoice, Kind, LightningIdentity,
-    LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation, Order, OrderId,
-    OrderState, OrderView, PaymentHash, PaymentStatus, Policy, Ppm, Preimage, Question, Refusal,
-    Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided, create, decide,
+    Account, AccountChange, Backlog, BlockHeight, Command, Decision, Destination, Effect, Env,
+    Fact, FailureReason, HoldSecret, HoldStatus, IdentityKey, Input, Invoice, Kind,
+    LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation,
+    Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, Policy, Ppm, Preimage,
+    Question, Refusal, Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided, create,
+    decide,
 };
 
 pub(crate) const MAKER: Sender = sender(1, 4);
@@ -73,6 +74,7 @@ pub(crate) struct Scene {
     pub(crate) lnd_unwell_at: Option<Timestamp>,
     pub(crate) lnd_restarted_at: Option<Timestamp>,
     pub(crate) refused_orders: Vec<OrderId>,
+    pub(crate) backlog: Backlog,
     pub(crate) account: Account,
     pub(crate) taker: Reputation,
     pub(crate) payout_hash_is_known: bool,
@@ -91,6 +93,7 @@ impl Scene {
             lnd_unwell_at: None,
             lnd_restarted_at: None,
             refused_orders: Vec::new(),
+            backlog: Backlog::Decided,
             account: Account::default(),
             taker: Reputation { rating_milli: 4_200, reviews: 7, operating_days: 30, since: None },
             payout_hash_is_known: false,
@@ -108,6 +111,7 @@ impl Scene {
             lnd_unwell_at: self.lnd_unwell_at,
             lnd_restarted_at: self.lnd_restarted_at,
             refused_orders: &self.refused_orders,
+            backlog: self.backlog,
             account: self.account,
             taker: self.taker,
             payout_hash_is_known: self.payout_hash_is_known,

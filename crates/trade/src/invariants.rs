@@ -28,6 +28,9 @@ pub fn check(order: &Order) -> Result<(), &'static str> {
 }
 
 fn has_the_parties_it_needs(order: &Order) -> bool {
+    if order.taker.is_some() != order.taken_at.is_some() {
+        return false;
+    }
     match order.state {
         OrderState::Pending => order.taker.is_none(),
         OrderState::Ended(Outcome::Canceled | Outcome::Expired) => true,

@@ -30,7 +30,7 @@ mod properties;
 
 pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Note, Posting};
-pub use env::{Account, Env};
+pub use env::{Account, Backlog, Env};
 pub use hold::{EscrowEvidence, Held, Hold, HoldDecision, HoldSecret, HoldStatus, Seen};
 pub use input::{Command, Input, NewOrder, Observation, Request, Sender};
 pub use invoice::{Destination, Invoice, LightningIdentity, Network};

@@ -26,6 +26,8 @@ pub struct Order {
     pub terms: Terms,
     pub maker: Party,
     pub taker: Option<Party>,
+    /// When it was taken by this taker: what the parties wrote since then is honoured at any age (D40).
+    pub taken_at: Option<Timestamp>,
     /// Where the buyer wants to be paid.
     pub destination: Option<Invoice>,
     pub state: OrderState,

@@ -7,6 +7,10 @@ use crate::{Ppm, Sats};
 /// Blocks between the moment nobody is told to pay fiat any more and the margin (D21).
 pub const HORIZON_WARNING_BLOCKS: u32 = 12;
 
+/// Blocks past the guard height after which an escrow is given back although messages about it may
+/// lie on relays that cannot be reached (D40): LND gives it back by itself a few blocks later.
+pub const UNREACHABLE_BLOCKS: u32 = 3;
+
 /// How much more than asked a hold may carry before it is given back (D10).
 pub const OVERPAYMENT: Ppm = Ppm(10_000);
 

@@ -12,10 +12,10 @@ use crate::fixture::{
     failed, hold, opened, payment, refused, request, secret, unanswered,
 };
 use crate::{
-    Account, Alarm, BlockHeight, Command, Decision, Destination, Effect, Fact, FailureReason, Hold,
-    HoldDecision, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats, Notice, Observation,
-    Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus, Posting, Preimage, Request,
-    Sender, Status, TradeKey, decide, invariants,
+    Account, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect, Fact,
+    FailureReason, Hold, HoldDecision, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats,
+    Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus, Posting,
+    Preimage, Request, Sender, Status, TradeKey, decide, invariants,
 };
 
 /// One event in the life of an order.
@@ -29,6 +29,7 @@ struct Event {
     account: Account,
     hash_is_known: bool,
     is_at_tip: bool,
+    backlog: Backlog,
 }
 
 /// An order's life: what was decided, and on what.
@@ -89,6 +90,7 @@ impl Life {
             height: scene.height.max(event.height),
             facts: facts.unwrap_or_default(),
             is_at_tip: event.is_at_tip,
+            backlog: event.backlog,
             account: event.account,
             payout_hash_is_known: event.hash_is_known || is_older,
             ..scene.clone()
@@ -191,6 +193,11 @@ fn events() -> impl Strategy<Value = Event> {
             account: Account { last_index, is_banned: rare == 0, has_duty: rare == 1 },
             hash_is_known: rare == 2,
             is_at_tip: rare != 3,
+            backlog: match rare {
+                4 => Backlog::Reading,
+                5 => Backlog::Unreachable,
+                _ => Backlog::Decided,
+            },
         },
     )
 }

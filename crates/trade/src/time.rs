@@ -31,4 +31,10 @@ impl BlockHeight {
     pub fn before(self, blocks: u32) -> Self {
         Self(self.0.saturating_sub(blocks))
     }
+
+    /// The height `blocks` above this one, saturating.
+    #[must_use]
+    pub fn above(self, blocks: u32) -> Self {
+        Self(self.0.saturating_add(blocks))
+    }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use trade::{
-    Account, AccountChange, BlockHeight, Command, Decision, Destination, Effect, Env, Fact,
-    FailureReason, HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Input, Invoice, Kind,
+    Account, AccountChange, Backlog, BlockHeight, Command, Decision, Destination, Effect, Env,
+    Fact, FailureReason, HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Input, Invoice, Kind,
     LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation,
     Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, PayoutState, Policy, Ppm,
     Preimage, Question, Refusal, Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided,
@@ -261,6 +261,7 @@ struct Case {
     input: Input,
     height: Option<BlockHeight>,
     is_at_tip: bool,
+    backlog: Backlog,
     wait: Duration,
     answer: Option<HoldStatus>,
 }
@@ -279,6 +280,7 @@ impl Case {
             input,
             height: None,
             is_at_tip: true,
+            backlog: Backlog::Decided,
             wait: Duration::ZERO,
             answer: None,
         }
@@ -302,6 +304,7 @@ impl Case {
         scene.now = scene.now.after(self.wait);
         scene.height = self.height.unwrap_or(scene.height);
         scene.is_at_tip = self.is_at_tip;
+        scene.backlog = self.backlog;
         if let (Some(status), Some(hash)) = (self.answer, story.order.state.hold()) {
             scene.facts = vec![Fact::HoldSeen { hash, status }];
         }
@@ -316,6 +319,28 @@ fn cases(story: &Story) -> Vec<Case> {
     cases.push(Case { wait: long, ..Case::new(TIME, "a day passes", Input::Deadline) });
     cases.push(Case::new(TIME, "12 blocks before the margin", Input::Deadline).at(WARNING));
     cases.push(Case::new(TIME, "the escrow is at the margin", Input::Deadline).at(GUARD));
+    let unread = |label, backlog| Case { backlog, ..Case::new(TIME, label, Input::Deadline) };
+    cases.push(
+        unread(
+            "the escrow is 9 blocks past the margin, messages are still to be read",
+            Backlog::Reading,
+        )
+        .at(GUARD.above(9)),
+    );
+    cases.push(
+        unread(
+            "the escrow is 2 blocks past the margin, no relay can be reached",
+            Backlog::Unreachable,
+        )
+        .at(GUARD.above(2)),
+    );
+    cases.push(
+        unread(
+            "the escrow is 3 blocks past the margin, no relay can be reached",
+            Backlog::Unreachable,
+        )
+        .at(GUARD.above(3)),
+    );
     let gap = Input::HeardAgain { deaf_for: Duration::from_hours(1) };
     cases.push(Case::new(TIME, "heard again after an hour", gap));
     cases.into_iter().flat_map(|case| with_answers(story, case)).collect()
@@ -362,6 +387,10 @@ fn news() -> Vec<Case> {
         seen("accepted too late", ACCEPTED).at(WARNING),
         Case { is_at_tip: false, ..seen("accepted at an unknown height", ACCEPTED) },
         seen("canceled", HoldStatus::Canceled),
+        Case {
+            backlog: Backlog::Reading,
+            ..seen("canceled while messages are still to be read", HoldStatus::Canceled)
+        },
         seen("settled", HoldStatus::Settled),
         news(HOLDS, "one it never had is accepted", hold(7, ACCEPTED)),
         news(PAYMENTS, "no answer", unanswered(1)),

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trade::{Command, Observation, Request};
+use tokio::sync::watch;
+use trade::{Command, LightningIdentity, Network, NodeKey, Observation, Request, Timestamp};
 
 use super::{HEIGHT, PAID, World, answers, buyer, secret, seller};
+use crate::clock::Clock as _;
 use crate::engine::Applied;
 use crate::facts::Facts;
-use crate::lightning::{Lnd, LndAccess};
+use crate::lightning::{Lnd, LndAccess, NodeDescription, Readiness};
 use crate::tasks::Tasks;
 use crate::timers::Timers;
 
@@ -67,6 +69,7 @@ async fn what_was_kept_long_enough_is_forgotten_while_the_daemon_runs() {
         engine: world.engine.clone(),
         facts: Facts::new(Arc::new(Lnd::new(nowhere).unwrap())),
         clock: world.clock.clone(),
+        health: watch::channel(Some(ready_at(world.clock.now()))).1,
         inbox_memory: MEMORY,
     };
 
@@ -76,5 +79,18 @@ async fn what_was_kept_long_enough_is_forgotten_while_the_daemon_runs() {
 
     while world.reader.is_remembered(delivery.event_id).await.unwrap() {
         commits.changed().await.unwrap();
+    }
+}
+
+fn ready_at(now: Timestamp) -> Readiness {
+    Readiness {
+        active: true,
+        synced: true,
+        channels_active: 1,
+        lacks: vec![],
+        height: HEIGHT,
+        best_header_at: now,
+        identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
+        node: NodeDescription::default(),
     }
 }

@@ -35,7 +35,8 @@ impl World {
         remembered: &DaemonState,
         hearing: watch::Receiver<Hearing>,
     ) -> (Ear, watch::Receiver<Timestamp>) {
-        Ear::new(self.engine.clone(), self.clock.clone(), hearing, remembered, CATCH_UP)
+        let useful = Useful { catch_up: CATCH_UP, oldest_take: None };
+        Ear::new(self.engine.clone(), self.clock.clone(), hearing, remembered, useful)
     }
 }
 
@@ -53,22 +54,25 @@ async fn nobody() -> (Relays, crate::nostr::Listener) {
     (relays, listener)
 }
 
-// spec: D5
-#[tokio::test]
-async fn relays_are_asked_from_where_the_first_was_lost_unless_that_is_of_no_use() {
-    let world = World::new().await;
-    let (relays, _listener) = nobody().await;
+// spec: D5 D40 D41
+#[test]
+fn relays_are_asked_from_where_the_first_was_lost_unless_that_is_of_no_use() {
     let hours = |ago: i64| Timestamp(NOW - ago * HOUR);
-    for (heard_at, missed_since, from) in [
-        (None, None, hours(0)),
-        (Some(hours(1)), None, hours(1)),
-        (Some(hours(1)), Some(hours(5)), hours(5)),
-        (Some(hours(1)), Some(hours(99)), hours(24)),
-        (Some(hours(48)), Some(hours(99)), hours(48)),
+    for (cursor, missed_since, oldest_take, from) in [
+        (None, None, None, hours(0)),
+        (Some(hours(1)), None, None, hours(1)),
+        (Some(hours(1)), Some(hours(5)), None, hours(5)),
+        (Some(hours(1)), Some(hours(99)), None, hours(24)),
+        (Some(hours(1)), Some(hours(99)), Some(hours(70)), hours(70)),
+        (Some(hours(1)), Some(hours(99)), Some(hours(200)), hours(99)),
+        (Some(hours(48)), Some(hours(99)), None, hours(48)),
+        (Some(hours(-1)), None, None, hours(24)),
+        (Some(hours(-1)), Some(hours(-2)), Some(hours(70)), hours(70)),
+        (Some(hours(1)), Some(hours(-2)), None, hours(24)),
     ] {
-        let remembered = DaemonState { heard_at, missed_since, ..DaemonState::default() };
-        let (_ear, cursor) = world.ear(&remembered, relays.hearing());
-        assert_eq!(*cursor.borrow(), from, "{remembered:?}");
+        let remembered = DaemonState { cursor, missed_since, ..DaemonState::default() };
+        let useful = Useful { catch_up: CATCH_UP, oldest_take };
+        assert_eq!(asked_from(&remembered, useful, Timestamp(NOW)), from, "{remembered:?}");
     }
 }
 
@@ -84,8 +88,13 @@ async fn since_when_a_relay_was_not_heard_is_written_down() {
     world.clock.advance(Duration::from_hours(1));
 
     ear.resume().await;
+    ear.has_all_before(1);
+    ear.move_on(|mark| mark == 0).await;
+    assert_eq!(world.reader.daemon_state().await.unwrap().cursor, None, "not all has ended");
+    ear.move_on(|mark| mark == 1).await;
 
     let written = world.reader.daemon_state().await.unwrap();
     assert_eq!(written.missed_since, Some(Timestamp(NOW)));
+    assert_eq!(written.cursor, Some(Timestamp(NOW + HOUR)));
     assert_eq!(written.heard_at, Some(Timestamp(NOW + HOUR)));
 }

@@ -9,11 +9,11 @@ use trade::{
     Observation, Order, OrderId, Request, Sender, Timestamp, TradeKey,
 };
 
-use super::super::{Intake, Parts};
 use crate::clock::{Clock as _, SystemEntropy};
 use crate::engine::Applied;
 use crate::engine::tests::{World, invoice, secret};
 use crate::facts::Facts;
+use crate::intake::{Intake, Parts, hearing};
 use crate::lightning::{self, Lnd, LndAccess};
 use crate::nostr::{Event, Hearing, Keys, Phase, SecretKey, Transport, seal};
 use crate::store::{Delivery, EventId, Transport as Stored};
@@ -30,6 +30,7 @@ pub(super) struct Stage {
     pub(super) intake: Intake,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) hearing: watch::Sender<Hearing>,
+    pub(super) cursor: watch::Receiver<Timestamp>,
     node: Keys,
     next_order: u8,
 }
@@ -98,8 +99,16 @@ impl Stage {
             entropy: Arc::new(SystemEntropy),
         };
         let remembered = world.reader.daemon_state().await.unwrap();
-        let (intake, _) = Intake::new(parts, &remembered);
-        Self { world, intake, events, hearing, node, next_order: 1 }
+        let oldest_take = world.reader.oldest_take().await.unwrap();
+        let (intake, cursor) = Intake::new(parts, &remembered, oldest_take);
+        Self { world, intake, events, hearing, cursor, node, next_order: 1 }
+    }
+
+    /// A daemon that starts on the same file; no relay has been heard yet.
+    pub(super) async fn restarted(self) -> Self {
+        let Self { world, intake, next_order, .. } = self;
+        drop(intake);
+        Self { next_order, ..Self::on(world.restarted().await).await }
     }
 
     pub(super) async fn stands(&mut self, phase: Phase) {
@@ -110,6 +119,16 @@ impl Stage {
     pub(super) async fn is_heard(&mut self) {
         self.stands(Phase::Open).await;
         self.intake.beat().await;
+    }
+
+    /// Lets time pass as the daemon does, beat by beat.
+    pub(super) async fn lives(&mut self, time: Duration) {
+        let beats = time.as_secs().div_ceil(hearing::BEAT.as_secs());
+        for _ in 0..beats {
+            self.world.clock.advance(hearing::BEAT);
+            self.intake.beat().await;
+            self.intake.until_idle().await;
+        }
     }
 
     /// A message as its author's client writes it at that time.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::timeout;
-use trade::{BlockHeight, Network, NodeKey};
+use trade::{BlockHeight, Network, NodeKey, Timestamp};
 
 use super::*;
 use crate::lightning::NodeDescription;
@@ -35,6 +35,7 @@ impl LightningNode for Node {
             channels_active: 1,
             lacks: vec![],
             height: BlockHeight(1),
+            best_header_at: Timestamp(1),
             identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
             node: NodeDescription::default(),
         })

@@ -59,6 +59,18 @@ impl Hearing {
         self.is_caught_up
     }
 
+    /// Whether every relay has sent all that it had stored; `as_they_are`: every connected one, of
+    /// which there is one at least.
+    #[must_use]
+    pub fn has_sent_all(&self, as_they_are: bool) -> bool {
+        self.is_hearing()
+            && self.phases.iter().all(|phase| match phase {
+                Phase::Open => true,
+                Phase::Closed => as_they_are,
+                Phase::Asked | Phase::Paging => false,
+            })
+    }
+
     /// How often a relay has come to send us what is new, counted from the start.
     #[must_use]
     pub fn arrivals_of(&self, relay: usize) -> u64 {

@@ -234,6 +234,21 @@ async fn what_was_forgotten_stays_forgotten() {
     refuses(&mut disk, "delete from daemon_state").await;
 }
 
+// spec: I7 D41
+#[tokio::test]
+async fn what_was_forgotten_goes_back_to_no_time_but_a_confirmed_one() {
+    let mut disk = Disk::new().await;
+    disk.tamper(
+        "insert into daemon_state (key, value)
+        values ('forgotten_until', '10'), ('clock_confirmed_at', '5')",
+    )
+    .await
+    .unwrap();
+
+    refuses(&mut disk, "update daemon_state set value = '4' where key = 'forgotten_until'").await;
+    disk.tamper("update daemon_state set value = '5' where key = 'forgotten_until'").await.unwrap();
+}
+
 // spec: I8
 #[tokio::test]
 async fn what_is_to_be_done_is_never_deleted() {

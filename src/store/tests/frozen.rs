@@ -1,4 +1,4 @@
-use trade::{FrozenBecause, Order, OrderState, Status};
+use trade::{FrozenBecause, Order, OrderState, Status, Timestamp};
 
 use super::{Disk, party, pending};
 
@@ -11,7 +11,12 @@ async fn what_stands_still_is_listed_with_the_reason_the_time_and_what_to_do() {
     }
     let because = FrozenBecause::HoldForgotten;
     let state = OrderState::Frozen { was: Status::Active, because };
-    disk.save(&Order { taker: Some(party(2)), state, ..pending(2) }, vec![]).await.unwrap();
+    disk.save(
+        &Order { taker: Some(party(2)), taken_at: Some(Timestamp(2)), state, ..pending(2) },
+        vec![],
+    )
+    .await
+    .unwrap();
     disk.tamper(
         "update orders set maker_identity = replace(hex(zeroblob(32)), '0', 'z')
         where id like '03%'",

@@ -10,7 +10,7 @@ use trade::{
 };
 
 use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
-use crate::store::StoreError;
+use crate::store::{Part, StoreError};
 
 #[test]
 fn an_order_comes_back_from_its_rows_as_it_was() {
@@ -42,6 +42,7 @@ fn untouched(order: &Order) -> Order {
     Order {
         state: OrderState::Pending,
         taker: None,
+        taken_at: None,
         destination: None,
         holds: vec![],
         payout: None,
@@ -372,12 +373,17 @@ async fn only_a_changed_public_face_needs_a_new_event() {
 async fn who_speaks_of_an_order_may_be_its_party_or_not() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 9)).await;
-    let is_party = |order, n| disk.reader.is_party(order, party(n).trade);
+    disk.create(&pending(3)).await;
+    disk.create(&ended(4, Outcome::Expired)).await;
+    let part = async |order: u8, n| {
+        disk.reader.find_part(pending(order).id, party(n).trade).await.unwrap()
+    };
 
-    assert!(is_party(pending(1).id, 1).await.unwrap(), "its maker");
-    assert!(is_party(pending(1).id, 2).await.unwrap(), "its taker");
-    assert!(!is_party(pending(1).id, 3).await.unwrap());
-    assert!(!is_party(pending(2).id, 1).await.unwrap());
+    let taken = Some(Part { taken_at: Some(Timestamp(2)) });
+    assert_eq!((part(1, 1).await, part(1, 2).await), (taken, taken), "its maker and its taker");
+    assert_eq!((part(1, 3).await, part(2, 1).await), (None, None));
+    assert_eq!(part(3, 1).await, Some(Part { taken_at: None }), "nobody took it");
+    assert_eq!(part(4, 1).await, None, "it has ended");
 }
 
 #[tokio::test]
@@ -404,6 +410,7 @@ fn any_order() -> impl Strategy<Value = Order> {
                 terms,
                 maker,
                 taker: (stand.state != OrderState::Pending).then_some(taker),
+                taken_at: (stand.state != OrderState::Pending).then_some(Timestamp(3)),
                 destination: stand.destination,
                 state: stand.state,
                 holds,

@@ -112,6 +112,56 @@ async fn a_forgetting_that_is_not_committed_forgot_nothing() {
     assert!(remember(&mut disk, &message(2, 9)).await);
 }
 
+// spec: D40
+#[tokio::test]
+async fn no_message_is_forgotten_that_is_younger_than_a_running_trade() {
+    let mut disk = Disk::new().await;
+    for (n, at) in [(1, 1), (2, 2), (3, 3)] {
+        assert!(remember(&mut disk, &message(n, at)).await);
+    }
+    disk.create(&awaiting_hold(1, 9)).await;
+
+    forget(&mut disk, Timestamp(1_000_000)).await;
+
+    assert_eq!(disk.reader.oldest_take().await.unwrap(), Some(Timestamp(2)));
+    assert!(!disk.reader.is_remembered(message(1, 1).event_id).await.unwrap());
+    assert!(disk.reader.is_remembered(message(2, 2).event_id).await.unwrap());
+}
+
+// spec: D41
+#[tokio::test]
+async fn a_database_that_a_wrong_clock_made_refuse_everything_is_healed_by_a_confirmed_one() {
+    let mut disk = Disk::new().await;
+    disk.tamper("insert into daemon_state (key, value) values ('forgotten_until', '90000000')")
+        .await
+        .unwrap();
+    assert!(!remember(&mut disk, &message(1, 10_000)).await);
+
+    forget(&mut disk, Timestamp(10_000)).await;
+
+    assert!(!remember(&mut disk, &message(1, 10_000)).await, "it may have been acted on");
+    assert!(remember(&mut disk, &message(2, 10_301)).await);
+}
+
+// spec: D41 D4
+#[tokio::test]
+async fn no_date_keeps_a_key_from_changing_its_transport_or_from_being_forgotten() {
+    let mut disk = Disk::new().await;
+    let now = Timestamp(1_000);
+    let ahead = message(1, now.after(365 * DAY).0);
+    let direct = Delivery { transport: Transport::Nip44, ..message(2, 1_001) };
+    let mut tx = disk.begin().await;
+    assert!(tx.remember(&ahead, now).await.unwrap());
+    assert!(tx.remember(&direct, Timestamp(1_001)).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(disk.reader.find_transport(STRANGER).await.unwrap(), Some(Transport::Nip44));
+
+    disk.tamper("update trade_keys set updated_at = 90000000").await.unwrap();
+    forget(&mut disk, now).await;
+
+    assert_eq!(disk.reader.find_transport(STRANGER).await.unwrap(), None);
+}
+
 fn settle(n: u8) -> Effect {
     Effect::Lightning(LnCommand::SettleHold { hash: hash(n) })
 }

@@ -151,6 +151,7 @@ fn an_order_of_the_core_is_listed_with_its_own_terms() {
         },
         maker: maker_keys,
         taker: None,
+        taken_at: None,
         destination: None,
         state: OrderState::Pending,
         holds: Vec::new(),

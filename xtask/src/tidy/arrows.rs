@@ -46,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("queries", &["engine", "facts", "nostr", "store", "wire"]),
     ("store", &[]),
     ("tasks", &[]),
-    ("timers", &["engine", "facts", "store"]),
+    ("timers", &["engine", "facts", "lightning", "store"]),
     ("watcher", &["engine", "lightning", "store"]),
     ("wire", &[]),
 ];

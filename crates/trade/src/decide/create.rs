@@ -45,6 +45,7 @@ pub fn create(
         terms,
         maker: sender.party(),
         taker: None,
+        taken_at: None,
         destination: None,
         state: OrderState::Pending,
         holds: Vec::new(),

@@ -23,7 +23,10 @@ pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecid
         OrderState::AwaitingInvoice { .. } if time || height => {
             Ok(Decision::on(order, "T19 T20").abandoned_by(Side::Buyer))
         }
-        OrderState::Active { .. } if height => Ok(Decision::on(order, "T27").canceled(None)),
+        // A `fiat-sent` that was written in time may still have to be read (D40).
+        OrderState::Active { held } if height && env.has_heard_all_about(*held) => {
+            Ok(Decision::on(order, "T27").canceled(None))
+        }
         OrderState::FiatSent { held, .. } | OrderState::Settling { held, .. } if height => {
             Ok(horizon(order, *held, env))
         }
@@ -63,6 +66,7 @@ pub(super) fn undo(mut decision: Decision, preparing: &Preparing) -> Decision {
     let requester = match preparing.from {
         PreparingFrom::Book { index_before } => {
             let taker = decision.order.taker.take();
+            decision.order.taken_at = None;
             if decision.order.terms.kind == crate::Kind::Sell {
                 decision.order.destination = None;
             }

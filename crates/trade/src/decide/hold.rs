@@ -143,6 +143,10 @@ fn undecided(
         (HoldStatus::Canceled, OrderState::AwaitingHold { .. }) => {
             Decision { cause: "C12 T15 T16", ..recorded }.abandoned_by(Side::Seller)
         }
+        // Not recorded, so that LND is asked again: a `fiat-sent` may still have to be read (D40).
+        (HoldStatus::Canceled, OrderState::Active { held }) if !env.has_heard_all_about(*held) => {
+            Decision::on(order, "D40 waits")
+        }
         (HoldStatus::Canceled, OrderState::AwaitingInvoice { .. } | OrderState::Active { .. }) => {
             Decision { cause: "C13 T27", ..recorded }
                 .tell_both(&Notice::HoldInvoicePaymentCanceled)

@@ -25,6 +25,7 @@ pub(super) fn take_sell(
     decision.account = use_index(sender, env)?;
     let (seller, buyer) = (order.maker, sender.party());
     decision.order.taker = Some(buyer);
+    decision.order.taken_at = Some(env.now);
     if let Some(invoice) = destination {
         decision.order.destination = Some(invoice);
         return towards_hold(decision, secret, request_id, env);
@@ -54,6 +55,7 @@ pub(super) fn take_buy(
     let mut decision = Decision::on(order, "T8 prepared");
     decision.account = use_index(sender, env)?;
     decision.order.taker = Some(sender.party());
+    decision.order.taken_at = Some(env.now);
     // What the maker gave at creation may have aged: then it is asked again, after the escrow (K-18).
     let expected = order.terms.to_pay_out().ok_or(Refusal::OutOfRangeSatsAmount)?;
     decision.order.destination = order

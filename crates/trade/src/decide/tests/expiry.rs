@@ -5,7 +5,8 @@ use crate::fixture::{
     opened,
 };
 use crate::{
-    Alarm, BlockHeight, Command, HoldStatus, Input, Kind, PublicStatus, Question, Refusal, Seen,
+    Alarm, Backlog, BlockHeight, Command, HoldStatus, Input, Kind, PublicStatus, Question, Refusal,
+    Seen,
 };
 
 const DUTY: Duration = Duration::from_mins(15);
@@ -195,6 +196,30 @@ fn a_trade_without_fiat_is_canceled_when_its_escrow_reaches_the_margin() {
         "Ended(Canceled)",
         &["LND: cancel hold h1", "maker: canceled", "taker: canceled"],
     );
+}
+
+// spec: D40 T27 T24 C14 C20
+#[test]
+fn at_no_height_is_a_trade_canceled_before_what_was_said_in_time_is_decided() {
+    let mut story = Story::active(Kind::Sell);
+    story.scene.backlog = Backlog::Reading;
+    check(&story.at(EXPIRES_AT).wakes(), "Active", &[]);
+
+    story.says(TAKER, Command::FiatSent);
+
+    story.scene.backlog = Backlog::Decided;
+    story.wakes();
+    check(&story.says(MAKER, Command::Release), "Settling", &["LND: settle hold h1"]);
+}
+
+// spec: D40 T27
+#[test]
+fn without_relays_a_trade_is_canceled_three_blocks_past_the_margin() {
+    let mut story = Story::active(Kind::Sell);
+    story.scene.backlog = Backlog::Unreachable;
+    check(&story.at(GUARD.above(2)).wakes(), "Active", &[]);
+
+    assert_eq!(story.at(GUARD.above(3)).wakes().place, "Ended(Canceled)");
 }
 
 // spec: T20 E5 D21

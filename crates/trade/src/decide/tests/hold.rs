@@ -5,7 +5,8 @@ use crate::fixture::{
     hold, hold_hash, opened, request, secret,
 };
 use crate::{
-    BlockHeight, Command, Held, HoldDecision, HoldStatus, Kind, OrderState, Question, Refusal, Seen,
+    Backlog, BlockHeight, Command, Held, HoldDecision, HoldStatus, Kind, OrderState, Question,
+    Refusal, Seen,
 };
 
 fn decision_of(story: &Story) -> Option<HoldDecision> {
@@ -191,6 +192,32 @@ fn a_lost_escrow_ends_a_trade_in_which_no_fiat_was_sent() {
             ],
         );
     }
+}
+
+// spec: D40 C13 C20
+#[test]
+fn a_lost_escrow_ends_no_trade_before_what_was_said_in_time_is_decided() {
+    for backlog in [Backlog::Reading, Backlog::Unreachable] {
+        let mut story = Story::active(Kind::Sell);
+        story.scene.backlog = backlog;
+        check(&story.hears(hold(1, HoldStatus::Canceled)), "Active", &[]);
+        assert_ne!(end_of(&story).1, Seen::Canceled, "LND is asked again");
+
+        story.says(TAKER, Command::FiatSent);
+
+        assert_eq!(story.hears(hold(1, HoldStatus::Canceled)).place, "Frozen(EscrowLost)");
+    }
+}
+
+// spec: D40 C13 T27
+#[test]
+fn a_lost_escrow_whose_messages_cannot_be_had_ends_the_trade_three_blocks_past_the_margin() {
+    let mut story = Story::active(Kind::Sell);
+    story.scene.backlog = Backlog::Unreachable;
+    check(&story.at(GUARD.above(2)).hears(hold(1, HoldStatus::Canceled)), "Active", &[]);
+
+    story.at(GUARD.above(3));
+    assert_eq!(story.hears(hold(1, HoldStatus::Canceled)).place, "Ended(Canceled)");
 }
 
 // spec: C13 K-22 D13

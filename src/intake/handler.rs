@@ -1,0 +1,106 @@
+//! From a message that is to be honoured to the engine's word on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trade::{Destination, Notice, OrderId, Refusal, Request, Sender};
+
+use crate::clock::{Entropy, draw_hold_secret, draw_order_id};
+use crate::crash;
+use crate::engine::{Applied, Engine, EngineError};
+use crate::facts::Facts;
+use crate::nostr::{Opened, Transport};
+use crate::store::{self, Delivery, EventId, Message};
+use crate::wire::command::{self, Asked, Declined};
+use crate::wire::message::Body;
+
+/// How long a message waits for a database that does not answer: doubled each time, up to the longest.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone)]
+pub(super) struct Handler {
+    pub(super) engine: Engine,
+    pub(super) facts: Facts,
+    pub(super) read_destination: fn(&str) -> Destination,
+    pub(super) entropy: Arc<dyn Entropy>,
+}
+
+/// What is to be done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Act,
+    /// Nothing, also when it comes again.
+    Remember,
+}
+
+impl Handler {
+    /// Nothing was remembered of a message whose transaction failed: while the database does not
+    /// answer, it is tried again.
+    pub(super) async fn handle(self, opened: Opened, what: What) {
+        crash::point("intake.received");
+        let mut wait = FIRST_RETRY;
+        while let Err(error) = self.try_to_handle(&opened, what).await {
+            if !error.is_unavailable() {
+                tracing::error!(event.id = %opened.event_id, %error, "a message broke its order");
+                return;
+            }
+            tracing::warn!(%error, "a message waits for the database; again in {wait:?}");
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(LONGEST_RETRY);
+        }
+    }
+
+    async fn try_to_handle(&self, opened: &Opened, what: What) -> Result<Applied, EngineError> {
+        match what {
+            What::Act => self.act_on(opened).await,
+            What::Remember => self.engine.disregard(delivery(opened)).await,
+        }
+    }
+
+    async fn act_on(&self, opened: &Opened) -> Result<Applied, EngineError> {
+        let delivery = delivery(opened);
+        let Body { request_id, trade_index, id, .. } = opened.message.body;
+        let trade = opened.sender;
+        let refuse = |refusal| {
+            let (order, notice) = (id.map(order_id), Notice::CantDo(refusal));
+            let message = Message { to: trade, order, request_id, trade_index: None, notice };
+            self.engine.answer(delivery, message)
+        };
+        let Some(identity) = opened.identity else {
+            return refuse(Refusal::InvalidSignature).await;
+        };
+        let sender = Sender { trade, identity, trade_index };
+        let draw = || draw_hold_secret(&*self.entropy);
+        match command::read(&opened.message, self.read_destination, draw) {
+            Ok(Asked::NewOrder(new)) => {
+                let id = draw_order_id(&*self.entropy);
+                self.engine.create(delivery, id, sender, request_id, new).await
+            }
+            Ok(Asked::Order { id, command }) => {
+                let request = Request { sender, request_id, command };
+                let ask = |question| self.facts.ask(question);
+                self.engine.deliver(delivery, id, request, ask).await
+            }
+            Err(Declined::Because(refusal)) => refuse(refusal).await,
+            Err(Declined::Silently) => Ok(Applied::Unchanged),
+        }
+    }
+}
+
+pub(super) fn delivery(opened: &Opened) -> Delivery {
+    Delivery {
+        event_id: EventId(opened.event_id.to_bytes()),
+        rumor_id: opened.rumor_id.map(|id| EventId(id.to_bytes())),
+        created_at: opened.created_at,
+        from: opened.sender,
+        transport: match opened.transport {
+            Transport::GiftWrap => store::Transport::GiftWrap,
+            Transport::Direct => store::Transport::Nip44,
+        },
+    }
+}
+
+pub(super) fn order_id(id: uuid::Uuid) -> OrderId {
+    OrderId(id.into_bytes())
+}

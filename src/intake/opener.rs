@@ -1,0 +1,120 @@
+//! From an event to the message in it, to what is to be done with it, and after whom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trade::Timestamp;
+
+use super::MAX_EVENT_BYTES;
+use super::age::{self, Age};
+use super::handler::order_id;
+use super::lanes::Lane;
+use crate::nostr::{Event, Keys, Opened, Policy, Transport, glance, open};
+use crate::store::{EventId, Part, Reader, StoreError};
+
+/// How long reading waits for a database that does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone)]
+pub(super) struct Opener {
+    pub(super) node: Keys,
+    pub(super) pow: u8,
+    pub(super) transports: Arc<[Transport]>,
+    pub(super) catch_up: Duration,
+    pub(super) reader: Reader,
+}
+
+/// A message that is proven, and of use.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) opened: Opened,
+    pub(super) lane: Lane,
+    pub(super) bytes: usize,
+    pub(super) age: Age,
+    /// When the running trade began that its sender is a party of.
+    pub(super) taken_at: Option<Timestamp>,
+}
+
+impl Opener {
+    /// Reads what only this node can read, on a thread of its own. What was acted on before is not
+    /// read again. None: it is of no use.
+    pub(super) async fn open(self, event: Event, at: Timestamp) -> Option<Received> {
+        let bytes = event.content.len();
+        if let Err(dropped) = glance(&event, &self.node, &self.policy()) {
+            tracing::debug!(event.id = %event.id, %dropped, "dropped");
+            return None;
+        }
+        if self.is_remembered(EventId(event.id.to_bytes())).await {
+            return None;
+        }
+        let own = self.clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            open(&event, &own.node, &own.policy())
+                .inspect_err(|dropped| {
+                    tracing::debug!(event.id = %event.id, %dropped, "dropped");
+                })
+                .ok()
+        });
+        let opened = opening.await.inspect_err(|error| {
+            tracing::error!(%error, "an event broke what reads it; please report this");
+        });
+        let opened = opened.ok()??;
+        // The same message may come in a wrapping that is new.
+        if let Some(rumor) = opened.rumor_id
+            && self.is_remembered(EventId(rumor.to_bytes())).await
+        {
+            return None;
+        }
+        self.judged(opened, bytes, at).await
+    }
+
+    fn policy(&self) -> Policy<'_> {
+        let max_bytes = MAX_EVENT_BYTES as usize;
+        Policy { pow: self.pow, max_bytes, transports: &self.transports }
+    }
+
+    async fn judged(&self, opened: Opened, bytes: usize, at: Timestamp) -> Option<Received> {
+        let part = self.part_of(&opened).await;
+        let taken_at = part.and_then(|part| part.taken_at);
+        let age = self.age(&opened, at, taken_at);
+        if let Age::Stale(reason) = age {
+            tracing::debug!(event.id = %opened.event_id, reason, "not honoured");
+            return None;
+        }
+        // Who is no party of a running order cannot make its parties wait.
+        let lane = match (part, opened.message.body.id) {
+            (Some(_), Some(order)) => Lane::Order(order_id(order)),
+            _ => Lane::Sender(opened.sender),
+        };
+        Some(Received { opened, lane, bytes, age, taken_at })
+    }
+
+    pub(super) fn age(&self, opened: &Opened, at: Timestamp, taken_at: Option<Timestamp>) -> Age {
+        age::judge(opened, at, self.catch_up, taken_at)
+    }
+
+    async fn part_of(&self, opened: &Opened) -> Option<Part> {
+        let order = order_id(opened.message.body.id?);
+        loop {
+            match self.reader.find_part(order, opened.sender).await {
+                Ok(part) => return part,
+                Err(error) => rest_after(&error).await,
+            }
+        }
+    }
+
+    async fn is_remembered(&self, id: EventId) -> bool {
+        loop {
+            match self.reader.is_remembered(id).await {
+                Ok(answer) => return answer,
+                Err(error) => rest_after(&error).await,
+            }
+        }
+    }
+}
+
+/// Nothing is judged by what the database did not say.
+async fn rest_after(error: &StoreError) {
+    tracing::warn!(%error, "a message waits for the database; again in {RETRY:?}");
+    tokio::time::sleep(RETRY).await;
+}
