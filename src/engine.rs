@@ -87,6 +87,15 @@ impl EngineError {
             Self::NoSuchOrder(_) | Self::Broken { .. } => false,
         }
     }
+
+    /// Whether only a person can mend the database: the daemon ends.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_fatal(),
+            Self::Stopped | Self::NoSuchOrder(_) | Self::Broken { .. } => false,
+        }
+    }
 }
 
 impl Engine {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mostrod::config::{self, Loaded, Settings};
+use mostrod::store::OpenError;
 use mostrod::{check, daemon};
 use tracing::Metadata;
 use tracing_subscriber::filter::filter_fn;
@@ -13,8 +14,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// Wrong settings, like a wrong command line.
-const EXIT_USAGE: u8 = 2;
+/// What a restart cannot mend: settings, like a wrong command line, or the database's file.
+/// `contrib/mostrod.service` names it.
+const EXIT_NEEDS_A_PERSON: u8 = 2;
 
 /// Without `RUST_LOG`. Whatever the relay pool calls an error, the daemon says in its own words where
 /// an operator can do something about it.
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     let verb = arguments.verb.unwrap_or(Verb::Run);
     let Some(dir) = arguments.dir.or_else(default_dir) else {
         complain("there is no home directory: name the settings directory with -d DIR");
-        return ExitCode::from(EXIT_USAGE);
+        return ExitCode::from(EXIT_NEEDS_A_PERSON);
     };
     if verb == Verb::Run
         && let Some(code) = write_first_settings(&dir)
@@ -58,7 +60,7 @@ fn main() -> ExitCode {
             for problem in problems {
                 complain(&format!("  {problem}"));
             }
-            return ExitCode::from(EXIT_USAGE);
+            return ExitCode::from(EXIT_NEEDS_A_PERSON);
         }
     };
     start(verb, loaded)
@@ -100,6 +102,10 @@ fn start(verb: Verb, loaded: Loaded) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
+            let open = error.downcast_ref::<OpenError>();
+            if verb == Verb::Run && open.is_some_and(OpenError::needs_a_person) {
+                return ExitCode::from(EXIT_NEEDS_A_PERSON);
+            }
             ExitCode::FAILURE
         }
     }

@@ -115,7 +115,10 @@ impl Outbox {
         let mut expired_at = Duration::ZERO;
         loop {
             if let Err(error) = self.start_due(&mut lanes).await {
-                tracing::error!(%error, "the outbox cannot be read");
+                tracing::error!(error = crate::chain(&error), "the outbox cannot be read");
+                if error.is_fatal() {
+                    break; // that ends the daemon
+                }
             }
             let monotonic = self.clock.monotonic();
             if monotonic.saturating_sub(expired_at) >= IDLE {

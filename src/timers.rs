@@ -85,7 +85,12 @@ impl Timers {
             let rests = guard.rests(&*timers.clock);
             match timers.look(rests, &asking.orders()).await {
                 Ok(orders) => orders.into_iter().for_each(|order| asking.start(&timers, order)),
-                Err(error) => tracing::error!(%error, "due orders cannot be listed"),
+                Err(error) => {
+                    tracing::error!(error = crate::chain(&error), "due orders cannot be listed");
+                    if error.is_fatal() {
+                        return; // that ends the daemon
+                    }
+                }
             }
             if !rests && looks.is_multiple_of(LOOKS_PER_FORGETTING) {
                 timers.forget().await;

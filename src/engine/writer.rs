@@ -57,8 +57,8 @@ impl WriterTask {
     /// Runs until the last engine is dropped, then closes the file.
     ///
     /// # Errors
-    /// If the database does not answer at the start or at the end. In between, failures are the
-    /// answers of jobs.
+    /// If the database does not answer at the start or at the end, or if only a person can mend it.
+    /// Other failures are the answers of jobs.
     pub async fn run(mut self) -> Result<(), EngineError> {
         self.refresh_deadlines().await?;
         let mut batch = Vec::with_capacity(BATCH);
@@ -66,6 +66,13 @@ impl WriterTask {
             let (tasks, answers): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|job: Job| (job.task, job.answer)).unzip();
             let results = self.transact(tasks).await;
+            if let Err(error) = &results
+                && error.is_fatal()
+            {
+                let error = error.clone();
+                self.answer(answers, results);
+                return Err(error);
+            }
             if results.is_err()
                 && let Err(error) = self.writer.renew().await
             {

@@ -49,17 +49,14 @@ pub async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
     let pool = pool
         .connect_with(options.clone().read_only(true))
         .await
-        .map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
+        .map_err(|source| OpenError::of(path, source))?;
     Ok((Writer { connection, options, _lock: lock }, Reader { pool }))
 }
 
 /// A connection that writes durably, or none.
 pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
     let path = options.get_filename();
-    let mut connection = options
-        .connect()
-        .await
-        .map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
+    let mut connection = options.connect().await.map_err(|source| OpenError::of(path, source))?;
     check_pragmas(&mut connection, path).await?;
     Ok(connection)
 }
@@ -74,7 +71,7 @@ pub async fn open_reader(path: &Path) -> Result<Reader, OpenError> {
         .read_only(true)
         .busy_timeout(BUSY)
         .disable_statement_logging();
-    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| OpenError::of(path, source);
     let pool = PoolOptions::new().max_connections(1).connect_with(options).await;
     let pool = pool.map_err(unreadable)?;
     check_pages(&mut *pool.acquire().await.map_err(unreadable)?, path).await?;
@@ -138,7 +135,7 @@ async fn ask(
     sqlx::query_scalar(sql)
         .fetch_one(connection)
         .await
-        .map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })
+        .map_err(|source| OpenError::of(path, source))
 }
 
 fn numbers(version: &str) -> Vec<u32> {

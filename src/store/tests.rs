@@ -1,5 +1,6 @@
 //! Facts of the store, each on a real migrated file.
 
+mod faults;
 mod forbidden;
 mod frozen;
 mod lanes;

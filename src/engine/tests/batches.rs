@@ -138,6 +138,26 @@ async fn a_failing_database_fails_the_batch_and_not_the_writer() {
     assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
 }
 
+#[tokio::test]
+async fn a_database_that_only_a_person_can_mend_ends_the_writer() {
+    let world = World::new().await;
+    // Another's write makes the writer read its pages anew, from the file.
+    tamper(&world, "create table elsewhere (id)").await;
+    tamper(&world, "pragma wal_checkpoint(truncate)").await;
+    let path = world.folder.path().join("trades.db");
+    let mut pages = std::fs::read(&path).unwrap();
+    pages[4_096..].fill(0xff);
+    std::fs::write(&path, pages).unwrap();
+    let delivery = world.delivery(seller().trade);
+    let create = || world.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
+
+    let error = create().await.unwrap_err();
+    assert!(error.is_fatal(), "{error}");
+
+    let error = create().await.unwrap_err();
+    assert!(matches!(error, EngineError::Stopped), "{error}");
+}
+
 // spec: K-08
 #[tokio::test]
 async fn what_could_not_be_saved_is_not_said() {

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use super::folder;
-use crate::store::{OpenError, open};
+use crate::store::{OpenError, open, open_reader};
 
 async fn pragma(connection: &mut sqlx::SqliteConnection, name: &'static str) -> String {
     let sql = match name {
@@ -89,21 +89,45 @@ async fn a_database_of_another_program_is_left_alone() {
     assert!(matches!(error, OpenError::Migration { .. }), "{error}");
 }
 
-#[tokio::test]
-async fn a_damaged_file_is_not_opened() {
+/// Why a file that `harm` has changed is not opened, by the daemon or by `mostrod check`.
+async fn refusal(harm: impl FnOnce(Vec<u8>) -> Vec<u8>) -> OpenError {
     let (_folder, path) = folder();
     let (writer, reader) = open(&path).await.unwrap();
     reader.pool.close().await;
     writer.close().await.unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
-    let half = bytes.len() / 2;
-    bytes[half..half + 4096].fill(0xff);
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, harm(std::fs::read(&path).unwrap())).unwrap();
 
+    open_reader(&path).await.unwrap_err();
+    open(&path).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_damaged_page_a_file_that_was_cut_short_and_a_text_are_for_a_person_to_mend() {
+    let damaged = refusal(|mut bytes| {
+        let half = bytes.len() / 2;
+        bytes[half..half + 4096].fill(0xff);
+        bytes
+    });
+    let short = refusal(|bytes| bytes[..bytes.len() / 2].to_vec());
+    let text = refusal(|_| b"dear diary ".repeat(1_000));
+
+    for error in [damaged.await, short.await, text.await] {
+        assert!(error.needs_a_person(), "{error}");
+        assert!(error.to_string().contains("docs/OPERATIONS.md"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_the_place_of_the_file_is_named_with_what_to_do() {
+    let (_folder, path) = folder();
+    std::fs::create_dir(&path).unwrap();
     let error = open(&path).await.unwrap_err();
+    assert!(error.needs_a_person(), "{error}");
+    assert!(error.to_string().contains("belong to the daemon's user"), "{error}");
 
-    let refused = matches!(error, OpenError::Damaged { .. } | OpenError::Unreadable { .. });
-    assert!(refused, "{error}");
+    // It may be mounted later.
+    let error = open(&path.join("missing").join("trades.db")).await.unwrap_err();
+    assert!(!error.needs_a_person(), "{error}");
 }
 
 #[tokio::test]
