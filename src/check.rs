@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use trade::LightningIdentity;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Loaded, Settings};
 use crate::daemon;
 use crate::lightning::{LightningNode as _, Lnd};
 use crate::nostr::{Options, Relays, ToBech32 as _, Url};
-use crate::store::{self, StandsStill};
+use crate::store::{self, WaitingOrder};
 
 /// How long the relays may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +40,8 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
     };
     let node = daemon::node_keys(&settings)?.public_key();
     say("node", Ok(format!("{} ({node})", node.to_bech32()?)))?;
-    let books = read_books(&settings.database.file).await;
+    let margin = settings.policy().escrow_margin;
+    let books = read_books(&settings.database.file, margin).await;
     let ours = books.as_ref().ok().and_then(|books| books.node);
     say("lnd", lnd(&settings, ours).await)?;
     say("relays", relays(&settings).await)?;
@@ -48,8 +50,10 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
         Err(error) => (Err(error), Books::default()),
     };
     say("database", database)?;
-    for order in books.standing_still {
-        say(&format!("order {}", order.order), Err(anyhow!("{order}")))?;
+    for order in books.waiting {
+        let found =
+            if order.needs_a_person() { Err(anyhow!("{order}")) } else { Ok(order.to_string()) };
+        say(&format!("order {}", order.order), found)?;
     }
     for (account, msats) in books.balances {
         writeln!(out, "ledger.{account} = {msats}")?;
@@ -67,10 +71,10 @@ struct Books {
     /// The node that open holds and payments belong to.
     node: Option<LightningIdentity>,
     balances: BTreeMap<String, i64>,
-    standing_still: Vec<StandsStill>,
+    waiting: Vec<WaitingOrder>,
 }
 
-async fn read_books(file: &Path) -> Result<Books> {
+async fn read_books(file: &Path, margin: u32) -> Result<Books> {
     if !file.exists() {
         let summary = format!("{} will be made by the first run", file.display());
         return Ok(Books { summary, ..Books::default() });
@@ -81,7 +85,7 @@ async fn read_books(file: &Path) -> Result<Books> {
         summary: format!("{}, {depth} acts outstanding", file.display()),
         node: reader.daemon_state().await?.node,
         balances: reader.balances().await?,
-        standing_still: reader.list_standing_still().await?,
+        waiting: reader.list_waiting(SystemClock::new().now(), margin).await?,
     })
 }
 

@@ -19,9 +19,9 @@ use crate::nostr::{
     Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport, Url,
 };
 use crate::outbox::{Arrivals, Book, Messenger, NodeEvents, Outbox};
-use crate::store::{self, DaemonState, Reader};
+use crate::store::{self, DaemonState, OpenError, Reader};
 use crate::tasks::Tasks;
-use crate::timers::Timers;
+use crate::timers::{Reminder, Timers};
 use crate::watcher::{Comparison, HealthMonitor, Streams};
 use crate::wire::tags::{Imprint, NodeTerms, Profile};
 
@@ -94,7 +94,6 @@ pub async fn start(
 ) -> Result<Tasks> {
     let node = node_keys(&settings)?;
     let (writer, reader) = store::open(&settings.database.file).await?;
-    remind_of_frozen_orders(&reader).await?;
     let remembered = reader.daemon_state().await?;
     let oldest_take = reader.oldest_take().await?;
     let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);
@@ -129,13 +128,10 @@ pub async fn start(
     Ok(tasks)
 }
 
-/// Their alarms were raised once, perhaps long ago. Orders that cannot be read are the engine's to
-/// report.
-async fn remind_of_frozen_orders(reader: &Reader) -> Result<()> {
-    for frozen in reader.list_standing_still().await?.iter().filter(|still| still.because.is_ok()) {
-        tracing::error!(order.id = %frozen.order, "ALARM: {frozen}");
-    }
-    Ok(())
+/// Whether the next start would fail as this one did, until a person has done something.
+#[must_use]
+pub fn needs_a_person(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<OpenError>().is_some_and(OpenError::needs_a_person)
 }
 
 /// Where LND is, as its client wants to know it.
@@ -299,6 +295,12 @@ impl Parts {
             inbox_memory: intake::memory(self.settings.nostr.inbox_catch_up),
         };
         tasks.spawn("timers", timers.run(tasks.shutdown()));
+        let reminder = Reminder {
+            reader: self.reader.clone(),
+            clock: Arc::clone(&self.clock),
+            escrow_margin: self.settings.policy().escrow_margin,
+        };
+        tasks.spawn("reminder", reminder.run(tasks.shutdown()));
     }
 
     fn imprint(&self) -> Imprint {

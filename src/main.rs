@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mostrod::config::{self, Loaded, Settings};
-use mostrod::store::OpenError;
 use mostrod::{check, daemon};
 use tracing::Metadata;
 use tracing_subscriber::filter::filter_fn;
@@ -102,8 +101,7 @@ fn start(verb: Verb, loaded: Loaded) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
-            let open = error.downcast_ref::<OpenError>();
-            if verb == Verb::Run && open.is_some_and(OpenError::needs_a_person) {
+            if verb == Verb::Run && daemon::needs_a_person(&error) {
                 return ExitCode::from(EXIT_NEEDS_A_PERSON);
             }
             ExitCode::FAILURE

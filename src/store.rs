@@ -6,7 +6,6 @@
 mod book;
 mod daemon_state;
 mod error;
-mod frozen;
 mod holds;
 mod inbox;
 mod journal;
@@ -19,6 +18,7 @@ mod rows;
 mod strangers;
 mod text;
 mod users;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -32,11 +32,11 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 pub use book::{BookRow, Published};
 pub use daemon_state::DaemonState;
 pub use error::{OpenError, StoreError, Stuck};
-pub use frozen::StandsStill;
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
 pub use orders::{Line, Part};
 pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow};
+pub use waiting::WaitingOrder;
 
 /// The one connection that writes, and the lock that keeps a second daemon out.
 #[derive(Debug)]
@@ -119,6 +119,20 @@ impl WriteTx<'_> {
 }
 
 impl Reader {
+    /// Reads the whole file. As a whole file is read when it is opened, so once in a while after.
+    ///
+    /// # Errors
+    /// If it is damaged, or the database does not answer.
+    pub async fn check_pages(&self) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        let found: String =
+            sqlx::query_scalar("pragma quick_check(1)").fetch_one(&mut *connection).await?;
+        if found == "ok" {
+            return Ok(());
+        }
+        Err(StoreError::Damaged(sqlx::Error::Protocol(found)))
+    }
+
     async fn connection(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         Ok(self.pool.acquire().await?)
     }

@@ -1,6 +1,8 @@
 //! Whose deadline passed? One loop over time and blocks; no job per feature. And what has been kept
 //! long enough is forgotten.
 
+mod reminder;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use crate::facts::Facts;
 use crate::lightning::{ClockIs, Health};
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
+
+pub use reminder::Reminder;
 
 /// From one look to the next.
 const TICK: Duration = Duration::from_secs(1);

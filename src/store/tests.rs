@@ -2,7 +2,6 @@
 
 mod faults;
 mod forbidden;
-mod frozen;
 mod lanes;
 mod messages;
 mod money;
@@ -11,6 +10,7 @@ mod orders;
 mod plans;
 mod retention;
 mod traders;
+mod waiting;
 
 use std::path::PathBuf;
 

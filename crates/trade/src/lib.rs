@@ -20,6 +20,7 @@ pub mod question;
 pub mod refusal;
 pub mod state;
 pub mod time;
+pub mod waiting;
 
 #[cfg(test)]
 mod fixture;
@@ -46,3 +47,4 @@ pub use state::{
     Deadline, FrozenBecause, HorizonWarning, OrderState, Outcome, Preparing, PreparingFrom, Status,
 };
 pub use time::{BlockHeight, Timestamp};
+pub use waiting::Waiting;

@@ -19,6 +19,8 @@ async fn a_page_that_is_damaged_under_a_running_daemon_is_fatal() {
 
     assert!(matches!(error, StoreError::Damaged(_)) && error.is_fatal(), "{error}");
     assert!(error.to_string().contains("docs/OPERATIONS.md"), "{error}");
+    let error = disk.reader.check_pages().await.unwrap_err();
+    assert!(error.is_fatal(), "{error}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::{Disk, party, pending};
 
 // spec: D13
 #[tokio::test]
-async fn what_stands_still_is_listed_with_the_reason_the_time_and_what_to_do() {
+async fn what_waits_for_a_person_is_listed_with_the_reason_the_time_and_what_to_do() {
     let mut disk = Disk::new().await;
     for n in 1..=3 {
         disk.create(&pending(n)).await;
@@ -24,9 +24,10 @@ async fn what_stands_still_is_listed_with_the_reason_the_time_and_what_to_do() {
     .await
     .unwrap();
 
-    let found = disk.reader.list_standing_still().await.unwrap();
+    let found = disk.reader.list_waiting(trade::Timestamp(10), 24).await.unwrap();
 
-    let ids: Vec<_> = found.iter().map(|still| still.order).collect();
+    assert!(found.iter().all(super::super::WaitingOrder::needs_a_person));
+    let ids: Vec<_> = found.iter().map(|waiting| waiting.order).collect();
     assert_eq!(ids, [pending(2).id, pending(3).id]);
     assert_eq!(
         found[0].to_string(),

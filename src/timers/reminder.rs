@@ -1,0 +1,55 @@
+//! Says at start and once a day what waits for somebody, and looks whether the file is whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chain;
+use crate::clock::Clock;
+use crate::store::{Reader, StoreError};
+use crate::tasks::Shutdown;
+
+const DAY: Duration = Duration::from_hours(24);
+
+#[derive(Debug)]
+pub struct Reminder {
+    pub reader: Reader,
+    pub clock: Arc<dyn Clock>,
+    pub escrow_margin: u32,
+}
+
+impl Reminder {
+    /// Ends before shutdown only where the database is for a person to mend; that ends the daemon.
+    pub async fn run(self, mut shutdown: Shutdown) {
+        loop {
+            if let Err(error) = self.remind().await {
+                tracing::error!(error = chain(&error), "what waits for somebody cannot be listed");
+                if error.is_fatal() {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = shutdown.requested() => return,
+                () = tokio::time::sleep(DAY) => {}
+            }
+            // It was checked when it was opened.
+            if let Err(error) = self.reader.check_pages().await {
+                tracing::error!(error = chain(&error), "the database was checked");
+                if error.is_fatal() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Their alarms were raised once, perhaps long ago, and of debts there was none.
+    async fn remind(&self) -> Result<(), StoreError> {
+        for waiting in self.reader.list_waiting(self.clock.now(), self.escrow_margin).await? {
+            if waiting.needs_a_person() {
+                tracing::error!(order.id = %waiting.order, "ALARM: {waiting}");
+            } else {
+                tracing::warn!(order.id = %waiting.order, "{waiting}");
+            }
+        }
+        Ok(())
+    }
+}
