@@ -4,6 +4,7 @@ mod access;
 mod both_die;
 mod dangling;
 mod horizon;
+mod modifier;
 mod peers;
 mod random;
 mod routes;

@@ -91,7 +91,9 @@ impl Wallet {
         RouterClient::new(self.lnd.clone())
     }
 
-    fn invoices(&self) -> InvoicesClient<Lnd> {
+    /// The same of its invoices.
+    #[must_use]
+    pub fn invoices(&self) -> InvoicesClient<Lnd> {
         InvoicesClient::new(self.lnd.clone())
     }
 

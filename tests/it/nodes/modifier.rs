@@ -1,0 +1,106 @@
+//! Another program on the daemon's LND has it accept hold invoices for less than they ask for.
+
+use std::pin::pin;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use devnet::{Lightning as _, MOSTRO, SELLER, Transport, Wallet};
+use fedimint_tonic_lnd::invoicesrpc::{HtlcModifyRequest, HtlcModifyResponse};
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
+use fedimint_tonic_lnd::routerrpc::{BuildRouteRequest, SendToRouteRequest};
+use futures::future::{Either, select};
+use lightning_invoice::Bolt11Invoice;
+use mostro_core::message::Action;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status, Streaming};
+
+use super::{invoice_state, until};
+use crate::harness::{World, impatient};
+
+/// What the seller really pays.
+const A_SAT_MSAT: u64 = 1_000;
+
+// spec: D33 T10 T16 INV-1
+#[tokio::test]
+async fn an_escrow_of_one_sat_that_a_modifier_calls_paid_starts_no_trade() -> Result<()> {
+    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut others = JoinSet::new();
+    others.spawn(modify(w.net.lnd.wallet(MOSTRO)?, w.net.lnd.wallet(MOSTRO)?));
+    let (sale, hold) = w.sale_invoiced().await?;
+    others.spawn(pay_a_sat(w.net.lnd.wallet(SELLER)?, hold.parse()?));
+
+    w.net.daemon.says("ALARM: LND called an escrow accepted that holds fewer sats").await?;
+    w.seller.trader.wait_for(Action::Canceled).await?;
+    w.buyer.trader.wait_for(Action::Canceled).await?;
+    w.book.until(sale.id, "canceled").await?;
+    let is_canceled = async || Ok(invoice_state(&w, &hold).await? == InvoiceState::Canceled);
+    until(&w, "the daemon gives the sat back", is_canceled).await?;
+    let is_back = async || Ok(w.net.lnd.balance(SELLER).await?.outgoing_held_msat == 0);
+    until(&w, "the seller has it", is_back).await?;
+    let told = w.buyer.trader.received().iter();
+    let mut told = told.map(|it| &it.message.get_inner_message_kind().action);
+    let is_active = told.any(|it| *it == Action::HoldInvoicePaymentAccepted);
+    ensure!(!is_active, "the buyer was told to send fiat");
+    w.close(sale.id, 0, 0).await
+}
+
+/// Says of each HTLC that it brings what its invoice asks for, for as long as it lives.
+async fn modify(first: Wallet, second: Wallet) -> Result<()> {
+    let (first, second) = (pin!(open(&first)), pin!(open(&second)));
+    // LND says nothing to a modifier before there is an HTLC, and takes only one: when it has refused
+    // another it has this one.
+    let opened = match select(first, second).await {
+        Either::Left((Err(_), other)) => other.await,
+        Either::Right((Err(_), other)) => other.await,
+        Either::Left((Ok(_), _)) | Either::Right((Ok(_), _)) => bail!("LND took two modifiers"),
+    };
+    let (answers, asked) = opened?;
+    let mut asked = asked.into_inner();
+    while let Some(HtlcModifyRequest { invoice, exit_htlc_circuit_key, .. }) =
+        asked.message().await?
+    {
+        let value = invoice.context("LND names the invoice")?.value_msat;
+        let answer = HtlcModifyResponse {
+            circuit_key: exit_htlc_circuit_key,
+            amt_paid: Some(u64::try_from(value)?),
+            cancel_set: false,
+        };
+        answers.send(answer).await?;
+    }
+    Ok(())
+}
+
+type Modifier = (mpsc::Sender<HtlcModifyResponse>, Response<Streaming<HtlcModifyRequest>>);
+
+async fn open(wallet: &Wallet) -> Result<Modifier, Status> {
+    let (answers, stream) = mpsc::channel(1);
+    let asked = wallet.invoices().htlc_modifier(ReceiverStream::new(stream)).await?;
+    Ok((answers, asked))
+}
+
+/// One HTLC of a sat, which says that it is a part of all that was asked. Its answer comes when it is
+/// given back.
+async fn pay_a_sat(wallet: Wallet, invoice: Bolt11Invoice) -> Result<()> {
+    let asked = invoice.amount_milli_satoshis().context("it asks for an amount")?;
+    let payment_hash: &[u8; 32] = invoice.payment_hash().as_ref();
+    let mut router = wallet.router();
+    let built = router.build_route(BuildRouteRequest {
+        amt_msat: i64::try_from(A_SAT_MSAT)?,
+        final_cltv_delta: i32::try_from(invoice.min_final_cltv_expiry_delta())?.saturating_add(3),
+        hop_pubkeys: vec![invoice.get_payee_pub_key().serialize().to_vec()],
+        payment_addr: invoice.payment_secret().0.to_vec(),
+        ..Default::default()
+    });
+    let mut route = built.await?.into_inner().route.context("there is a route")?;
+    let last = route.hops.last_mut().context("it has a hop")?;
+    let part = last.mpp_record.as_mut().context("the hop carries a part")?;
+    part.total_amt_msat = i64::try_from(asked)?;
+    let request = SendToRouteRequest {
+        payment_hash: payment_hash.to_vec(),
+        route: Some(route),
+        ..Default::default()
+    };
+    router.send_to_route_v2(request).await?;
+    Ok(())
+}
