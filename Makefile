@@ -66,7 +66,7 @@ test: bootstrap ## All tests; needs nothing but cargo
 		cargo test --workspace)
 
 sim: bootstrap ## The simulation alone, under more seeds: `make sim SEEDS=10000`
-	SIM_SEEDS=$(SEEDS) cargo test --test sim
+	SIM_SEEDS=$(SEEDS) cargo test --profile sim --test sim -- --nocapture
 
 planted: bootstrap ## The planted faults of tests/planted: do the tests find each? FAULTS="a b" for some
 	$(XTASK) planted $(FAULTS)

@@ -68,7 +68,7 @@ struct Asking {
 
 /// Tells a set clock from time that passed.
 #[derive(Debug)]
-struct JumpGuard {
+pub struct JumpGuard {
     wall: Timestamp,
     monotonic: Duration,
     resting_until: Option<Duration>,
@@ -219,12 +219,13 @@ fn not_moved(order: OrderId, error: &EngineError) {
 }
 
 impl JumpGuard {
-    fn new(clock: &dyn Clock) -> Self {
+    #[must_use]
+    pub fn new(clock: &dyn Clock) -> Self {
         Self { wall: clock.now(), monotonic: clock.monotonic(), resting_until: None }
     }
 
     /// Whether deadlines rest, as of now.
-    fn rests(&mut self, clock: &dyn Clock) -> bool {
+    pub fn rests(&mut self, clock: &dyn Clock) -> bool {
         let (wall, monotonic) = (clock.now(), clock.monotonic());
         let lived = monotonic.saturating_sub(self.monotonic);
         let shown = wall.0.saturating_sub(self.wall.0);

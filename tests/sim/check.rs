@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
-use trade::{HoldStatus, Notice, OrderId, PaymentHash, PaymentStatus};
+use trade::{HoldStatus, Notice, OrderId, PaymentHash, PaymentStatus, TradeKey};
 
 use crate::lnd::{Ledger, Refusals};
 use crate::world::{World, text};
@@ -49,7 +49,8 @@ pub(crate) struct Checker {
     last_line: i64,
     /// The status of each order, as the journal has told it so far.
     statuses: BTreeMap<String, String>,
-    events: BTreeSet<String>,
+    /// Those that were acted on.
+    messages: BTreeSet<u64>,
     unfinished: Vec<String>,
     frozen: BTreeSet<String>,
     trace: Sha256,
@@ -90,12 +91,22 @@ impl Checker {
     }
 
     /// Whether nothing is left to be done.
-    pub(crate) fn is_over(&self, orders: &BTreeMap<u8, OrderId>) -> bool {
-        self.unfinished.is_empty() && !orders.is_empty()
+    pub(crate) fn is_over(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+
+    /// Every order, by its maker.
+    pub(crate) async fn makers(&mut self) -> Result<Vec<(TradeKey, OrderId)>, String> {
+        let rows = self.ask("select maker_key, id from orders where version > ?", 0).await?;
+        let read = |row: SqliteRow| {
+            let id = uuid::Uuid::parse_str(row.get(1)).ok()?;
+            Some((TradeKey::from_hex(row.get(0))?, OrderId(id.into_bytes())))
+        };
+        rows.into_iter().map(read).collect::<Option<_>>().ok_or("an unreadable order".to_owned())
     }
 
     pub(crate) async fn check(&mut self, world: &World) -> Result<(), String> {
-        self.follow_journal().await?;
+        self.follow_journal(world).await?;
         let (holds, attempts) = (self.holds().await?, self.attempts().await?);
         self.unfinished.clear();
         self.check_holds(world, &holds)?;
@@ -121,7 +132,7 @@ impl Checker {
         let lnd = world.lnd.ledger();
         for (order, status) in &self.statuses {
             let of_order = |hash: &PaymentHash| {
-                world.payout_of.get(hash).is_some_and(|of| of.to_string() == *order)
+                world.order_of(*hash).is_some_and(|of| of.to_string() == *order)
             };
             let is_paid = |status| matches!(status, PaymentStatus::Succeeded { .. });
             let paid = lnd
@@ -141,7 +152,7 @@ impl Checker {
     }
 
     /// I6 and I7, line by line.
-    async fn follow_journal(&mut self) -> Result<(), String> {
+    async fn follow_journal(&mut self, world: &World) -> Result<(), String> {
         let lines = self
             .ask(
                 "select id, order_id, version, input, event_id, from_status, to_status, cause, at
@@ -155,7 +166,7 @@ impl Checker {
             let (input, cause): (String, String) = (line.get(3), line.get(7));
             let (version, at): (i64, i64) = (line.get(2), line.get(8));
             let told = format!("{order} {version} {input} {from:?} {to} {cause} {at}");
-            let before = self.statuses.insert(order, to.clone());
+            let before = self.statuses.insert(order.clone(), to.clone());
             if before != from {
                 return Err(format!("I6: {told}, and it was {before:?}"));
             }
@@ -169,8 +180,13 @@ impl Checker {
             if cause == "T29 decided" && event.is_none() {
                 return Err(format!("I5: a release that nobody said: {told}"));
             }
-            if event.is_some_and(|event| !self.events.insert(event)) {
-                return Err(format!("I7: one event twice: {told}"));
+            let number = event.and_then(|event| world.number_of(&event));
+            if number.is_some_and(|number| !self.messages.insert(number)) {
+                return Err(format!("I7: one message twice: {told}"));
+            }
+            let is_in_time = world.fiat_sent.keys().any(|id| id.to_string() == order);
+            if to == "canceled" && is_in_time {
+                return Err(format!("D40: fiat was sent, and that was said in time: {told}"));
             }
             self.last_line = line.get(0);
             self.trace.update(told);
@@ -251,7 +267,7 @@ impl Checker {
         let known: BTreeSet<_> = attempts.iter().map(|attempt| attempt.hash).collect();
         let mut open = BTreeMap::<_, (u32, u32)>::new();
         for (hash, payment) in &lnd.payments {
-            let order = world.payout_of.get(hash).map(ToString::to_string).unwrap_or_default();
+            let order = world.order_of(*hash).map(|of| of.to_string()).unwrap_or_default();
             if !known.contains(hash) {
                 return Err(format!("I3: LND pays what nobody wrote down: {hash} of {order}"));
             }
@@ -283,7 +299,7 @@ impl Checker {
         let lnd = world.lnd.ledger();
         let often = lnd.refusals.iter().filter(|(_, it)| !it.in_doubt && it.count >= MOST_REFUSALS);
         for (hash, Refusals { count, .. }) in often {
-            let Some(order) = world.payout_of.get(hash) else { continue };
+            let Some(order) = world.order_of(*hash) else { continue };
             let is_told = world.told.values().flatten().any(|notice| {
                 matches!(notice, Notice::PaymentFailed { .. } | Notice::AddInvoice(_))
             });

@@ -323,6 +323,10 @@ impl Ledger {
         self.news.push((*hash, News::Payment(payment.status)));
     }
 
+    pub(crate) fn height(&self) -> BlockHeight {
+        self.height
+    }
+
     pub(crate) fn hold(&self, hash: PaymentHash) -> HoldStatus {
         self.holds.get(&hash).map_or(HoldStatus::Unknown, |invoice| invoice.status)
     }

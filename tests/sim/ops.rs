@@ -54,20 +54,39 @@ pub(crate) enum Op {
     /// LND answers no question.
     LndFails,
     LndIsBack,
-    /// LND answers every send of a payment with an error.
-    LndRefuses,
-    LndPaysAgain,
     /// LND has no active channel, and pays nobody.
     PeersLeave,
     PeersReturn,
-    /// Seconds with a relay in hearing.
+    /// Seconds pass.
     Advance {
         secs: u16,
     },
-    /// Seconds without one.
+    /// Seconds without one, and then they are back.
     Deaf {
         secs: u16,
     },
+    /// No relay is heard from now on. They keep what is said until they are back.
+    RelaysLeave,
+    RelaysReturn,
+    /// The clock of the daemon's machine is set so many seconds ahead of the right time, or behind.
+    Clock {
+        ahead: i32,
+    },
+    /// A client's clock is so many seconds ahead, or behind.
+    Phone {
+        trade: u8,
+        who: Who,
+        ahead: i16,
+    },
+    /// A party says so often what changes nothing.
+    Flood {
+        trade: u8,
+        who: Who,
+        times: u8,
+    },
+    /// LND answers every send of a payment with an error.
+    LndRefuses,
+    LndPaysAgain,
     Mine {
         blocks: u8,
     },
@@ -97,10 +116,13 @@ pub(crate) enum Who {
 pub(crate) enum Said {
     Take,
     TakeWithInvoice,
+    /// How a buy order is taken, whatever the list says.
+    TakeBuy,
     AddInvoice,
     FiatSent,
     Release,
     Cancel,
+    Dispute,
 }
 
 /// How a payment ends.
@@ -187,6 +209,10 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
     let say = |who, what| Op::Say { trade, who, what };
     let mut story = vec![Op::Make { trade }];
     if chance.percent(20) {
+        let who = chance.of(&[Who::Maker, Who::Taker]);
+        story.push(Op::Phone { trade, who, ahead: chance.of(&[-4_000, -250, 250]) });
+    }
+    if chance.percent(20) {
         story.push(say(Who::Rival, chance.of(&[Said::Take, Said::TakeWithInvoice])));
         story.push(say(Who::Rival, Said::Cancel));
     }
@@ -210,7 +236,11 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
     for _ in 0..chance.below(3) {
         story.push(Op::Resolve { nth: 0, how: chance.of(&[End::NoRoute, End::Refused]) });
         story.push(Op::Hear { news: 4 });
+        // The send that follows is on its way while LND is asked about it.
+        let is_late = chance.percent(30);
+        story.extend(is_late.then_some(Op::DelayRequest));
         story.push(say(buyer, Said::AddInvoice));
+        story.extend(is_late.then_some(Op::Reconcile));
     }
     story.push(Op::Resolve { nth: 0, how: End::Paid });
     // Somebody says something out of turn, or does not say it at all.
@@ -236,7 +266,7 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
 }
 
 fn fault(chance: &mut Chance) -> Op {
-    match chance.below(16) {
+    match chance.below(20) {
         0 => Op::LoseRequest,
         1 | 2 => Op::LoseReply,
         3 => Op::DelayRequest,
@@ -248,13 +278,20 @@ fn fault(chance: &mut Chance) -> Op {
         9 => Op::Restart,
         10 => Op::Duplicate { back: chance.below(20) },
         11 => Op::PeersLeave,
-        12 => Op::LndRefuses,
+        12 | 13 => Op::RelaysLeave,
+        14 => Op::LndRefuses,
+        15 => Op::Clock { ahead: 0 },
+        16 => Op::Flood {
+            trade: chance.below(TRADES),
+            who: chance.of(&[Who::Maker, Who::Taker, Who::Rival]),
+            times: 3,
+        },
         _ => Op::Crash { steps: chance.below(8) },
     }
 }
 
 fn passing(chance: &mut Chance) -> Op {
-    match chance.below(19) {
+    match chance.below(23) {
         0..=3 => Op::Hear { news: 1 + chance.below(4) },
         4 | 5 => Op::Reconcile,
         6..=8 => Op::Advance { secs: chance.of(&[2, 10, 20, 65, 140]) },
@@ -264,7 +301,9 @@ fn passing(chance: &mut Chance) -> Op {
         13 | 14 => Op::LndIsBack,
         15 => Op::PeersReturn,
         16 => Op::HearLate,
-        17 => Op::LndPaysAgain,
+        17 | 18 => Op::RelaysReturn,
+        19 | 20 => Op::LndPaysAgain,
+        21 => Op::Clock { ahead: 0 },
         _ => Op::Resolve { nth: chance.below(3), how: chance.of(&[End::Paid, End::NoRoute]) },
     }
 }

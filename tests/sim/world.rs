@@ -1,36 +1,30 @@
-//! The daemon without its sockets, and everybody around it: traders, a relay, LND, time and chance.
+//! The daemon without its sockets, and everybody around it: traders, relays, LND, time and chance.
 //!
-//! Engine, store, core, timers, comparison, health and the Lightning half of the outbox are the real
-//! ones, on a real file. Only what would open a socket is played here: users' messages go straight
-//! to the engine, messages to users straight into their hands, and streams tell what
-//! [`Op::Hear`] says. Time moves when an operation says so; the runtime's timers are never waited for.
+//! Intake, engine, store, core, timers, comparison, health and the Lightning half of the outbox are
+//! the real ones, on a real file. Only what would open a socket is played here: users' messages are
+//! real events that go into intake's channel, messages to users go straight into their hands, and
+//! streams tell what [`Op::Hear`] says. Time moves when an operation says so; the runtime's timers are
+//! never waited for.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mostrod::clock::{Clock as _, Entropy, ManualClock, draw_hold_secret};
-use mostrod::engine::{Applied, Engine, EngineError};
-use mostrod::facts::Facts;
-use mostrod::lightning::LightningNode;
-use mostrod::nostr::{Keys, Options, Relays, SecretKey, Transport};
-use mostrod::outbox::{Messenger, Outbox};
-use mostrod::store::{self, Act, Class, Delivery, EventId, OutboxRow, Reader};
-use mostrod::timers::Timers;
-use mostrod::watcher::{Comparison, HealthMonitor};
+use mostrod::clock::{Clock as _, Entropy, ManualClock};
+use mostrod::store::{Act, OutboxRow};
+use mostrod::wire::{self, SmallOrder};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 use trade::{
-    Backlog, Command, Destination, HoldStatus, IdentityKey, Input, Invoice, Kind, Network,
-    NewOrder, NodeKey, Notice, Observation, OrderId, OrderState, Outcome, PaymentHash,
-    PaymentStatus, PayoutState, Policy, Ppm, Preimage, Request, Sats, Sender, Timestamp, TradeKey,
+    BlockHeight, Input, Notice, Observation, OrderId, OrderState, Outcome, PaymentHash,
+    PayoutState, Preimage, Sats, Timestamp, TradeKey,
 };
 
 use crate::check::Checker;
-use crate::lnd::{FakeLnd, Fault, News, Payee, hash_of};
+use crate::daemon::{Daemon, MARGIN, Surroundings, invoice_text};
+use crate::lnd::{FakeLnd, Fault, Payee, hash_of};
 use crate::ops::{Chance, End, Op, Said, TRADES, Who, is_buy};
+use crate::relay::{Asked, Relays, Request, Sent, Trader};
 
 /// A fault that is built in on purpose, to see whether anybody notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +45,6 @@ pub(crate) enum Plant {
 
 pub(crate) const START: Timestamp = Timestamp(1_800_000_000);
 const HEIGHT: u32 = 1_000;
-const MARGIN: u32 = 24;
 const AMOUNT: Sats = Sats(100_000);
 /// Two percent, half from each side.
 const OWED: Sats = Sats(99_000);
@@ -59,74 +52,66 @@ const OWED: Sats = Sats(99_000);
 const BEAT: u16 = 20;
 /// Beats between two comparisons with LND, as in the daemon.
 const COMPARE_EVERY: u64 = 3;
-/// Far shorter than in the daemon, so that messages come again that are forgotten.
-const MEMORY: Duration = Duration::from_mins(2);
-/// The patience with a world in which nothing goes wrong any more: half an hour of its time, in
-/// which the longest of the waits below ends, every mined horizon passes and every debt is paid.
-const LAST_BEATS: u16 = 90;
+/// The patience with a world in which nothing goes wrong any more: most of an hour of its time, in
+/// which the longest of the waits ends, also after the clock was set, every mined horizon passes and
+/// every debt is paid.
+const LAST_BEATS: u16 = 150;
+/// Blocks past the guard height after which a trade may end although no relay could be reached (D40).
+const UNREACHABLE_BLOCKS: u32 = 3;
+/// A clock that is this wrong changes nothing of what is honoured (D5).
+const FRESH: i64 = 300;
 
 pub(crate) struct World {
-    folder: TempDir,
-    pub(crate) clock: Arc<ManualClock>,
+    around: Surroundings,
+    /// What the clock of everybody else shows, LND's among them.
+    time: Arc<ManualClock>,
+    /// How far the clock of the daemon's machine is ahead.
+    clock_ahead: i64,
     pub(crate) lnd: Arc<FakeLnd>,
     plant: Option<Plant>,
-    chance: Arc<Seeded>,
+    seed: u64,
+    chance: Seeded,
     daemon: Daemon,
+    relays: Relays,
+    /// How far each client's clock is ahead.
+    phones: BTreeMap<(u8, Who), i64>,
+    made: BTreeSet<u8>,
     pub(crate) orders: BTreeMap<u8, OrderId>,
-    spoken: Vec<Spoken>,
+    /// Which message each event carries: the copies of one have its number.
+    numbers: BTreeMap<String, u64>,
+    /// What was said while it was the speaker's turn, and has to be decided once it can be heard.
+    owed: Vec<Owed>,
+    /// Orders whose buyer said in time that fiat was sent, and their guard heights.
+    pub(crate) fiat_sent: BTreeMap<OrderId, BlockHeight>,
     /// What each key was told.
     pub(crate) told: BTreeMap<TradeKey, Vec<Notice>>,
     pub(crate) taken: BTreeSet<i64>,
     /// Orders whose own seller asked for the release.
     pub(crate) released: BTreeSet<OrderId>,
-    /// Whose payout goes to which hash.
-    pub(crate) payout_of: BTreeMap<PaymentHash, OrderId>,
+    /// The trade whose payout goes to which hash.
+    payout_of: BTreeMap<PaymentHash, u8>,
     refusals: u8,
-    events: u64,
+    said: u64,
     beats: u64,
     checker: Checker,
 }
 
-/// What dies in a crash.
-struct Daemon {
-    engine: Engine,
-    reader: Reader,
-    outbox: Arc<Outbox>,
-    comparison: Comparison,
-    monitor: HealthMonitor,
-    timers: Timers,
-    facts: Facts,
-    writer: JoinSet<Result<(), EngineError>>,
-    acts: JoinSet<String>,
-    busy: BTreeSet<String>,
-    streams: BTreeMap<PaymentHash, Stream>,
-}
-
-/// What a stream has still to tell.
-struct Stream {
+/// A word that moves an order on, whoever else says what.
+struct Owed {
     order: OrderId,
-    waiting: VecDeque<News>,
-    /// How much of LND's news it has taken in.
-    read: usize,
-}
-
-/// A message that a relay may hand on again.
-#[derive(Clone)]
-struct Spoken {
-    delivery: Delivery,
-    order: OrderId,
-    what: Words,
-    was_answered: bool,
-}
-
-#[derive(Clone)]
-enum Words {
-    New(Sender, Box<NewOrder>),
-    Ask(Request),
+    said: Said,
+    /// Whether all clocks were right.
+    is_plain: bool,
 }
 
 #[derive(Debug)]
 struct Seeded(std::sync::Mutex<Chance>);
+
+impl Seeded {
+    fn new(seed: u64) -> Self {
+        Self(std::sync::Mutex::new(Chance::new(seed)))
+    }
+}
 
 impl Entropy for Seeded {
     fn draw(&self) -> [u8; 32] {
@@ -167,25 +152,37 @@ impl World {
         let memory = std::path::Path::new("/dev/shm");
         let folder =
             if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.map_err(text)?;
-        let clock = Arc::new(ManualClock::at(START));
-        let lnd = Arc::new(FakeLnd::new(Arc::clone(&clock), HEIGHT, plant));
-        let daemon = Daemon::start(&folder, &clock, &lnd).await?;
-        let checker = Checker::open(&folder.path().join("trades.db")).await?;
+        let (time, clock) = (Arc::new(ManualClock::at(START)), Arc::new(ManualClock::at(START)));
+        let lnd = Arc::new(FakeLnd::new(Arc::clone(&time), HEIGHT, plant));
+        let entropy = Arc::new(Seeded::new(!seed)) as _;
+        let around = Surroundings { folder, clock, lnd: Arc::clone(&lnd), entropy };
+        let chance = Seeded::new(seed);
+        let relays = Relays::new([1, 1, 2][usize::from(chance.draw()[0] % 3)]);
+        let mut daemon = Daemon::start(&around, &relays.node).await?;
+        daemon.connect(&relays).await?;
+        let checker = Checker::open(&around.folder.path().join("trades.db")).await?;
         Ok(Self {
-            folder,
-            clock,
+            around,
+            time,
+            clock_ahead: 0,
             lnd,
             plant,
-            chance: Arc::new(Seeded(std::sync::Mutex::new(Chance::new(seed)))),
+            seed,
+            chance,
             daemon,
+            relays,
+            phones: BTreeMap::new(),
+            made: BTreeSet::new(),
             orders: BTreeMap::new(),
-            spoken: Vec::new(),
+            numbers: BTreeMap::new(),
+            owed: Vec::new(),
+            fiat_sent: BTreeMap::new(),
             told: BTreeMap::new(),
             taken: BTreeSet::new(),
             released: BTreeSet::new(),
             payout_of: BTreeMap::new(),
             refusals: 0,
-            events: 0,
+            said: 0,
             beats: 0,
             checker,
         })
@@ -210,26 +207,36 @@ impl World {
             Op::LnAnswersLate => self.lnd.ledger().answer_late(),
             Op::LndFails => self.lnd.ledger().fails = true,
             Op::LndIsBack => self.lnd.ledger().fails = false,
-            Op::LndRefuses => self.lnd.ledger().refuses = true,
-            Op::LndPaysAgain => self.lnd.ledger().refuses = false,
             Op::PeersLeave => self.lnd.ledger().is_alone = true,
             Op::PeersReturn => self.lnd.ledger().is_alone = false,
             Op::Advance { secs } => self.advance(secs).await?,
             Op::Deaf { secs } => self.be_deaf(secs).await?,
+            Op::RelaysLeave => self.lose_relays().await,
+            Op::RelaysReturn => self.find_relays().await?,
+            Op::Clock { ahead } => self.set_clock(ahead),
+            Op::Phone { trade, who, ahead } => _ = self.phones.insert((trade, who), ahead.into()),
+            Op::Flood { trade, who, times } => self.flood(trade, who, times).await?,
+            Op::LndRefuses => self.lnd.ledger().refuses = true,
+            Op::LndPaysAgain => self.lnd.ledger().refuses = false,
             Op::Mine { blocks } => {
                 self.lnd.ledger().mine(blocks.into());
                 self.daemon.monitor.ask().await;
-                self.look().await?;
+                self.daemon.look().await?;
+                self.excuse();
             }
             Op::RelayRefuses { times } => self.refusals = times,
             Op::Crash { steps } => self.lnd.ledger().dies_in = Some(steps),
             Op::Restart => self.crash().await?,
             Op::Reconcile => self.daemon.compare().await?,
         }
-        self.settle().await
+        self.settle().await?;
+        self.learn().await
     }
 
     async fn check(&mut self) -> Result<(), String> {
+        if self.clock_ahead == 0 {
+            self.check_owed(false).await?;
+        }
         let mut checker = std::mem::take(&mut self.checker);
         let verdict = checker.check(self).await;
         self.checker = checker;
@@ -240,6 +247,11 @@ impl World {
     async fn come_to_an_end(&mut self) -> Result<(), String> {
         self.lnd.ledger().heal();
         self.refusals = 0;
+        self.phones.clear();
+        self.set_clock(0);
+        self.lose_relays().await;
+        self.find_relays().await?;
+        self.check_owed(true).await?;
         for beat in 0..LAST_BEATS {
             self.settle().await?;
             self.hear(u8::MAX).await?;
@@ -247,7 +259,8 @@ impl World {
             self.daemon.compare().await?;
             self.settle().await?;
             self.check().await?;
-            if self.checker.is_over(&self.orders) {
+            self.learn().await?;
+            if self.checker.is_over() {
                 break;
             }
             for (trade, id) in self.orders.clone() {
@@ -281,7 +294,7 @@ impl World {
         };
         let who = [Who::Maker, Who::Taker, Who::Rival]
             .into_iter()
-            .find(|who| sender_of(trade, *who).trade == sender.trade);
+            .find(|who| self.trader(trade, *who).key() == sender.trade);
         match who {
             Some(who) => self.say(trade, who, what).await,
             None => Err("an order has a party that nobody is".to_owned()),
@@ -289,112 +302,168 @@ impl World {
     }
 
     async fn make(&mut self, trade: u8) -> Result<(), String> {
-        if trade >= TRADES || self.orders.contains_key(&trade) {
+        if trade >= TRADES || !self.made.insert(trade) {
             return Ok(());
         }
-        let id = OrderId([trade + 1; 16]);
-        self.orders.insert(trade, id);
-        let new = NewOrder {
-            kind: Some(if is_buy(trade) { Kind::Buy } else { Kind::Sell }),
+        let (kind, has_invoice) = (is_buy(trade), trade % 4 == 3);
+        let new = Box::new(SmallOrder {
+            id: None,
+            kind: Some(if kind { wire::Kind::Buy } else { wire::Kind::Sell }),
+            status: None,
+            amount: i64::try_from(AMOUNT.0).map_err(text)?,
             fiat_code: "EUR".to_owned(),
-            fiat_amount: 90,
             min_amount: None,
             max_amount: None,
-            amount: i64::try_from(AMOUNT.0).map_err(text)?,
+            fiat_amount: 90,
             payment_method: "face to face".to_owned(),
             premium: 0,
-            destination: (trade % 4 == 3).then(|| self.invoice(id)),
+            buyer_trade_pubkey: None,
+            seller_trade_pubkey: None,
+            buyer_invoice: has_invoice.then(|| wire::Private(self.invoice(trade))),
+            created_at: None,
             expires_at: None,
-            names_a_mint: false,
-        };
-        let sender = sender_of(trade, Who::Maker);
-        let what = Words::New(sender, Box::new(new));
-        self.speak(id, sender, what).await
+            cashu_mint_url: None,
+        });
+        self.speak(trade, Who::Maker, None, Asked::New(new)).await
     }
 
     async fn say(&mut self, trade: u8, who: Who, what: Said) -> Result<(), String> {
         let Some(id) = self.orders.get(&trade).copied() else { return Ok(()) };
-        let mut sender = sender_of(trade, who);
-        let secret = draw_hold_secret(&*self.chance);
-        let command = match what {
-            Said::Take | Said::TakeWithInvoice if is_buy(trade) => Command::TakeBuy { secret },
-            Said::Take => Command::TakeSell { destination: None, secret },
-            Said::TakeWithInvoice => {
-                Command::TakeSell { destination: Some(self.invoice(id)), secret }
-            }
-            Said::AddInvoice => Command::AddInvoice { destination: self.invoice(id), secret },
-            Said::FiatSent => Command::FiatSent,
-            Said::Release => Command::Release,
-            Said::Cancel => Command::Cancel,
+        let what = match what {
+            Said::Take | Said::TakeWithInvoice if is_buy(trade) => Said::TakeBuy,
+            what => what,
         };
-        if what == Said::Release {
-            let order = self.daemon.reader.find_order(id).await.map_err(text)?;
-            let seller = order.and_then(|order| order.seller().copied());
-            match seller {
-                Some(seller) if seller.trade == sender.trade => _ = self.released.insert(id),
-                Some(seller) if self.plant == Some(Plant::AnybodyReleases) => {
-                    sender.trade = seller.trade;
-                }
-                _ => {}
-            }
-        }
-        let request = Request { sender, request_id: Some(self.events), command };
-        self.speak(id, sender, Words::Ask(request)).await
+        let invoice = match what {
+            Said::TakeWithInvoice | Said::AddInvoice => self.invoice(trade),
+            _ => String::new(),
+        };
+        let who = self.note(trade, id, who, what).await?;
+        self.speak(trade, who, Some(id), Asked::Say(what, &invoice)).await
     }
 
-    async fn speak(&mut self, order: OrderId, by: Sender, what: Words) -> Result<(), String> {
-        self.events += 1;
-        let delivery = Delivery {
-            event_id: EventId(Sha256::digest(self.events.to_be_bytes()).into()),
-            rumor_id: None,
-            created_at: self.clock.now(),
-            from: by.trade,
-            transport: store::Transport::Nip44,
-        };
-        let mut spoken = Spoken { delivery, order, what, was_answered: false };
-        self.daemon.hear_out(&spoken).await?;
-        spoken.was_answered = true;
-        self.spoken.push(spoken);
-        Ok(())
+    /// Remembers what must come of a word that is said now. Who speaks, as far as the daemon can tell.
+    async fn note(&mut self, trade: u8, id: OrderId, who: Who, said: Said) -> Result<Who, String> {
+        let order = self.daemon.reader.find_order(id).await.map_err(text)?;
+        let Some(order) = order else { return Ok(who) };
+        let key = self.trader(trade, who).key();
+        let is_seller = order.seller().is_some_and(|seller| seller.trade == key);
+        let is_buyer = order.buyer().is_some_and(|buyer| buyer.trade == key);
+        let ahead = self.phones.get(&(trade, who)).copied().unwrap_or_default();
+        let is_plain = self.clock_ahead == 0 && ahead.abs() <= FRESH;
+        match (said, &order.state) {
+            (Said::FiatSent, OrderState::Active { held }) if is_buyer => {
+                let guard = held.guard_height(MARGIN);
+                if self.lnd.ledger().height() < guard {
+                    self.fiat_sent.insert(id, guard);
+                }
+                self.owed.push(Owed { order: id, said, is_plain });
+            }
+            (Said::Release, OrderState::FiatSent { .. }) if is_seller => {
+                self.owed.push(Owed { order: id, said, is_plain });
+            }
+            _ => {}
+        }
+        if said == Said::Release {
+            if is_seller {
+                self.released.insert(id);
+            } else if self.plant == Some(Plant::AnybodyReleases) {
+                let all = [Who::Maker, Who::Taker, Who::Rival].into_iter();
+                let seller = order.seller().map(|seller| seller.trade);
+                let of = |who: &Who| Some(self.trader(trade, *who).key()) == seller;
+                return Ok(all.clone().find(of).unwrap_or(who));
+            }
+        }
+        Ok(who)
+    }
+
+    async fn speak(
+        &mut self,
+        trade: u8,
+        who: Who,
+        order: Option<OrderId>,
+        what: Asked<'_>,
+    ) -> Result<(), String> {
+        self.said += 1;
+        let ahead = self.phones.get(&(trade, who)).copied().unwrap_or_default();
+        let at = Timestamp(self.time.now().0 + ahead);
+        let request = Request { order, id: self.said, what };
+        let sent = self.trader(trade, who).write(request, &self.relays.node, at);
+        self.numbers.insert(sent.event.id.to_hex(), self.said);
+        self.publish(sent).await
+    }
+
+    /// A relay keeps it, and hands it on to whoever listens.
+    async fn publish(&mut self, sent: Sent) -> Result<(), String> {
+        let event = sent.event.clone();
+        self.relays.stored.push(sent);
+        for _ in 0..if self.relays.are_reachable { self.relays.count } else { 0 } {
+            self.daemon.receive(event.clone()).await?;
+        }
+        self.learn().await
     }
 
     async fn say_again(&mut self, back: u8) -> Result<(), String> {
-        let at = self.spoken.len().checked_sub(usize::from(back) + 1);
-        let Some(spoken) = at.map(|at| self.spoken[at].clone()) else { return Ok(()) };
-        match self.daemon.hear_out(&spoken).await? {
-            Applied::Repeat => Ok(()),
-            applied if spoken.was_answered => {
-                Err(format!("I7: acted twice on one event: {applied:?}"))
-            }
-            _ => Ok(()),
+        let at = self.relays.stored.len().checked_sub(usize::from(back) + 1);
+        let Some(sent) = at.map(|at| self.relays.stored[at].clone()) else { return Ok(()) };
+        let number = self.number_of(&sent.event.id.to_hex()).ok_or("an event that nobody sent")?;
+        let again = sent.again(&self.relays.node, self.time.now());
+        self.numbers.insert(again.event.id.to_hex(), number);
+        self.publish(again).await
+    }
+
+    /// So many words of one party that change nothing.
+    async fn flood(&mut self, trade: u8, who: Who, times: u8) -> Result<(), String> {
+        for _ in 0..times {
+            self.say(trade, who, Said::Dispute).await?;
         }
+        Ok(())
+    }
+
+    fn trader(&self, trade: u8, who: Who) -> Trader {
+        Trader::of(trade, who, self.seed)
+    }
+
+    /// Whose payout goes to this hash.
+    pub(crate) fn order_of(&self, hash: PaymentHash) -> Option<OrderId> {
+        self.orders.get(self.payout_of.get(&hash)?).copied()
+    }
+
+    /// Which message an event carries.
+    pub(crate) fn number_of(&self, event: &str) -> Option<u64> {
+        self.numbers.get(event).copied()
+    }
+
+    /// Reads in the public book which orders there are.
+    async fn learn(&mut self) -> Result<(), String> {
+        if self.orders.len() == self.made.len() {
+            return Ok(());
+        }
+        for (maker, id) in self.checker.makers().await? {
+            let made = self.made.iter().copied();
+            let of = made.clone().find(|trade| self.trader(*trade, Who::Maker).key() == maker);
+            let trade = of.ok_or("an order that nobody made")?;
+            self.orders.insert(trade, id);
+        }
+        Ok(())
     }
 
     /// A place to be paid that nobody named before. Some expire soon, some have no amount.
-    fn invoice(&mut self, order: OrderId) -> Destination {
+    fn invoice(&mut self, trade: u8) -> String {
         let preimage = Preimage(self.chance.draw());
         let (hash, traits) = (hash_of(preimage), preimage.0[0]);
         let lives = Duration::from_secs(if traits.is_multiple_of(3) { 200 } else { 86_400 });
-        let expires_at = self.clock.now().after(lives);
+        let expires_at = self.time.now().after(lives);
         let amount = (!traits.is_multiple_of(2)).then_some(OWED);
         self.lnd.ledger().payees.insert(hash, Payee { preimage, amount, expires_at });
-        self.payout_of.insert(hash, order);
-        Destination::Bolt11(Invoice {
-            text: format!("lnsim{hash}"),
-            hash,
-            payee: NodeKey([3; 33]),
-            amount: amount.and_then(Sats::to_msats),
-            expires_at,
-            min_final_cltv: 80,
-            network: Network::Regtest,
-        })
+        self.payout_of.insert(hash, trade);
+        invoice_text(hash, amount, expires_at)
     }
 
     /// A seller can only pay what it was sent.
     fn pay(&mut self, trade: u8, over: u8, lacks: u64) {
         let sellers: &[Who] = if is_buy(trade) { &[Who::Taker, Who::Rival] } else { &[Who::Maker] };
         for who in sellers {
-            let told = self.told.get(&sender_of(trade, *who).trade);
+            let told = self.told.get(&self.trader(trade, *who).key());
             let asked = told.into_iter().flatten().rev().find_map(|notice| match notice {
                 Notice::PayInvoice { bolt11, .. } => PaymentHash::from_hex(bolt11),
                 _ => None,
@@ -417,7 +486,8 @@ impl World {
 
     /// Also of payments that nobody would ask about any more.
     async fn hear_late(&mut self) -> Result<(), String> {
-        for (hash, order) in &self.payout_of {
+        for (hash, trade) in &self.payout_of {
+            let Some(order) = self.orders.get(trade) else { continue };
             let status = self.lnd.ledger().payment(*hash);
             let news = Input::Lightning(Observation::Payment { hash: *hash, status });
             self.daemon.engine.apply(*order, news).await.map_err(text)?;
@@ -430,32 +500,79 @@ impl World {
         while left > 0 {
             let step = left.min(BEAT);
             left -= step;
-            self.clock.advance(Duration::from_secs(step.into()));
+            self.pass(step);
             self.beats += 1;
             self.daemon.monitor.ask().await;
-            self.daemon.engine.heard().await.map_err(text)?;
+            self.daemon.beat().await;
             if self.beats.is_multiple_of(COMPARE_EVERY) {
                 self.daemon.compare().await?;
             }
-            self.look().await?;
+            self.daemon.look().await?;
             self.settle().await?;
         }
         Ok(())
     }
 
+    fn pass(&self, secs: u16) {
+        for clock in [&self.time, &self.around.clock] {
+            clock.advance(Duration::from_secs(secs.into()));
+        }
+    }
+
     async fn be_deaf(&mut self, secs: u16) -> Result<(), String> {
-        self.clock.advance(Duration::from_secs(secs.into()));
-        self.look().await?;
+        self.lose_relays().await;
+        self.pass(secs);
+        self.daemon.look().await?;
         self.settle().await?;
-        self.daemon.engine.heard().await.map_err(text)?;
+        self.find_relays().await
+    }
+
+    async fn lose_relays(&mut self) {
+        self.relays.are_reachable = false;
+        self.daemon.disconnect().await;
+    }
+
+    async fn find_relays(&mut self) -> Result<(), String> {
+        if !std::mem::replace(&mut self.relays.are_reachable, true) {
+            self.daemon.connect(&self.relays).await?;
+        }
         Ok(())
     }
 
-    async fn look(&mut self) -> Result<(), String> {
-        self.daemon.timers.forget().await;
-        let timers = &self.daemon.timers;
-        for order in timers.look(false, &HashSet::new()).await.map_err(text)? {
-            timers.ask(order).await;
+    /// Sets the clock of the daemon's machine; no time passes.
+    fn set_clock(&mut self, ahead: i32) {
+        self.clock_ahead = ahead.into();
+        self.around.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
+    }
+
+    /// No relay could be reached for so long that what was said may come too late (D40).
+    fn excuse(&mut self) {
+        if self.relays.are_reachable {
+            return;
+        }
+        let height = self.lnd.ledger().height();
+        self.fiat_sent.retain(|_, guard| guard.0 + UNREACHABLE_BLOCKS > height.0);
+    }
+
+    /// What was said while it was the speaker's turn is decided as soon as it is heard.
+    async fn check_owed(&mut self, at_the_end: bool) -> Result<(), String> {
+        if !self.relays.are_reachable {
+            return Ok(());
+        }
+        let (now, later) = std::mem::take(&mut self.owed)
+            .into_iter()
+            .partition::<Vec<_>, _>(|owed| owed.is_plain || at_the_end);
+        self.owed = later;
+        for Owed { order: id, said, .. } in now {
+            let order = self.daemon.reader.find_order(id).await.map_err(text)?;
+            let still_waits = order.is_some_and(|order| match order.state {
+                OrderState::Active { .. } => said == Said::FiatSent,
+                OrderState::FiatSent { .. } => said == Said::Release,
+                _ => false,
+            });
+            if still_waits {
+                return Err(format!("INV-9: {said:?} of {id} was said, and is not decided"));
+            }
         }
         Ok(())
     }
@@ -468,11 +585,7 @@ impl World {
                 self.crash().await?;
                 continue;
             }
-            let due = self.daemon.due(&self.clock).await?;
-            let Some(row) = due.into_iter().find(|row| !self.daemon.busy.contains(&row.lane))
-            else {
-                return Ok(());
-            };
+            let Some(row) = self.daemon.next_act().await? else { return Ok(()) };
             if self.lnd.kills() {
                 self.crash().await?;
                 continue;
@@ -490,7 +603,7 @@ impl World {
                 let is_refused = self.refusals > 0;
                 self.refusals = self.refusals.saturating_sub(1);
                 if is_refused && self.plant != Some(Plant::DropsRefusedMessages) {
-                    let again = self.clock.now().after(Duration::from_secs(1));
+                    let again = self.daemon.now().after(Duration::from_secs(1));
                     self.daemon.engine.retry_act(id, again).await.map_err(text)?;
                     return Ok(());
                 }
@@ -511,15 +624,13 @@ impl World {
     /// Everything that was not on disk is gone.
     async fn crash(&mut self) -> Result<(), String> {
         self.lnd.ledger().dies_in = None;
-        self.daemon.acts.shutdown().await;
-        self.daemon.writer.shutdown().await;
-        self.begin_anew().await
-    }
-
-    async fn begin_anew(&mut self) -> Result<(), String> {
-        self.daemon = Daemon::start(&self.folder, &self.clock, &self.lnd).await?;
+        self.daemon.die().await;
+        self.daemon = Daemon::start(&self.around, &self.relays.node).await?;
+        if self.relays.are_reachable {
+            self.daemon.connect(&self.relays).await?;
+        }
         if self.plant == Some(Plant::BegunMeansDone) {
-            let due = self.daemon.due(&self.clock).await?;
+            let due = self.daemon.due().await?;
             for row in due.into_iter().filter(|row| row.begun_at.is_some()) {
                 self.daemon.engine.finish_act(row.id, None).await.map_err(text)?;
             }
@@ -544,256 +655,6 @@ impl World {
         trace.update(format!("{:?}", self.told));
         trace.update(format!("{:?}", self.lnd.ledger().news));
         trace.finalize().into()
-    }
-}
-
-impl Daemon {
-    async fn start(
-        folder: &TempDir,
-        clock: &Arc<ManualClock>,
-        lnd: &Arc<FakeLnd>,
-    ) -> Result<Self, String> {
-        let (writer, reader) = store::open(&folder.path().join("trades.db")).await.map_err(text)?;
-        let node: Arc<dyn LightningNode> = Arc::clone(lnd) as _;
-        let (engine, task) = Engine::new(writer, policy(), Arc::clone(clock) as _);
-        let mut writer = JoinSet::new();
-        writer.spawn(task.run());
-        let remembered = reader.daemon_state().await.map_err(text)?.node;
-        let (mut monitor, health) = {
-            let bell = watch::channel(()).1;
-            HealthMonitor::new(
-                Arc::clone(&node),
-                engine.clone(),
-                Arc::clone(clock) as _,
-                bell,
-                remembered,
-            )
-        };
-        let comparison = Comparison {
-            node: Arc::clone(&node),
-            reader: reader.clone(),
-            engine: engine.clone(),
-            health: health.clone(),
-            period: Duration::from_mins(1),
-        };
-        let facts = Facts::new(Arc::clone(&node));
-        let timers = Timers {
-            reader: reader.clone(),
-            engine: engine.clone(),
-            facts: facts.clone(),
-            clock: Arc::clone(clock) as _,
-            health,
-            inbox_memory: MEMORY,
-        };
-        let messenger = messenger(&reader, &engine, clock).await?;
-        let outbox = Outbox::new(
-            node,
-            messenger,
-            reader.clone(),
-            engine.clone(),
-            Arc::clone(clock) as _,
-            MARGIN,
-        );
-        monitor.ask().await;
-        engine.heard().await.map_err(text)?;
-        engine.set_backlog(Backlog::Decided);
-        Ok(Self {
-            engine,
-            reader,
-            outbox,
-            comparison,
-            monitor,
-            timers,
-            facts,
-            writer,
-            acts: JoinSet::new(),
-            busy: BTreeSet::new(),
-            streams: BTreeMap::new(),
-        })
-    }
-
-    async fn hear_out(&self, spoken: &Spoken) -> Result<Applied, String> {
-        let Spoken { delivery, order, what, .. } = spoken.clone();
-        let applied = match what {
-            Words::New(sender, new) => {
-                self.engine.create(delivery, order, sender, Some(1), *new).await
-            }
-            Words::Ask(request) => {
-                let ask = |question| self.facts.ask(question);
-                self.engine.deliver(delivery, order, request, ask).await
-            }
-        };
-        applied.map_err(text)
-    }
-
-    async fn compare(&self) -> Result<(), String> {
-        self.comparison.round().await.map_err(text)
-    }
-
-    /// The acts that may be done now, in the order of commitment.
-    async fn due(&self, clock: &ManualClock) -> Result<Vec<OutboxRow>, String> {
-        let limits = Class::ALL.map(|class| (class, 64));
-        let due = self.reader.list_acts_due(clock.now(), &limits).await.map_err(text)?;
-        let due = due.into_iter().map(|due| due.act.map_err(|stuck| text(stuck.error)));
-        let mut due = due.collect::<Result<Vec<_>, _>>()?;
-        due.sort_by_key(|row| row.id);
-        Ok(due)
-    }
-
-    fn start_act(&mut self, row: OutboxRow) {
-        let (outbox, lane) = (Arc::clone(&self.outbox), row.lane.clone());
-        self.busy.insert(lane.clone());
-        self.acts.spawn(async move {
-            outbox.carry_out(row).await;
-            lane
-        });
-    }
-
-    /// Returns when every act has come to its end, or waits for LND.
-    async fn wait(&mut self, lnd: &FakeLnd) {
-        while self.acts.len() > lnd.ledger().waiting() {
-            tokio::select! {
-                biased;
-                Some(ended) = self.acts.join_next() => {
-                    self.busy.remove(&ended.expect("an act does not panic"));
-                }
-                () = lnd.parked() => {}
-            }
-        }
-    }
-
-    /// Whether a stream had something to tell.
-    async fn hear_one(&mut self, lnd: &FakeLnd) -> Result<bool, String> {
-        let holds = self.reader.list_holds_to_watch().await.map_err(text)?;
-        let payments = self.reader.list_payments_to_follow().await.map_err(text)?;
-        {
-            let ledger = lnd.ledger();
-            let now = ledger.news.len();
-            for (order, hash) in holds {
-                let first = News::Hold(ledger.hold(hash));
-                self.streams.entry(hash).or_insert_with(|| Stream::new(order, first, now));
-            }
-            for (order, hash) in payments {
-                let first = News::Payment(ledger.payment(hash));
-                self.streams.entry(hash).or_insert_with(|| Stream::new(order, first, now));
-            }
-            for (hash, stream) in &mut self.streams {
-                let fresh = ledger.news.iter().skip(stream.read).filter(|(of, _)| of == hash);
-                stream.waiting.extend(fresh.map(|(_, news)| *news));
-                stream.read = now;
-            }
-        }
-        let Some((hash, stream)) =
-            self.streams.iter_mut().find(|(_, stream)| !stream.waiting.is_empty())
-        else {
-            return Ok(false);
-        };
-        let (hash, order) = (*hash, stream.order);
-        let Some(news) = stream.waiting.pop_front() else { return Ok(false) };
-        if is_last(news) {
-            self.streams.remove(&hash);
-        }
-        let told = match news {
-            // What LND does not know it says nothing about; that a hold is open is no news.
-            News::Hold(HoldStatus::Unknown | HoldStatus::Open)
-            | News::Payment(PaymentStatus::Unknown) => return Ok(true),
-            // What it is worth a stream does not tell.
-            News::Hold(HoldStatus::Accepted { .. }) => {
-                let Ok(status) = lnd.hold_status(hash).await else { return Ok(true) };
-                Observation::Hold { hash, status }
-            }
-            News::Hold(status) => Observation::Hold { hash, status },
-            News::Payment(status) => Observation::Payment { hash, status },
-        };
-        self.engine.apply(order, Input::Lightning(told)).await.map_err(text)?;
-        Ok(true)
-    }
-}
-
-impl Stream {
-    fn new(order: OrderId, first: News, read: usize) -> Self {
-        Self { order, waiting: VecDeque::from([first]), read }
-    }
-}
-
-/// A stream ends with such news.
-fn is_last(news: News) -> bool {
-    match news {
-        News::Hold(status) => {
-            matches!(status, HoldStatus::Settled | HoldStatus::Canceled | HoldStatus::Unknown)
-        }
-        News::Payment(status) => !matches!(status, PaymentStatus::InFlight { .. }),
-    }
-}
-
-/// Nobody is connected: the world takes the messages out of the outbox itself.
-async fn messenger(
-    reader: &Reader,
-    engine: &Engine,
-    clock: &Arc<ManualClock>,
-) -> Result<Messenger, String> {
-    let node = Keys::new(SecretKey::from_slice(&[7; 32]).map_err(text)?);
-    let options = Options {
-        urls: Vec::new(),
-        transports: Vec::new(),
-        max_event_bytes: 65_536,
-        queue: 1,
-        retry: Duration::from_secs(5),
-    };
-    let (relays, ..) = Relays::new(&options, &node).await.map_err(text)?;
-    Ok(Messenger {
-        relays,
-        node,
-        reader: reader.clone(),
-        engine: engine.clone(),
-        clock: Arc::clone(clock) as _,
-        retention: Duration::from_hours(24),
-        transports: vec![Transport::Direct],
-    })
-}
-
-/// Makers have an identity of their own, everybody else wants full privacy.
-fn sender_of(trade: u8, who: Who) -> Sender {
-    let role = match who {
-        Who::Maker => 1,
-        Who::Taker => 2,
-        Who::Rival => 3,
-    };
-    let key = [trade * 10 + role; 32];
-    match who {
-        Who::Maker => Sender {
-            trade: TradeKey(key),
-            identity: IdentityKey([trade + 200; 32]),
-            trade_index: Some(1),
-        },
-        Who::Taker | Who::Rival => {
-            Sender { trade: TradeKey(key), identity: IdentityKey(key), trade_index: None }
-        }
-    }
-}
-
-/// Everything is short, so that a list need not be long.
-fn policy() -> Policy {
-    Policy {
-        fee: Ppm(20_000),
-        max_order_amount: Sats(1_000_000),
-        min_order_amount: Sats(100),
-        fiat_codes: vec![],
-        book_window: Duration::from_mins(10),
-        max_book_window: Duration::from_hours(1),
-        duty_window: Duration::from_mins(2),
-        reply_window: Duration::from_secs(8),
-        invoice_window: Duration::from_mins(2),
-        max_final_cltv: 144,
-        hold_cltv_delta: 144,
-        escrow_margin: MARGIN,
-        payout_attempts: 2,
-        payout_interval: Duration::from_secs(30),
-        payout_quiet: Duration::from_mins(1),
-        payout_slow_interval: Duration::from_mins(3),
-        payout_patience: Duration::from_hours(24),
-        max_routing_fee: Ppm(2_000),
-        payout_cltv_limit: 1_008,
     }
 }
 

@@ -1,0 +1,413 @@
+//! The daemon without its sockets: its real parts on a real file, driven step by step.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mostrod::clock::{Clock as _, Entropy, ManualClock};
+use mostrod::engine::{Engine, EngineError};
+use mostrod::facts::Facts;
+use mostrod::intake::{Intake, Parts, memory};
+use mostrod::lightning::LightningNode;
+use mostrod::nostr::{Event, Hearing, Keys, Options, Phase, Relays as Pool, Transport};
+use mostrod::outbox::{Messenger, Outbox};
+use mostrod::store::{self, Class, DaemonState, OutboxRow, Reader};
+use mostrod::timers::{JumpGuard, Timers};
+use mostrod::watcher::{Comparison, HealthMonitor};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use trade::{
+    Destination, HoldStatus, Input, Invoice, Msats, Network, NodeKey, Observation, OrderId,
+    PaymentHash, PaymentStatus, Policy, Ppm, Sats, Timestamp,
+};
+
+use crate::lnd::{FakeLnd, News};
+use crate::relay::Relays;
+use crate::world::text;
+
+/// Events that may wait to be read, as in the daemon.
+const QUEUE: usize = 1_024;
+
+/// Blocks before an escrow's end at which a trade without fiat is given up.
+pub(crate) const MARGIN: u32 = 24;
+
+/// How old a message of a running trade may be.
+const CATCH_UP: Duration = Duration::from_hours(24);
+
+/// What the daemon lives in, and what outlives it.
+pub(crate) struct Surroundings {
+    pub(crate) folder: TempDir,
+    /// As the daemon's machine shows it.
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) lnd: Arc<FakeLnd>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// What dies in a crash.
+pub(crate) struct Daemon {
+    pub(crate) engine: Engine,
+    pub(crate) reader: Reader,
+    outbox: Arc<Outbox>,
+    comparison: Comparison,
+    pub(crate) monitor: HealthMonitor,
+    timers: Timers,
+    guard: JumpGuard,
+    ear: Ear,
+    clock: Arc<ManualClock>,
+    writer: JoinSet<Result<(), EngineError>>,
+    acts: JoinSet<String>,
+    pub(crate) busy: BTreeSet<String>,
+    streams: BTreeMap<PaymentHash, Stream>,
+}
+
+/// Intake, and what the relays' side of it holds.
+struct Ear {
+    intake: Intake,
+    events: mpsc::Sender<Event>,
+    hearing: watch::Sender<Hearing>,
+    /// From when on relays are asked.
+    cursor: watch::Receiver<Timestamp>,
+}
+
+/// What a stream has still to tell.
+struct Stream {
+    order: OrderId,
+    waiting: VecDeque<News>,
+    /// How much of LND's news it has taken in.
+    read: usize,
+}
+
+impl Daemon {
+    pub(crate) async fn start(around: &Surroundings, node: &Keys) -> Result<Self, String> {
+        let Surroundings { folder, clock, lnd, .. } = around;
+        let (writer, reader) = store::open(&folder.path().join("trades.db")).await.map_err(text)?;
+        let lightning: Arc<dyn LightningNode> = Arc::clone(lnd) as _;
+        let (engine, task) = Engine::new(writer, policy(), Arc::clone(clock) as _);
+        let mut writer = JoinSet::new();
+        writer.spawn(task.run());
+        let remembered = reader.daemon_state().await.map_err(text)?;
+        let (mut monitor, health) = {
+            let (lightning, clock) = (Arc::clone(&lightning), Arc::clone(clock) as _);
+            let bell = watch::channel(()).1;
+            HealthMonitor::new(lightning, engine.clone(), clock, bell, remembered.node)
+        };
+        let comparison = Comparison {
+            node: Arc::clone(&lightning),
+            reader: reader.clone(),
+            engine: engine.clone(),
+            health: health.clone(),
+            period: Duration::from_mins(1),
+        };
+        let facts = Facts::new(Arc::clone(&lightning));
+        let timers = Timers {
+            reader: reader.clone(),
+            engine: engine.clone(),
+            facts: facts.clone(),
+            clock: Arc::clone(clock) as _,
+            health,
+            inbox_memory: memory(CATCH_UP),
+        };
+        let guard = JumpGuard::new(&**clock);
+        let messenger = messenger(&reader, &engine, clock, node).await?;
+        let outbox = {
+            let (reader, engine, clock) = (reader.clone(), engine.clone(), Arc::clone(clock) as _);
+            Outbox::new(lightning, messenger, reader, engine, clock, MARGIN)
+        };
+        let oldest_take = reader.oldest_take().await.map_err(text)?;
+        let ear = Ear::new(around, node, &reader, &engine, facts, &remembered, oldest_take);
+        monitor.ask().await;
+        Ok(Self {
+            engine,
+            reader,
+            outbox,
+            comparison,
+            monitor,
+            timers,
+            guard,
+            ear,
+            clock: Arc::clone(clock),
+            writer,
+            acts: JoinSet::new(),
+            busy: BTreeSet::new(),
+            streams: BTreeMap::new(),
+        })
+    }
+
+    /// Whatever was not on disk is gone.
+    pub(crate) async fn die(&mut self) {
+        self.acts.shutdown().await;
+        self.writer.shutdown().await;
+    }
+
+    /// A relay sends an event, and everything that follows is done.
+    pub(crate) async fn receive(&mut self, event: Event) -> Result<(), String> {
+        self.ear.receive(event).await
+    }
+
+    /// The relays answer: first what they kept, then that it was all.
+    pub(crate) async fn connect(&mut self, relays: &Relays) -> Result<(), String> {
+        let cursor = *self.ear.cursor.borrow();
+        self.ear.stands(Phase::Asked).await;
+        for event in relays.since(cursor) {
+            for _ in 0..relays.count {
+                self.ear.receive(event.clone()).await?;
+            }
+        }
+        self.ear.stands(Phase::Open).await;
+        self.beat().await;
+        Ok(())
+    }
+
+    pub(crate) async fn disconnect(&mut self) {
+        self.ear.stands(Phase::Closed).await;
+    }
+
+    pub(crate) async fn beat(&mut self) {
+        self.ear.intake.beat().await;
+        self.ear.intake.until_idle().await;
+    }
+
+    pub(crate) async fn look(&mut self) -> Result<(), String> {
+        let rests = self.guard.rests(&*self.clock);
+        if !rests {
+            self.timers.forget().await;
+        }
+        for order in self.timers.look(rests, &HashSet::new()).await.map_err(text)? {
+            self.timers.ask(order).await;
+        }
+        Ok(())
+    }
+
+    /// The acts that may be done now, in the order of commitment.
+    pub(crate) async fn due(&self) -> Result<Vec<OutboxRow>, String> {
+        let limits = Class::ALL.map(|class| (class, 64));
+        let due = self.reader.list_acts_due(self.now(), &limits).await.map_err(text)?;
+        let due = due.into_iter().map(|due| due.act.map_err(|stuck| text(stuck.error)));
+        let mut due = due.collect::<Result<Vec<_>, _>>()?;
+        due.sort_by_key(|row| row.id);
+        Ok(due)
+    }
+
+    /// The next act that is due, of a lane that is free.
+    pub(crate) async fn next_act(&self) -> Result<Option<OutboxRow>, String> {
+        let due = self.due().await?;
+        Ok(due.into_iter().find(|row| !self.busy.contains(&row.lane)))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) async fn compare(&self) -> Result<(), String> {
+        self.comparison.round().await.map_err(text)
+    }
+
+    pub(crate) fn start_act(&mut self, row: OutboxRow) {
+        let (outbox, lane) = (Arc::clone(&self.outbox), row.lane.clone());
+        self.busy.insert(lane.clone());
+        self.acts.spawn(async move {
+            outbox.carry_out(row).await;
+            lane
+        });
+    }
+
+    /// Returns when every act has come to its end, or waits for LND.
+    pub(crate) async fn wait(&mut self, lnd: &FakeLnd) {
+        while self.acts.len() > lnd.ledger().waiting() {
+            tokio::select! {
+                biased;
+                Some(ended) = self.acts.join_next() => {
+                    self.busy.remove(&ended.expect("an act does not panic"));
+                }
+                () = lnd.parked() => {}
+            }
+        }
+    }
+
+    /// Whether a stream had something to tell.
+    pub(crate) async fn hear_one(&mut self, lnd: &FakeLnd) -> Result<bool, String> {
+        let holds = self.reader.list_holds_to_watch().await.map_err(text)?;
+        let payments = self.reader.list_payments_to_follow().await.map_err(text)?;
+        {
+            let ledger = lnd.ledger();
+            let now = ledger.news.len();
+            for (order, hash) in holds {
+                let first = News::Hold(ledger.hold(hash));
+                self.streams.entry(hash).or_insert_with(|| Stream::new(order, first, now));
+            }
+            for (order, hash) in payments {
+                let first = News::Payment(ledger.payment(hash));
+                self.streams.entry(hash).or_insert_with(|| Stream::new(order, first, now));
+            }
+            for (hash, stream) in &mut self.streams {
+                let fresh = ledger.news.iter().skip(stream.read).filter(|(of, _)| of == hash);
+                stream.waiting.extend(fresh.map(|(_, news)| *news));
+                stream.read = now;
+            }
+        }
+        let Some((hash, stream)) =
+            self.streams.iter_mut().find(|(_, stream)| !stream.waiting.is_empty())
+        else {
+            return Ok(false);
+        };
+        let (hash, order) = (*hash, stream.order);
+        let Some(news) = stream.waiting.pop_front() else { return Ok(false) };
+        if is_last(news) {
+            self.streams.remove(&hash);
+        }
+        let told = match news {
+            // What LND does not know it says nothing about; that a hold is open is no news.
+            News::Hold(HoldStatus::Unknown | HoldStatus::Open)
+            | News::Payment(PaymentStatus::Unknown) => return Ok(true),
+            // What it is worth a stream does not tell.
+            News::Hold(HoldStatus::Accepted { .. }) => {
+                let Ok(status) = lnd.hold_status(hash).await else { return Ok(true) };
+                Observation::Hold { hash, status }
+            }
+            News::Hold(status) => Observation::Hold { hash, status },
+            News::Payment(status) => Observation::Payment { hash, status },
+        };
+        self.engine.apply(order, Input::Lightning(told)).await.map_err(text)?;
+        Ok(true)
+    }
+}
+
+impl Ear {
+    fn new(
+        around: &Surroundings,
+        node: &Keys,
+        reader: &Reader,
+        engine: &Engine,
+        facts: Facts,
+        remembered: &DaemonState,
+        oldest_take: Option<Timestamp>,
+    ) -> Self {
+        let (events, received) = mpsc::channel(QUEUE);
+        let (hearing, heard) = watch::channel(Hearing::new(1));
+        let parts = Parts {
+            events: received,
+            hearing: heard,
+            node: node.clone(),
+            pow: 0,
+            transports: Transport::ALL.to_vec(),
+            catch_up: CATCH_UP,
+            reader: reader.clone(),
+            engine: engine.clone(),
+            facts,
+            read_destination,
+            clock: Arc::clone(&around.clock) as _,
+            entropy: Arc::clone(&around.entropy),
+        };
+        let (intake, cursor) = Intake::new(parts, remembered, oldest_take);
+        Self { intake, events, hearing, cursor }
+    }
+
+    async fn receive(&mut self, event: Event) -> Result<(), String> {
+        self.events.send(event).await.map_err(text)?;
+        self.intake.until_idle().await;
+        Ok(())
+    }
+
+    async fn stands(&mut self, phase: Phase) {
+        self.hearing.send_modify(|hearing| hearing.set(0, phase));
+        self.intake.until_idle().await;
+    }
+}
+
+impl Stream {
+    fn new(order: OrderId, first: News, read: usize) -> Self {
+        Self { order, waiting: VecDeque::from([first]), read }
+    }
+}
+
+/// A stream ends with such news.
+fn is_last(news: News) -> bool {
+    match news {
+        News::Hold(status) => {
+            matches!(status, HoldStatus::Settled | HoldStatus::Canceled | HoldStatus::Unknown)
+        }
+        News::Payment(status) => !matches!(status, PaymentStatus::InFlight { .. }),
+    }
+}
+
+/// Nobody is connected: the world takes the messages out of the outbox itself.
+async fn messenger(
+    reader: &Reader,
+    engine: &Engine,
+    clock: &Arc<ManualClock>,
+    node: &Keys,
+) -> Result<Messenger, String> {
+    let options = Options {
+        urls: Vec::new(),
+        transports: Vec::new(),
+        max_event_bytes: 65_536,
+        queue: 1,
+        retry: Duration::from_secs(5),
+    };
+    let (relays, ..) = Pool::new(&options, node).await.map_err(text)?;
+    Ok(Messenger {
+        relays,
+        node: node.clone(),
+        reader: reader.clone(),
+        engine: engine.clone(),
+        clock: Arc::clone(clock) as _,
+        retention: Duration::from_hours(24),
+        transports: vec![Transport::Direct],
+    })
+}
+
+/// Where a buyer wants to be paid: see [`invoice_text`].
+fn read_destination(text: &str) -> Destination {
+    let read = || {
+        let mut parts = text.strip_prefix("lnsim:")?.split(':');
+        let hash = PaymentHash::from_hex(parts.next()?)?;
+        let amount = parts.next()?.parse::<u64>().ok()?;
+        let expires_at = Timestamp(parts.next()?.parse().ok()?);
+        Some(Invoice {
+            text: text.to_owned(),
+            hash,
+            payee: NodeKey([3; 33]),
+            amount: (amount > 0).then_some(Msats(amount)),
+            expires_at,
+            min_final_cltv: 80,
+            network: Network::Regtest,
+        })
+    };
+    read().map_or(Destination::Unsupported, Destination::Bolt11)
+}
+
+/// An invoice in this world.
+pub(crate) fn invoice_text(
+    hash: PaymentHash,
+    amount: Option<Sats>,
+    expires_at: Timestamp,
+) -> String {
+    let amount = amount.and_then(Sats::to_msats).map_or(0, |amount| amount.0);
+    format!("lnsim:{hash}:{amount}:{}", expires_at.0)
+}
+
+/// Everything is short, so that a list need not be long.
+fn policy() -> Policy {
+    Policy {
+        fee: Ppm(20_000),
+        max_order_amount: Sats(1_000_000),
+        min_order_amount: Sats(100),
+        fiat_codes: vec![],
+        book_window: Duration::from_mins(10),
+        max_book_window: Duration::from_hours(1),
+        duty_window: Duration::from_mins(2),
+        reply_window: Duration::from_secs(8),
+        invoice_window: Duration::from_mins(2),
+        max_final_cltv: 144,
+        hold_cltv_delta: 144,
+        escrow_margin: MARGIN,
+        payout_attempts: 2,
+        payout_interval: Duration::from_secs(30),
+        payout_quiet: Duration::from_mins(1),
+        payout_slow_interval: Duration::from_mins(3),
+        payout_patience: Duration::from_hours(24),
+        max_routing_fee: Ppm(2_000),
+        payout_cltv_limit: 1_008,
+    }
+}

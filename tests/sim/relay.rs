@@ -1,0 +1,201 @@
+//! What traders' clients write, and the relays that keep it: real events, signed and encrypted.
+
+use mostrod::nostr::{Event, JsonUtil as _, Keys, SecretKey, Transport};
+use mostrod::wire::message::Body;
+use mostrod::wire::{Action, Message, Payload, Private, SmallOrder, Wrapper};
+use nostr_sdk::nips::nip44;
+use nostr_sdk::secp256k1::Message as Digest;
+use nostr_sdk::{Kind, Tag, UnsignedEvent};
+use sha2::{Digest as _, Sha256};
+use trade::{OrderId, Timestamp, TradeKey};
+
+use crate::ops::{Said, Who};
+
+/// How far back the outer time of a gift wrap lies; clients draw it, up to two days.
+const BACK_DATED: i64 = 90_000;
+
+/// How much further than from its cursor the daemon asks relays, as it does over sockets.
+const WRAP_OVERLAP: i64 = 49 * 3_600;
+const DIRECT_OVERLAP: i64 = 15 * 60;
+
+/// Somebody's client in one trade.
+pub(crate) struct Trader {
+    trade: Keys,
+    /// Makers have one, everybody else wants full privacy.
+    identity: Option<Keys>,
+    transport: Transport,
+}
+
+/// What a message asks for.
+pub(crate) struct Request<'a> {
+    pub(crate) order: Option<OrderId>,
+    pub(crate) id: u64,
+    pub(crate) what: Asked<'a>,
+}
+
+pub(crate) enum Asked<'a> {
+    New(Box<SmallOrder>),
+    Say(Said, &'a str),
+}
+
+/// An event, and what its author would need to send it again in another wrapping.
+#[derive(Clone)]
+pub(crate) struct Sent {
+    pub(crate) event: Event,
+    seal: Option<String>,
+}
+
+/// The relays, which keep the same: how many there are says how often each event comes.
+pub(crate) struct Relays {
+    pub(crate) count: u8,
+    pub(crate) are_reachable: bool,
+    pub(crate) stored: Vec<Sent>,
+    pub(crate) node: Keys,
+}
+
+impl Trader {
+    /// `seed` says which transport its client speaks.
+    pub(crate) fn of(trade: u8, who: Who, seed: u64) -> Self {
+        let role = match who {
+            Who::Maker => 1,
+            Who::Taker => 2,
+            Who::Rival => 3,
+        };
+        let number = trade * 10 + role;
+        let speaks_v1 = (seed / 2 + u64::from(number)).is_multiple_of(3);
+        Self {
+            trade: keys(number),
+            identity: (who == Who::Maker).then(|| keys(trade + 200)),
+            transport: if speaks_v1 { Transport::GiftWrap } else { Transport::Direct },
+        }
+    }
+
+    pub(crate) fn key(&self) -> TradeKey {
+        TradeKey(self.trade.public_key().to_bytes())
+    }
+
+    /// The event, as this client writes it when its clock shows `at`.
+    pub(crate) fn write(&self, request: Request<'_>, node: &Keys, at: Timestamp) -> Sent {
+        let message = message(request, self.transport, self.identity.is_some()).to_json();
+        match self.transport {
+            Transport::Direct => {
+                let content = self.direct(&message);
+                let kind = Kind::PrivateDirectMessage;
+                Sent { event: encrypted(&self.trade, kind, &content, node, at), seal: None }
+            }
+            Transport::GiftWrap => {
+                let seal = self.sealed(&message, node, at).as_json();
+                Sent { event: wrapped(&seal, node, at), seal: Some(seal) }
+            }
+        }
+    }
+
+    fn direct(&self, message: &str) -> String {
+        let Some(identity) = &self.identity else { return format!("[{message},null,null]") };
+        let statement =
+            format!("mostro-transport-v2-identity:{}:{message}", self.trade.public_key().to_hex());
+        let signature = sign(&self.trade, message);
+        let (key, proof) = (identity.public_key().to_hex(), sign(identity, &statement));
+        format!(r#"[{message},"{signature}",["{key}","{proof}"]]"#)
+    }
+
+    fn sealed(&self, message: &str, node: &Keys, at: Timestamp) -> Event {
+        let content = match &self.identity {
+            Some(_) => format!(r#"[{message},"{}"]"#, sign(&self.trade, message)),
+            None => format!("[{message},null]"),
+        };
+        let author = self.trade.public_key();
+        let mut rumor = UnsignedEvent::new(author, unix(at), Kind::TextNote, [], content);
+        rumor.ensure_id();
+        let identity = self.identity.as_ref().unwrap_or(&self.trade);
+        encrypted(identity, Kind::Seal, &rumor.as_json(), node, back_dated(at))
+    }
+}
+
+impl Sent {
+    /// The same message once more: over v1 in another wrapping, as a client that tries again sends it.
+    pub(crate) fn again(&self, node: &Keys, at: Timestamp) -> Self {
+        match &self.seal {
+            Some(seal) => Self { event: wrapped(seal, node, at), seal: Some(seal.clone()) },
+            None => self.clone(),
+        }
+    }
+}
+
+impl Relays {
+    pub(crate) fn new(count: u8) -> Self {
+        Self { count, are_reachable: true, stored: Vec::new(), node: keys(250) }
+    }
+
+    /// What a daemon that asks from `cursor` on is sent, the newest first.
+    pub(crate) fn since(&self, cursor: Timestamp) -> impl Iterator<Item = Event> {
+        let is_asked_for = move |event: &&Event| {
+            let overlap = if event.kind == Kind::GiftWrap { WRAP_OVERLAP } else { DIRECT_OVERLAP };
+            let from = u64::try_from(cursor.0.saturating_sub(overlap)).unwrap_or_default();
+            event.created_at.as_secs() >= from
+        };
+        self.stored.iter().rev().map(|sent| &sent.event).filter(is_asked_for).cloned()
+    }
+}
+
+fn message(request: Request<'_>, transport: Transport, has_identity: bool) -> Message {
+    let Request { order, id, what } = request;
+    let (action, payload) = match what {
+        Asked::New(order) => (Action::NewOrder, Some(Payload::Order(order))),
+        Asked::Say(said, invoice) => said_as(said, invoice),
+    };
+    // Full privacy has no index; an identity counts its trades.
+    let trade_index = (has_identity && action == Action::NewOrder).then_some(1);
+    let order = order.map(|order| uuid::Uuid::from_bytes(order.0));
+    let version = transport.version();
+    let body = Body { version, request_id: Some(id), trade_index, id: order, action, payload };
+    Message { wrapper: Wrapper::Order, body }
+}
+
+fn said_as(said: Said, invoice: &str) -> (Action, Option<Payload>) {
+    let to_be_paid = || Some(Payload::PaymentRequest(None, Private(invoice.to_owned()), None));
+    match said {
+        Said::Take => (Action::TakeSell, None),
+        Said::TakeWithInvoice => (Action::TakeSell, to_be_paid()),
+        Said::TakeBuy => (Action::TakeBuy, None),
+        Said::AddInvoice => (Action::AddInvoice, to_be_paid()),
+        Said::FiatSent => (Action::FiatSent, None),
+        Said::Release => (Action::Release, None),
+        Said::Cancel => (Action::Cancel, None),
+        Said::Dispute => (Action::Dispute, None),
+    }
+}
+
+fn wrapped(seal: &str, node: &Keys, at: Timestamp) -> Event {
+    encrypted(&Keys::generate(), Kind::GiftWrap, seal, node, back_dated(at))
+}
+
+fn encrypted(author: &Keys, kind: Kind, content: &str, node: &Keys, at: Timestamp) -> Event {
+    let (reader, version) = (node.public_key(), nip44::Version::V2);
+    let content = nip44::encrypt(author.secret_key(), &reader, content, version);
+    let tags = [Tag::public_key(reader)];
+    let event = UnsignedEvent::new(
+        author.public_key(),
+        unix(at),
+        kind,
+        tags,
+        content.expect("a message fits into an event"),
+    );
+    event.sign_with_keys(author).expect("a key signs")
+}
+
+fn sign(keys: &Keys, text: &str) -> String {
+    keys.sign_schnorr(&Digest::from_digest(Sha256::digest(text).into())).to_string()
+}
+
+fn keys(number: u8) -> Keys {
+    Keys::new(SecretKey::from_slice(&[number; 32]).expect("a secret key"))
+}
+
+fn back_dated(at: Timestamp) -> Timestamp {
+    Timestamp(at.0.saturating_sub(BACK_DATED))
+}
+
+fn unix(at: Timestamp) -> nostr_sdk::Timestamp {
+    nostr_sdk::Timestamp::from_secs(at.0.unsigned_abs())
+}
