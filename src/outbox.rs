@@ -174,9 +174,10 @@ impl Outbox {
             _ => None,
         };
         let order = order.map(|order| order.to_string()).unwrap_or_default();
-        match said {
-            Some(said) => tracing::error!(order.id = order, "ALARM: {alarm}. LND said {said}"),
-            None => tracing::error!(order.id = order, "ALARM: {alarm}"),
+        if let Some(said) = said {
+            tracing::error!(order.id = order, "ALARM: {alarm}. LND said {said}");
+        } else {
+            tracing::error!(order.id = order, "ALARM: {alarm}");
         }
         Ok(Delivered::quietly())
     }
@@ -270,8 +271,11 @@ impl OutboxError {
             Self::Relay(_) | Self::Lightning(_) => Trouble::Away,
             Self::Store(error) if error.is_unavailable() => Trouble::Away,
             Self::Engine(error) if error.is_unavailable() => Trouble::Away,
-            Self::Store(_) | Self::Engine(_) => Trouble::Ours,
-            Self::Seal(_) | Self::Sign(_) | Self::Unreadable(_) => Trouble::Ours,
+            Self::Store(_)
+            | Self::Engine(_)
+            | Self::Seal(_)
+            | Self::Sign(_)
+            | Self::Unreadable(_) => Trouble::Ours,
         }
     }
 }
