@@ -248,9 +248,10 @@ impl Ledger {
     fn answered(&mut self, call: &Call, in_doubt: bool, is_refused: bool) {
         let Call::Send(payment) = call else { return };
         let refusals = self.refusals.entry(payment.hash).or_default();
-        *refusals = match is_refused {
-            true => Refusals { count: refusals.count + 1, in_doubt },
-            false => Refusals::default(),
+        *refusals = if is_refused {
+            Refusals { count: refusals.count + 1, in_doubt }
+        } else {
+            Refusals::default()
         };
     }
 
