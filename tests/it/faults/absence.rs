@@ -83,6 +83,8 @@ async fn an_escrow_that_lnd_gave_back_while_we_were_away_freezes_what_was_paid_i
 
     w.seller.trader.wait_for(Action::FiatSentOk).await?;
     w.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    w.buyer.trader.wait_for(Action::FiatSentOk).await?;
+    w.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
     w.net.daemon.says("ALARM: LND gave the escrow back although fiat was sent").await?;
     w.frozen.push(offer.id);
     w.close(offer.id, 0, 0).await
