@@ -4,12 +4,15 @@ CREATE TABLE addressable (
     kind       integer not null,
     d          text    not null,
     created_at integer not null,
-    event      text    not null,
+    event      text    not null, taken_at integer not null default 0,
     primary key (kind, d)
 ) strict;
 
 CREATE TRIGGER addressable_events_grow_later before update on addressable
-when new.created_at <= old.created_at
+when new.taken_at < old.taken_at or (
+    new.event is not old.event
+    and (new.created_at <= old.taken_at or new.created_at = old.created_at)
+)
 begin
     select raise(abort, 'an addressable event is replaced by a later one');
 end;
@@ -22,7 +25,7 @@ CREATE TABLE book (
     event_revision  integer,
     last_created_at integer not null default 0, -- of the newest event that was signed
     attempts        integer not null default 0, -- failed sends of this revision
-    retry_at        integer not null default 0,
+    retry_at        integer not null default 0, taken_at integer not null default 0,
     check (published <= revision),
     check ((event is null) = (event_revision is null))
 ) strict;
@@ -30,8 +33,8 @@ CREATE TABLE book (
 CREATE INDEX book_by_retry on book (retry_at) where published < revision;
 
 CREATE TRIGGER book_revisions_grow before update on book
-when new.revision < old.revision or new.published < old.published
-    or new.last_created_at < old.last_created_at
+when new.revision < old.revision or new.published < old.published or new.taken_at < old.taken_at
+    or (new.last_created_at < old.last_created_at and new.last_created_at <= old.taken_at)
 begin
     select raise(abort, 'the public book does not go back');
 end;
@@ -307,7 +310,7 @@ CREATE TABLE outbox (
     expires_at integer, -- when it is no longer worth doing
     done_at    integer -- null: still to do
 , to_stranger integer not null default 0
-    check (to_stranger in (0, 1))) strict;
+    check (to_stranger in (0, 1)), seals integer not null default 0, written_at integer) strict;
 
 CREATE INDEX outbox_by_done_at on outbox (done_at) where done_at is not null;
 
@@ -369,6 +372,7 @@ end;
 
 CREATE TRIGGER outbox_seals_once before update on outbox
 when old.event is not null and new.event is not old.event
+    and (new.event is null or new.seals is not old.seals + 1)
 begin
     select raise(abort, 'a message is sealed once');
 end;

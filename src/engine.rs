@@ -21,7 +21,7 @@ use trade::{
 };
 
 use crate::clock::Clock;
-use crate::store::{Delivery, Message, OutboxId, Published, StoreError, WriteTx, Writer};
+use crate::store::{Delivery, Message, OutboxId, Published, Sealed, StoreError, WriteTx, Writer};
 
 pub use writer::WriterTask;
 
@@ -272,16 +272,21 @@ impl Engine {
     ///
     /// # Errors
     /// If it could not be written; it must not be sent then.
-    pub async fn seal_message(
+    pub async fn seal_message(&self, id: OutboxId, sealed: Sealed) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(async move { tx.seal_message(id, &sealed).await })).await
+    }
+
+    /// Saves another signed event of a message, whose saved one has a time that no relay takes.
+    ///
+    /// # Errors
+    /// If it could not be written; it must not be sent then.
+    pub async fn seal_message_anew(
         &self,
         id: OutboxId,
-        event: String,
-        expires_at: Timestamp,
+        sealed: Sealed,
     ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| {
-            Box::pin(async move { tx.seal_message(id, &event, expires_at).await })
-        })
-        .await
+        self.write(move |tx, _| Box::pin(async move { tx.seal_message_anew(id, &sealed).await }))
+            .await
     }
 
     /// Saves the signed public event of an order's revision; it may be sent afterwards.
@@ -300,7 +305,23 @@ impl Engine {
         .await
     }
 
-    /// A relay has this revision of an order's public event.
+    /// Saves another public event of a revision, whose saved one has a time that no relay takes.
+    ///
+    /// # Errors
+    /// If it could not be written; it must not be sent then.
+    pub async fn seal_book_anew(
+        &self,
+        order: OrderId,
+        revision: i64,
+        published: Published,
+    ) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| {
+            Box::pin(async move { tx.seal_book_anew(order, revision, &published).await })
+        })
+        .await
+    }
+
+    /// A relay has this revision of an order's public event, in an event of this time.
     ///
     /// # Errors
     /// If it could not be written.
@@ -308,8 +329,9 @@ impl Engine {
         &self,
         order: OrderId,
         revision: i64,
+        created_at: Timestamp,
     ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.publish_book(order, revision))).await
+        self.write(move |tx, _| Box::pin(tx.publish_book(order, revision, created_at))).await
     }
 
     /// Puts the publication of an order off.
@@ -334,6 +356,41 @@ impl Engine {
             Box::pin(async move { tx.seal_addressable(kind, &d, &published).await })
         })
         .await
+    }
+
+    /// A relay took the event of this time under an address that belongs to no order.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn publish_addressable(
+        &self,
+        kind: u16,
+        d: String,
+        created_at: Timestamp,
+    ) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| {
+            Box::pin(async move { tx.publish_addressable(kind, &d, created_at).await })
+        })
+        .await
+    }
+
+    /// Our own retries that a clock which ran ahead has put off are due now (D41). To be called at
+    /// the start and when the clock was set.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn retry_what_lies_ahead(&self) -> Result<Applied, EngineError> {
+        self.write(|tx, now| Box::pin(tx.retry_what_lies_ahead(now))).await
+    }
+
+    /// The clock is right: the times of orders that lie further ahead than their kind can ask for are
+    /// brought back, each order by itself (D41). To be called once the clock is confirmed after the
+    /// start, and after it was set.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn clock_corrected(&self) -> Result<Applied, EngineError> {
+        self.run(Task::ClockCorrected).await
     }
 
     /// This is the tip of our node's chain at this moment; decisions see it from now on. To be called
@@ -481,6 +538,7 @@ enum Task {
         hash: PaymentHash,
     },
     Heard,
+    ClockCorrected,
     Write(Write),
 }
 

@@ -7,5 +7,5 @@ pub mod pool; // the relays: what we hear from them, what we tell them
 pub use nostr_sdk::event::Error as EventError;
 pub use nostr_sdk::{Event, JsonUtil, Keys, SecretKey, ToBech32, Url};
 
-pub use envelope::{Dropped, Opened, Policy, SealError, Transport, glance, open, seal};
+pub use envelope::{Dropped, Opened, Policy, SealError, Transport, glance, open, seal, seal_anew};
 pub use pool::{Hearing, Listener, Options, Phase, RelayError, Relays};

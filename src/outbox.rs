@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use trade::{Alarm, Input, Observation, OrderId};
+use trade::{Alarm, Input, Observation, OrderId, Timestamp};
 
 pub use arrivals::Arrivals;
 pub use book::Book;
@@ -32,8 +32,8 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{LightningError, LightningNode};
-use crate::nostr::{EventError, RelayError, SealError};
-use crate::store::{Act, Due, OutboxId, OutboxRow, Reader, StoreError, Stuck};
+use crate::nostr::{Event, EventError, RelayError, SealError};
+use crate::store::{Act, Due, LONGEST_RETRY, OutboxId, OutboxRow, Reader, StoreError, Stuck};
 use crate::tasks::Shutdown;
 use lanes::BusyLanes;
 use lightning::ToLightning;
@@ -48,8 +48,9 @@ const LONGEST_NOT_YET: Duration = Duration::from_secs(5);
 /// The first wait after a failure; doubled with every further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// The longest wait between two tries.
-const LONGEST_RETRY: Duration = Duration::from_mins(1);
+/// An event dated this much ahead was dated by a clock that ran ahead and is right again: neither
+/// relays nor we take it (D31).
+const FROM_A_FAST_CLOCK: Duration = Duration::from_mins(15);
 
 #[derive(Debug)]
 pub struct Outbox {
@@ -308,6 +309,37 @@ impl<Id: Ord> Reported<Id> {
 impl<Id> Default for Reported<Id> {
     fn default() -> Self {
         Self(Mutex::default())
+    }
+}
+
+/// As its author says.
+fn time_of(event: &Event) -> Timestamp {
+    Timestamp(i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The times of the newest event under a public address, and of the newest that a relay took.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    last: Timestamp,
+    taken: Timestamp,
+}
+
+impl Times {
+    /// When the next one is dated: later than the last, whatever the clock did (INV-7). But one that
+    /// a clock dated ahead, and no relay took, counts for nothing (D30).
+    fn next(self, now: Timestamp) -> Timestamp {
+        let last = if self.is_misdated(now) { self.taken } else { self.last };
+        now.max(last.after(Duration::from_secs(1)))
+    }
+
+    /// As early as the next one may be, when relays refused the last for its time.
+    fn earliest(self, now: Timestamp) -> Timestamp {
+        now.max(self.taken.after(Duration::from_secs(1)))
+    }
+
+    /// Whether a clock that ran ahead dated the last one, and an earlier one may take its place.
+    fn is_misdated(self, now: Timestamp) -> bool {
+        self.last > now.after(FROM_A_FAST_CLOCK) && self.last > self.earliest(now)
     }
 }
 

@@ -34,8 +34,8 @@ pub use daemon_state::DaemonState;
 pub use error::{OpenError, StoreError, Stuck};
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
-pub use orders::{Line, Part};
-pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow};
+pub use orders::{Line, Part, TimesAhead};
+pub use outbox::{Act, Class, Due, LONGEST_RETRY, Message, OutboxId, OutboxRow, Sealed};
 pub use waiting::WaitingOrder;
 
 /// The one connection that writes, and the lock that keeps a second daemon out.

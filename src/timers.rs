@@ -72,6 +72,9 @@ pub struct JumpGuard {
     wall: Timestamp,
     monotonic: Duration,
     resting_until: Option<Duration>,
+    /// Whether times may lie ahead that a wrong clock wrote, until somebody looked after them: at the
+    /// start, and once the clock was set.
+    was_set: bool,
 }
 
 impl Timers {
@@ -87,6 +90,9 @@ impl Timers {
                 () = tokio::time::sleep(TICK) => {}
             }
             let rests = guard.rests(&*timers.clock);
+            if guard.was_set {
+                guard.was_set = !timers.correct_times().await;
+            }
             match timers.look(rests, &asking.orders()).await {
                 Ok(orders) => orders.into_iter().for_each(|order| asking.start(&timers, order)),
                 Err(error) => {
@@ -162,6 +168,27 @@ impl Timers {
         health.as_ref().map_or(ClockIs::Unknown, |readiness| readiness.judges(self.clock.now()))
     }
 
+    /// What a clock that ran ahead has left behind is brought back: our own retries at once, the times
+    /// of orders once LND's chain confirms the clock (D41). Whether all of it is.
+    pub async fn correct_times(&self) -> bool {
+        match self.try_to_correct_times().await {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(%error, "what a wrong clock put off stays so for now");
+                false
+            }
+        }
+    }
+
+    async fn try_to_correct_times(&self) -> Result<bool, EngineError> {
+        self.engine.retry_what_lies_ahead().await?;
+        let is_confirmed = self.clock_is() == ClockIs::Confirmed;
+        if is_confirmed {
+            self.engine.clock_corrected().await?;
+        }
+        Ok(is_confirmed)
+    }
+
     /// Forgets a little of what has been kept long enough, by a clock that LND's chain confirms: a wrong
     /// one would have everything forgotten. If the database does not answer, later.
     pub async fn forget(&self) {
@@ -221,7 +248,8 @@ fn not_moved(order: OrderId, error: &EngineError) {
 impl JumpGuard {
     #[must_use]
     pub fn new(clock: &dyn Clock) -> Self {
-        Self { wall: clock.now(), monotonic: clock.monotonic(), resting_until: None }
+        let (wall, monotonic) = (clock.now(), clock.monotonic());
+        Self { wall, monotonic, resting_until: None, was_set: true }
     }
 
     /// Whether deadlines rest, as of now.
@@ -236,6 +264,7 @@ impl JumpGuard {
                 "the clock was set by {gap} s: deadlines by time rest for {REST:?}; check NTP"
             );
             self.resting_until = Some(monotonic + REST);
+            self.was_set = true;
         }
         self.resting_until.is_some_and(|until| monotonic < until)
     }

@@ -10,7 +10,7 @@ use trade::{
 };
 
 use super::{Applied, EngineError, Task};
-use crate::store::{DaemonState, Delivery, Line, Message, WriteTx};
+use crate::store::{DaemonState, Delivery, Line, Message, TimesAhead, WriteTx};
 
 /// What every job of one batch shares.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl Deciding<'_> {
                 Ok(Applied::Saved)
             }
             Task::Heard => self.heard(tx).await,
+            Task::ClockCorrected => self.clock_corrected(tx).await,
             Task::Write(write) => {
                 write(tx, self.now).await?;
                 Ok(Applied::Saved)
@@ -219,21 +220,45 @@ impl Deciding<'_> {
         let gap = tx.daemon_state().await?.deaf_for(self.now);
         let gap = gap.map(|gap| self.heard_before.map_or(gap, |lived| gap.min(lived)));
         if let Some(deaf_for) = gap.filter(|gap| !gap.is_zero()) {
-            for id in tx.list_waiting().await? {
-                let mut part = tx.savepoint().await?;
-                let input = Input::HeardAgain { deaf_for };
-                match self.apply(&mut part, None, id, input, &[]).await {
-                    Ok(_) => part.commit().await?,
-                    Err(error) if error.is_unavailable() => return Err(error),
-                    Err(error) => {
-                        part.rollback().await?;
-                        self.failures.push((id, error));
-                    }
-                }
-            }
+            let waiting = tx.list_waiting().await?;
+            self.apply_to_each(tx, waiting, &Input::HeardAgain { deaf_for }).await?;
         }
         tx.set_heard_at(self.now).await?;
         Ok(Applied::Saved)
+    }
+
+    async fn clock_corrected(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
+        let (now, policy) = (self.now, self.policy);
+        let can_be = TimesAhead {
+            now,
+            book: now.after(policy.max_book_window),
+            waiting: now.after(policy.reply_window.min(policy.duty_window)),
+            payout: now.after(policy.longest_payout_wait()),
+        };
+        let ahead = tx.list_times_ahead(&can_be).await?;
+        self.apply_to_each(tx, ahead, &Input::ClockCorrected).await?;
+        Ok(Applied::Saved)
+    }
+
+    /// An order that cannot be used stops no other.
+    async fn apply_to_each(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        orders: Vec<OrderId>,
+        input: &Input,
+    ) -> Result<(), EngineError> {
+        for id in orders {
+            let mut part = tx.savepoint().await?;
+            match self.apply(&mut part, None, id, input.clone(), &[]).await {
+                Ok(_) => part.commit().await?,
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => {
+                    part.rollback().await?;
+                    self.failures.push((id, error));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn line(&self, input: &'static str, delivery: Option<Delivery>) -> Line {
@@ -372,5 +397,6 @@ fn name(input: &Input) -> &'static str {
         },
         Input::Deadline => "deadline",
         Input::HeardAgain { .. } => "heard-again",
+        Input::ClockCorrected => "clock-corrected",
     }
 }

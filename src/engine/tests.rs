@@ -1,6 +1,7 @@
 //! Facts of the engine, each on a real migrated file.
 
 mod batches;
+mod clock;
 mod messages;
 mod retention;
 mod strangers;

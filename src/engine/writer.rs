@@ -222,6 +222,7 @@ enum Subject {
     Act(OutboxId),
     Messages,
     Hearing,
+    Times,
     Notes,
 }
 
@@ -232,6 +233,7 @@ fn subject(task: &Task) -> Subject {
         Task::Answer { .. } => Subject::Messages,
         Task::Finish { id, .. } | Task::BeginPayout { id, .. } => Subject::Act(*id),
         Task::Heard => Subject::Hearing,
+        Task::ClockCorrected => Subject::Times,
         Task::Write(_) => Subject::Notes,
     }
 }

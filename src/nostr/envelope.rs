@@ -10,7 +10,7 @@ mod open;
 mod seal;
 
 pub use open::{Dropped, Opened, Policy, glance, open};
-pub use seal::{SealError, seal};
+pub use seal::{SealError, seal, seal_anew};
 
 /// The way a message travels. Its number is the protocol version of the messages on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +30,12 @@ impl Transport {
             Self::GiftWrap => 1,
             Self::Direct => 2,
         }
+    }
+
+    /// The one whose events are of this kind.
+    #[must_use]
+    pub fn of(kind: Kind) -> Option<Self> {
+        Self::ALL.into_iter().find(|transport| transport.kind() == kind)
     }
 
     #[must_use]

@@ -49,11 +49,59 @@ pub enum RelayError {
     #[error("no relay is connected")]
     NoneConnected,
     #[error("no relay took the event: {}", quoted_all(refusals))]
-    Refused { refusals: Vec<String> },
+    Refused { refusals: Vec<NotTaken> },
 }
 
-fn quoted_all(refusals: &[String]) -> String {
-    refusals.iter().map(|text| quoted(text)).collect::<Vec<_>>().join("; ")
+/// Why one relay did not take an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// The relay, and why.
+    pub text: String,
+    /// In the relay's own words; none if it did not answer.
+    pub answer: Option<String>,
+}
+
+impl NotTaken {
+    fn new(relay: &RelayUrl, error: &nostr_sdk::pool::relay::Error) -> Self {
+        let answer = match error {
+            nostr_sdk::pool::relay::Error::RelayMessage(said) => Some(said.clone()),
+            _ => None,
+        };
+        Self { text: format!("{relay}: {error}"), answer }
+    }
+}
+
+impl RelayError {
+    /// Whether the event's time is why no relay took it: all that answered say so, and one did.
+    #[must_use]
+    pub fn is_about_time(&self) -> bool {
+        let Self::Refused { refusals } = self else { return false };
+        let mut answers =
+            refusals.iter().filter_map(|refusal| refusal.answer.as_deref()).peekable();
+        answers.peek().is_some() && answers.all(speaks_of_time)
+    }
+}
+
+/// There is no word for it in the protocol: these are those of the relays in use.
+fn speaks_of_time(answer: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "created_at",
+        "created at",
+        "creation date",
+        "timestamp",
+        "in the future",
+        "in the past",
+        "too early",
+        "too late",
+        "too old",
+        "expired",
+    ];
+    let answer = answer.to_lowercase();
+    !answer.starts_with("rate-limited:") && WORDS.iter().any(|word| answer.contains(word))
+}
+
+fn quoted_all(refusals: &[NotTaken]) -> String {
+    refusals.iter().map(|refusal| quoted(&refusal.text)).collect::<Vec<_>>().join("; ")
 }
 
 /// What a relay said, as a log may show it: anybody runs relays, and writes what he likes.
@@ -134,7 +182,7 @@ impl Relays {
         while let Some((url, answer)) = answers.next().await {
             match answer {
                 Ok(_) => return Ok(()),
-                Err(reason) => refusals.push(format!("{url}: {reason}")),
+                Err(reason) => refusals.push(NotTaken::new(url, &reason)),
             }
         }
         if refusals.is_empty() {
@@ -159,7 +207,7 @@ impl Relays {
         let connected = relay.filter(|relay| relay.is_connected());
         let relay = connected.ok_or(RelayError::NoneConnected)?;
         let refused =
-            |reason| RelayError::Refused { refusals: vec![format!("{}: {reason}", relay.url())] };
+            |reason| RelayError::Refused { refusals: vec![NotTaken::new(relay.url(), &reason)] };
         relay.send_event(event).await.map(drop).map_err(refused)
     }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use trade::OrderId;
+use trade::{OrderId, Timestamp};
 
-use super::{LONGEST_RETRY, OutboxError, Reported, Trouble, backoff};
+use super::{LONGEST_RETRY, OutboxError, Reported, Times, Trouble, backoff, time_of};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::Engine;
@@ -110,28 +110,53 @@ impl Book {
     }
 
     async fn publish(&self, row: BookRow) -> Result<(), OutboxError> {
-        let (order, revision) = (row.order.id, row.revision);
+        let now = self.clock.now();
+        let times = Times { last: row.last_created_at, taken: row.taken_at };
         let event = match &row.event {
+            Some(_) if times.is_misdated(now) => self.seal_anew(&row, times.earliest(now)).await?,
             Some(event) => Event::from_json(event)
                 .map_err(|_| OutboxError::Unreadable("the saved event of an order"))?,
-            None => self.seal(&row).await?,
+            None => self.seal(&row, times.next(now)).await?,
         };
-        crash::around("publish.book", self.relays.publish(&event)).await?;
-        self.engine.publish_book(order, revision).await?;
+        match self.send(&row, &event).await {
+            // With the present time it may be welcome, if no relay has a later one (D30).
+            Err(OutboxError::Relay(error))
+                if error.is_about_time() && time_of(&event) > times.earliest(now) =>
+            {
+                let event = self.seal_anew(&row, times.earliest(now)).await?;
+                self.send(&row, &event).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send(&self, row: &BookRow, event: &Event) -> Result<(), OutboxError> {
+        crash::around("publish.book", self.relays.publish(event)).await?;
+        self.engine.publish_book(row.order.id, row.revision, time_of(event)).await?;
         Ok(())
     }
 
     /// Revisions of one order never share a second (INV-7).
-    async fn seal(&self, row: &BookRow) -> Result<Event, OutboxError> {
-        let next = row.last_created_at.after(Duration::from_secs(1));
-        let created_at = self.clock.now().max(next);
-        let maker = self.reader.reputation(row.order.maker.identity, created_at).await?;
-        let entry = BookEntry::of(&row.order, maker);
-        let draft = tags::order(&entry, &self.imprint, created_at, self.retention);
-        let event = draft.sign(&self.node, created_at)?;
-        let published = Published { created_at, event: event.as_json() };
+    async fn seal(&self, row: &BookRow, at: Timestamp) -> Result<Event, OutboxError> {
+        let (event, published) = self.sign(row, at).await?;
         self.engine.seal_book(row.order.id, row.revision, published).await?;
         Ok(event)
+    }
+
+    /// In place of one that no relay took.
+    async fn seal_anew(&self, row: &BookRow, at: Timestamp) -> Result<Event, OutboxError> {
+        let (event, published) = self.sign(row, at).await?;
+        self.engine.seal_book_anew(row.order.id, row.revision, published).await?;
+        Ok(event)
+    }
+
+    async fn sign(&self, row: &BookRow, at: Timestamp) -> Result<(Event, Published), OutboxError> {
+        let maker = self.reader.reputation(row.order.maker.identity, at).await?;
+        let entry = BookEntry::of(&row.order, maker);
+        let draft = tags::order(&entry, &self.imprint, at, self.retention);
+        let event = draft.sign(&self.node, at)?;
+        let published = Published { created_at: at, event: event.as_json() };
+        Ok((event, published))
     }
 
     /// LND may be away: then what it said last still holds.

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use trade::TradeKey;
 
-use super::{Delivered, OutboxError};
+use super::{Delivered, FROM_A_FAST_CLOCK, OutboxError, time_of};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::Engine;
-use crate::nostr::{Event, JsonUtil as _, Keys, Relays, Transport, seal};
-use crate::store::{self, Message, OutboxId, OutboxRow, Reader};
-use crate::wire::notice;
+use crate::nostr::{Event, JsonUtil as _, Keys, Relays, Transport, seal, seal_anew};
+use crate::store::{self, Message, OutboxId, OutboxRow, Reader, Sealed};
+use crate::wire::{self, notice};
+
+/// Seconds between the time that relays refused and the present, from which on sealing anew helps.
+const WORTHWHILE: u64 = 60;
 
 #[derive(Debug)]
 pub struct Messenger {
@@ -44,18 +47,54 @@ impl Messenger {
                 .map_err(|_| OutboxError::Unreadable("the saved event of a message"))?,
             None => self.seal(row.id, message).await?,
         };
-        crash::around("publish.message", self.relays.publish(&event)).await?;
+        let now = self.clock.now();
+        if time_of(&event) > now.after(FROM_A_FAST_CLOCK) {
+            let event = self.seal_anew(row, message, &event).await?;
+            return self.send(&event).await;
+        }
+        match self.send(&event).await {
+            // With the present time it may be welcome, if that is another one.
+            Err(OutboxError::Relay(error))
+                if error.is_about_time() && time_of(&event).0.abs_diff(now.0) > WORTHWHILE =>
+            {
+                let event = self.seal_anew(row, message, &event).await?;
+                self.send(&event).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send(&self, event: &Event) -> Result<Delivered, OutboxError> {
+        crash::around("publish.message", self.relays.publish(event)).await?;
         Ok(Delivered::quietly())
     }
 
     async fn seal(&self, row: OutboxId, message: &Message) -> Result<Event, OutboxError> {
         let transport = self.transport_of(message.to).await?;
-        let (now, to) = (self.clock.now(), message.to);
+        let now = self.clock.now();
         let expires_at = now.after(self.retention);
-        let Message { order, request_id, trade_index, notice, .. } = message;
-        let said = notice::message(notice, *order, *request_id, *trade_index);
-        let event = seal(&said, to, transport, &self.node, now, expires_at)?;
-        self.engine.seal_message(row, event.as_json(), expires_at).await?;
+        let event = seal(&said(message), message.to, transport, &self.node, now, expires_at)?;
+        let sealed = Sealed { event: event.as_json(), written_at: now, expires_at };
+        self.engine.seal_message(row, sealed).await?;
+        Ok(event)
+    }
+
+    /// The same message in other bytes: the saved ones have a time that no relay takes (D31).
+    async fn seal_anew(
+        &self,
+        row: &OutboxRow,
+        message: &Message,
+        old: &Event,
+    ) -> Result<Event, OutboxError> {
+        let transport = Transport::of(old.kind).unwrap_or(Transport::Direct);
+        let now = self.clock.now();
+        let written_at = row.written_at.unwrap_or(now);
+        let expires_at = now.after(self.retention);
+        let times = [written_at, now];
+        let event =
+            seal_anew(&said(message), message.to, transport, &self.node, times, expires_at)?;
+        let sealed = Sealed { event: event.as_json(), written_at, expires_at };
+        self.engine.seal_message_anew(row.id, sealed).await?;
         Ok(event)
     }
 
@@ -68,4 +107,9 @@ impl Messenger {
         let usual = self.transports.first().copied().unwrap_or(Transport::Direct);
         Ok(last.filter(|last| self.transports.contains(last)).unwrap_or(usual))
     }
+}
+
+fn said(message: &Message) -> wire::Message {
+    let Message { order, request_id, trade_index, notice, .. } = message;
+    notice::message(notice, *order, *request_id, *trade_index)
 }

@@ -16,6 +16,8 @@ pub struct BookRow {
     pub event: Option<String>,
     /// Of the newest event that was signed; the next must be later (INV-7).
     pub last_created_at: Timestamp,
+    /// Of the newest event that a relay took.
+    pub taken_at: Timestamp,
     /// How often sending this revision failed.
     pub attempts: u32,
 }
@@ -53,16 +55,47 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Records that a relay has a revision.
+    /// Saves another event of a revision whose saved one no relay took, dated by a wrong clock (D30).
+    ///
+    /// # Errors
+    /// `Forbidden` if a relay took a later one.
+    pub async fn seal_book_anew(
+        &mut self,
+        order: OrderId,
+        revision: i64,
+        published: &Published,
+    ) -> Result<(), StoreError> {
+        let order = order.to_text();
+        sqlx::query!(
+            "update book set event = ?, last_created_at = ?
+            where order_id = ? and event_revision = ? and published < event_revision",
+            published.event,
+            published.created_at.0,
+            order,
+            revision
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Records that a relay has a revision, in an event of this time.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn publish_book(&mut self, order: OrderId, revision: i64) -> Result<(), StoreError> {
+    pub async fn publish_book(
+        &mut self,
+        order: OrderId,
+        revision: i64,
+        created_at: Timestamp,
+    ) -> Result<(), StoreError> {
         let order = order.to_text();
         sqlx::query!(
-            "update book set published = max(published, ?), attempts = 0, retry_at = 0
+            "update book set published = max(published, ?), taken_at = max(taken_at, ?),
+                attempts = 0, retry_at = 0
             where order_id = ?",
             revision,
+            created_at.0,
             order
         )
         .execute(&mut *self.tx)
@@ -86,10 +119,31 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Records that a relay took the event of this time under an address.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn publish_addressable(
+        &mut self,
+        kind: u16,
+        d: &str,
+        created_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update addressable set taken_at = max(taken_at, ?) where kind = ? and d = ?",
+            created_at.0,
+            kind,
+            d
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// Saves the newest event under an address before it is sent.
     ///
     /// # Errors
-    /// `Forbidden` if it is not later than the one before.
+    /// `Forbidden` if it is not later than the newest that a relay took.
     pub async fn seal_addressable(
         &mut self,
         kind: u16,
@@ -125,8 +179,8 @@ impl Reader {
     ) -> Result<Vec<Result<BookRow, Stuck<OrderId>>>, StoreError> {
         let mut tx = self.snapshot().await?;
         let rows = sqlx::query!(
-            "select order_id, revision, event, event_revision, last_created_at, attempts from book
-            where published < revision and retry_at <= ? order by retry_at, order_id limit ?",
+            "select order_id, revision, event, event_revision, last_created_at, taken_at, attempts
+            from book where published < revision and retry_at <= ? order by retry_at, order_id limit ?",
             now.0,
             limit
         )
@@ -145,6 +199,7 @@ impl Reader {
                     revision: row.revision,
                     event: row.event.filter(|_| row.event_revision == Some(row.revision)),
                     last_created_at: Timestamp(row.last_created_at),
+                    taken_at: Timestamp(row.taken_at),
                     attempts: at.number("attempts", row.attempts)?,
                 })
             }
@@ -207,7 +262,8 @@ impl Reader {
         Ok(events.fetch_all(&mut *self.connection().await?).await?)
     }
 
-    /// The newest event under an address that belongs to no order.
+    /// The times of the newest event under an address that belongs to no order, and of the newest that
+    /// a relay took.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -215,15 +271,15 @@ impl Reader {
         &self,
         kind: u16,
         d: &str,
-    ) -> Result<Option<Published>, StoreError> {
+    ) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         let row = sqlx::query!(
-            "select created_at, event from addressable where kind = ? and d = ?",
+            "select created_at, taken_at from addressable where kind = ? and d = ?",
             kind,
             d
         )
         .fetch_optional(&mut *self.connection().await?)
         .await?;
-        Ok(row.map(|row| Published { created_at: Timestamp(row.created_at), event: row.event }))
+        Ok(row.map(|row| (Timestamp(row.created_at), Timestamp(row.taken_at))))
     }
 }
 

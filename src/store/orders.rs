@@ -129,6 +129,43 @@ impl WriteTx<'_> {
         Ok(readable(&rows))
     }
 
+    /// The orders with a time that lies ahead further than these.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn list_times_ahead(
+        &mut self,
+        than: &TimesAhead,
+    ) -> Result<Vec<OrderId>, StoreError> {
+        let rows = sqlx::query_scalar!(
+            r#"select id as "id!" from orders where due_at > ?1 and status = 'pending'
+            union
+            select id from orders
+            where due_at > ?2 and status in ('waiting-payment', 'waiting-buyer-invoice')
+            union
+            select id from orders where due_at > ?3 and status = 'settled-hold-invoice'
+            union
+            select payout.order_id from payout_attempts attempt
+            join payouts payout on payout.id = attempt.payout_id
+            where attempt.state in ('dispatching', 'frozen') and (
+                attempt.begun_at > ?4 or attempt.unanswered_since > ?4
+                or attempt.refused_since > ?4 or attempt.in_doubt_since > ?4
+                or attempt.missing_since > ?4 or attempt.htlc_missing_since > ?4
+            )
+            union
+            select payout.order_id from orders
+            join payouts payout on payout.order_id = orders.id
+            where orders.status = 'settled-hold-invoice' and payout.failed_sends_since > ?4"#,
+            than.book.0,
+            than.waiting.0,
+            than.payout.0,
+            than.now.0
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        Ok(readable(&rows))
+    }
+
     /// Whether an unfinished order waits for this identity on that side: a buyer's invoice, a
     /// seller's payment. A frozen one, which nothing is due in, waits for nobody.
     ///
@@ -191,6 +228,15 @@ impl WriteTx<'_> {
         .await?;
         Ok(found)
     }
+}
+
+/// Up to when the times of an order can lie ahead at all, kind by kind.
+#[derive(Debug, Clone, Copy)]
+pub struct TimesAhead {
+    pub now: Timestamp,
+    pub book: Timestamp,
+    pub waiting: Timestamp,
+    pub payout: Timestamp,
 }
 
 impl Reader {

@@ -29,10 +29,24 @@ pub struct OutboxRow {
     pub begun_at: Option<Timestamp>,
     /// The signed event, once sealed. Every send is of these bytes (INV-6).
     pub event: Option<String>,
+    /// When the message was first sealed.
+    pub written_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     /// An answer to a key that is party to no open order.
     pub to_stranger: bool,
 }
+
+/// The signed event of a message, as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    pub event: String,
+    /// The time of what it says; of a gift wrap, of the inner event.
+    pub written_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// The longest time between two tries of an act.
+pub const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// What has places of its own, and is done before what comes after it here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,17 +120,38 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     /// `Forbidden` if another event was saved before.
-    pub async fn seal_message(
+    pub async fn seal_message(&mut self, id: OutboxId, sealed: &Sealed) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update outbox set event = ?1, written_at = ?2,
+                expires_at = min(coalesce(expires_at, ?3), ?3)
+            where id = ?4 and done_at is null",
+            sealed.event,
+            sealed.written_at.0,
+            sealed.expires_at.0,
+            id.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Saves another signed event of a message: every relay that answered refused the time of the one
+    /// before, or that was dated by a clock that ran ahead (D31).
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn seal_message_anew(
         &mut self,
         id: OutboxId,
-        event: &str,
-        expires_at: Timestamp,
+        sealed: &Sealed,
     ) -> Result<(), StoreError> {
         sqlx::query!(
-            "update outbox set event = ?1, expires_at = min(coalesce(expires_at, ?2), ?2)
-            where id = ?3 and done_at is null",
-            event,
-            expires_at.0,
+            "update outbox set event = ?1, seals = seals + 1, written_at = ?2,
+                expires_at = min(coalesce(expires_at, ?3), ?3)
+            where id = ?4 and done_at is null",
+            sealed.event,
+            sealed.written_at.0,
+            sealed.expires_at.0,
             id.0
         )
         .execute(&mut *self.tx)
@@ -152,6 +187,30 @@ impl WriteTx<'_> {
             .fetch_optional(&mut *self.tx)
             .await?;
         At::new("outbox", id.0).read_some("order_id", order.flatten().as_deref())
+    }
+
+    /// Whatever a clock that ran ahead put off for longer than anything is put off is due now (D41).
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn retry_what_lies_ahead(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let latest = now.after(LONGEST_RETRY);
+        sqlx::query!(
+            "update lanes set due_at = ?1
+            where class in ('lightning', 'alarm', 'trade', 'stranger') and due_at > ?2",
+            now.0,
+            latest.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        sqlx::query!(
+            "update book set retry_at = ?1 where published < revision and retry_at > ?2",
+            now.0,
+            latest.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        self.shorten_answers(now).await
     }
 
     /// Puts an act off after a failure. Its lane waits with it.
@@ -190,7 +249,8 @@ impl Reader {
             let rows = sqlx::query_as!(
                 Row,
                 r#"select act.id, act.order_id, act.lane, act.kind, act.body, act.attempts,
-                    act.begun_at, act.event, act.expires_at, act.to_stranger as "to_stranger: bool"
+                    act.begun_at, act.event, act.written_at, act.expires_at,
+                    act.to_stranger as "to_stranger: bool"
                 from lanes join outbox act on act.id = lanes.head
                 where lanes.class = ? and lanes.due_at <= ?
                 order by lanes.due_at, lanes.head limit ?"#,
@@ -401,6 +461,7 @@ struct Row {
     attempts: i64,
     begun_at: Option<i64>,
     event: Option<String>,
+    written_at: Option<i64>,
     expires_at: Option<i64>,
     to_stranger: bool,
 }
@@ -416,6 +477,7 @@ impl Row {
             attempts: at.number("attempts", self.attempts)?,
             begun_at: self.begun_at.map(Timestamp),
             event: self.event,
+            written_at: self.written_at.map(Timestamp),
             expires_at: self.expires_at.map(Timestamp),
             to_stranger: self.to_stranger,
         })

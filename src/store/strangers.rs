@@ -97,6 +97,20 @@ impl WriteTx<'_> {
     }
 }
 
+impl WriteTx<'_> {
+    /// No answer to a stranger lives longer than it can have been given.
+    pub(super) async fn shorten_answers(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let latest = now.after(LIFE);
+        sqlx::query!(
+            "update outbox set expires_at = ?1 where to_stranger = 1 and expires_at > ?1",
+            latest.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
+
 impl Reader {
     /// Whether an answer to a stranger has expired.
     ///

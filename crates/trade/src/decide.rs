@@ -5,6 +5,7 @@
 //! guards that concern *when*, but where the protocol says otherwise.
 
 mod cancel;
+mod clock;
 mod create;
 mod expiry;
 mod hold;
@@ -43,6 +44,7 @@ pub fn decide(order: &Order, input: Input, env: &Env<'_>) -> Result<Decision, Un
         Input::Lightning(observation) => observe(order, observation, env),
         Input::Deadline => expiry::deadline(order, env)?,
         Input::HeardAgain { deaf_for } => expiry::heard_again(order, deaf_for),
+        Input::ClockCorrected => clock::corrected(order, env),
     };
     debug_assert_eq!(crate::invariants::check(&decision.order), Ok(()), "after {}", decision.cause);
     Ok(decision)

@@ -17,6 +17,8 @@ pub enum Input {
     HeardAgain {
         deaf_for: Duration,
     },
+    /// The clock is right, and may have run ahead before (D41).
+    ClockCorrected,
 }
 
 /// An authenticated message to one order.

@@ -77,6 +77,12 @@ impl Policy {
         amount.share(rate).unwrap_or(Sats::ZERO).max(Sats(10))
     }
 
+    /// The longest that a payout waits for its next try.
+    #[must_use]
+    pub fn longest_payout_wait(&self) -> Duration {
+        self.payout_interval.max(self.payout_slow_interval)
+    }
+
     #[must_use]
     pub fn accepts_fiat(&self, code: &str) -> bool {
         self.fiat_codes.is_empty() || self.fiat_codes.iter().any(|accepted| accepted == code)

@@ -176,6 +176,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         6 => observations().prop_map(Input::Lightning),
         2 => Just(Input::Deadline),
         1 => gap.prop_map(|deaf_for| Input::HeardAgain { deaf_for }),
+        1 => Just(Input::ClockCorrected),
     ]
 }
 

@@ -263,6 +263,7 @@ struct Case {
     is_at_tip: bool,
     backlog: Backlog,
     wait: Duration,
+    was_ahead: Duration,
     answer: Option<HoldStatus>,
 }
 
@@ -282,6 +283,7 @@ impl Case {
             is_at_tip: true,
             backlog: Backlog::Decided,
             wait: Duration::ZERO,
+            was_ahead: Duration::ZERO,
             answer: None,
         }
     }
@@ -302,6 +304,7 @@ impl Case {
     fn apply(&self, story: &Story) -> Result<Decision, Undecided> {
         let mut scene = story.scene.clone();
         scene.now = scene.now.after(self.wait);
+        scene.now.0 = scene.now.0.saturating_sub_unsigned(self.was_ahead.as_secs());
         scene.height = self.height.unwrap_or(scene.height);
         scene.is_at_tip = self.is_at_tip;
         scene.backlog = self.backlog;
@@ -343,6 +346,8 @@ fn cases(story: &Story) -> Vec<Case> {
     );
     let gap = Input::HeardAgain { deaf_for: Duration::from_hours(1) };
     cases.push(Case::new(TIME, "heard again after an hour", gap));
+    let corrected = Case::new(TIME, "the clock was a month ahead", Input::ClockCorrected);
+    cases.push(Case { was_ahead: Duration::from_hours(30 * 24), ..corrected });
     cases.into_iter().flat_map(|case| with_answers(story, case)).collect()
 }
 

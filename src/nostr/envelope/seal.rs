@@ -35,31 +35,70 @@ pub fn seal(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<Event, SealError> {
+    let times = Times { written_at: unix(now), now: unix(now), is_blurred: true };
+    sealed(message, to, transport, node, times, expires_at)
+}
+
+/// Seals an answer once more that no relay took for its time: what it says stays, the inner event of
+/// a gift wrap to the byte, and the outer times are the present.
+///
+/// # Errors
+/// As [`seal`].
+pub fn seal_anew(
+    message: &Message,
+    to: TradeKey,
+    transport: Transport,
+    node: &Keys,
+    [written_at, now]: [Timestamp; 2],
+    expires_at: Timestamp,
+) -> Result<Event, SealError> {
+    let times = Times { written_at: unix(written_at), now: unix(now), is_blurred: false };
+    sealed(message, to, transport, node, times, expires_at)
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    /// Of the inner event.
+    written_at: nostr_sdk::Timestamp,
+    now: nostr_sdk::Timestamp,
+    /// Whether the outer times of a gift wrap are spread back.
+    is_blurred: bool,
+}
+
+impl Times {
+    fn outer(self) -> nostr_sdk::Timestamp {
+        if self.is_blurred { backdated(self.now) } else { self.now }
+    }
+}
+
+fn sealed(
+    message: &Message,
+    to: TradeKey,
+    transport: Transport,
+    node: &Keys,
+    times: Times,
+    expires_at: Timestamp,
+) -> Result<Event, SealError> {
     let mut message = message.clone();
     message.body.version = transport.version();
     let message = message.to_json();
-    let now = unix(now);
     match transport {
-        Transport::GiftWrap => gift_wrap(&format!("[{message},null]"), to, node, now),
+        Transport::GiftWrap => gift_wrap(&format!("[{message},null]"), to, node, times),
         Transport::Direct => {
             let content = format!("[{message},null,null]");
             let tags = [p_tag(to), Tag::expiration(unix(expires_at))];
-            encrypted(node, to, Kind::PrivateDirectMessage, &content, tags, now)
+            encrypted(node, to, Kind::PrivateDirectMessage, &content, tags, times.now)
         }
     }
 }
 
-fn gift_wrap(
-    content: &str,
-    to: TradeKey,
-    node: &Keys,
-    now: nostr_sdk::Timestamp,
-) -> Result<Event, SealError> {
-    let mut rumor = UnsignedEvent::new(node.public_key(), now, Kind::TextNote, [], content);
+fn gift_wrap(content: &str, to: TradeKey, node: &Keys, times: Times) -> Result<Event, SealError> {
+    let written_at = times.written_at;
+    let mut rumor = UnsignedEvent::new(node.public_key(), written_at, Kind::TextNote, [], content);
     rumor.ensure_id(); // the mobile app insists on it
-    let seal = encrypted(node, to, Kind::Seal, &rumor.as_json(), [], backdated(now))?;
+    let seal = encrypted(node, to, Kind::Seal, &rumor.as_json(), [], times.outer())?;
     let stranger = Keys::generate();
-    encrypted(&stranger, to, Kind::GiftWrap, &seal.as_json(), [p_tag(to)], backdated(now))
+    encrypted(&stranger, to, Kind::GiftWrap, &seal.as_json(), [p_tag(to)], times.outer())
 }
 
 /// An event by `author` whose content only `to` can read.

@@ -373,6 +373,31 @@ fn a_wrapped_rumor_carries_its_id() {
     assert!(rumor["id"].is_string() && rumor["tags"] == Value::Array(vec![]));
 }
 
+// spec: D31 INV-6
+#[test]
+fn what_is_sealed_anew_says_the_same_with_the_present_time_outside() {
+    let reader = Keys::generate();
+    let to = TradeKey(reader.public_key().to_bytes());
+    let written_at = Timestamp(1_700_000_000);
+    let now = Timestamp(1_700_500_000);
+    let rumor = |wrap: &Event| {
+        let seal =
+            nostr_sdk::nips::nip44::decrypt(reader.secret_key(), &wrap.pubkey, &wrap.content)
+                .unwrap();
+        let seal = Event::from_json(seal).unwrap();
+        nostr_sdk::nips::nip44::decrypt(reader.secret_key(), &seal.pubkey, &seal.content).unwrap()
+    };
+    let way = Transport::GiftWrap;
+    let first = seal(&answer(), to, way, &node(), written_at, written_at).unwrap();
+    let anew = seal_anew(&answer(), to, way, &node(), [written_at, now], now).unwrap();
+    assert_eq!(rumor(&anew), rumor(&first));
+    assert_eq!(anew.created_at.as_secs(), 1_700_500_000, "no relay calls it old");
+
+    let way = Transport::Direct;
+    let anew = seal_anew(&answer(), to, way, &node(), [written_at, now], now).unwrap();
+    assert_eq!(anew.created_at.as_secs(), 1_700_500_000);
+}
+
 #[test]
 fn nothing_is_sealed_for_what_is_no_key() {
     let sealed = seal(&answer(), TradeKey([0xff; 32]), Transport::Direct, &node(), NOW, NOW);

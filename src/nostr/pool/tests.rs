@@ -533,8 +533,37 @@ async fn a_wrong_address_is_refused_by_name() {
 fn what_relays_say_is_shown_on_one_line_and_not_at_length() {
     let said = format!("wss://relay.example: no\n{}\u{1b}[2J", "x".repeat(1_000_000));
 
-    let shown = RelayError::Refused { refusals: vec![said, "short".into()] }.to_string();
+    let refusals = [said, "short".into()].map(|text| NotTaken { text, answer: None });
+    let shown = RelayError::Refused { refusals: refusals.into() }.to_string();
 
     assert!(shown.starts_with("no relay took the event: wss://relay.example: no\\nxx"), "{shown}");
     assert!(shown.ends_with("xx…; short") && shown.len() < 300, "{shown}");
+}
+
+// spec: D31
+#[test]
+fn a_refusal_is_about_time_if_all_say_so_who_answer() {
+    let is_about_time = |answers: &[Option<&str>]| {
+        let not_taken = |answer: &Option<&str>| NotTaken {
+            text: String::new(),
+            answer: answer.map(Into::into),
+        };
+        RelayError::Refused { refusals: answers.iter().map(not_taken).collect() }.is_about_time()
+    };
+
+    for words in [
+        "invalid: created_at too late",
+        "invalid: event creation date is too far off from the current time",
+        "The event created_at field is out of the acceptable range (+30min) for this relay.",
+        "blocked: event too much in the future",
+        "invalid: event too old",
+        "rejected: timestamp is too far in the future",
+    ] {
+        assert!(is_about_time(&[Some(words)]), "{words}");
+    }
+    assert!(is_about_time(&[Some("invalid: created_at too late"), None]), "silence says nothing");
+    assert!(!is_about_time(&[None, None]));
+    assert!(!is_about_time(&[Some("invalid: created_at too late"), Some("blocked: kind")]));
+    assert!(!is_about_time(&[Some("rate-limited: too early to write again")]));
+    assert!(!RelayError::NoneConnected.is_about_time());
 }

@@ -5,7 +5,7 @@ use trade::{Effect, LnCommand, Notice, Refusal, Timestamp, TradeKey};
 
 use super::{Disk, awaiting_hold, hash, party, pending};
 use crate::store::strangers::{MOST, MOST_TO_ONE};
-use crate::store::{Class, Message, OutboxRow};
+use crate::store::{Class, Message, OutboxRow, Sealed};
 
 const STRANGER: TradeKey = TradeKey([77; 32]);
 
@@ -208,7 +208,8 @@ async fn nothing_is_kept_of_an_answer_that_a_stranger_was_sent() {
     answer_stranger(&mut disk, STRANGER, 1).await;
     let row = of_class(&disk, Class::Stranger, 1).await.remove(0);
     let mut tx = disk.begin().await;
-    tx.seal_message(row.id, "{}", Timestamp(9_999)).await.unwrap();
+    let (event, written_at, expires_at) = ("{}".to_owned(), Timestamp(2), Timestamp(9_999));
+    tx.seal_message(row.id, &Sealed { event, written_at, expires_at }).await.unwrap();
     tx.commit().await.unwrap();
     let sealed = of_class(&disk, Class::Stranger, 1).await.remove(0);
     assert_eq!(sealed.expires_at, row.expires_at, "it lives no longer for it");

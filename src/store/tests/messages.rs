@@ -5,8 +5,8 @@ use trade::{
 
 use super::{Disk, awaiting_hold, ended, hash, party, pending};
 use crate::store::{
-    Act, Class, Delivery, EventId, Message, OutboxId, OutboxRow, Published, StoreError, Stuck,
-    Transport,
+    Act, Class, Delivery, EventId, Message, OutboxId, OutboxRow, Published, Sealed, StoreError,
+    Stuck, Transport,
 };
 
 const BUYER: TradeKey = TradeKey([21; 32]);
@@ -36,6 +36,10 @@ async fn finish(disk: &mut Disk, id: OutboxId) {
     let mut tx = disk.begin().await;
     assert!(tx.finish_act(id, Timestamp(50)).await.unwrap());
     tx.commit().await.unwrap();
+}
+
+fn sealed(event: &str) -> Sealed {
+    Sealed { event: event.to_owned(), written_at: Timestamp(3), expires_at: Timestamp(99) }
 }
 
 fn lanes(rows: &[OutboxRow]) -> Vec<&str> {
@@ -116,16 +120,53 @@ async fn a_message_is_sealed_once() {
     let mut disk = with_effects(vec![tell(BUYER, Notice::Rate)]).await;
     let id = due(&disk, 2).await[0].id;
     let mut tx = disk.begin().await;
-    tx.seal_message(id, "{first}", Timestamp(99)).await.unwrap();
+    tx.seal_message(id, &sealed("{first}")).await.unwrap();
     tx.commit().await.unwrap();
 
     let mut tx = disk.begin().await;
-    let error = tx.seal_message(id, "{second}", Timestamp(99)).await.unwrap_err();
+    let error = tx.seal_message(id, &sealed("{second}")).await.unwrap_err();
     drop(tx);
 
     assert!(matches!(error, StoreError::Forbidden(_)), "{error}");
     let row = due(&disk, 2).await.remove(0);
     assert_eq!((row.event.as_deref(), row.expires_at), (Some("{first}"), Some(Timestamp(99))));
+}
+
+// spec: D31 INV-6
+#[tokio::test]
+async fn a_message_whose_time_is_refused_is_sealed_anew_and_lives_no_longer_for_it() {
+    let mut disk = with_effects(vec![tell(BUYER, Notice::Rate)]).await;
+    let id = due(&disk, 2).await[0].id;
+    let mut tx = disk.begin().await;
+    tx.seal_message(id, &sealed("{first}")).await.unwrap();
+    let anew = Sealed { expires_at: Timestamp(500), ..sealed("{second}") };
+    tx.seal_message_anew(id, &anew).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let row = due(&disk, 2).await.remove(0);
+    assert_eq!((row.event.as_deref(), row.expires_at), (Some("{second}"), Some(Timestamp(99))));
+    assert_eq!(row.written_at, Some(Timestamp(3)));
+}
+
+// spec: D41
+#[tokio::test]
+async fn retries_that_a_fast_clock_put_off_are_due_once_it_is_right() {
+    let mut disk = with_effects(vec![settle(9), tell(BUYER, Notice::Rate)]).await;
+    let (far, near) = (due(&disk, 2).await[0].id, due(&disk, 2).await[1].id);
+    let mut tx = disk.begin().await;
+    tx.retry_act(far, Timestamp(90_000)).await.unwrap();
+    tx.retry_act(near, Timestamp(60)).await.unwrap();
+    tx.retry_book(pending(1).id, Timestamp(90_000)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(due(&disk, 10).await, []);
+
+    let mut tx = disk.begin().await;
+    tx.retry_what_lies_ahead(Timestamp(10)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let due = due(&disk, 10).await;
+    assert_eq!(due.iter().map(|row| row.id).collect::<Vec<_>>(), [far], "the other waits its time");
+    assert_eq!(disk.reader.list_book_due(Timestamp(10), 9).await.unwrap().len(), 1);
 }
 
 // spec: INV-6
@@ -136,7 +177,7 @@ async fn what_relays_took_lately_is_listed_until_it_expires() {
     let ids: Vec<_> = due(&disk, 2).await.iter().map(|row| row.id).collect();
     let mut tx = disk.begin().await;
     for (id, text) in ids.iter().zip(["long ago", "first", "second", "on its way"]) {
-        tx.seal_message(*id, text, Timestamp(99)).await.unwrap();
+        tx.seal_message(*id, &sealed(text)).await.unwrap();
     }
     for (id, at) in ids.iter().zip([49, 50, 51]) {
         assert!(tx.finish_act(*id, Timestamp(at)).await.unwrap());
@@ -344,7 +385,7 @@ async fn a_revision_is_sealed_once_and_published_until_a_relay_has_it() {
     assert_eq!((row.event.as_deref(), row.last_created_at), (Some("first"), Timestamp(100)));
 
     let mut tx = disk.begin().await;
-    tx.publish_book(id, 1).await.unwrap();
+    tx.publish_book(id, 1, Timestamp(100)).await.unwrap();
     tx.commit().await.unwrap();
     assert!(disk.reader.list_book_due(Timestamp(99), 9).await.unwrap().is_empty(), "done");
 }
@@ -393,23 +434,57 @@ async fn what_a_relay_may_still_show_of_orders_is_listed() {
     assert_eq!(listed(1_000, None).await, ["taken"], "what was in the book has expired");
 }
 
-// spec: INV-7
+// spec: INV-7 D30
 #[tokio::test]
-async fn an_addressable_event_is_replaced_by_a_later_one_only() {
+async fn an_addressable_event_is_later_than_what_a_relay_took() {
     let mut disk = Disk::new().await;
-    let event = |at| Published { created_at: Timestamp(at), event: format!("at {at}") };
-    for (at, fits) in [(5, true), (5, false), (4, false), (6, true)] {
+    for (n, (at, is_taken, fits)) in (0_u8..).zip([
+        (5, true, true),
+        (5, false, false),
+        (4, false, false),
+        (900, false, true),
+        // No relay took the last one.
+        (6, true, true),
+    ]) {
         let mut tx = disk.begin().await;
-        let sealed = tx.seal_addressable(38_385, "node", &event(at)).await;
+        let event = Published { created_at: Timestamp(at), event: format!("the {n}th") };
+        let sealed = tx.seal_addressable(38_385, "node", &event).await;
         assert_eq!(sealed.is_ok(), fits, "at {at}");
         if fits {
+            if is_taken {
+                tx.publish_addressable(38_385, "node", Timestamp(at)).await.unwrap();
+            }
             tx.commit().await.unwrap();
         }
     }
 
-    let newest = disk.reader.find_addressable(38_385, "node").await.unwrap();
-    assert_eq!(newest, Some(event(6)));
+    let times = disk.reader.find_addressable(38_385, "node").await.unwrap();
+    assert_eq!(times, Some((Timestamp(6), Timestamp(6))));
     assert_eq!(disk.reader.find_addressable(38_385, "other").await.unwrap(), None);
+}
+
+// spec: INV-7 D30
+#[tokio::test]
+async fn a_revision_is_sealed_anew_until_a_relay_has_it_and_not_before_what_a_relay_has() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    let id = pending(1).id;
+    let event = |at| Published { created_at: Timestamp(at), event: format!("at {at}") };
+    let mut tx = disk.begin().await;
+    tx.seal_book(id, 1, &event(900)).await.unwrap();
+    tx.seal_book_anew(id, 1, &event(10)).await.unwrap();
+    let sealed = tx.tx.as_mut();
+    let kept: String =
+        sqlx::query_scalar("select event from book").fetch_one(sealed).await.unwrap();
+    assert_eq!(kept, "at 10");
+    tx.publish_book(id, 1, Timestamp(10)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    disk.save(&super::ended(1, Outcome::Canceled), vec![]).await.unwrap();
+    let mut tx = disk.begin().await;
+    tx.seal_book(id, 2, &event(900)).await.unwrap();
+    let error = tx.seal_book_anew(id, 2, &event(10)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Forbidden(_)), "{error}");
 }
 
 #[tokio::test]

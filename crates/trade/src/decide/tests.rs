@@ -2,6 +2,7 @@
 
 mod amounts;
 mod cancel;
+mod clock;
 mod create;
 mod expiry;
 mod flows;
