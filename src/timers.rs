@@ -89,10 +89,7 @@ impl Timers {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
-            let rests = guard.rests(&*timers.clock);
-            if guard.was_set {
-                guard.was_set = !timers.correct_times().await;
-            }
+            let rests = timers.watch_clock(&mut guard).await;
             match timers.look(rests, &asking.orders()).await {
                 Ok(orders) => orders.into_iter().for_each(|order| asking.start(&timers, order)),
                 Err(error) => {
@@ -168,9 +165,19 @@ impl Timers {
         health.as_ref().map_or(ClockIs::Unknown, |readiness| readiness.judges(self.clock.now()))
     }
 
+    /// Whether deadlines by time rest, because the clock was set. At the start and after it was, the
+    /// times that a wrong clock wrote are brought back, until all of them are.
+    pub async fn watch_clock(&self, guard: &mut JumpGuard) -> bool {
+        let rests = guard.rests(&*self.clock);
+        if guard.was_set {
+            guard.was_set = !self.correct_times().await;
+        }
+        rests
+    }
+
     /// What a clock that ran ahead has left behind is brought back: our own retries at once, the times
     /// of orders once LND's chain confirms the clock (D41). Whether all of it is.
-    pub async fn correct_times(&self) -> bool {
+    async fn correct_times(&self) -> bool {
         match self.try_to_correct_times().await {
             Ok(all) => all,
             Err(error) => {
@@ -253,7 +260,7 @@ impl JumpGuard {
     }
 
     /// Whether deadlines rest, as of now.
-    pub fn rests(&mut self, clock: &dyn Clock) -> bool {
+    fn rests(&mut self, clock: &dyn Clock) -> bool {
         let (wall, monotonic) = (clock.now(), clock.monotonic());
         let lived = monotonic.saturating_sub(self.monotonic);
         let shown = wall.0.saturating_sub(self.wall.0);

@@ -169,7 +169,7 @@ impl Daemon {
     }
 
     pub(crate) async fn look(&mut self) -> Result<(), String> {
-        let rests = self.guard.rests(&*self.clock);
+        let rests = self.timers.watch_clock(&mut self.guard).await;
         if !rests {
             self.timers.forget().await;
         }
