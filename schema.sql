@@ -395,11 +395,18 @@ CREATE TABLE payout_attempts (
     payment_index    integer not null, -- LND's payment index of this try
     unanswered_since integer, -- the call was made and its answer lost
     missing_since    integer, -- LND said, after the quiet time, that it knows nothing
-    preimage         text    check (length(preimage) = 64), htlc_missing_since integer, refused_since integer, refusal text, in_doubt_since integer, -- the receipt
+    preimage         text    check (length(preimage) = 64), htlc_missing_since integer, refused_since integer, refusal text, in_doubt_since integer, subsidy_day integer, subsidy_payee text check (length(subsidy_payee) = 66), subsidy_msat integer check (
+    (subsidy_msat is null and subsidy_day is null and subsidy_payee is null)
+    or (subsidy_msat > 0 and subsidy_day is not null and subsidy_payee is not null)
+), -- the receipt
     check (state <> 'succeeded' or preimage is not null)
 ) strict;
 
 CREATE INDEX payout_attempts_by_payout on payout_attempts (payout_id);
+
+CREATE INDEX payout_attempts_by_subsidy
+on payout_attempts (subsidy_day, subsidy_payee, state, subsidy_msat)
+where subsidy_day is not null;
 
 CREATE UNIQUE INDEX payout_attempts_open on payout_attempts (payout_id)
 where state in ('dispatching', 'frozen');
@@ -441,7 +448,7 @@ CREATE TABLE payouts (
     failures integer not null default 0 check (failures >= 0), -- of the present destination
     due_at   integer, -- when to send
     fee_msat integer check (fee_msat >= 0), failed_sends integer not null default 0 check (failed_sends >= 0), failed_sends_since integer
-    check ((failed_sends = 0) = (failed_sends_since is null)), -- what the route cost
+    check ((failed_sends = 0) = (failed_sends_since is null)), owed_since integer not null default 0, -- what the route cost
     unique (order_id, purpose),
     check ((state = 'due') = (due_at is not null)),
     check ((state = 'paid') = (fee_msat is not null))

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use trade::LightningIdentity;
+use trade::{LightningIdentity, Policy, Sats};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Loaded, Settings};
@@ -43,6 +43,7 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
     let margin = settings.policy().escrow_margin;
     let books = read_books(&settings.database.file, margin).await;
     let ours = books.as_ref().ok().and_then(|books| books.node);
+    say("routing", Ok(routing(&settings.policy())))?;
     say("lnd", lnd(&settings, ours).await)?;
     say("relays", relays(&settings).await)?;
     let (database, books) = match books {
@@ -62,6 +63,29 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
         bail!("trouble in {troubles} of these");
     }
     Ok(())
+}
+
+/// What a trade, and a day, can cost the node in routing fees (D43).
+fn routing(policy: &Policy) -> String {
+    // The gap between what a route may cost and what the trade brings is widest at one of these.
+    let amounts = [policy.min_order_amount, Sats(1_000), policy.max_order_amount];
+    let gap = |amount: Sats| {
+        let fee = amount.side_fee(policy.fee)?;
+        let owed = amount.checked_sub(fee)?;
+        let limit = policy.routing_fee_limit(owed);
+        Some(Sats(limit.0.saturating_sub(fee.0.saturating_mul(2))))
+    };
+    let most = amounts.into_iter().filter_map(gap).max().unwrap_or_default();
+    let budget = policy.max_routing_subsidy;
+    if most == Sats::ZERO {
+        return "no trade costs more in routing than it brings in fees".to_owned();
+    }
+    format!(
+        "beyond its fees a trade may cost up to {most}, and all trades of a day up to {budget} \
+         (max_routing_subsidy), {} to one destination; a debt that has waited two days is paid beyond \
+         that, with an alarm",
+        Sats(budget.0 / 10)
+    )
 }
 
 /// What is in the database.
@@ -140,4 +164,22 @@ fn missing<'a>(urls: &'a [String], connected: &[String]) -> Vec<&'a str> {
         |url: &str| Url::parse(url).map(|url| url.as_str().trim_end_matches('/').to_owned());
     let is_connected = |url: &str| normal(url).is_ok_and(|url| connected.contains(&url));
     urls.iter().map(String::as_str).filter(|url| !is_connected(url)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use trade::Ppm;
+
+    use super::*;
+    use crate::engine::tests::policy;
+
+    // spec: D43
+    #[test]
+    fn what_a_trade_can_cost_in_routing_is_said() {
+        let with = |fee| Policy { fee: Ppm(fee), max_order_amount: Sats(1_000_000), ..policy() };
+
+        assert!(routing(&with(0)).contains("a trade may cost up to 2000 sats"));
+        assert!(routing(&with(0)).contains("all trades of a day up to 10000 sats"));
+        assert!(routing(&with(6_000)).contains("a trade may cost up to 10 sats"), "a small one");
+    }
 }

@@ -23,6 +23,8 @@ pub struct Mostro {
     pub fee: Ppm,
     /// Of a payout, for its route; below one.
     pub max_routing_fee: Ppm,
+    /// What routes may cost beyond the fees of their trades, in a day and over all of them.
+    pub max_routing_subsidy: Sats,
     pub max_order_amount: Sats,
     pub min_payment_amount: Sats,
     /// How long an order stands in the book when its maker names no end (`expiration_hours`).
@@ -60,6 +62,7 @@ pub enum Transport {
 pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
     let fee = read_rate(s, "fee");
     let max_routing_fee = read_rate(s, "max_routing_fee");
+    let max_routing_subsidy = s.number("max_routing_subsidy", Means(10_000), ..);
     let amounts = read_amounts(s);
     let expiration_hours = s.number("expiration_hours", Refused, 1..);
     let max_expiration_days = s.number("max_expiration_days", Refused, 1..);
@@ -82,6 +85,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
     Ok(Mostro {
         fee: fee?,
         max_routing_fee: max_routing_fee?,
+        max_routing_subsidy: Sats(max_routing_subsidy?.into()),
         max_order_amount,
         min_payment_amount,
         order_expiration: Duration::from_hours(expiration_hours?.into()),

@@ -39,6 +39,7 @@ impl Settings {
             payout_slow_interval: PAYOUT_SLOW_INTERVAL,
             payout_patience: PAYOUT_PATIENCE,
             max_routing_fee: mostro.max_routing_fee,
+            max_routing_subsidy: mostro.max_routing_subsidy,
             payout_cltv_limit: lightning.payment_cltv_limit,
         }
     }

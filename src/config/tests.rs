@@ -296,6 +296,16 @@ fn a_payout_limit_that_lnd_cannot_grant_or_no_route_fits_in_is_a_settings_error(
     }
 }
 
+// spec: D43
+#[test]
+fn routes_may_cost_ten_thousand_sats_a_day_beyond_the_fees_unless_it_is_set() {
+    let line = "max_routing_subsidy = 10000";
+    for (with, expected) in [(line, 10_000), ("", 10_000), ("max_routing_subsidy = 0", 0)] {
+        let loaded = load(&TEMPLATE.replace(line, with), &[]).expect("loads");
+        assert_eq!(loaded.settings.policy().max_routing_subsidy, Sats(expected), "{with}");
+    }
+}
+
 #[test]
 fn custody_at_the_horizon_is_refused_as_not_built() {
     let text = TEMPLATE.replace("policy = \"warn\"", "policy = \"settle\"");

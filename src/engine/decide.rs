@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use trade::{
-    Account, Backlog, Command, Decision, Destination, Env, Fact, IdentityKey, Input, NewOrder,
-    Notice, Observation, Order, OrderId, PaymentHash, Policy, Refusal, Reputation, Request, Sender,
-    Side, Timestamp, Undecided,
+    Account, Backlog, Command, Decision, Destination, Env, Fact, IdentityKey, Input, Invoice,
+    NewOrder, Notice, Observation, Order, OrderId, OrderState, PaymentHash, Policy, Refusal,
+    Reputation, Request, RoutingBudget, Sender, Side, Timestamp, Undecided,
 };
 
 use super::{Applied, EngineError, Task};
@@ -98,7 +98,8 @@ impl Deciding<'_> {
         };
         let line = self.line(name(&input), delivery);
         let found = self.read_for_input(tx, &order, &input).await?;
-        let env = self.env(&found, facts);
+        let routing = self.routing_of(tx, &order, &input, &found.daemon).await?;
+        let env = Env { routing, ..self.env(&found, facts) };
         match guarded(id, || trade::decide(&order, input, &env))? {
             Ok(decision) => {
                 if !self.remember(tx, delivery.as_ref()).await? {
@@ -277,6 +278,7 @@ impl Deciding<'_> {
             lnd_restarted_at: found.daemon.lnd_restarted_at,
             refused_orders: &found.daemon.refused_orders,
             backlog: self.backlog,
+            routing: RoutingBudget::default(),
             account: found.account,
             taker: found.taker,
             payout_hash_is_known: found.payout_hash_is_known,
@@ -325,6 +327,29 @@ impl Deciding<'_> {
         })
     }
 
+    /// What routes cost today, if this order may have a payment to make (D43).
+    async fn routing_of(
+        &self,
+        tx: &mut WriteTx<'_>,
+        order: &Order,
+        input: &Input,
+        daemon: &DaemonState,
+    ) -> Result<RoutingBudget, EngineError> {
+        let named = match input {
+            Input::User(Request { command: Command::AddInvoice { destination, .. }, .. }) => {
+                invoice_in(Some(destination))
+            }
+            _ => None,
+        };
+        let may_pay = order.payout.is_some() || matches!(order.state, OrderState::Settling { .. });
+        let Some(invoice) = named.or(order.destination.as_ref()).filter(|_| may_pay) else {
+            return Ok(RoutingBudget::default());
+        };
+        let (used, spent, used_for_payee) = tx.subsidies(self.now.day(), invoice.payee).await?;
+        let (half_told, short_told) = (daemon.routing_half_told, daemon.routing_short_told);
+        Ok(RoutingBudget { used, spent, used_for_payee, half_told, short_told })
+    }
+
     async fn taker_of(
         &self,
         tx: &mut WriteTx<'_>,
@@ -353,8 +378,12 @@ struct Found {
 }
 
 fn hash_in(destination: Option<&Destination>) -> Option<PaymentHash> {
+    invoice_in(destination).map(|invoice| invoice.hash)
+}
+
+fn invoice_in(destination: Option<&Destination>) -> Option<&Invoice> {
     match destination {
-        Some(Destination::Bolt11(invoice)) => Some(invoice.hash),
+        Some(Destination::Bolt11(invoice)) => Some(invoice),
         Some(Destination::Unsupported) | None => None,
     }
 }

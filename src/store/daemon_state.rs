@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
-use trade::{BlockHeight, LightningIdentity, Note, OrderId, Timestamp};
+use trade::{BlockHeight, Day, LightningIdentity, Note, OrderId, Timestamp};
 
 use super::text::{At, Text as _};
 use super::{Reader, StoreError, WriteTx};
@@ -28,6 +28,10 @@ pub struct DaemonState {
     pub lnd_restarted_at: Option<Timestamp>,
     /// The orders whose payouts LND refused since it last took any.
     pub refused_orders: Vec<OrderId>,
+    /// The days on which the operator was last told that the budget for routes is half spent, and that
+    /// it does not suffice.
+    pub routing_half_told: Option<Day>,
+    pub routing_short_told: Option<Day>,
     /// Who our Lightning node is.
     pub node: Option<LightningIdentity>,
 }
@@ -136,6 +140,8 @@ impl WriteTx<'_> {
                 let ids: Vec<_> = orders.iter().map(OrderId::to_text).collect();
                 self.set("refused_orders", &ids.join(" ")).await
             }
+            Note::RoutingHalfTold(day) => self.set("routing_half_told", &day.0.to_string()).await,
+            Note::RoutingShortTold(day) => self.set("routing_short_told", &day.0.to_string()).await,
         }
     }
 
@@ -190,6 +196,7 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonStat
     let rows = sqlx::query!("select key, value from daemon_state").fetch_all(connection).await?;
     let value = |key| rows.iter().find(|row| row.key == key).map(|row| row.value.as_str());
     let time = |key| value(key).map(|text| number(key, text).map(Timestamp)).transpose();
+    let day = |key| value(key).map(|text| number(key, text).map(Day)).transpose();
     let at = |key: &'static str| At::new("daemon_state", key);
     let key = at("node_key").read_some("value", value("node_key"))?;
     let network = at("node_network").read_some("value", value("node_network"))?;
@@ -201,6 +208,8 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonStat
         tip_seen_at: time("tip_seen_at")?,
         lnd_unwell_at: time("lnd_unwell_at")?,
         lnd_restarted_at: time("lnd_restarted_at")?,
+        routing_half_told: day("routing_half_told")?,
+        routing_short_told: day("routing_short_told")?,
         refused_orders: at("refused_orders").read_list("value", value("refused_orders"))?,
         node: key.zip(network).map(|(key, network)| LightningIdentity { key, network }),
     })

@@ -2,11 +2,12 @@
 
 use sqlx::SqliteConnection;
 use trade::{
-    Attempt, FailedSends, Msats, Order, OrderId, PaymentHash, Payout, PayoutState, Sats, Timestamp,
+    Attempt, Day, FailedSends, Msats, NodeKey, Order, OrderId, PaymentHash, Payout, PayoutState,
+    Sats, Subsidy, Timestamp,
 };
 
 use super::text::{At, Text as _};
-use super::{Reader, StoreError};
+use super::{Reader, StoreError, WriteTx};
 
 impl Reader {
     /// One attempt and the order whose debt it pays.
@@ -22,7 +23,8 @@ impl Reader {
             AttemptRow,
             "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
                 attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-                refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage
+                refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage, subsidy_day,
+                subsidy_payee, subsidy_msat
             from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
             where hash = ?",
             hash
@@ -77,6 +79,34 @@ impl Reader {
     }
 }
 
+impl WriteTx<'_> {
+    /// What is set aside and spent of the budget of a day, what of it is spent, and the part of it for
+    /// one node (D43).
+    ///
+    /// # Errors
+    /// `Corrupt` if a sum makes no sense.
+    pub async fn subsidies(
+        &mut self,
+        day: Day,
+        payee: NodeKey,
+    ) -> Result<(Msats, Msats, Msats), StoreError> {
+        let payee = payee.to_text();
+        let row = sqlx::query!(
+            r#"select coalesce(sum(subsidy_msat), 0) as "used!: i64",
+                coalesce(sum(iif(state = 'succeeded', subsidy_msat, 0)), 0) as "spent!: i64",
+                coalesce(sum(iif(subsidy_payee = ?2, subsidy_msat, 0)), 0) as "for_payee!: i64"
+            from payout_attempts where subsidy_day = ?1"#,
+            day.0,
+            payee
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        let at = At::new("payout_attempts", day.0);
+        let msats = |sum| at.number("subsidy_msat", sum).map(Msats);
+        Ok((msats(row.used)?, msats(row.spent)?, msats(row.for_payee)?))
+    }
+}
+
 /// What the buyer of an order is owed, with the newest attempt to pay it.
 pub(super) async fn find_of(
     connection: &mut SqliteConnection,
@@ -84,7 +114,7 @@ pub(super) async fn find_of(
 ) -> Result<Option<Payout>, StoreError> {
     let (at, order) = (At::new("payouts", order), order.to_text());
     let row = sqlx::query!(
-        "select id, amount, state, failures, due_at, fee_msat, failed_sends, failed_sends_since
+        "select id, amount, owed_since, state, failures, due_at, fee_msat, failed_sends, failed_sends_since
         from payouts where order_id = ? and purpose = 'buyer'",
         order
     )
@@ -109,6 +139,7 @@ pub(super) async fn find_of(
     }
     Ok(Some(Payout {
         amount: Sats(at.number("amount", row.amount)?),
+        owed_since: Timestamp(row.owed_since),
         failures: at.number("failures", row.failures)?,
         state,
         failed_sends: match row.failed_sends_since {
@@ -143,9 +174,9 @@ pub(super) async fn save(
     let failed_sends = payout.failed_sends.map_or(0, |sends| sends.count);
     let failed_sends_since = payout.failed_sends.map(|sends| sends.since.0);
     let id = sqlx::query_scalar!(
-        r#"insert into payouts (order_id, purpose, amount, state, failures, due_at, fee_msat,
+        r#"insert into payouts (order_id, purpose, amount, owed_since, state, failures, due_at, fee_msat,
             failed_sends, failed_sends_since)
-        values (?, 'buyer', ?, ?, ?, ?, ?, ?, ?)
+        values (?, 'buyer', ?, ?, ?, ?, ?, ?, ?, ?)
         on conflict (order_id, purpose) do update set amount = excluded.amount,
             state = excluded.state, failures = excluded.failures, due_at = excluded.due_at,
             fee_msat = excluded.fee_msat, failed_sends = excluded.failed_sends,
@@ -153,6 +184,7 @@ pub(super) async fn save(
         returning id as "id!""#,
         order,
         amount,
+        payout.owed_since.0,
         state,
         payout.failures,
         due_at,
@@ -189,17 +221,29 @@ struct AttemptRow {
     missing_since: Option<i64>,
     htlc_missing_since: Option<i64>,
     preimage: Option<String>,
+    subsidy_day: Option<i64>,
+    subsidy_payee: Option<String>,
+    subsidy_msat: Option<i64>,
 }
 
 impl AttemptRow {
     fn into_attempt(self) -> Result<Attempt, StoreError> {
         let at = At::new("payout_attempts", &self.hash);
         let amount = self.amount.map(|amount| at.number("amount", amount)).transpose()?;
+        let subsidy = match (self.subsidy_day, self.subsidy_payee, self.subsidy_msat) {
+            (Some(day), Some(payee), Some(msat)) => Some(Subsidy {
+                day: Day(day),
+                payee: at.read("subsidy_payee", &payee)?,
+                amount: Msats(at.number("subsidy_msat", msat)?),
+            }),
+            _ => None,
+        };
         Ok(Attempt {
             hash: at.read("hash", &self.hash)?,
             bolt11: self.bolt11,
             amount: amount.map(Sats),
             max_fee: Sats(at.number("max_fee", self.max_fee)?),
+            subsidy,
             cltv_limit: at.number("cltv_limit", self.cltv_limit)?,
             expires_at: Timestamp(self.expires_at),
             tries: at.number("tries", self.tries)?,
@@ -236,7 +280,8 @@ async fn newest_attempt(
         AttemptRow,
         "select order_id, hash, bolt11, attempt.amount, max_fee, cltv_limit, expires_at,
             attempt.state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-            refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage
+            refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage, subsidy_day,
+            subsidy_payee, subsidy_msat
         from payout_attempts attempt join payouts payout on payout.id = attempt.payout_id
         where payout_id = ? order by attempt.id desc limit 1",
         payout
@@ -265,12 +310,17 @@ async fn save_attempt(
     let in_doubt_since = attempt.in_doubt_since.map(|at| at.0);
     let missing_since = attempt.missing_since.map(|at| at.0);
     let htlc_missing_since = attempt.htlc_missing_since.map(|at| at.0);
+    let subsidy_day = attempt.subsidy.map(|subsidy| subsidy.day.0);
+    let subsidy_payee = attempt.subsidy.map(|subsidy| subsidy.payee.to_text());
+    let subsidy_msat =
+        attempt.subsidy.map(|subsidy| at.integer("subsidy_msat", subsidy.amount.0)).transpose()?;
     let preimage = attempt.receipt.map(|preimage| preimage.to_text());
     let saved = sqlx::query!(
         "insert into payout_attempts (payout_id, hash, bolt11, amount, max_fee, cltv_limit,
             expires_at, state, tries, begun_at, acked, base_index, payment_index, unanswered_since,
-            refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            refused_since, refusal, in_doubt_since, missing_since, htlc_missing_since, preimage,
+            subsidy_day, subsidy_payee, subsidy_msat)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         on conflict (hash) do update set bolt11 = excluded.bolt11, amount = excluded.amount,
             max_fee = excluded.max_fee, cltv_limit = excluded.cltv_limit,
             expires_at = excluded.expires_at, state = excluded.state, tries = excluded.tries,
@@ -278,7 +328,9 @@ async fn save_attempt(
             payment_index = excluded.payment_index, unanswered_since = excluded.unanswered_since,
             refused_since = excluded.refused_since, refusal = excluded.refusal,
             in_doubt_since = excluded.in_doubt_since, missing_since = excluded.missing_since,
-            htlc_missing_since = excluded.htlc_missing_since, preimage = excluded.preimage
+            htlc_missing_since = excluded.htlc_missing_since, preimage = excluded.preimage,
+            subsidy_day = excluded.subsidy_day, subsidy_payee = excluded.subsidy_payee,
+            subsidy_msat = excluded.subsidy_msat
         where payout_id = excluded.payout_id and id = (
             select max(id) from payout_attempts newest where newest.payout_id = excluded.payout_id
         )",
@@ -301,7 +353,10 @@ async fn save_attempt(
         in_doubt_since,
         missing_since,
         htlc_missing_since,
-        preimage
+        preimage,
+        subsidy_day,
+        subsidy_payee,
+        subsidy_msat
     )
     .execute(connection)
     .await?;

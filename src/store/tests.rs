@@ -178,7 +178,14 @@ fn payout(attempt: Option<Attempt>) -> Payout {
         Some(_) => PayoutState::Sending,
         None => PayoutState::Due { at: Timestamp(5) },
     };
-    Payout { amount: Sats(99_000), failures: 0, state, failed_sends: None, attempt }
+    Payout {
+        amount: Sats(99_000),
+        owed_since: Timestamp(4),
+        failures: 0,
+        state,
+        failed_sends: None,
+        attempt,
+    }
 }
 
 /// A sell order whose hold was settled.
@@ -198,6 +205,7 @@ fn attempt(n: u8) -> Attempt {
         bolt11: "lnbcrt1".to_owned(),
         amount: None,
         max_fee: Sats(10),
+        subsidy: None,
         cltv_limit: 1_008,
         expires_at: Timestamp(10_000),
         tries: 1,

@@ -216,6 +216,9 @@ names!(Alarm {
     PaidThoughGivenUp => "paid-though-given-up",
     PayoutRefused => "payout-refused",
     PayoutsRefused => "payouts-refused",
+    RoutingBudgetHalfSpent => "routing-budget-half-spent",
+    RoutingBudgetUsedUp => "routing-budget-used-up",
+    RoutingBeyondBudget => "routing-beyond-budget",
 });
 
 names!(Refusal {

@@ -408,6 +408,7 @@ fn policy() -> Policy {
         payout_slow_interval: Duration::from_mins(3),
         payout_patience: Duration::from_hours(24),
         max_routing_fee: Ppm(2_000),
+        max_routing_subsidy: Sats(10_000),
         payout_cltv_limit: 1_008,
     }
 }

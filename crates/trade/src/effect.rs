@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    FrozenBecause, IdentityKey, Msats, Notice, Order, OrderId, PaymentHash, Sats, TradeKey,
+    Day, FrozenBecause, IdentityKey, Msats, Notice, Order, OrderId, PaymentHash, Sats, TradeKey,
 };
 
 /// Commit all of it in one transaction, then act on `effects`.
@@ -144,6 +144,22 @@ pub enum Alarm {
          `payment_cltv_limit` below LND's `max-cltv-expiry` and start the daemon anew"
     )]
     PayoutsRefused,
+    #[error(
+        "half of what routes may cost today beyond the fees of their trades (`max_routing_subsidy`) is \
+         spent"
+    )]
+    RoutingBudgetHalfSpent,
+    #[error(
+        "what routes may cost today beyond the fees of their trades (`max_routing_subsidy`), or the tenth \
+         of it for one destination, does not suffice for every payout: those that find no route for less \
+         wait until the day ends (UTC), two days at most. Is somebody trading with himself?"
+    )]
+    RoutingBudgetUsedUp,
+    #[error(
+        "a payout has waited two days for a route that `max_routing_subsidy` allows: it may now cost \
+         up to `max_routing_fee` all the same"
+    )]
+    RoutingBeyondBudget,
 }
 
 impl From<FrozenBecause> for Alarm {
@@ -187,6 +203,10 @@ pub enum LedgerAccount {
 pub enum Note {
     /// The orders whose payouts LND refused since it last took any (D39).
     RefusedOrders(Vec<OrderId>),
+    /// The operator is told that half of this day's budget for routes is spent (D43).
+    RoutingHalfTold(Day),
+    /// The operator is told that this day's budget for routes does not suffice (D43).
+    RoutingShortTold(Day),
 }
 
 /// What a decision does to a trader's account.

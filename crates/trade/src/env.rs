@@ -1,7 +1,10 @@
 //! What a decision may know beside the order and the input.
 
 use crate::policy::UNREACHABLE_BLOCKS;
-use crate::{BlockHeight, Fact, Held, LightningIdentity, OrderId, Policy, Reputation, Timestamp};
+use crate::{
+    BlockHeight, Fact, Held, LightningIdentity, OrderId, Policy, Reputation, RoutingBudget,
+    Timestamp,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Env<'a> {
@@ -23,6 +26,8 @@ pub struct Env<'a> {
     /// since it last took any.
     pub refused_orders: &'a [OrderId],
     pub backlog: Backlog,
+    /// What routes cost today beyond the fees of their trades (D43).
+    pub routing: RoutingBudget,
     /// The sender of a user's request.
     pub account: Account,
     /// The order's taker; of the sender, when it is about to take.

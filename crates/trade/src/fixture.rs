@@ -11,8 +11,8 @@ use crate::{
     Fact, FailureReason, HoldSecret, HoldStatus, IdentityKey, Input, Invoice, Kind,
     LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation,
     Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, Policy, Ppm, Preimage,
-    Question, Refusal, Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided, create,
-    decide,
+    Question, Refusal, Reputation, Request, RoutingBudget, Sats, Sender, Timestamp, TradeKey,
+    Undecided, create, decide,
 };
 
 pub(crate) const MAKER: Sender = sender(1, 4);
@@ -59,6 +59,7 @@ pub(crate) fn policy() -> Policy {
         payout_slow_interval: Duration::from_hours(1),
         payout_patience: Duration::from_hours(24),
         max_routing_fee: Ppm(2_000),
+        max_routing_subsidy: Sats(10_000),
         payout_cltv_limit: 432,
     }
 }
@@ -75,6 +76,7 @@ pub(crate) struct Scene {
     pub(crate) lnd_restarted_at: Option<Timestamp>,
     pub(crate) refused_orders: Vec<OrderId>,
     pub(crate) backlog: Backlog,
+    pub(crate) routing: RoutingBudget,
     pub(crate) account: Account,
     pub(crate) taker: Reputation,
     pub(crate) payout_hash_is_known: bool,
@@ -94,6 +96,7 @@ impl Scene {
             lnd_restarted_at: None,
             refused_orders: Vec::new(),
             backlog: Backlog::Decided,
+            routing: RoutingBudget::default(),
             account: Account::default(),
             taker: Reputation { rating_milli: 4_200, reviews: 7, operating_days: 30, since: None },
             payout_hash_is_known: false,
@@ -112,6 +115,7 @@ impl Scene {
             lnd_restarted_at: self.lnd_restarted_at,
             refused_orders: &self.refused_orders,
             backlog: self.backlog,
+            routing: self.routing,
             account: self.account,
             taker: self.taker,
             payout_hash_is_known: self.payout_hash_is_known,
@@ -267,8 +271,12 @@ impl Story {
     /// What the store does: holds that LND has ended are loaded no more.
     pub(crate) fn commit(&mut self, decision: &Decision) -> Told {
         self.scene.facts.clear();
-        for Note::RefusedOrders(orders) in &decision.notes {
-            self.scene.refused_orders.clone_from(orders);
+        for note in &decision.notes {
+            match note {
+                Note::RefusedOrders(orders) => self.scene.refused_orders.clone_from(orders),
+                Note::RoutingHalfTold(day) => self.scene.routing.half_told = Some(*day),
+                Note::RoutingShortTold(day) => self.scene.routing.short_told = Some(*day),
+            }
         }
         self.order = decision.order.clone();
         self.order.holds.retain(|hold| !hold.is_closed());

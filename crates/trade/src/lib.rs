@@ -18,6 +18,7 @@ pub mod payout;
 pub mod policy;
 pub mod question;
 pub mod refusal;
+pub mod routing;
 pub mod state;
 pub mod time;
 pub mod waiting;
@@ -43,6 +44,7 @@ pub use payout::{Attempt, FailedSends, FailureReason, PaymentStatus, Payout, Pay
 pub use policy::Policy;
 pub use question::{Fact, Question};
 pub use refusal::Refusal;
+pub use routing::{Day, RoutingBudget, Subsidy};
 pub use state::{
     Deadline, FrozenBecause, HorizonWarning, OrderState, Outcome, Preparing, PreparingFrom, Status,
 };

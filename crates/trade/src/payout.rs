@@ -3,11 +3,13 @@
 //! The hash is on disk before the send; only LND's own SUCCEEDED or FAILED *of this try* ends it;
 //! a new invoice is refused while a hash is unresolved (reliability §3).
 
-use crate::{Msats, PaymentHash, Preimage, Sats, Timestamp};
+use crate::{Msats, PaymentHash, Preimage, Sats, Subsidy, Timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payout {
     pub amount: Sats,
+    /// When it became a debt.
+    pub owed_since: Timestamp,
     /// Failed tries of the present destination.
     pub failures: u32,
     pub state: PayoutState,
@@ -51,6 +53,8 @@ pub struct Attempt {
     /// Only for an invoice without an amount of its own.
     pub amount: Option<Sats>,
     pub max_fee: Sats,
+    /// The part of the route's cost that the trade's own fees do not cover (D43).
+    pub subsidy: Option<Subsidy>,
     pub cltv_limit: u32,
     pub expires_at: Timestamp,
     pub tries: u32,

@@ -31,6 +31,9 @@ pub const MAX_PAYMENT_METHOD_CHARS: usize = 500;
 /// The longest fiat code an order may name.
 pub const MAX_FIAT_CODE_CHARS: usize = 16;
 
+/// A debt that has waited so long is paid whatever is left of the budget for routes (D43).
+pub const OVERDUE: Duration = Duration::from_hours(48);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Both sides together; each pays half.
@@ -65,6 +68,8 @@ pub struct Policy {
     /// How long LND may take no send of a payout before a person decides (D39).
     pub payout_patience: Duration,
     pub max_routing_fee: Ppm,
+    /// What routes may cost beyond the fees of their trades, in a day and over all of them (D43).
+    pub max_routing_subsidy: Sats,
     /// The time lock a payout's route may have; never unlimited (P2).
     pub payout_cltv_limit: u32,
 }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use crate::Day;
+
+const SECONDS_PER_DAY: i64 = 86_400;
+
 /// Unix time in seconds, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub i64);
@@ -15,6 +19,12 @@ impl Timestamp {
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add_unsigned(wait.as_secs()))
+    }
+
+    /// The day of UTC that this moment lies in.
+    #[must_use]
+    pub fn day(self) -> Day {
+        Day(self.0.div_euclid(SECONDS_PER_DAY))
     }
 
     /// How long ago `earlier` was; zero if it lies ahead.

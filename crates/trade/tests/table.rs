@@ -9,8 +9,8 @@ use trade::{
     Fact, FailureReason, HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Input, Invoice, Kind,
     LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation,
     Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, PayoutState, Policy, Ppm,
-    Preimage, Question, Refusal, Reputation, Request, Sats, Sender, Timestamp, TradeKey, Undecided,
-    create, decide, invariants,
+    Preimage, Question, Refusal, Reputation, Request, RoutingBudget, Sats, Sender, Timestamp,
+    TradeKey, Undecided, create, decide, invariants,
 };
 
 // It names the core's types as `crate::…`, which are the imports above.

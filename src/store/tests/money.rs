@@ -1,6 +1,6 @@
 use trade::{
-    Attempt, Decision, Effect, Hold, LedgerAccount, LnCommand, Msats, Order, OrderState, Outcome,
-    Payout, PayoutState, Posting, Preimage, Seen, Timestamp,
+    Attempt, Day, Decision, Effect, Hold, LedgerAccount, LnCommand, Msats, NodeKey, Order,
+    OrderState, Outcome, Payout, PayoutState, Posting, Preimage, Seen, Subsidy, Timestamp,
 };
 
 use super::{
@@ -205,4 +205,28 @@ fn failed(n: u8, of: u8) -> Order {
     let due = PayoutState::Due { at: Timestamp(60) };
     let payout = Payout { state: due, failures: 1, attempt, ..payout(None) };
     Order { payout: Some(payout), ..paying(n, None) }
+}
+
+// spec: D43
+#[tokio::test]
+async fn what_routes_may_cost_is_summed_up_by_day_and_by_destination() {
+    let mut disk = Disk::new().await;
+    let subsidy = |day, payee, amount| {
+        Some(Subsidy { day: Day(day), payee: NodeKey([payee; 33]), amount: Msats(amount) })
+    };
+    for (n, subsidy) in
+        [(1, subsidy(7, 3, 100)), (2, subsidy(7, 4, 20)), (3, subsidy(8, 3, 3)), (4, None)]
+    {
+        let sent = Attempt { subsidy, ..attempt(n) };
+        disk.create(&paying(n, Some(sent))).await;
+    }
+    disk.tamper("update payout_attempts set state = 'succeeded', preimage = hash where id = 2")
+        .await
+        .unwrap();
+
+    let mut tx = disk.begin().await;
+    let sums = tx.subsidies(Day(7), NodeKey([3; 33])).await.unwrap();
+    assert_eq!(sums, (Msats(120), Msats(20), Msats(100)));
+    let sums = tx.subsidies(Day(9), NodeKey([3; 33])).await.unwrap();
+    assert_eq!(sums, (Msats(0), Msats(0), Msats(0)));
 }

@@ -3,10 +3,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use trade::{
-    Attempt, BlockHeight, FailedSends, Fiat, FrozenBecause, Held, Hold, HoldDecision,
+    Attempt, BlockHeight, Day, FailedSends, Fiat, FrozenBecause, Held, Hold, HoldDecision,
     HorizonWarning, IdentityKey, Invoice, Kind, Msats, Network, NodeKey, Order, OrderId,
     OrderState, Outcome, Party, PaymentHash, Payout, PayoutState, Preimage, Preparing,
-    PreparingFrom, Sats, Seen, Status, Terms, Timestamp, TradeKey,
+    PreparingFrom, Sats, Seen, Status, Subsidy, Terms, Timestamp, TradeKey,
 };
 
 use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
@@ -495,7 +495,8 @@ fn any_payout() -> impl Strategy<Value = Payout> {
         |(amount, failures, state, failed_sends, attempt)| {
             let failed_sends =
                 failed_sends.map(|(since, count)| FailedSends { since: Timestamp(since), count });
-            Payout { amount, failures, state, failed_sends, attempt: Some(attempt) }
+            let owed_since = Timestamp(i64::from(failures));
+            Payout { amount, owed_since, failures, state, failed_sends, attempt: Some(attempt) }
         },
     )
 }
@@ -510,6 +511,11 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
         bolt11: money.0,
         amount: money.1,
         max_fee: money.2,
+        subsidy: doubts.5.map(|day| Subsidy {
+            day: Day(day),
+            payee: NodeKey([3; 33]),
+            amount: Msats(u64::from(money.3)),
+        }),
         cltv_limit: money.3,
         expires_at: Timestamp(money.4),
         tries: tries.0,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use trade::{
-    AccountChange, BlockHeight, Decision, LightningIdentity, Network, NodeKey, Note, Order,
+    AccountChange, BlockHeight, Day, Decision, LightningIdentity, Network, NodeKey, Note, Order,
     OrderId, Reputation, Timestamp,
 };
 
@@ -88,6 +88,8 @@ async fn what_the_daemon_knows_outlives_a_restart() {
         tip_seen_at: Some(Timestamp(2)),
         lnd_unwell_at: Some(Timestamp(4)),
         lnd_restarted_at: Some(Timestamp(5)),
+        routing_half_told: Some(Day(6)),
+        routing_short_told: Some(Day(7)),
         refused_orders: vec![OrderId([1; 16]), OrderId([2; 16])],
         node: Some(LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest }),
     };
@@ -97,6 +99,8 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     tx.set_cursor(Timestamp(9), Some(Timestamp(2))).await.unwrap();
     tx.set_lnd_unwell_at(Timestamp(4)).await.unwrap();
     tx.set_lnd_restarted_at(Timestamp(5)).await.unwrap();
+    tx.take_note(&Note::RoutingHalfTold(Day(6))).await.unwrap();
+    tx.take_note(&Note::RoutingShortTold(Day(7))).await.unwrap();
     tx.take_note(&Note::RefusedOrders(state.refused_orders.clone())).await.unwrap();
     tx.set_node(state.node.unwrap()).await.unwrap();
     tx.commit().await.unwrap();

@@ -267,6 +267,7 @@ fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) ->
     decision.postings = income(order, held.paid);
     decision.order.payout = Some(Payout {
         amount: owed,
+        owed_since: env.now,
         failures: 0,
         state: PayoutState::Due { at: env.now },
         failed_sends: None,

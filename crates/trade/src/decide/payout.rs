@@ -1,6 +1,7 @@
 //! Paying the buyer: T32, and every way a payment can fail to (FL-F8, P1 to P9).
 
 mod calls;
+mod routing;
 
 pub(super) use calls::{refused, unanswered};
 
@@ -10,13 +11,13 @@ use super::{Undecided, payable};
 use crate::policy::HTLC_PATIENCE;
 use crate::{
     Alarm, Attempt, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice,
-    LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash,
-    PaymentStatus, Payout, PayoutState, Posting, Refusal, Sats, Status,
+    LedgerAccount, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash,
+    PaymentStatus, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
 };
 
 /// Sends the payout to the present destination, or asks for another one. The attempt is saved with
 /// this decision, before the first byte leaves (P1).
-pub(super) fn send(mut decision: Decision, env: &Env<'_>) -> Decision {
+pub(super) fn send(decision: Decision, env: &Env<'_>) -> Decision {
     let Some(payout) = decision.order.payout.clone() else { return decision };
     // An expired invoice is not worth a try (K-63).
     let Some(invoice) =
@@ -25,25 +26,23 @@ pub(super) fn send(mut decision: Decision, env: &Env<'_>) -> Decision {
         return ask_for_invoice(decision);
     };
     let attempt = match payout.attempt {
-        Some(before) if before.hash == invoice.hash => again(before, payout.amount, env),
-        _ => first(&invoice, payout.amount, env),
+        Some(before) if before.hash == invoice.hash => again(before, env.now),
+        _ => first(&invoice, payout.amount, env.now),
     };
-    let hash = attempt.hash;
-    decision.order.payout =
-        Some(Payout { state: PayoutState::Sending, attempt: Some(attempt), ..payout });
-    decision.then(LnCommand::SendPayout { hash })
+    routing::call(decision, attempt, env)
 }
 
-fn first(invoice: &Invoice, amount: Sats, env: &Env<'_>) -> Attempt {
-    let attempt = Attempt {
+fn first(invoice: &Invoice, amount: Sats, now: Timestamp) -> Attempt {
+    Attempt {
         hash: invoice.hash,
         bolt11: invoice.text.clone(),
         amount: invoice.amount.is_none().then_some(amount),
         max_fee: Sats::ZERO,
+        subsidy: None,
         cltv_limit: 0,
         expires_at: invoice.expires_at,
         tries: 0,
-        begun_at: env.now,
+        begun_at: now,
         acked: false,
         base_index: 0,
         payment_index: 0,
@@ -54,32 +53,17 @@ fn first(invoice: &Invoice, amount: Sats, env: &Env<'_>) -> Attempt {
         missing_since: None,
         htlc_missing_since: None,
         receipt: None,
-    };
-    called_anew(attempt, amount, env)
+    }
 }
 
 /// Another try of the same hash: what LND said of the try before is old news from here on (D20).
-fn again(before: Attempt, amount: Sats, env: &Env<'_>) -> Attempt {
-    let attempt = Attempt {
-        begun_at: env.now,
+fn again(before: Attempt, now: Timestamp) -> Attempt {
+    Attempt {
+        begun_at: now,
         acked: false,
         base_index: before.base_index.max(before.payment_index),
         htlc_missing_since: None,
         ..before
-    };
-    called_anew(attempt, amount, env)
-}
-
-/// A call is to be made, with the limits in force now (D39).
-fn called_anew(attempt: Attempt, amount: Sats, env: &Env<'_>) -> Attempt {
-    Attempt {
-        max_fee: env.policy.routing_fee_limit(amount),
-        cltv_limit: env.policy.payout_cltv_limit,
-        tries: attempt.tries.saturating_add(1),
-        unanswered_since: None,
-        refused_since: None,
-        missing_since: None,
-        ..attempt
     }
 }
 
@@ -102,13 +86,13 @@ pub(super) fn seen(
             attempt.acked = true;
             attempt.payment_index = index;
             attempt.receipt = Some(receipt);
-            paid(decision, fee)
+            paid(routing::correct(decision, hash, fee, env), fee)
         }
         PaymentStatus::InFlight { index }
             if may_begin_anew(order) && index > attempt.base_index.max(attempt.payment_index) =>
         {
             acknowledge(attempt, index);
-            begun_anew(decision)
+            begun_anew(decision, env)
         }
         _ if !is_open(order) => unchanged,
         PaymentStatus::InFlight { index }
@@ -154,7 +138,8 @@ fn may_begin_anew(order: &Order) -> bool {
 }
 
 /// A late copy of a send was taken up after the failure: no other invoice is welcome now (P7).
-fn begun_anew(mut decision: Decision) -> Decision {
+fn begun_anew(mut decision: Decision, env: &Env<'_>) -> Decision {
+    routing::set_aside_again(&mut decision.order, env);
     if let Some(payout) = &mut decision.order.payout {
         payout.state = PayoutState::Sending;
     }
@@ -245,12 +230,17 @@ fn failed(mut decision: Decision, reason: FailureReason, env: &Env<'_>) -> Decis
     decision.order.state = OrderState::PayingBuyer;
     let Some(buyer) = decision.order.buyer().copied() else { return decision };
     let is_ours = is_our_fault(&decision.order, env);
+    routing::give_back(&mut decision.order);
     let Some(payout) = &mut decision.order.payout else { return decision };
     let retry_at = env.now.after(env.policy.payout_interval);
     payout.state = PayoutState::Due { at: retry_at };
     // While our node is unwell a failure says nothing about the buyer.
     if is_ours {
         return decision;
+    }
+    // There may be one for what the budget of another day allows (D43).
+    if reason == FailureReason::NoRoute && routing::was_cut(payout, env) {
+        return retry_slowly(decision, env);
     }
     payout.failures = payout.failures.saturating_add(1);
     let failures = payout.failures;
@@ -277,7 +267,7 @@ fn ask_for_invoice(mut decision: Decision) -> Decision {
 }
 
 /// Another try of the same invoice, which the buyer can do nothing about: rarely, not counted, and the
-/// buyer is not asked for another invoice before this one expires (D39).
+/// buyer is not asked for another invoice before this one expires (D39, D43).
 fn retry_slowly(mut decision: Decision, env: &Env<'_>) -> Decision {
     let wait = env.policy.payout_slow_interval;
     let Some(payout) = &mut decision.order.payout else { return decision };

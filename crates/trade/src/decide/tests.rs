@@ -10,4 +10,5 @@ mod hold;
 mod payout;
 mod refused;
 mod release;
+mod routing;
 mod take;

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    ask_for_invoice, called_anew, is_open, is_our_fault, newest_attempt, payment_failed,
-    retry_slowly,
+    ask_for_invoice, is_open, is_our_fault, newest_attempt, payment_failed, retry_slowly, routing,
 };
 use crate::policy::{FAILED_SENDS, REFUSED_ORDERS};
 use crate::{
-    Alarm, Attempt, Decision, Env, FailedSends, FrozenBecause, LnCommand, Note, Order, OrderState,
+    Alarm, Attempt, Decision, Env, FailedSends, FrozenBecause, Note, Order, OrderState,
     PaymentHash, Payout, PayoutState, Timestamp,
 };
 
@@ -97,7 +96,7 @@ pub(super) fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) 
     let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return decision };
     let is_refused = attempt.refused_since.is_some() && !attempt.is_in_doubt(env.lnd_restarted_at);
     if !attempt.acked && !is_refused {
-        return not_taken(decision, hash, env);
+        return not_taken(decision, env);
     }
     if !is_quiet_since(*attempt.missing_since.get_or_insert(env.now), env) {
         return decision;
@@ -111,7 +110,7 @@ pub(super) fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) 
 
 /// A call went unanswered, and LND does not know of it: it is made again, ever more rarely, until
 /// LND takes it, the invoice has expired, or a person has to look (P6, P8, D39).
-fn not_taken(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decision {
+fn not_taken(mut decision: Decision, env: &Env<'_>) -> Decision {
     let failed_sends = decision.order.payout.as_ref().and_then(|payout| payout.failed_sends);
     let Some(payout) = &mut decision.order.payout else { return decision };
     let Some(attempt) = &mut payout.attempt else { return decision };
@@ -122,6 +121,7 @@ fn not_taken(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decisi
         if !is_quiet_since(*attempt.missing_since.get_or_insert(env.now), env) {
             return decision;
         }
+        routing::give_back(&mut decision.order);
         decision.cause = "P8 expired";
         return ask_for_invoice(decision);
     }
@@ -134,14 +134,15 @@ fn not_taken(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) -> Decisi
         decision.cause = "D39 not taken";
         return freeze(decision, FrozenBecause::PayoutRefused);
     }
-    *attempt = called_anew(attempt.clone(), payout.amount, env);
+    let attempt = attempt.clone();
     decision.cause = "P6 again";
-    decision.then(LnCommand::SendPayout { hash })
+    routing::call(decision, attempt, env)
 }
 
 /// Refused, and not known: this try is over. It is the buyer's affair like every failure, unless LND
 /// refuses everybody or was unwell.
 fn end_refused(mut decision: Decision, env: &Env<'_>) -> Decision {
+    routing::give_back(&mut decision.order);
     decision.cause = "D39 refused";
     let is_unwell = is_our_fault(&decision.order, env);
     let Some(buyer) = decision.order.buyer().copied() else { return decision };
