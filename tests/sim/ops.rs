@@ -210,7 +210,7 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
     let mut story = vec![Op::Make { trade }];
     if chance.percent(20) {
         let who = chance.of(&[Who::Maker, Who::Taker]);
-        story.push(Op::Phone { trade, who, ahead: chance.of(&[-4_000, -250, 250]) });
+        story.push(Op::Phone { trade, who, ahead: chance.of(&[-800, -250, 250, 4_000]) });
     }
     if chance.percent(20) {
         story.push(say(Who::Rival, chance.of(&[Said::Take, Said::TakeWithInvoice])));
@@ -230,7 +230,15 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
     if is_buy(trade) {
         story.push(say(buyer, Said::AddInvoice));
     }
-    story.push(say(buyer, Said::FiatSent));
+    if chance.percent(6) {
+        // Said while nobody hears it, and heard when the escrow has reached its margin.
+        story.extend([Op::RelaysLeave, say(buyer, Said::FiatSent)]);
+        story.push(Op::Mine { blocks: 123 + chance.below(3) });
+        story.extend(chance.percent(50).then_some(Op::Restart));
+        story.push(Op::RelaysReturn);
+    } else {
+        story.push(say(buyer, Said::FiatSent));
+    }
     story.push(say(seller, Said::Release));
     story.push(Op::Hear { news: 4 });
     for _ in 0..chance.below(3) {
@@ -284,7 +292,7 @@ fn fault(chance: &mut Chance) -> Op {
         16 => Op::Flood {
             trade: chance.below(TRADES),
             who: chance.of(&[Who::Maker, Who::Taker, Who::Rival]),
-            times: 3,
+            times: chance.of(&[3, 40]),
         },
         _ => Op::Crash { steps: chance.below(8) },
     }

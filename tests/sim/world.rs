@@ -157,7 +157,7 @@ impl World {
         let entropy = Arc::new(Seeded::new(!seed)) as _;
         let around = Surroundings { folder, clock, lnd: Arc::clone(&lnd), entropy };
         let chance = Seeded::new(seed);
-        let relays = Relays::new([1, 1, 2][usize::from(chance.draw()[0] % 3)]);
+        let relays = Relays::new([1, 2, 5][usize::from(chance.draw()[0] % 3)]);
         let mut daemon = Daemon::start(&around, &relays.node).await?;
         daemon.connect(&relays).await?;
         let checker = Checker::open(&around.folder.path().join("trades.db")).await?;
