@@ -182,12 +182,13 @@ fn settling() -> (Order, Vec<Effect>) {
         ..wanted(1)
     };
     let hash = hold.hash;
-    let held = Held { hash, paid, expires_at };
+    let escrow = Held { hash, paid, expires_at };
     let warned = HorizonWarning::NotYet;
     let trade = TradeKey([2; 32]);
     let order = Order {
         version: 2,
         taker: Some(Party { trade, identity: IdentityKey(trade.0), index: None }),
+        taken_at: Some(NOW),
         destination: Some(Invoice {
             text: "the buyer's invoice".to_owned(),
             hash: PaymentHash([9; 32]),
@@ -197,7 +198,7 @@ fn settling() -> (Order, Vec<Effect>) {
             min_final_cltv: 80,
             network: Network::Regtest,
         }),
-        state: OrderState::Settling { held, request_id: None, warned },
+        state: OrderState::Settling { held: escrow, request_id: None, warned },
         holds: vec![hold],
         ..order()
     };

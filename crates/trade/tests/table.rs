@@ -141,7 +141,7 @@ fn states() -> Vec<(String, Story)> {
         ("sell order", settling_at(GUARD)),
     ];
     states.extend(payouts());
-    states.extend([
+    states.extend(vec![
         ("fiat was sent", told(Story::fiat_sent(Kind::Sell), &[hold(1, HoldStatus::Canceled)])),
         ("in an active trade", told(Story::active(Kind::Sell), &[hold(1, HoldStatus::Unknown)])),
         ("in an active trade", told(Story::active(Kind::Sell), &[hold(1, HoldStatus::Settled)])),

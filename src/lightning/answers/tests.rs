@@ -18,7 +18,7 @@ fn an_escrow_expires_with_the_first_of_its_held_parts_and_is_worth_all_of_them()
     };
     let channels = [channel(0, &[(hash(), 1, 40), (hash(), 2, 60)])];
 
-    assert_eq!(seen(&invoice, &channels), accepted(100_500, 145));
+    assert_eq!(seen(&invoice, &channels), Some(accepted(100_500, 145)));
 }
 
 // spec: D33 E4
@@ -41,7 +41,7 @@ fn a_part_is_worth_what_lnd_says_of_it_only_if_its_channel_shows_as_many_whole_s
         };
 
         let seen = seen(&held, &[channel(0, &[(hash(), 0, shown)])]);
-        assert_eq!(seen, accepted(worth, 145), "{said} msats of {shown} sats");
+        assert_eq!(seen, Some(accepted(worth, 145)), "{said} msats of {shown} sats");
     }
 }
 
@@ -60,9 +60,12 @@ fn two_parts_over_one_channel_are_told_apart() {
     let other = PaymentHash([9; 32]);
     let worth = |htlcs: &[_]| seen(&held, &[channel(4, &[]), channel(5, htlcs)]);
 
-    assert_eq!(worth(&[(other, 6, 9), (hash(), 8, 40), (hash(), 7, 60)]), accepted(100_000, 145));
-    assert_eq!(worth(&[(hash(), 7, 60), (hash(), 8, 1)]), accepted(61_000, 145));
-    assert_eq!(worth(&[(hash(), 7, 100), (hash(), 8, 0)]), accepted(60_000, 145));
+    assert_eq!(
+        worth(&[(other, 6, 9), (hash(), 8, 40), (hash(), 7, 60)]),
+        Some(accepted(100_000, 145))
+    );
+    assert_eq!(worth(&[(hash(), 7, 60), (hash(), 8, 1)]), Some(accepted(61_000, 145)));
+    assert_eq!(worth(&[(hash(), 7, 100), (hash(), 8, 0)]), Some(accepted(60_000, 145)));
     assert_eq!(worth(&[(hash(), 7, 100), (other, 8, 40)]), None, "one of them is gone");
 }
 
@@ -74,7 +77,7 @@ fn nobody_can_see_what_a_part_is_worth_whose_channel_closes() {
         ..invoice(InvoiceState::Accepted)
     };
 
-    assert_eq!(seen(&held, &[]), accepted(0, 145));
+    assert_eq!(seen(&held, &[]), Some(accepted(0, 145)));
 }
 
 // spec: P0 E2
@@ -254,9 +257,9 @@ fn seen(invoice: &Invoice, channels: &[Channel]) -> Option<HoldStatus> {
     escrow("LookupInvoice", hash(), invoice, channels).expect("makes sense")
 }
 
-fn accepted(paid: u64, expires_at: u32) -> Option<HoldStatus> {
+fn accepted(paid: u64, expires_at: u32) -> HoldStatus {
     let expires_at = BlockHeight(expires_at);
-    Some(HoldStatus::Accepted { paid: Msats(paid), expires_at })
+    HoldStatus::Accepted { paid: Msats(paid), expires_at }
 }
 
 fn payment(status: LndPaymentStatus) -> Payment {

@@ -317,7 +317,7 @@ fn what_was_said_last_of_the_end_of_an_escrow_can_be_said_again() {
 // spec: I9
 #[test]
 fn an_order_that_waits_for_nobody_has_a_deadline() {
-    let stories = [
+    let stories = vec![
         Story::sell(),
         Story::sell().taken(),
         Story::awaiting_hold(Kind::Sell),
