@@ -1,7 +1,7 @@
 # Short names for this workspace's commands. What needs thought is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo clients fmt lint test sim planted tidy generated docs deny nodes regtest on-nodes laws times ci
+.PHONY: help bootstrap demo clients fmt lint test sim planted tidy generated docs deny nodes regtest on-nodes laws times flood ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 NODES = $(abspath $(or $(CARGO_TARGET_DIR),target))/nodes
@@ -52,6 +52,10 @@ laws: bootstrap nodes ## Write docs/LIGHTNING.md anew: what holds on simulated a
 times: bootstrap nodes ## How long a trade's steps take, simulated and real, as medians
 	cargo build --workspace --bins
 	$(BINARIES)/times
+
+flood: bootstrap ## Strangers' messages, 500 a second, while people trade: are the trades as fast as without?
+	cargo build --release --workspace --bins
+	cargo test --release --test flood -- --nocapture
 
 fmt: ## Format the code
 	cargo fmt --all

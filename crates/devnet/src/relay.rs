@@ -1,12 +1,15 @@
 //! A relay on a websocket, as public ones are, with its memory and without their limits.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nostr_relay_builder::LocalRelay;
-use nostr_relay_builder::builder::{RateLimit, RelayBuilder};
-use nostr_sdk::Event;
+use nostr_relay_builder::builder::{PolicyResult, RateLimit, RelayBuilder, WritePolicy};
+use nostr_sdk::util::BoxedFuture;
+use nostr_sdk::{Event, PublicKey};
 use tokio::time::timeout;
 
 /// A relay of this process. It closes when this is dropped.
@@ -15,6 +18,28 @@ pub struct Relay {
     /// None while it is down.
     local: Option<LocalRelay>,
     url: String,
+    blocked: Blocked,
+}
+
+/// Whoever is in here gets no event: the relay refuses what is addressed to them.
+#[derive(Debug, Clone, Default)]
+struct Blocked(Arc<RwLock<HashSet<PublicKey>>>);
+
+impl WritePolicy for Blocked {
+    fn admit_event<'a>(
+        &'a self,
+        event: &'a Event,
+        _: &'a SocketAddr,
+    ) -> BoxedFuture<'a, PolicyResult> {
+        let blocked = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let is_blocked = event.tags.public_keys().any(|to| blocked.contains(to));
+        let answer = if is_blocked {
+            PolicyResult::Reject("blocked: not delivered here".to_owned())
+        } else {
+            PolicyResult::Accept
+        };
+        Box::pin(std::future::ready(answer))
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,13 +104,20 @@ impl Relay {
         }
     }
 
+    /// Refuses every event that is addressed to one of these keys from now on.
+    pub fn block(&self, keys: impl IntoIterator<Item = PublicKey>) {
+        self.blocked.0.write().unwrap_or_else(PoisonError::into_inner).extend(keys);
+    }
+
     async fn open(builder: RelayBuilder) -> Result<Self> {
+        let blocked = Blocked::default();
+        let builder = builder.write_policy(blocked.clone());
         let limits = RateLimit { max_reqs: 10_000, notes_per_minute: NOTES_PER_MINUTE };
         let builder = builder.rate_limit(limits).default_filter_limit(STORED_EVENTS_PER_ANSWER);
         let local = LocalRelay::new(builder);
         local.run().await.context("the relay cannot open a port on 127.0.0.1")?;
         // The relay ends its address with a slash; the daemon's settings and the tags have none.
         let url = local.url().await.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { local: Some(local), url })
+        Ok(Self { local: Some(local), url, blocked })
     }
 }

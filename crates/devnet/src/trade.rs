@@ -19,6 +19,9 @@ pub struct Couple {
     pub seller: Person,
     pub buyer: Person,
     pub book: Book,
+    /// How long each request took until its sender was answered, oldest first.
+    pub replies: Vec<Duration>,
+    asked: Instant,
     timeline: Timeline,
 }
 
@@ -79,6 +82,8 @@ impl Couple {
             seller: net.person("seller", transport).await?,
             buyer: net.person("buyer", transport).await?,
             book: net.book().await?,
+            replies: Vec::new(),
+            asked: Instant::now(),
             timeline,
         })
     }
@@ -103,17 +108,19 @@ impl Couple {
     /// From a sell order to `active`.
     async fn sell(&mut self, terms: Terms) -> Result<Active> {
         let offer = terms.order();
-        self.timeline.said("seller", "new-order", Some(offer.amount))?;
+        self.asks("seller", "new-order", Some(offer.amount))?;
         self.seller.trader.new_order(offer).await?;
         let order = self.offered(Side::Sell).await?;
-        self.timeline.said("buyer", "take-sell", None)?;
+        self.asks("buyer", "take-sell", None)?;
         self.buyer.trader.take_sell(order, None).await?;
         let sats = self.asked_for_invoice().await?;
+        self.is_answered();
         self.seller_hears(Action::WaitingBuyerInvoice).await?;
         let payout = self.buyer.wallet.invoice(sats).await?;
         let invoiced = Instant::now();
         self.hand_in_invoice(order, sats, &payout).await?;
         self.buyer_hears(Action::WaitingSellerToPay).await?;
+        self.is_answered();
         let hold = self.told_to_pay().await?;
         let escrow_added = invoiced.elapsed();
         let escrow_held = self.pay_until(&hold, Action::BuyerTookOrder).await?;
@@ -124,31 +131,34 @@ impl Couple {
     /// From a buy order to `active`.
     async fn buy(&mut self, terms: Terms) -> Result<Active> {
         let offer = terms.order();
-        self.timeline.said("buyer", "new-order", Some(offer.amount))?;
+        self.asks("buyer", "new-order", Some(offer.amount))?;
         self.buyer.trader.new_order(offer).await?;
         let order = self.offered(Side::Buy).await?;
-        self.timeline.said("seller", "take-buy", None)?;
+        self.asks("seller", "take-buy", None)?;
         let taken = Instant::now();
         self.seller.trader.take_buy(order).await?;
         self.buyer_hears(Action::WaitingSellerToPay).await?;
         let hold = self.told_to_pay().await?;
+        self.is_answered();
         let escrow_added = taken.elapsed();
         let escrow_held = self.pay_until(&hold, Action::WaitingBuyerInvoice).await?;
         let sats = self.asked_for_invoice().await?;
         let payout = self.buyer.wallet.invoice(sats).await?;
         self.hand_in_invoice(order, sats, &payout).await?;
-        self.seller_hears(Action::BuyerTookOrder).await?;
         self.buyer_hears(Action::HoldInvoicePaymentAccepted).await?;
+        self.is_answered();
+        self.seller_hears(Action::BuyerTookOrder).await?;
         Ok(Active { order, payout, escrow_added, escrow_held })
     }
 
     /// Returns how long the sats took from the release to the buyer's node.
     async fn pay_fiat_and_release(&mut self, trade: &Active) -> Result<Duration> {
-        self.timeline.said("buyer", "fiat-sent", None)?;
+        self.asks("buyer", "fiat-sent", None)?;
         self.buyer.trader.fiat_sent(trade.order).await?;
         self.buyer_hears(Action::FiatSentOk).await?;
+        self.is_answered();
         self.seller_hears(Action::FiatSentOk).await?;
-        self.timeline.said("seller", "release", None)?;
+        self.asks("seller", "release", None)?;
         let wallet = self.buyer.wallet.clone();
         let released = Instant::now();
         let arrives = async {
@@ -162,6 +172,7 @@ impl Couple {
     async fn release(&mut self, order: Uuid) -> Result<()> {
         self.seller.trader.release(order).await?;
         self.seller_hears(Action::HoldInvoicePaymentSettled).await?;
+        self.is_answered();
         self.buyer_hears(Action::Released).await?;
         self.buyer_hears(Action::PurchaseCompleted).await?;
         Ok(())
@@ -173,6 +184,7 @@ impl Couple {
             Side::Sell => self.seller_hears(Action::NewOrder).await?,
             Side::Buy => self.buyer_hears(Action::NewOrder).await?,
         };
+        self.is_answered();
         let order = answer.kind().id.context("the answer to new-order names no order")?;
         self.shown(order, "pending").await?;
         Ok(order)
@@ -192,7 +204,7 @@ impl Couple {
     }
 
     async fn hand_in_invoice(&mut self, order: Uuid, sats: u64, bolt11: &str) -> Result<()> {
-        self.timeline.said("buyer", "add-invoice", Some(i64::try_from(sats)?))?;
+        self.asks("buyer", "add-invoice", Some(i64::try_from(sats)?))?;
         self.buyer.trader.add_invoice(order, bolt11).await?;
         Ok(())
     }
@@ -223,6 +235,15 @@ impl Couple {
         self.timeline.line(&Line { who: "seller", sign: "⚡", what, sats, status: None })?;
         self.seller_hears(told).await?;
         Ok(started.elapsed())
+    }
+
+    fn asks(&mut self, who: &'static str, action: &'static str, sats: Option<i64>) -> Result<()> {
+        self.asked = Instant::now();
+        self.timeline.said(who, action, sats)
+    }
+
+    fn is_answered(&mut self) {
+        self.replies.push(self.asked.elapsed());
     }
 
     async fn seller_hears(&mut self, action: Action) -> Result<Received> {

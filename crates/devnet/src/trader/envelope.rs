@@ -30,7 +30,11 @@ impl Transport {
         }
     }
 
-    pub(super) async fn seal(
+    /// Seals a message as a client does: signed by the trade key, with proof of the identity.
+    ///
+    /// # Errors
+    /// If the message cannot be encrypted or signed.
+    pub async fn seal(
         self,
         message: &Message,
         identity: &Keys,

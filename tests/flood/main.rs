@@ -1,0 +1,201 @@
+//! Strangers flood the node with messages, and every answer to them is refused by the relay: the
+//! trades of ten pairs must hardly notice. `make flood` runs it, in a release build.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use devnet::{Couple, Net, Settings, Terms, Timeline, Transport};
+use mostro_core::message::{Action, Message, MessageKind, Payload};
+use mostro_core::order::{Kind, SmallOrder};
+use mostrod::store::{self, Reader};
+use nostr_sdk::{Event, Keys, PublicKey};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use uuid::Uuid;
+
+const PAIRS: u32 = 10;
+const TRADES_OF_A_PAIR: u32 = 11;
+/// From one trade of a pair to its next.
+const PACE: Duration = Duration::from_secs(10);
+
+const STRANGERS: usize = 50_000;
+const MESSAGES_A_SECOND: u32 = 500;
+
+/// Acts of the outbox that may wait at any moment, however many strangers wrote.
+const MOST_WAITING: i64 = 3_000;
+
+/// How much longer the slowest percent may take under the flood.
+const MOST_TIMES: u32 = 2;
+
+// spec: D42
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_strangers_does_not_slow_down_trades() -> Result<()> {
+    let quiet = Run::measure(None).await.context("the quiet run")?;
+    println!("quiet run:\n{quiet}");
+    let flood = Flood::prepare().await?;
+    let flooded = Run::measure(Some(flood)).await.context("the run under the flood")?;
+    println!("under {STRANGERS} messages, {MESSAGES_A_SECOND} a second:\n{flooded}");
+
+    for (what, quiet, flooded) in [
+        ("answers", &quiet.replies, &flooded.replies),
+        ("escrows asked for", &quiet.escrows, &flooded.escrows),
+        ("payouts", &quiet.payouts, &flooded.payouts),
+    ] {
+        let (allowed, took) = (quiet.percentile(99) * MOST_TIMES, flooded.percentile(99));
+        ensure!(took < allowed, "{what}: {took:?} under the flood, {allowed:?} are allowed");
+    }
+    ensure!(flooded.most_waiting < MOST_WAITING, "{} acts waited", flooded.most_waiting);
+    Ok(())
+}
+
+/// What was measured while ten pairs traded.
+struct Run {
+    /// From each request until its sender was answered.
+    replies: Took,
+    /// From the message on which the escrow is made until the seller has its invoice.
+    escrows: Took,
+    /// From the release until the buyer's node has the sats.
+    payouts: Took,
+    most_waiting: i64,
+}
+
+impl Run {
+    async fn measure(flood: Option<Flood>) -> Result<Self> {
+        let net = Box::pin(Net::start(Settings::template()?.set("mostro", "fee", 0.006))).await?;
+        let before = net.quiet_books().await?;
+        let reader = store::open_reader(&net.daemon.dir().join("mostro.db")).await?;
+        let mut most_waiting = 0;
+        let (replies, escrows, payouts) = tokio::select! {
+            traded = Box::pin(trade_all(&net, flood)) => traded?,
+            never = watch_outbox(&reader, &mut most_waiting) => match never? {},
+        };
+        net.audit(&before, &[]).await?;
+        net.end()?;
+        Ok(Self { replies, escrows, payouts, most_waiting })
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replies, escrows, payouts, most_waiting } = self;
+        writeln!(f, "  request → answer:                      {replies}")?;
+        writeln!(f, "  escrow asked for → seller's invoice:   {escrows}")?;
+        writeln!(f, "  release → the buyer's node has sats:   {payouts}")?;
+        write!(f, "  most acts of the outbox that waited:   {most_waiting}")
+    }
+}
+
+/// How long something took each time, the shortest first.
+struct Took(Vec<Duration>);
+
+impl Took {
+    fn new(mut all: Vec<Duration>) -> Self {
+        all.sort();
+        Self(all)
+    }
+
+    fn percentile(&self, percent: usize) -> Duration {
+        let at = (self.0.len() * percent).div_ceil(100).saturating_sub(1);
+        self.0.get(at).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [half, most, all] = [50, 90, 99].map(|percent| self.percentile(percent).as_millis());
+        write!(f, "p50 {half} ms, p90 {most} ms, p99 {all} ms ({} times)", self.0.len())
+    }
+}
+
+fn transport(number: u32) -> Transport {
+    if number.is_multiple_of(2) { Transport::V1 } else { Transport::V2 }
+}
+
+/// Answers, escrows and payouts.
+async fn trade_all(net: &Net, flood: Option<Flood>) -> Result<(Took, Took, Took)> {
+    let mut pairs = JoinSet::new();
+    let started = Instant::now() + PACE;
+    for number in 0..PAIRS {
+        let couple = Couple::meet(net, transport(number), Timeline::on_stdout().silenced());
+        pairs.spawn(trade(Box::pin(couple).await?, number, started));
+    }
+    if let Some(flood) = flood {
+        flood.run(net, started).await?;
+    }
+    let (mut replies, mut escrows, mut payouts) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(pair) = pairs.join_next().await {
+        let (couple, times) = pair??;
+        replies.extend(&couple.replies);
+        escrows.extend(times.iter().map(|times| times.escrow_added));
+        payouts.extend(times.iter().map(|times| times.paid_out));
+    }
+    Ok((Took::new(replies), Took::new(escrows), Took::new(payouts)))
+}
+
+/// The trades of one pair, each at its time.
+async fn trade(
+    mut couple: Couple,
+    number: u32,
+    started: Instant,
+) -> Result<(Couple, Vec<devnet::Times>)> {
+    let mut times = Vec::new();
+    for round in 0..TRADES_OF_A_PAIR {
+        sleep_until(started + PACE * round + PACE / PAIRS * number).await;
+        let side = if (number / 2 + round).is_multiple_of(2) { Kind::Sell } else { Kind::Buy };
+        let trade = couple.trade(Terms { side, sats: 10_000, euros: 10 }).await;
+        times.push(trade.with_context(|| format!("trade {round} of pair {number}"))?);
+    }
+    Ok((couple, times))
+}
+
+/// Looks once a second how many acts wait.
+async fn watch_outbox(reader: &Reader, most: &mut i64) -> Result<Infallible> {
+    let mut second = interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        let (waiting, _) = reader.outbox_depth().await?;
+        *most = waiting.max(*most);
+    }
+}
+
+/// Messages of people who have no part in any order, one each, for a node that is yet to be.
+struct Flood {
+    keys: Vec<Keys>,
+}
+
+impl Flood {
+    async fn prepare() -> Result<Self> {
+        let keys =
+            tokio::task::spawn_blocking(|| (0..STRANGERS).map(|_| Keys::generate()).collect());
+        Ok(Self { keys: keys.await? })
+    }
+
+    /// The relay takes none of the answers.
+    async fn run(self, net: &Net, started: Instant) -> Result<()> {
+        net.relay.block(self.keys.iter().map(Keys::public_key));
+        sleep_until(started).await;
+        let mut beat = interval(Duration::from_secs(1) / MESSAGES_A_SECOND);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        for (number, keys) in self.keys.into_iter().enumerate() {
+            beat.tick().await;
+            net.relay.push(message(number, &keys, net.node()).await?);
+        }
+        Ok(())
+    }
+}
+
+/// Something that is refused for its content, or because there is no such order.
+async fn message(number: usize, keys: &Keys, node: PublicKey) -> Result<Event> {
+    let (action, order, payload) = match number % 3 {
+        0 => (Action::NewOrder, None, Some(Payload::Order(SmallOrder::default()))),
+        1 => (Action::TakeSell, Some(Uuid::new_v4()), None),
+        _ => (Action::Release, Some(Uuid::new_v4()), None),
+    };
+    let index = order.is_none().then_some(1);
+    let request = u64::try_from(number)?;
+    let message = Message::Order(MessageKind::new(order, Some(request), index, action, payload));
+    let transport = if number.is_multiple_of(2) { Transport::V1 } else { Transport::V2 };
+    transport.seal(&message, keys, keys, node).await
+}
