@@ -38,6 +38,13 @@ fn an_order_that_nobody_takes_expires() {
     check(&[Make { trade: 0 }, Advance { secs: 620 }], "expired");
 }
 
+// spec: D41
+#[test]
+fn a_settle_that_a_fast_clock_put_off_is_done_once_the_clock_is_right() {
+    let (ahead, right) = (Op::Clock { ahead: 7_200 }, Op::Clock { ahead: 0 });
+    check_release(&[ahead, LoseRequest, RELEASE, right], "success");
+}
+
 #[test]
 fn a_settle_whose_answer_is_lost_is_asked_for_again() {
     check_release(&[LoseReply, RELEASE, Advance { secs: 20 }], "success");
