@@ -143,6 +143,7 @@ impl fmt::Display for Waiting {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a story without the one is a failed test")]
 mod tests {
     use super::*;
     use crate::Kind;

@@ -544,11 +544,10 @@ fn what_relays_say_is_shown_on_one_line_and_not_at_length() {
 #[test]
 fn a_refusal_is_about_time_if_all_say_so_who_answer() {
     let is_about_time = |answers: &[Option<&str>]| {
-        let not_taken = |answer: &Option<&str>| NotTaken {
-            text: String::new(),
-            answer: answer.map(Into::into),
-        };
-        RelayError::Refused { refusals: answers.iter().map(not_taken).collect() }.is_about_time()
+        let not_taken =
+            |answer: Option<&str>| NotTaken { text: String::new(), answer: answer.map(Into::into) };
+        let refusals = answers.iter().copied().map(not_taken).collect();
+        RelayError::Refused { refusals }.is_about_time()
     };
 
     for words in [

@@ -129,7 +129,7 @@ async fn a_release_waits_for_our_own_node() -> Result<()> {
     let mut process = Process::start(&w.net, &at_lnd(&other))?;
     process.says("this is another Lightning node").await?;
     w.seller.trader.release(offer.id).await?;
-    process.says("again in").await?;
+    process.says("an act waits, and its lane").await?;
     process.kill().await?;
 
     w.net.daemon.start().await?;
@@ -178,7 +178,10 @@ async fn a_check_names_every_trouble_and_fails() -> Result<()> {
     let output = run(home, &["check"]).await?;
     ends(&output, FAILURE, &["trouble in 1 of these"])?;
     let found = String::from_utf8(output.stdout)?;
-    ensure!(found.contains("database: TROUBLE: ") && found.contains("restore it"), "{found}");
+    ensure!(
+        found.contains("database: TROUBLE: ") && found.contains("no SQLite database"),
+        "{found}"
+    );
     w.net.end()
 }
 
