@@ -15,8 +15,6 @@ use super::{BUYER_GETS, SELLER_PAYS, World};
 
 /// How it ends when its command line or its settings are wrong.
 pub(crate) const USAGE: i32 = 2;
-/// A start that a restart cannot mend: `contrib/mostrod.service` makes none.
-pub(crate) const NO_RESTART: i32 = 2;
 /// How it ends when anything else is.
 pub(crate) const FAILURE: i32 = 1;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

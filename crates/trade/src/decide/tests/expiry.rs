@@ -209,7 +209,7 @@ fn at_no_height_is_a_trade_canceled_before_what_was_said_in_time_is_decided() {
 
     story.scene.backlog = Backlog::Decided;
     story.wakes();
-    check(&story.says(MAKER, Command::Release), "Settling", &["LND: settle hold h1"]);
+    check(&story.says(MAKER, Command::Release), "Settling(Near)", &["LND: settle hold h1"]);
 }
 
 // spec: D40 T27
