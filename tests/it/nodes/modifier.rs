@@ -51,8 +51,7 @@ async fn modify(first: Wallet, second: Wallet) -> Result<()> {
     // LND says nothing to a modifier before there is an HTLC, and takes only one: when it has refused
     // another it has this one.
     let opened = match select(first, second).await {
-        Either::Left((Err(_), other)) => other.await,
-        Either::Right((Err(_), other)) => other.await,
+        Either::Left((Err(_), other)) | Either::Right((Err(_), other)) => other.await,
         Either::Left((Ok(_), _)) | Either::Right((Ok(_), _)) => bail!("LND took two modifiers"),
     };
     let (answers, asked) = opened?;
