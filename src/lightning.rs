@@ -151,7 +151,9 @@ pub struct Readiness {
     pub active: bool,
     /// LND said `synced_to_chain`.
     pub synced: bool,
-    pub channels_active: usize,
+    /// `None` if LND does not list its channels. Its height is known all the same: deadlines of
+    /// escrows go by it.
+    pub channels_active: Option<usize>,
     /// The calls that our macaroon does not allow, as LND last said.
     pub lacks: Vec<&'static str>,
     pub height: BlockHeight,
@@ -190,7 +192,7 @@ impl Readiness {
     /// bring its trade to an end.
     #[must_use]
     pub fn may_escrow(&self) -> bool {
-        self.active && self.synced && self.lacks.is_empty()
+        self.active && self.synced && self.channels_active.is_some() && self.lacks.is_empty()
     }
 
     /// What keeps it from escrows and payouts, or from payouts.
@@ -202,6 +204,9 @@ impl Readiness {
                 "the macaroon does not allow {lacks}: no escrow and no payout until one does. \
                  {remedy}"
             ));
+        } else if self.channels_active.is_none() {
+            "LND does not list its channels: no escrow and no payout until it does, and a release is \
+             settled no sooner than that or than its escrow's margin. Find out why ListChannels fails"
         } else if !self.may_escrow() {
             "LND is not synced to its chain: no escrow and no payout until it is"
         } else if !self.may_pay() {
@@ -236,7 +241,7 @@ impl Readiness {
     /// Whether a payout may be sent: LND fails it for reasons of its own before (P9).
     #[must_use]
     pub fn may_pay(&self) -> bool {
-        self.active && self.synced && self.channels_active > 0 && self.lacks.is_empty()
+        self.may_escrow() && self.channels_active.is_some_and(|channels| channels > 0)
     }
 }
 

@@ -214,12 +214,23 @@ impl LightningNode for Lnd {
             .await
             .map_err(forbidden)?;
         let identity = answers::identity("GetInfo", &node)?;
-        let channels = self.list_channels(true).await?;
+        let mut lacks = if active { self.lacking_rights().await? } else { Vec::new() };
+        let channels = match self.list_channels(true).await {
+            Ok(channels) => Some(channels),
+            Err(LightningError::Forbidden { call, .. }) => {
+                lacks.push(call);
+                None
+            }
+            Err(error) => {
+                tracing::debug!(error = crate::chain(&error), "LND does not list its channels");
+                None
+            }
+        };
         Ok(Readiness {
             active,
             synced: node.synced_to_chain,
-            channels_active: channels.len(),
-            lacks: if active { self.lacking_rights().await? } else { Vec::new() },
+            channels_active: channels.map(|channels| channels.len()),
+            lacks,
             height: BlockHeight(node.block_height),
             best_header_at: Timestamp(node.best_header_timestamp),
             identity,

@@ -540,7 +540,7 @@ fn readiness(network: &str) -> Readiness {
     Readiness {
         active: true,
         synced: true,
-        channels_active: 1,
+        channels_active: Some(1),
         height: BlockHeight(1),
         best_header_at: NOW,
         identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },

@@ -66,7 +66,7 @@ fn ready_at(height: BlockHeight) -> Readiness {
     Readiness {
         active: true,
         synced: true,
-        channels_active: 1,
+        channels_active: Some(1),
         lacks: vec![],
         height,
         best_header_at: Timestamp(1_800_000_000),

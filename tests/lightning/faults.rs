@@ -225,6 +225,22 @@ async fn a_settle_waits_for_the_list_of_channels_unless_that_is_waived() {
     assert_eq!(word, HoldWord::Settled);
 }
 
+// simulated only: real nodes list their channels
+// spec: D23 E5 E6 P9
+#[tokio::test]
+async fn a_node_that_does_not_list_its_channels_tells_its_height_and_begins_nothing() {
+    let stage = stage().await;
+    let height = stage.height().await;
+    stage.network.fault_always(Rpc::ListChannels, refuses());
+
+    let readiness = stage.ours.readiness().await.expect("it answers");
+
+    assert_eq!((readiness.height, readiness.channels_active), (height, None));
+    assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
+    let told = readiness.shortcoming().expect("something to say");
+    assert!(told.contains("ListChannels"), "{told}");
+}
+
 // simulated only: a matter of milliseconds
 // spec: D23 P0 E2
 #[tokio::test]

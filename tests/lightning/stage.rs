@@ -80,7 +80,7 @@ impl<N: Lightning> Stage<N> {
             let mut seen = 0;
             loop {
                 let readiness = self.ours.readiness().await.expect("it is up");
-                if readiness.channels_active == channels {
+                if readiness.channels_active == Some(channels) {
                     return readiness;
                 }
                 self.network.news(&mut seen).await.expect("it goes on");

@@ -482,7 +482,7 @@ impl LightningNode for FakeLnd {
         Ok(Readiness {
             active: true,
             synced: true,
-            channels_active: usize::from(!is_alone),
+            channels_active: Some(usize::from(!is_alone)),
             lacks: vec![],
             height,
             best_header_at: START.after(self.clock.monotonic()),

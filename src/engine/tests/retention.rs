@@ -86,7 +86,7 @@ fn ready_at(now: Timestamp) -> Readiness {
     Readiness {
         active: true,
         synced: true,
-        channels_active: 1,
+        channels_active: Some(1),
         lacks: vec![],
         height: HEIGHT,
         best_header_at: now,

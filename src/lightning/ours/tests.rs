@@ -32,7 +32,7 @@ impl LightningNode for Node {
         self.answer(Readiness {
             active: true,
             synced: true,
-            channels_active: 1,
+            channels_active: Some(1),
             lacks: vec![],
             height: BlockHeight(1),
             best_header_at: Timestamp(1),
