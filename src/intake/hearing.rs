@@ -15,6 +15,9 @@ use crate::store::DaemonState;
 /// How often it is written down that we hear.
 pub(super) const BEAT: Duration = Duration::from_secs(10);
 
+/// Two clocks read in whole seconds differ by so many without having been set.
+const ROUNDING: i64 = 2;
+
 /// The heartbeat row, by which deadlines rest, and the cursor.
 #[derive(Debug)]
 pub(super) struct Ear {
@@ -23,6 +26,8 @@ pub(super) struct Ear {
     hearing: watch::Receiver<Hearing>,
     is_reachable: bool,
     cursor: watch::Sender<Timestamp>,
+    /// What the wall clock showed at the start of the monotonic one, when both were last looked at.
+    epoch: i64,
     /// What the cursor moves on to next.
     next: Option<Next>,
 }
@@ -61,6 +66,11 @@ fn asked_from(remembered: &DaemonState, useful: Useful, now: Timestamp) -> Times
     remembered.missed_since.map_or(cursor, |since| believed(since).max(oldest).min(cursor))
 }
 
+fn epoch(clock: &dyn Clock) -> i64 {
+    let lived = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
+    clock.now().0.saturating_sub(lived)
+}
+
 impl Ear {
     /// What no relay could send that is of use now is not asked for.
     pub(super) fn new(
@@ -71,7 +81,9 @@ impl Ear {
         useful: Useful,
     ) -> (Self, watch::Receiver<Timestamp>) {
         let (cursor, asked_from) = watch::channel(asked_from(remembered, useful, clock.now()));
-        (Self { engine, clock, hearing, is_reachable: false, cursor, next: None }, asked_from)
+        let epoch = epoch(&*clock);
+        let ear = Self { engine, clock, hearing, is_reachable: false, cursor, epoch, next: None };
+        (ear, asked_from)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -102,8 +114,26 @@ impl Ear {
     }
 
     pub(super) async fn beat(&mut self) {
+        self.follow_the_clock();
         if self.is_reachable() {
             let _: bool = self.is_written_down().await;
+        }
+    }
+
+    /// A clock that is set back takes the cursor back with it: relays that are not heard at this moment
+    /// are still to be asked for what was written since it was read (D41). One that is set forward
+    /// leaves it where it is: then more is asked for.
+    fn follow_the_clock(&mut self) {
+        let epoch = epoch(&*self.clock);
+        let set_back = std::mem::replace(&mut self.epoch, epoch).saturating_sub(epoch);
+        if set_back > ROUNDING {
+            let back = |at: Timestamp| Timestamp(at.0.saturating_sub(set_back));
+            self.cursor.send_modify(|cursor| *cursor = back(*cursor));
+            self.next = self.next.map(|next| Next {
+                at: back(next.at),
+                missed_since: next.missed_since.map(back),
+                ..next
+            });
         }
     }
 

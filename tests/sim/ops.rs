@@ -288,7 +288,7 @@ fn fault(chance: &mut Chance) -> Op {
         11 => Op::PeersLeave,
         12 | 13 => Op::RelaysLeave,
         14 => Op::LndRefuses,
-        15 => Op::Clock { ahead: 0 },
+        15 => Op::Clock { ahead: chance.of(&AHEAD) },
         16 => Op::Flood {
             trade: chance.below(TRADES),
             who: chance.of(&[Who::Maker, Who::Taker, Who::Rival]),
@@ -297,6 +297,9 @@ fn fault(chance: &mut Chance) -> Op {
         _ => Op::Crash { steps: chance.below(8) },
     }
 }
+
+/// How wrong a clock may be, from minutes to days.
+const AHEAD: [i32; 8] = [-700_000, -100_000, -4_000, -400, 400, 4_000, 100_000, 700_000];
 
 fn passing(chance: &mut Chance) -> Op {
     match chance.below(23) {

@@ -176,3 +176,38 @@ fn a_payout_that_lnd_refuses_is_its_buyers_affair_and_then_paid() {
     let waits = [Advance { secs: 140 }; 12];
     check_release(&[&refuses[..], &waits, &[Op::LndPaysAgain]].concat(), "success");
 }
+
+// spec: D40 E4
+#[test]
+fn a_fiat_sent_said_before_the_blocks_of_an_outage_is_decided_before_them() {
+    for comes_back in [&[][..], &[Restart]] {
+        let away = [Op::RelaysLeave, FIAT_SENT[4], Mine { blocks: 124 }];
+        let ops = [&FIAT_SENT[..4], &away, comes_back, &[Op::RelaysReturn, RELEASE]];
+        check(&ops.concat(), "success");
+    }
+}
+
+// spec: D41
+#[test]
+fn a_fiat_sent_that_a_slow_clock_sees_ahead_counts_once_the_clock_is_right() {
+    for behind in [-4_000, -100_000, -700_000] {
+        let slow = [Op::Clock { ahead: behind }, Restart, FIAT_SENT[4], Op::Clock { ahead: 0 }];
+        check(&[&FIAT_SENT[..4], &slow, &[Op::RelaysReturn, RELEASE]].concat(), "success");
+    }
+}
+
+// spec: D42
+#[test]
+fn a_flood_of_the_sellers_leaves_room_for_the_buyers_fiat_sent() {
+    let flood = Op::Flood { trade: 0, who: Maker, times: 60 };
+    let away = [Op::RelaysLeave, flood, FIAT_SENT[4], Op::RelaysReturn];
+    check(&[&FIAT_SENT[..4], &away, &[RELEASE]].concat(), "success");
+}
+
+// spec: D40 D41
+#[test]
+fn what_is_said_while_a_fast_clock_hears_nobody_is_asked_for_once_it_is_right() {
+    let ahead = [Op::Clock { ahead: 100_000 }, Advance { secs: 2 }, Op::RelaysLeave];
+    let set_right = [FIAT_SENT[4], Op::Clock { ahead: 0 }, Op::RelaysReturn, RELEASE];
+    check(&[&FIAT_SENT[..4], &ahead, &set_right].concat(), "success");
+}

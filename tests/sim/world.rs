@@ -213,7 +213,7 @@ impl World {
             Op::Deaf { secs } => self.be_deaf(secs).await?,
             Op::RelaysLeave => self.lose_relays().await,
             Op::RelaysReturn => self.find_relays().await?,
-            Op::Clock { ahead } => self.set_clock(ahead),
+            Op::Clock { ahead } => self.set_clock(ahead).await,
             Op::Phone { trade, who, ahead } => _ = self.phones.insert((trade, who), ahead.into()),
             Op::Flood { trade, who, times } => self.flood(trade, who, times).await?,
             Op::LndRefuses => self.lnd.ledger().refuses = true,
@@ -248,7 +248,7 @@ impl World {
         self.lnd.ledger().heal();
         self.refusals = 0;
         self.phones.clear();
-        self.set_clock(0);
+        self.set_clock(0).await;
         self.lose_relays().await;
         self.find_relays().await?;
         self.check_owed(true).await?;
@@ -539,10 +539,11 @@ impl World {
         Ok(())
     }
 
-    /// Sets the clock of the daemon's machine; no time passes.
-    fn set_clock(&mut self, ahead: i32) {
+    /// Sets the clock of the daemon's machine. The next heartbeat comes before anything else does.
+    async fn set_clock(&mut self, ahead: i32) {
         self.clock_ahead = ahead.into();
         self.around.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
+        self.daemon.beat().await;
     }
 
     /// No relay could be reached for so long that what was said may come too late (D40).

@@ -98,3 +98,24 @@ async fn since_when_a_relay_was_not_heard_is_written_down() {
     assert_eq!(written.cursor, Some(Timestamp(NOW + HOUR)));
     assert_eq!(written.heard_at, Some(Timestamp(NOW + HOUR)));
 }
+
+// spec: D41
+#[tokio::test]
+async fn a_clock_that_is_set_back_takes_the_cursor_back_with_it() {
+    let world = World::new().await;
+    let (_hearing, heard) = watch::channel(Hearing::new(1));
+    let (mut ear, cursor) = world.ear(&DaemonState::default(), heard);
+    ear.resume().await;
+    world.clock.set(Timestamp(NOW + 30 * HOUR));
+    ear.beat().await;
+    ear.has_all_before(1);
+    ear.move_on(|_| true).await;
+    assert_eq!(*cursor.borrow(), Timestamp(NOW + 30 * HOUR));
+    ear.lose();
+    world.clock.advance(Duration::from_hours(1));
+
+    world.clock.set(Timestamp(NOW + HOUR));
+    ear.beat().await;
+
+    assert_eq!(*cursor.borrow(), Timestamp(NOW), "what was written since is asked for");
+}

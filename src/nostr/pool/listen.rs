@@ -226,6 +226,8 @@ impl Line {
         loop {
             self.hearing.send_modify(|hearing| hearing.ask(self.place, from));
             self.connected(&mut news).await;
+            // A clock that was set back meanwhile took the cursor back with it.
+            from = from.min(*cursor.borrow());
             if !is_open {
                 self.set(Phase::Asked);
             }
