@@ -90,6 +90,31 @@ fn every_order_that_is_not_over_waits_for_something_that_will_come() {
     }
 }
 
+// spec: I9 D39
+#[test]
+fn a_payout_is_not_being_sent_for_ever_to_an_lnd_that_does_not_take_it() {
+    let unknown = payment(1, PaymentStatus::Unknown);
+    for (title, story) in states() {
+        for answer in [refused(1), unanswered(1)] {
+            let mut story = story.clone();
+            let mut hours = 0;
+            while is_sent_by_itself(&story.order) {
+                assert!(hours < 48, "{title}: {answer:?} is all that comes");
+                for news in [&answer, &unknown, &unknown] {
+                    story.hears(news.clone());
+                    story.after(Duration::from_mins(20)).wakes();
+                }
+                hours += 1;
+            }
+        }
+    }
+}
+
+fn is_sent_by_itself(order: &Order) -> bool {
+    let state = order.payout.as_ref().map(|payout| payout.state);
+    matches!(state, Some(PayoutState::Due { .. } | PayoutState::Sending))
+}
+
 #[test]
 fn no_state_is_forgotten() {
     let shown: BTreeSet<&str> = states().iter().map(|(_, story)| name(&story.order)).collect();
