@@ -43,6 +43,10 @@ const LOOKS_PER_FORGETTING: u32 = 10;
 /// A wall clock that moved this much against the monotonic one was set, not lived through (D24).
 const JUMP: Duration = Duration::from_mins(5);
 
+/// How often stored times are corrected although no jump was seen: a clock can be set twice between two
+/// looks.
+const CORRECTED_EVERY: Duration = Duration::from_mins(10);
+
 /// How long deadlines rest after such a jump.
 const REST: Duration = Duration::from_mins(10);
 
@@ -73,8 +77,10 @@ pub struct JumpGuard {
     monotonic: Duration,
     resting_until: Option<Duration>,
     /// Whether times may lie ahead that a wrong clock wrote, until somebody looked after them: at the
-    /// start, and once the clock was set.
+    /// start, once the clock was set, and every few minutes.
     was_set: bool,
+    /// When that was last assumed.
+    assumed_at: Duration,
 }
 
 impl Timers {
@@ -256,7 +262,7 @@ impl JumpGuard {
     #[must_use]
     pub fn new(clock: &dyn Clock) -> Self {
         let (wall, monotonic) = (clock.now(), clock.monotonic());
-        Self { wall, monotonic, resting_until: None, was_set: true }
+        Self { wall, monotonic, resting_until: None, was_set: true, assumed_at: monotonic }
     }
 
     /// Whether deadlines rest, as of now.
@@ -272,6 +278,10 @@ impl JumpGuard {
             );
             self.resting_until = Some(monotonic + REST);
             self.was_set = true;
+        }
+        if monotonic.saturating_sub(self.assumed_at) >= CORRECTED_EVERY {
+            self.was_set = true;
+            self.assumed_at = monotonic;
         }
         self.resting_until.is_some_and(|until| monotonic < until)
     }

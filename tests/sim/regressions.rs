@@ -45,6 +45,14 @@ fn a_settle_that_a_fast_clock_put_off_is_done_once_the_clock_is_right() {
     check_release(&[ahead, LoseRequest, RELEASE, right], "success");
 }
 
+// spec: D41
+#[test]
+fn a_message_that_a_clock_put_off_between_two_looks_is_sent() {
+    let take = Say { trade: 1, who: Taker, what: Release };
+    let refused = [Make { trade: 1 }, Op::RelayRefuses { times: 3 }, Mine { blocks: 40 }, take];
+    check(&[&refused[..], &[Op::Clock { ahead: 700_000 }]].concat(), "expired");
+}
+
 #[test]
 fn a_settle_whose_answer_is_lost_is_asked_for_again() {
     check_release(&[LoseReply, RELEASE, Advance { secs: 20 }], "success");
@@ -200,14 +208,18 @@ fn a_fiat_sent_that_a_slow_clock_sees_ahead_counts_once_the_clock_is_right() {
 #[test]
 fn a_flood_of_the_sellers_leaves_room_for_the_buyers_fiat_sent() {
     let flood = Op::Flood { trade: 0, who: Maker, times: 60 };
-    let away = [Op::RelaysLeave, flood, FIAT_SENT[4], Op::RelaysReturn];
+    // Relays send what is newest first.
+    let away = [Op::RelaysLeave, FIAT_SENT[4], flood, Op::RelaysReturn];
     check(&[&FIAT_SENT[..4], &away, &[RELEASE]].concat(), "success");
 }
 
 // spec: D40 D41
 #[test]
 fn what_is_said_while_a_fast_clock_hears_nobody_is_asked_for_once_it_is_right() {
-    let ahead = [Op::Clock { ahead: 100_000 }, Advance { secs: 2 }, Op::RelaysLeave];
-    let set_right = [FIAT_SENT[4], Op::Clock { ahead: 0 }, Op::RelaysReturn, RELEASE];
-    check(&[&FIAT_SENT[..4], &ahead, &set_right].concat(), "success");
+    let heard_ahead = [Op::Clock { ahead: 100_000 }, Advance { secs: 20 }];
+    let away = [Op::RelaysLeave, FIAT_SENT[4]];
+    let longer_than_what_is_asked_for_twice = [Advance { secs: 140 }; 7];
+    let right = [Op::Clock { ahead: 0 }, Op::RelaysReturn, RELEASE];
+    let then = [&heard_ahead[..], &away, &longer_than_what_is_asked_for_twice, &right].concat();
+    check(&[&FIAT_SENT[..4], &then].concat(), "success");
 }
