@@ -21,4 +21,7 @@ pub mod timers; // whose deadline passed?
 pub mod watcher; // what LND says of holds and payments, live and by comparison
 pub mod wire; // message JSON ⇄ our types; names of statuses and reasons; event tags
 
+#[cfg(test)]
+mod recorded_log; // what a test's code logs
+
 use chain::chain;

@@ -215,7 +215,7 @@ impl Outbox {
             tracing::warn!(
                 outbox.lane = lane,
                 error = chain,
-                "an act waits, and its lane; it is tried again every minute"
+                "an act waits, and its lane; it is tried again, in the end once a minute"
             );
         }
         self.put_off(row.id, backoff(row.attempts)).await;

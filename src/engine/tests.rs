@@ -107,7 +107,7 @@ impl World {
         self.engine.deliver(delivery, order, request, answers(lnd)).await.unwrap()
     }
 
-    async fn lnd_says(&self, order: OrderId, observation: Observation) -> Applied {
+    pub(crate) async fn lnd_says(&self, order: OrderId, observation: Observation) -> Applied {
         self.engine.apply(order, Input::Lightning(observation)).await.unwrap()
     }
 

@@ -87,7 +87,7 @@ impl Book {
             tracing::warn!(
                 order.id = %order,
                 error = chain,
-                "the order's public event was not taken; it is sent again every minute"
+                "the order's public event was not taken; it is sent again, in the end once a minute"
             );
         }
         self.put_off(order, backoff(attempts)).await;

@@ -1,6 +1,5 @@
 mod clock;
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
@@ -13,7 +12,6 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing_subscriber::fmt::MakeWriter;
 use trade::{
     BlockHeight, Decision, Effect, EscrowEvidence, Fiat, Held, Hold, HoldDecision, HoldSecret,
     HoldStatus, HorizonWarning, IdentityKey, Invoice, Kind, LightningIdentity, LnCommand, Msats,
@@ -29,6 +27,7 @@ use crate::lightning::{
     AddedHold, HoldWord, Htlc, NewHold, NewPayment, NodeDescription, Readiness,
 };
 use crate::nostr::{Options, Relays, Transport};
+use crate::recorded_log::Log;
 use crate::store::{Class, Delivery, EventId, Line, Message, Writer};
 use crate::wire::tags::Imprint;
 
@@ -546,43 +545,5 @@ fn readiness(network: &str) -> Readiness {
         identity: LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest },
         lacks: vec![],
         node: NodeDescription { networks: vec![network.to_owned()], ..NodeDescription::default() },
-    }
-}
-
-/// What was logged on this thread.
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// The second one reads nothing. While there is only one, a line that another test reaches first
-    /// is taken for one that nobody reads.
-    fn begin(&self) -> (tracing::subscriber::DefaultGuard, tracing::Dispatch) {
-        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(self.clone());
-        let first = tracing::subscriber::set_default(lines.finish());
-        let second = tracing_subscriber::fmt().with_writer(io::sink);
-        (first, tracing::Dispatch::new(second.finish()))
-    }
-
-    fn count(&self, word: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(word).count()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }

@@ -53,3 +53,6 @@ impl Reminder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
