@@ -6,8 +6,7 @@ use super::source::Source;
 use super::{Fault, fault};
 
 /// Each module of the daemon, and the modules it may name.
-const ARROWS: [(&str, &[&str]); 24] = [
-    ("admin", &["engine", "facts", "store", "wire"]),
+const ARROWS: [(&str, &[&str]); 20] = [
     ("chain", &[]),
     ("check", &["daemon", "engine", "intake", "lightning", "nostr", "store"]),
     ("clock", &[]),
@@ -16,16 +15,12 @@ const ARROWS: [(&str, &[&str]); 24] = [
     (
         "daemon",
         &[
-            "admin",
             "engine",
             "facts",
             "intake",
             "lightning",
-            "lnurl",
             "nostr",
             "outbox",
-            "price",
-            "queries",
             "store",
             "timers",
             "watcher",
@@ -33,17 +28,14 @@ const ARROWS: [(&str, &[&str]); 24] = [
         ],
     ),
     ("engine", &["store"]),
-    ("facts", &["lightning", "lnurl", "price"]),
-    ("intake", &["engine", "facts", "nostr", "queries", "store", "wire"]),
+    ("facts", &["lightning"]),
+    ("intake", &["engine", "facts", "nostr", "store", "wire"]),
     ("lib", &[]),
     ("lightning", &[]),
-    ("lnurl", &[]),
     ("main", &["check", "daemon"]),
-    ("metrics", &[]),
     ("nostr", &["wire"]),
-    ("outbox", &["engine", "lightning", "lnurl", "nostr", "store", "wire"]),
-    ("price", &[]),
-    ("queries", &["engine", "facts", "nostr", "store", "wire"]),
+    ("outbox", &["engine", "lightning", "nostr", "store", "wire"]),
+    ("recorded_log", &[]),
     ("store", &[]),
     ("tasks", &[]),
     ("timers", &["engine", "facts", "lightning", "store"]),
@@ -51,17 +43,16 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("wire", &[]),
 ];
 /// Modules that anyone may name.
-const FREE: [&str; 6] = ["chain", "clock", "config", "crash", "metrics", "tasks"];
+const FREE: [&str; 6] = ["chain", "clock", "config", "crash", "recorded_log", "tasks"];
 
 /// Crates that belong to one part, and that part.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 6] = [
     ("fedimint_tonic_lnd", &["lightning"]),
     ("getrandom", &["clock"]),
     ("mostro_core", &[]),
     ("nostr_sdk", &["nostr", "wire"]),
-    ("reqwest", &["lnurl", "price"]),
     ("sqlx", &["store"]),
-    ("tonic", &["admin", "lightning"]),
+    ("tonic", &["lightning"]),
 ];
 
 pub(super) fn check(file: &Path, source: &Source) -> Vec<Fault> {
