@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use trade::{
-    BlockHeight, Decision, Effect, EscrowEvidence, Fiat, Held, Hold, HoldDecision, HoldSecret,
-    HoldStatus, HorizonWarning, IdentityKey, Invoice, Kind, LightningIdentity, LnCommand, Msats,
-    Network, NodeKey, Notice, Order, OrderId, OrderState, Outcome, Party, PaymentHash,
-    PaymentStatus, Preimage, Refusal, Sats, Seen, Terms, Timestamp, TradeKey,
+    BlockHeight, Cause, Decision, Effect, EscrowEvidence, Fiat, Held, Hold, HoldDecision,
+    HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Invoice, Kind, LightningIdentity,
+    LnCommand, Msats, Network, NodeKey, Notice, Order, OrderId, OrderState, Outcome, Party,
+    PaymentHash, PaymentStatus, Preimage, Refusal, Sats, Seen, Terms, Timestamp, TradeKey,
 };
 
 use super::*;
@@ -218,7 +218,7 @@ async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Eff
         postings: vec![],
         account: None,
         notes: vec![],
-        cause: "test",
+        cause: Cause::LateNews,
     };
     let mut tx = writer.begin().await.unwrap();
     tx.create(&decision(before.clone(), vec![]), &line).await.unwrap();

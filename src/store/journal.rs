@@ -40,6 +40,7 @@ pub(super) async fn write(
     let event_id = line.event_id.map(|id| id.to_text());
     let from_status = before.map(|before| before.status().to_text());
     let to_status = decision.order.status().to_text();
+    let cause = decision.cause.text();
     sqlx::query!(
         "insert into journal (order_id, version, at, input, event_id, from_status, to_status, cause)
         values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -50,7 +51,7 @@ pub(super) async fn write(
         event_id,
         from_status,
         to_status,
-        decision.cause
+        cause
     )
     .execute(&mut *connection)
     .await?;

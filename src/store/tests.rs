@@ -16,9 +16,9 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use trade::{
-    Attempt, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, IdentityKey, Invoice, Kind,
-    Network, NodeKey, Order, OrderId, OrderState, Outcome, Party, PaymentHash, Payout, PayoutState,
-    Preimage, Sats, Seen, Terms, Timestamp, TradeKey,
+    Attempt, Cause, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, IdentityKey, Invoice,
+    Kind, Network, NodeKey, Order, OrderId, OrderState, Outcome, Party, PaymentHash, Payout,
+    PayoutState, Preimage, Sats, Seen, Terms, Timestamp, TradeKey,
 };
 
 use super::{Class, Line, OutboxRow, Reader, StoreError, WriteTx, Writer, open};
@@ -96,7 +96,14 @@ fn line(at: i64) -> Line {
 }
 
 fn decision(order: Order, effects: Vec<Effect>) -> Decision {
-    Decision { order, effects, postings: vec![], account: None, notes: vec![], cause: "test" }
+    Decision {
+        order,
+        effects,
+        postings: vec![],
+        account: None,
+        notes: vec![],
+        cause: Cause::LateNews,
+    }
 }
 
 fn party(n: u8) -> Party {

@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
-use trade::{HoldStatus, Notice, OrderId, PaymentHash, PaymentStatus, TradeKey};
+use trade::{Cause, HoldStatus, Notice, OrderId, PaymentHash, PaymentStatus, TradeKey};
 
 use crate::lnd::{Ledger, Refusals};
 use crate::world::{World, text};
@@ -177,7 +177,7 @@ impl Checker {
             if !is_allowed {
                 return Err(format!("I6: {told}"));
             }
-            if cause == "T29 decided" && event.is_none() {
+            if cause == Cause::Released.text() && event.is_none() {
                 return Err(format!("I5: a release that nobody said: {told}"));
             }
             let number = event.and_then(|event| world.number_of(&event));

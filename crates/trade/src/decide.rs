@@ -17,10 +17,10 @@ mod tests;
 pub use create::create;
 
 use crate::{
-    Alarm, Command, Decision, Destination, Effect, Env, Fact, FrozenBecause, Hold, HoldDecision,
-    HoldSecret, HoldStatus, HorizonWarning, Input, Invoice, LnCommand, Notice, Observation, Order,
-    OrderState, OrderView, Outcome, Party, PaymentHash, Preparing, PreparingFrom, Question,
-    Refusal, Request, Side, Status, TradeKey,
+    Alarm, Cause, Command, Decision, Destination, Effect, Env, Fact, FrozenBecause, Hold,
+    HoldDecision, HoldSecret, HoldStatus, HorizonWarning, Input, Invoice, LnCommand, Notice,
+    Observation, Order, OrderState, OrderView, Outcome, Party, PaymentHash, Preparing,
+    PreparingFrom, Question, Refusal, Request, Side, Status, TradeKey,
 };
 
 /// Why there is no decision.
@@ -94,7 +94,7 @@ fn add_invoice(
     }
     match &order.state {
         OrderState::AwaitingInvoice { escrow: None, until } => {
-            let mut decision = Decision::on(order, "T9 prepared");
+            let mut decision = Decision::on(order, Cause::InvoicePrepared);
             decision.order.destination = Some(payable(order, destination, env)?);
             let from = PreparingFrom::AwaitingInvoice { until: *until };
             Ok(decision.prepare_hold(secret, request_id, from, env)?)
@@ -129,7 +129,7 @@ fn fiat_sent(
         return Err(Refusal::InvalidPubkey);
     };
     let state = OrderState::FiatSent { held, warned: HorizonWarning::NotYet };
-    Ok(Decision::on(order, "T24")
+    Ok(Decision::on(order, Cause::FiatSent)
         .to(state)
         .tell(seller, Notice::FiatSentOk { peer: buyer.trade })
         .answer(buyer, request_id, Notice::FiatSentOk { peer: seller.trade }))
@@ -147,7 +147,7 @@ fn release(order: &Order, sender: TradeKey, request_id: Option<u64>) -> Result<D
     // At the margin the operator was told to get a release. Should LND not carry it out, he must hear
     // that as well.
     let warned = warned.min(HorizonWarning::Near);
-    Ok(Decision::on(order, "T29 decided")
+    Ok(Decision::on(order, Cause::Released)
         .decide_hold(held.hash, HoldDecision::Settle)
         .to(OrderState::Settling { held, request_id, warned })
         .then(LnCommand::SettleHold { hash: held.hash }))
@@ -184,7 +184,7 @@ fn is_known_as_another_text(order: &Order, invoice: &Invoice) -> bool {
 /// Straight-line parts of decisions.
 impl Decision {
     /// Starts from `order` as it is; `cause` goes into the journal.
-    pub(crate) fn on(order: &Order, cause: &'static str) -> Self {
+    pub(crate) fn on(order: &Order, cause: Cause) -> Self {
         Self {
             order: order.clone(),
             effects: Vec::new(),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Day, FrozenBecause, IdentityKey, Msats, Notice, Order, OrderId, PaymentHash, Sats, TradeKey,
+    Cause, Day, FrozenBecause, IdentityKey, Msats, Notice, Order, OrderId, PaymentHash, Sats,
+    TradeKey,
 };
 
 /// Commit all of it in one transaction, then act on `effects`.
@@ -17,8 +18,8 @@ pub struct Decision {
     pub account: Option<AccountChange>,
     /// What later decisions, also of other orders, are to know.
     pub notes: Vec<Note>,
-    /// For the journal: the rule that was applied.
-    pub cause: &'static str,
+    /// For the journal.
+    pub cause: Cause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! No clock, no chance, no network, no storage: [`decide()`] and [`create`] take values and return a
 //! value. Commit it, then act on its effects; what the world answers comes back as an [`Input`].
 
+pub mod cause;
 pub mod decide;
 pub mod effect;
 pub mod env;
@@ -30,6 +31,7 @@ mod model;
 #[cfg(test)]
 mod properties;
 
+pub use cause::Cause;
 pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Note, Posting};
 pub use env::{Account, Backlog, Env};

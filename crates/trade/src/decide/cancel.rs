@@ -2,9 +2,16 @@
 
 use super::{Undecided, hold};
 use crate::{
-    Decision, Env, HoldStatus, Order, OrderState, Outcome, PaymentHash, Question, Refusal, Status,
-    TradeKey,
+    Cause, Decision, Env, HoldStatus, Order, OrderState, Outcome, PaymentHash, Question, Refusal,
+    Status, TradeKey,
 };
+
+/// Canceled by the taker, by the maker, while the seller was to pay.
+const CANCELED_BEFORE_PAYMENT: [Cause; 2] =
+    [Cause::TakerCanceledBeforePayment, Cause::MakerCanceledBeforePayment];
+/// The same while the buyer was to give an invoice.
+const CANCELED_BEFORE_INVOICE: [Cause; 2] =
+    [Cause::TakerCanceledBeforeInvoice, Cause::MakerCanceledBeforeInvoice];
 
 pub(super) fn cancel(
     order: &Order,
@@ -23,19 +30,21 @@ pub(super) fn cancel(
         if order.maker.trade != sender {
             return Err(Refusal::IsNotYourOrder.into());
         }
-        return Ok(Decision::on(order, "T21").canceled(request_id));
+        return Ok(Decision::on(order, Cause::MakerCanceledUntaken).canceled(request_id));
     }
     if !order.is_party(sender) {
         return Err(Refusal::InvalidPubkey.into());
     }
     match &order.state {
         // Nobody has the invoice yet, so nobody can have paid it (D17).
-        OrderState::PreparingHold(_) => Ok(by_party(order, sender, request_id, ["T13", "T14"])),
+        OrderState::PreparingHold(_) => {
+            Ok(by_party(order, sender, request_id, CANCELED_BEFORE_PAYMENT))
+        }
         OrderState::AwaitingHold { hash, .. } => {
             cancel_unless_paid(order, *hash, sender, request_id, env)
         }
         OrderState::AwaitingInvoice { .. } => {
-            Ok(by_party(order, sender, request_id, ["T17", "T18"]))
+            Ok(by_party(order, sender, request_id, CANCELED_BEFORE_INVOICE))
         }
         _ => Err(Refusal::NotAllowedByStatus.into()),
     }
@@ -53,14 +62,14 @@ fn cancel_unless_paid(
     match env.hold_status(hash) {
         None => Err(Undecided::Ask(Question::HoldStatus { hash })),
         Some(HoldStatus::Open | HoldStatus::Canceled) => {
-            Ok(by_party(order, sender, request_id, ["T13", "T14"]))
+            Ok(by_party(order, sender, request_id, CANCELED_BEFORE_PAYMENT))
         }
         Some(status) => {
             let decision = hold::seen(order, hash, status, env);
             // An escrow that is given back at once (D10, D21) does not stand in the way.
             match decision.order.state {
                 OrderState::Pending | OrderState::Ended(_) => {
-                    let canceled = by_party(order, sender, request_id, ["T13", "T14"]);
+                    let canceled = by_party(order, sender, request_id, CANCELED_BEFORE_PAYMENT);
                     Ok(canceled.with_alarms_of(&decision))
                 }
                 _ => Ok(decision.came_too_late(sender, request_id)),
@@ -74,7 +83,7 @@ fn by_party(
     order: &Order,
     sender: TradeKey,
     request_id: Option<u64>,
-    [taker, maker]: [&'static str; 2],
+    [taker, maker]: [Cause; 2],
 ) -> Decision {
     if order.maker.trade == sender {
         Decision::on(order, maker).canceled(request_id)

@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use crate::{
-    Decision, Env, FailedSends, Order, OrderState, Payout, PayoutState, Policy, Preparing,
+    Cause, Decision, Env, FailedSends, Order, OrderState, Payout, PayoutState, Policy, Preparing,
     PreparingFrom, Timestamp,
 };
 
 /// What people were promised gets one full new window; what we do by ourselves is due now, and quiet
 /// times begin now.
 pub(super) fn corrected(order: &Order, env: &Env<'_>) -> Decision {
-    let mut decision = Decision::on(order, "D41");
+    let mut decision = Decision::on(order, Cause::ClockCorrected);
     let (now, policy) = (env.now, env.policy);
     let terms = &mut decision.order.terms;
     match &mut decision.order.state {

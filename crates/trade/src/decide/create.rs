@@ -1,7 +1,7 @@
 //! How an order is born (T1), and the trade index that creating and taking use up.
 
 use crate::{
-    AccountChange, Decision, Env, Fiat, Kind, NewOrder, Notice, Order, OrderId, OrderState,
+    AccountChange, Cause, Decision, Env, Fiat, Kind, NewOrder, Notice, Order, OrderId, OrderState,
     OrderView, Refusal, Sats, Sender, Status, Terms, Timestamp,
     policy::{MAX_FIAT_CODE_CHARS, MAX_PAYMENT_METHOD_CHARS},
 };
@@ -59,8 +59,9 @@ pub fn create(
     let view =
         OrderView::bare(&order, Status::Pending, amount).with_invoice(order.destination.as_ref());
     let maker = order.maker;
+    let notice = Notice::NewOrder(view);
     let mut decision =
-        Decision::on(&order, "T1").answer_indexed(&maker, request_id, Notice::NewOrder(view));
+        Decision::on(&order, Cause::Created).answer_indexed(&maker, request_id, notice);
     decision.account = account;
     Ok(decision)
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Undecided, hold, payout};
 use crate::{
-    AccountChange, Decision, Env, Held, HoldStatus, HorizonWarning, Notice, Order, OrderState,
-    Outcome, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Side,
+    AccountChange, Cause, Decision, Env, Held, HoldStatus, HorizonWarning, Notice, Order,
+    OrderState, Outcome, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Side,
 };
 
 /// Does what `env.now` and `env.height` make due; nothing if nothing is.
@@ -17,27 +17,29 @@ pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecid
     match &order.state {
         OrderState::Pending if time => Ok(expired(order)),
         OrderState::PreparingHold(preparing) if time => {
-            Ok(undo(Decision::on(order, "D17 undone"), preparing))
+            Ok(undo(Decision::on(order, Cause::HoldUnanswered), preparing))
         }
         OrderState::AwaitingHold { hash, .. } if time => abandoned_unless_paid(order, *hash, env),
         OrderState::AwaitingInvoice { .. } if time || height => {
-            Ok(Decision::on(order, "T19 T20").abandoned_by(Side::Buyer))
+            Ok(Decision::on(order, Cause::BuyerTimeout).abandoned_by(Side::Buyer))
         }
         // A `fiat-sent` that was written in time may still have to be read (D40).
         OrderState::Active { held } if height && env.has_heard_all_about(*held) => {
-            Ok(Decision::on(order, "T27").canceled(None))
+            Ok(Decision::on(order, Cause::EscrowAtMargin).canceled(None))
         }
         OrderState::FiatSent { held, .. } | OrderState::Settling { held, .. } if height => {
             Ok(horizon(order, *held, env))
         }
-        OrderState::PayingBuyer if time => Ok(payout::send(Decision::on(order, "payout"), env)),
-        _ => Ok(Decision::on(order, "nothing due")),
+        OrderState::PayingBuyer if time => {
+            Ok(payout::send(Decision::on(order, Cause::PayoutDue), env))
+        }
+        _ => Ok(Decision::on(order, Cause::NothingDue)),
     }
 }
 
 /// Moves every deadline that a trader could not meet because we did not hear (D5, D17).
 pub(super) fn heard_again(order: &Order, deaf_for: Duration) -> Decision {
-    let mut decision = Decision::on(order, "heard again");
+    let mut decision = Decision::on(order, Cause::HeardAgain);
     match &mut decision.order.state {
         OrderState::PreparingHold(Preparing { until, from, .. }) => {
             *until = until.after(deaf_for);
@@ -55,7 +57,7 @@ pub(super) fn heard_again(order: &Order, deaf_for: Duration) -> Decision {
 
 /// T23.
 fn expired(order: &Order) -> Decision {
-    Decision::on(order, "T23")
+    Decision::on(order, Cause::Expired)
         .to(OrderState::Ended(Outcome::Expired))
         .tell(&order.maker, Notice::Canceled)
 }
@@ -104,7 +106,9 @@ fn abandoned_unless_paid(
 ) -> Result<Decision, Undecided> {
     match env.hold_status(hash) {
         None => Err(Undecided::Ask(Question::HoldStatus { hash })),
-        Some(HoldStatus::Open) => Ok(Decision::on(order, "T15 T16").abandoned_by(Side::Seller)),
+        Some(HoldStatus::Open) => {
+            Ok(Decision::on(order, Cause::SellerTimeout).abandoned_by(Side::Seller))
+        }
         Some(status) => Ok(hold::seen(order, hash, status, env)),
     }
 }
@@ -114,7 +118,7 @@ fn abandoned_unless_paid(
 fn horizon(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let reached = held.guard_height(env.policy.escrow_margin) <= env.height;
     let now = if reached { HorizonWarning::Reached } else { HorizonWarning::Near };
-    let mut decision = Decision::on(order, "escrow horizon");
+    let mut decision = Decision::on(order, Cause::EscrowHorizon);
     if let OrderState::FiatSent { warned, .. } | OrderState::Settling { warned, .. } =
         &mut decision.order.state
     {

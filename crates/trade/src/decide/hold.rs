@@ -3,14 +3,14 @@
 use super::{Undecided, expiry, payout};
 use crate::policy::OVERPAYMENT;
 use crate::{
-    Alarm, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice, Kind,
-    LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, PaymentHash, Payout,
-    PayoutState, Posting, Question, Refusal, Sats, Seen, Side, Status, TradeKey,
+    Alarm, Cause, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice,
+    Kind, LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, PaymentHash,
+    Payout, PayoutState, Posting, Question, Refusal, Sats, Seen, Side, Status, TradeKey,
 };
 
 /// LND has the invoice: T8 and T9 are complete, and both sides may know.
 pub(super) fn opened(order: &Order, hash: PaymentHash, bolt11: String, env: &Env<'_>) -> Decision {
-    let mut decision = Decision::on(order, "T8 T9");
+    let mut decision = Decision::on(order, Cause::HoldOpened);
     let Some(hold) = decision.hold_mut(hash) else { return decision };
     if hold.bolt11.is_none() {
         hold.bolt11 = Some(bolt11.clone());
@@ -47,7 +47,7 @@ pub(super) fn seen(
     status: HoldStatus,
     env: &Env<'_>,
 ) -> Decision {
-    let unchanged = Decision::on(order, "late news");
+    let unchanged = Decision::on(order, Cause::LateNews);
     let Some(hold) = order.hold(hash) else { return unchanged };
     let Some(news) = furthest(hold, status) else { return unchanged };
     match hold.decision {
@@ -85,7 +85,7 @@ fn rank(seen: Seen) -> u8 {
 /// A debt to the payer. The order has moved on and is not touched (C10, C11).
 fn given_back(order: &Order, hold: &Hold, news: Seen) -> Decision {
     let hash = hold.hash;
-    let decision = Decision::on(order, "refund").record(hash, news);
+    let decision = Decision::on(order, Cause::Refund).record(hash, news);
     match (hold.seen, news) {
         (_, Seen::Settled) => decision.alarm(Alarm::SettledThoughCanceled),
         // Paid after the decision: the payer's sats are locked from now on.
@@ -103,12 +103,12 @@ fn settling(order: &Order, hash: PaymentHash, news: Seen, env: &Env<'_>) -> Deci
             settled(order, *held, *request_id, env)
         }
         (OrderState::Settling { held, .. }, Seen::Canceled) if held.hash == hash => {
-            Decision::on(order, "E2 lost")
+            Decision::on(order, Cause::EscrowLostOnSettle)
                 .record(hash, news)
                 .tell_both(&Notice::HoldInvoicePaymentCanceled)
                 .freeze(FrozenBecause::EscrowLost)
         }
-        _ => Decision::on(order, "late news").record(hash, news),
+        _ => Decision::on(order, Cause::LateNews).record(hash, news),
     }
 }
 
@@ -121,39 +121,39 @@ fn undecided(
     env: &Env<'_>,
 ) -> Decision {
     let hash = hold.hash;
-    let recorded = Decision::on(order, "seen").record(hash, news);
+    let recorded = Decision::on(order, Cause::HoldSeen).record(hash, news);
     match (status, &order.state) {
         // A person looks at it already, and should know.
         (HoldStatus::Settled, OrderState::Frozen { .. }) => {
             recorded.alarm(Alarm::SettledWithoutDecision)
         }
-        (HoldStatus::Settled, _) => Decision { cause: "settled by nobody", ..recorded }
+        (HoldStatus::Settled, _) => Decision { cause: Cause::SettledWithoutDecision, ..recorded }
             .freeze(FrozenBecause::SettledWithoutDecision),
         // Not recorded as canceled: LND did not say so.
-        (HoldStatus::Unknown, OrderState::Frozen { .. }) => Decision::on(order, "late news"),
+        (HoldStatus::Unknown, OrderState::Frozen { .. }) => Decision::on(order, Cause::LateNews),
         (HoldStatus::Unknown, _) => {
-            Decision::on(order, "forgotten").freeze(FrozenBecause::HoldForgotten)
+            Decision::on(order, Cause::HoldForgotten).freeze(FrozenBecause::HoldForgotten)
         }
         (HoldStatus::Accepted { paid, expires_at }, OrderState::AwaitingHold { .. }) => {
             accepted(order, Held { hash, paid, expires_at }, env)
         }
         (HoldStatus::Canceled, OrderState::PreparingHold(preparing)) => {
-            expiry::undo(Decision { cause: "D17 refused", ..recorded }, preparing)
+            expiry::undo(Decision { cause: Cause::HoldRefused, ..recorded }, preparing)
         }
         (HoldStatus::Canceled, OrderState::AwaitingHold { .. }) => {
-            Decision { cause: "C12 T15 T16", ..recorded }.abandoned_by(Side::Seller)
+            Decision { cause: Cause::HoldCanceled, ..recorded }.abandoned_by(Side::Seller)
         }
         // Not recorded, so that LND is asked again: a `fiat-sent` may still have to be read (D40).
         (HoldStatus::Canceled, OrderState::Active { held }) if !env.has_heard_all_about(*held) => {
-            Decision::on(order, "D40 waits")
+            Decision::on(order, Cause::MessagesUnread)
         }
         (HoldStatus::Canceled, OrderState::AwaitingInvoice { .. } | OrderState::Active { .. }) => {
-            Decision { cause: "C13 T27", ..recorded }
+            Decision { cause: Cause::EscrowLostBeforeFiat, ..recorded }
                 .tell_both(&Notice::HoldInvoicePaymentCanceled)
                 .canceled(None)
         }
         (HoldStatus::Canceled, OrderState::FiatSent { .. }) => {
-            Decision { cause: "C13", ..recorded }
+            Decision { cause: Cause::EscrowLostAfterFiat, ..recorded }
                 .tell_both(&Notice::HoldInvoicePaymentCanceled)
                 .freeze(FrozenBecause::EscrowLost)
         }
@@ -165,28 +165,28 @@ fn undecided(
 /// too late shows at the tip of the chain: until that is known, LND's word is kept and asked for again.
 fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let seen = Seen::Accepted { paid: held.paid, expires_at: held.expires_at };
-    let decision = Decision::on(order, "").record(held.hash, seen);
+    let decision = Decision::on(order, Cause::HoldSeen).record(held.hash, seen);
     if is_below_asked(order, held.paid) {
-        return Decision { cause: "D33 below asked", ..decision }.below_asked();
+        return Decision { cause: Cause::EscrowBelowAsked, ..decision }.below_asked();
     }
     if is_overpaid(order, held.paid) {
-        return Decision { cause: "D10 overpaid", ..decision }.abandoned_by(Side::Seller);
+        return Decision { cause: Cause::EscrowOverpaid, ..decision }.abandoned_by(Side::Seller);
     }
     if held.warning_height(env.policy.escrow_margin) <= env.height {
-        return Decision { cause: "D21 too late", ..decision }.abandoned_by(Side::Seller);
+        return Decision { cause: Cause::EscrowTooLate, ..decision }.abandoned_by(Side::Seller);
     }
     if !env.is_at_tip {
-        return Decision { cause: "D21 tip unknown", ..decision };
+        return Decision { cause: Cause::TipUnknown, ..decision };
     }
     if order.destination.is_some() {
-        return active(Decision { cause: "T10", ..decision }, held, None, None);
+        return active(Decision { cause: Cause::EscrowPaid, ..decision }, held, None, None);
     }
 
     let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
     let until = env.now.after(env.policy.duty_window);
     let owed = order.terms.to_pay_out().unwrap_or_default();
     let view = OrderView::bare(order, Status::WaitingBuyerInvoice, owed);
-    Decision { cause: "T11", ..decision }
+    Decision { cause: Cause::EscrowPaidFirst, ..decision }
         .to(OrderState::AwaitingInvoice { escrow: Some(held), until })
         .tell(buyer, Notice::AddInvoice(view))
         .tell(seller, Notice::WaitingBuyerInvoice)
@@ -219,17 +219,17 @@ pub(super) fn rely_on_escrow(
         Some(HoldStatus::Accepted { paid, expires_at }) => {
             let held = Held { hash, paid, expires_at };
             if is_below_asked(order, paid) {
-                let unpaid = Decision::on(order, "D33 below asked").below_asked();
+                let unpaid = Decision::on(order, Cause::EscrowBelowAsked).below_asked();
                 return Ok(unpaid.came_too_late(sender, request_id));
             }
             if held.warning_height(env.policy.escrow_margin) <= env.height {
-                let unpaid = Decision::on(order, "D21 too late").abandoned_by(Side::Seller);
+                let unpaid = Decision::on(order, Cause::EscrowTooLate).abandoned_by(Side::Seller);
                 return Ok(unpaid.came_too_late(sender, request_id));
             }
             if !env.is_at_tip {
                 return Err(Refusal::NotAllowedByStatus.into());
             }
-            let mut decision = Decision::on(order, "T12");
+            let mut decision = Decision::on(order, Cause::InvoiceGiven);
             let text = invoice.text.clone();
             decision.order.destination = Some(invoice);
             Ok(active(decision, held, request_id, Some(text)))
@@ -261,7 +261,7 @@ fn active(
 
 /// T29, T34: LND has the preimage, the sats are in the node, the buyer is owed.
 fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) -> Decision {
-    let mut decision = Decision::on(order, "T29 T34").record(held.hash, Seen::Settled);
+    let mut decision = Decision::on(order, Cause::Settled).record(held.hash, Seen::Settled);
     let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
     let owed = order.terms.to_pay_out().unwrap_or_default();
     decision.postings = income(order, held.paid);

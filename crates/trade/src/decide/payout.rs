@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Undecided, payable};
 use crate::policy::HTLC_PATIENCE;
 use crate::{
-    Alarm, Attempt, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice,
+    Alarm, Attempt, Cause, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice,
     LedgerAccount, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash,
     PaymentStatus, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
 };
@@ -74,8 +74,8 @@ pub(super) fn seen(
     status: PaymentStatus,
     env: &Env<'_>,
 ) -> Decision {
-    let unchanged = Decision::on(order, "late news");
-    let mut decision = Decision::on(order, "payout seen");
+    let unchanged = Decision::on(order, Cause::LateNews);
+    let mut decision = Decision::on(order, Cause::PayoutSeen);
     if is_success(status) && was_given_up(order, hash) {
         return paid_though_given_up(order);
     }
@@ -143,7 +143,7 @@ fn begun_anew(mut decision: Decision, env: &Env<'_>) -> Decision {
     if let Some(payout) = &mut decision.order.payout {
         payout.state = PayoutState::Sending;
     }
-    decision.cause = "P7 begun anew";
+    decision.cause = Cause::PayoutBegunAnew;
     decision
 }
 
@@ -164,7 +164,7 @@ fn is_paid_elsewhere(order: &Order) -> bool {
 /// What should be impossible: the debt is paid, and not by its newest attempt. That one is not sent
 /// again, whatever LND says of it; a person decides (D13).
 fn paid_though_given_up(order: &Order) -> Decision {
-    let mut decision = Decision::on(order, "P7 given up and paid");
+    let mut decision = Decision::on(order, Cause::PaidThoughGivenUp);
     if is_paid_elsewhere(order) {
         return decision;
     }
@@ -207,7 +207,7 @@ fn paid(mut decision: Decision, fee: Msats) -> Decision {
         payout.state = PayoutState::Paid { fee };
         decision.postings = expense(payout.amount, fee);
     }
-    decision.cause = "T32";
+    decision.cause = Cause::BuyerPaid;
     decision
         .to(OrderState::Ended(Outcome::Success))
         .tell(&buyer, Notice::PurchaseCompleted)
@@ -226,7 +226,7 @@ fn expense(amount: Sats, fee: Msats) -> Vec<Posting> {
 
 /// LND's own FAILED of this try: the only proof that it cannot pay.
 fn failed(mut decision: Decision, reason: FailureReason, env: &Env<'_>) -> Decision {
-    decision.cause = "FL-F8 failed";
+    decision.cause = Cause::PayoutFailed;
     decision.order.state = OrderState::PayingBuyer;
     let Some(buyer) = decision.order.buyer().copied() else { return decision };
     let is_ours = is_our_fault(&decision.order, env);
@@ -295,7 +295,7 @@ pub(super) fn htlc_searched(
     is_missing: bool,
     env: &Env<'_>,
 ) -> Decision {
-    let mut decision = Decision::on(order, "HTLC missing");
+    let mut decision = Decision::on(order, Cause::HtlcSearched);
     let payout = order.payout.as_ref().map(|payout| (payout.state, payout.failures));
     let (Some((PayoutState::Sending, failures)), Some(attempt)) =
         (payout, newest_attempt(&mut decision.order, hash))
@@ -321,7 +321,7 @@ pub(super) fn htlc_searched(
     if let Some(buyer) = order.buyer() {
         decision = decision.tell(buyer, payment_failed(failures, env));
     }
-    decision.cause = "P12 dangling";
+    decision.cause = Cause::PayoutDangling;
     decision.freeze(FrozenBecause::PayoutDangling)
 }
 
@@ -350,7 +350,7 @@ pub(super) fn another_destination(
         return Err(Refusal::NotAllowedByStatus.into());
     }
     let invoice = payable(order, destination, env)?;
-    let mut decision = Decision::on(order, "invoice updated");
+    let mut decision = Decision::on(order, Cause::InvoiceUpdated);
     decision.order.destination = Some(invoice);
     if let Some(payout) = &mut decision.order.payout {
         payout.failures = 0;

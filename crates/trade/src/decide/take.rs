@@ -3,7 +3,7 @@
 use super::create::{check_limits, use_index};
 use super::payable;
 use crate::{
-    Decision, Destination, Env, HoldSecret, Kind, Notice, Order, OrderState, OrderView,
+    Cause, Decision, Destination, Env, HoldSecret, Kind, Notice, Order, OrderState, OrderView,
     PreparingFrom, Refusal, Sender, Status,
 };
 
@@ -21,7 +21,7 @@ pub(super) fn take_sell(
         Some(destination) => Some(payable(order, destination, env)?),
         None => None,
     };
-    let mut decision = Decision::on(order, "T7");
+    let mut decision = Decision::on(order, Cause::TakenWithoutInvoice);
     decision.account = use_index(sender, env)?;
     let (seller, buyer) = (order.maker, sender.party());
     decision.order.taker = Some(buyer);
@@ -52,7 +52,7 @@ pub(super) fn take_buy(
     env: &Env<'_>,
 ) -> Result<Decision, Refusal> {
     check(order, sender, Kind::Buy, env)?;
-    let mut decision = Decision::on(order, "T8 prepared");
+    let mut decision = Decision::on(order, Cause::TakePrepared);
     decision.account = use_index(sender, env)?;
     decision.order.taker = Some(sender.party());
     decision.order.taken_at = Some(env.now);
@@ -93,5 +93,5 @@ fn towards_hold(
     env: &Env<'_>,
 ) -> Result<Decision, Refusal> {
     let from = PreparingFrom::Book { index_before: env.account.last_index };
-    Decision { cause: "T8 prepared", ..decision }.prepare_hold(secret, request_id, from, env)
+    Decision { cause: Cause::TakePrepared, ..decision }.prepare_hold(secret, request_id, from, env)
 }

@@ -2,8 +2,8 @@
 
 use super::orders::{Beginning, long_ago};
 use crate::{
-    Command, Decision, Effect, Env, Fact, FailureReason, Held, HoldDecision, HoldStatus, Input,
-    LnCommand, Observation, Order, OrderState, Outcome, PaymentStatus, PayoutState, Request,
+    Cause, Command, Decision, Effect, Env, Fact, FailureReason, Held, HoldDecision, HoldStatus,
+    Input, LnCommand, Observation, Order, OrderState, Outcome, PaymentStatus, PayoutState, Request,
     Undecided,
 };
 
@@ -154,7 +154,7 @@ fn before(mutant: Mutant, mut order: Order, input: Input) -> (Order, Input) {
 
 /// Faults that decide something else altogether.
 fn instead(mutant: Mutant, order: &Order, input: &Input) -> Option<Decision> {
-    let mut decision = Decision::on(order, "a planted fault");
+    let mut decision = Decision::on(order, Cause::LateNews);
     match (mutant, &order.state, input) {
         (Mutant::NeverRetries, OrderState::PayingBuyer, Input::Deadline)
         | (

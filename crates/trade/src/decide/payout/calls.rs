@@ -7,13 +7,13 @@ use super::{
 };
 use crate::policy::{FAILED_SENDS, REFUSED_ORDERS};
 use crate::{
-    Alarm, Attempt, Decision, Env, FailedSends, FrozenBecause, Note, Order, OrderState,
+    Alarm, Attempt, Cause, Decision, Env, FailedSends, FrozenBecause, Note, Order, OrderState,
     PaymentHash, Payout, PayoutState, Timestamp,
 };
 
 /// A send was begun and nobody knows whether it arrived. LND is asked from now on.
 pub(in crate::decide) fn unanswered(order: &Order, hash: PaymentHash, env: &Env<'_>) -> Decision {
-    let mut decision = Decision::on(order, "send unanswered");
+    let mut decision = Decision::on(order, Cause::SendUnanswered);
     let Some(attempt) = called_attempt(&mut decision.order, hash) else { return decision };
     attempt.unanswered_since = Some(env.now);
     // Only a restart after this one ends the doubt, also if the clock has gone back since the last.
@@ -30,7 +30,7 @@ pub(in crate::decide) fn refused(
     because: String,
     env: &Env<'_>,
 ) -> Decision {
-    let mut decision = Decision::on(order, "D39 send refused");
+    let mut decision = Decision::on(order, Cause::SendRefused);
     let Some(attempt) = called_attempt(&mut decision.order, hash) else { return decision };
     attempt.refused_since = Some(env.now);
     attempt.refusal = Some(because);
@@ -104,7 +104,7 @@ pub(super) fn missing(mut decision: Decision, hash: PaymentHash, env: &Env<'_>) 
     if is_refused {
         return end_refused(decision, env);
     }
-    decision.cause = "P6 forgotten";
+    decision.cause = Cause::PayoutForgotten;
     freeze(decision, FrozenBecause::PayoutForgotten)
 }
 
@@ -122,7 +122,7 @@ fn not_taken(mut decision: Decision, env: &Env<'_>) -> Decision {
             return decision;
         }
         routing::give_back(&mut decision.order);
-        decision.cause = "P8 expired";
+        decision.cause = Cause::InvoiceExpired;
         return ask_for_invoice(decision);
     }
     let is_slow = failed_sends.is_some_and(|sends| sends.count >= FAILED_SENDS);
@@ -131,11 +131,11 @@ fn not_taken(mut decision: Decision, env: &Env<'_>) -> Decision {
         return decision;
     }
     if is_hopeless(failed_sends, env) {
-        decision.cause = "D39 not taken";
+        decision.cause = Cause::PayoutNotTaken;
         return freeze(decision, FrozenBecause::PayoutRefused);
     }
     let attempt = attempt.clone();
-    decision.cause = "P6 again";
+    decision.cause = Cause::PayoutSentAgain;
     routing::call(decision, attempt, env)
 }
 
@@ -143,7 +143,7 @@ fn not_taken(mut decision: Decision, env: &Env<'_>) -> Decision {
 /// refuses everybody or was unwell.
 fn end_refused(mut decision: Decision, env: &Env<'_>) -> Decision {
     routing::give_back(&mut decision.order);
-    decision.cause = "D39 refused";
+    decision.cause = Cause::PayoutRefused;
     let is_unwell = is_our_fault(&decision.order, env);
     let Some(buyer) = decision.order.buyer().copied() else { return decision };
     let Some(payout) = &mut decision.order.payout else { return decision };

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::fixture::{
     SUCCEEDED, Story, TAKER, add_invoice, check, failed, invoice_hash, payment, refused, unanswered,
 };
-use crate::{Attempt, FailureReason, Kind, Note, OrderId, PaymentStatus, PayoutState, Refusal};
+use crate::{
+    Attempt, Cause, FailureReason, Kind, Note, OrderId, PaymentStatus, PayoutState, Refusal,
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -66,7 +68,7 @@ fn a_refused_send_has_failed_when_lnd_twice_does_not_know_it_a_quiet_time_apart(
     assert_eq!(story.refuses(TAKER, add_invoice(2)), Refusal::NotAllowedByStatus);
     story.after(Duration::from_secs(1));
     check(&story.hears(unknown()), "PayingBuyer(Due)", &[TOLD]);
-    assert_eq!(story.last.cause, "D39 refused");
+    assert_eq!(story.last.cause, Cause::PayoutRefused);
 }
 
 // spec: D39
@@ -143,7 +145,7 @@ fn a_refusal_ends_nothing_while_another_call_of_the_hash_may_still_arrive() {
     check(&story.hears(unknown()), "PayingBuyer(Sending)", &[]);
     story.after(MINUTE);
     check(&story.hears(unknown()), "PayingBuyer(NeedsInvoice)", &[ASKED]);
-    assert_eq!(story.last.cause, "P8 expired");
+    assert_eq!(story.last.cause, Cause::InvoiceExpired);
 }
 
 // spec: D39
