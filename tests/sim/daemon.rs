@@ -358,7 +358,7 @@ async fn messenger(
 }
 
 /// Where a buyer wants to be paid: see [`invoice_text`].
-fn read_destination(text: &str) -> Destination {
+pub(crate) fn read_destination(text: &str) -> Destination {
     let read = || {
         let mut parts = text.strip_prefix("lnsim:")?.split(':');
         let hash = PaymentHash::from_hex(parts.next()?)?;

@@ -307,21 +307,66 @@ impl Ledger {
     pub(crate) fn resolve(&mut self, nth: u8, how: End) {
         let under_way =
             |payment: &Payment| matches!(payment.status, PaymentStatus::InFlight { .. });
-        let mut payments = self.payments.iter_mut().filter(|(_, payment)| under_way(payment));
-        let Some((hash, payment)) = payments.nth(usize::from(nth)) else { return };
+        let mut payments = self.payments.iter().filter(|(_, payment)| under_way(payment));
+        if let Some((hash, _)) = payments.nth(usize::from(nth)) {
+            self.end_payment(*hash, how);
+        }
+    }
+
+    /// Ends a payment that is under way.
+    pub(crate) fn end_payment(&mut self, hash: PaymentHash, how: End) {
+        let Some(payment) = self.payments.get_mut(&hash) else { return };
         let PaymentStatus::InFlight { index } = payment.status else { return };
         let failed = |reason| PaymentStatus::Failed { index, reason };
         payment.status = match how {
             End::Paid => {
                 let spent = payment.amount.0 + ROUTING_FEE.0;
                 self.balance -= i64::try_from(spent).expect("small");
-                let receipt = self.payees[hash].preimage;
+                let receipt = self.payees[&hash].preimage;
                 PaymentStatus::Succeeded { index, receipt, fee: ROUTING_FEE }
             }
             End::NoRoute => failed(FailureReason::NoRoute),
             End::Refused => failed(FailureReason::IncorrectPaymentDetails),
         };
-        self.news.push((*hash, News::Payment(payment.status)));
+        self.news.push((hash, News::Payment(payment.status)));
+    }
+
+    /// A hold of a database that is older than this LND: what was seen of it is so, and `earned` came in
+    /// if it was settled.
+    pub(crate) fn restore_hold(
+        &mut self,
+        hash: PaymentHash,
+        amount: Sats,
+        status: HoldStatus,
+        earned: Msats,
+    ) {
+        let was_paid = matches!(status, HoldStatus::Accepted { .. } | HoldStatus::Settled);
+        if status == HoldStatus::Settled {
+            self.balance += i64::try_from(earned.0).expect("small");
+        }
+        let expires_at = self.now.after(Duration::from_mins(3));
+        let invoice = Invoice { amount, expires_at, cltv_delta: 144, status, was_paid };
+        self.holds.insert(hash, invoice);
+    }
+
+    /// A payment of a database that is older than this LND.
+    pub(crate) fn restore_payment(
+        &mut self,
+        hash: PaymentHash,
+        amount: Msats,
+        status: PaymentStatus,
+    ) {
+        match status {
+            PaymentStatus::Unknown => return,
+            PaymentStatus::Succeeded { index, fee, .. } => {
+                self.last_index = self.last_index.max(index);
+                self.balance -= i64::try_from(amount.0 + fee.0).expect("small");
+            }
+            PaymentStatus::InFlight { index } | PaymentStatus::Failed { index, .. } => {
+                self.last_index = self.last_index.max(index);
+            }
+        }
+        self.payments.insert(hash, Payment { status, amount });
     }
 
     pub(crate) fn height(&self) -> BlockHeight {

@@ -18,6 +18,9 @@ const BACK_DATED: i64 = 90_000;
 const WRAP_OVERLAP: i64 = 49 * 3_600;
 const DIRECT_OVERLAP: i64 = 15 * 60;
 
+/// The last trade whose traders have keys.
+pub(crate) const LAST_TRADE: u8 = 25;
+
 /// Somebody's client in one trade.
 pub(crate) struct Trader {
     trade: Keys,
@@ -65,7 +68,7 @@ impl Trader {
         let speaks_v1 = (seed / 2 + u64::from(number)).is_multiple_of(3);
         Self {
             trade: keys(number),
-            identity: (who == Who::Maker).then(|| keys(trade + 200)),
+            identity: (who == Who::Maker).then(|| identity(trade)),
             transport: if speaks_v1 { Transport::GiftWrap } else { Transport::Direct },
         }
     }
@@ -190,6 +193,12 @@ fn sign(keys: &Keys, text: &str) -> String {
 
 fn keys(number: u8) -> Keys {
     Keys::new(SecretKey::from_slice(&[number; 32]).expect("a secret key"))
+}
+
+fn identity(trade: u8) -> Keys {
+    let mut secret = [trade; 32];
+    secret[0] = 1;
+    Keys::new(SecretKey::from_slice(&secret).expect("a secret key"))
 }
 
 fn back_dated(at: Timestamp) -> Timestamp {
