@@ -1,44 +1,5 @@
 -- Made by `cargo xtask schema` from migrations/; do not edit.
 
-CREATE TABLE addressable (
-    kind       integer not null,
-    d          text    not null,
-    created_at integer not null,
-    event      text    not null, taken_at integer not null default 0,
-    primary key (kind, d)
-) strict;
-
-CREATE TRIGGER addressable_events_grow_later before update on addressable
-when new.taken_at < old.taken_at or (
-    new.event is not old.event
-    and (new.created_at <= old.taken_at or new.created_at = old.created_at)
-)
-begin
-    select raise(abort, 'an addressable event is replaced by a later one');
-end;
-
-CREATE TABLE book (
-    order_id        text    primary key references orders (id),
-    revision        integer not null check (revision >= 1), -- of the public face
-    published       integer not null default 0, -- the last revision a relay accepted
-    event           text, -- the signed event of `event_revision`, sent again as it is
-    event_revision  integer,
-    last_created_at integer not null default 0, -- of the newest event that was signed
-    attempts        integer not null default 0, -- failed sends of this revision
-    retry_at        integer not null default 0, taken_at integer not null default 0,
-    check (published <= revision),
-    check ((event is null) = (event_revision is null))
-) strict;
-
-CREATE INDEX book_by_retry on book (retry_at) where published < revision;
-
-CREATE TRIGGER book_revisions_grow before update on book
-when new.revision < old.revision or new.published < old.published or new.taken_at < old.taken_at
-    or (new.last_created_at < old.last_created_at and new.last_created_at <= old.taken_at)
-begin
-    select raise(abort, 'the public book does not go back');
-end;
-
 CREATE TABLE daemon_state (
     key   text primary key,
     value text not null
@@ -470,6 +431,35 @@ when new.order_id is not old.order_id or new.purpose is not old.purpose
     or new.amount is not old.amount
 begin
     select raise(abort, 'the order, purpose and amount of a payout do not change');
+end;
+
+CREATE TABLE publications (
+    what            text    not null, -- 'order', 'profile', 'relay-list', 'info'
+    about           text    not null, -- the order's id; empty for what the node says of itself
+    revision        integer not null check (revision >= 1), -- of what is to be shown
+    published       integer not null default 0, -- the last revision that a relay took
+    event           text, -- the signed event of `event_revision`, sent again as it is
+    event_revision  integer,
+    last_created_at integer not null default 0, -- of the newest event that was signed
+    taken_at        integer not null default 0, -- of the newest event that a relay took
+    attempts        integer not null default 0, -- failed sends of this revision
+    retry_at        integer not null default 0,
+    primary key (what, about),
+    check (published <= revision),
+    check ((event is null) = (event_revision is null))
+) strict, without rowid;
+
+CREATE INDEX publications_by_retry on publications (retry_at) where published < revision;
+
+CREATE TRIGGER publications_grow_later before update on publications
+when new.revision < old.revision or new.published < old.published or new.taken_at < old.taken_at
+    or (new.last_created_at <> old.last_created_at and new.last_created_at <= old.taken_at)
+    or (
+        new.event is not old.event and old.event is not null
+        and new.last_created_at = old.last_created_at
+    )
+begin
+    select raise(abort, 'a public event is replaced by a later one');
 end;
 
 CREATE TABLE trade_keys (

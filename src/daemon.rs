@@ -1,6 +1,7 @@
 //! The composition root: the only place that knows every part, and the order in which they start
 //! and stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +16,14 @@ use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::intake::{self, Intake, MAX_EVENT_BYTES};
 use crate::lightning::{self, Health, LightningNode, Lnd, LndAccess, OurNode};
-use crate::nostr::{
-    Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport, Url,
-};
-use crate::outbox::{Arrivals, Book, Messenger, NodeEvents, Outbox};
+use crate::nostr::{Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport};
+use crate::outbox::{Arrivals, Messenger, Outbox};
+use crate::publisher::{AboutNode, Publisher};
+use crate::retry::Reported;
 use crate::store::{self, DaemonState, OpenError, Reader};
 use crate::tasks::Tasks;
 use crate::timers::{Reminder, Timers};
 use crate::watcher::{Comparison, HealthMonitor, Streams};
-use crate::wire::tags::{Imprint, NodeTerms, Profile};
 
 /// Events that may wait to be read from the relays.
 const EVENT_QUEUE: usize = 1_024;
@@ -219,37 +219,29 @@ impl Parts {
             self.settings.lightning.escrow_deadline_margin_blocks,
         );
         tasks.spawn("outbox", outbox.run(tasks.shutdown()));
-        let book = Book {
+        let publisher = Publisher {
             reader: self.reader.clone(),
             engine: self.engine.clone(),
             relays: self.relays.clone(),
             node: self.node.clone(),
             health: health.clone(),
             clock: Arc::clone(&self.clock),
-            imprint: self.imprint(),
-            retention: self.settings.expiration.order,
+            about: AboutNode::new(
+                &self.settings,
+                &self.node,
+                &self.transports,
+                self.networks.clone(),
+            ),
+            reported: Reported::default(),
+            renewals: BTreeMap::new(),
         };
-        tasks.spawn("book", book.run(tasks.shutdown()));
+        tasks.spawn("publisher", publisher.run(tasks.shutdown()));
         let arrivals = Arrivals {
             reader: self.reader.clone(),
             relays: self.relays.clone(),
             clock: Arc::clone(&self.clock),
         };
         tasks.spawn("relay arrivals", arrivals.run(tasks.shutdown()));
-        let node_events = NodeEvents {
-            reader: self.reader.clone(),
-            engine: self.engine.clone(),
-            relays: self.relays.clone(),
-            node: self.node.clone(),
-            health: health.clone(),
-            clock: Arc::clone(&self.clock),
-            imprint: self.imprint(),
-            terms: self.terms(),
-            profile: self.profile(),
-            terms_interval: self.settings.mostro.publish_info_interval,
-            relays_interval: self.settings.mostro.publish_relays_interval,
-        };
-        tasks.spawn("node events", node_events.run(tasks.shutdown()));
     }
 
     fn start_intake(
@@ -302,62 +294,4 @@ impl Parts {
         };
         tasks.spawn("reminder", reminder.run(tasks.shutdown()));
     }
-
-    fn imprint(&self) -> Imprint {
-        Imprint {
-            pubkey: self.node.public_key(),
-            instance: self.settings.mostro.name.clone(),
-            relays: self.settings.nostr.relays.clone(),
-            networks: self.networks.clone(),
-        }
-    }
-
-    fn terms(&self) -> NodeTerms {
-        let (mostro, lightning) = (&self.settings.mostro, &self.settings.lightning);
-        NodeTerms {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit_hash: option_env!("MOSTROD_COMMIT").unwrap_or("unknown").to_owned(),
-            max_order_amount: mostro.max_order_amount,
-            min_order_amount: mostro.min_payment_amount,
-            expiration_hours: whole_hours(mostro.order_expiration),
-            expiration_seconds: whole_secs(mostro.waiting_expiration),
-            fiat_currencies: mostro.fiat_currencies_accepted.clone(),
-            max_orders_per_response: mostro.max_orders_per_response.into(),
-            fee: mostro.fee,
-            pow: mostro.pow,
-            protocol_version: self.transports.iter().map(|way| way.version()).max().unwrap_or(2),
-            hold_invoice_cltv_delta: lightning.hold_invoice_cltv_delta,
-            escrow_deadline_margin_blocks: lightning.escrow_deadline_margin_blocks,
-            lnd: None,
-            invoice_expiration_window: whole_secs(lightning.invoice_expiration_window),
-            hold_invoice_expiration_window: whole_secs(lightning.hold_invoice_expiration_window),
-            serbero: mostro.serbero,
-        }
-    }
-
-    /// An address that is none is left out (behaviour §11.3).
-    fn profile(&self) -> Profile {
-        let mostro = &self.settings.mostro;
-        let url = |name: &str, text: &Option<String>| {
-            let url = Url::parse(text.as_deref()?);
-            if url.is_err() {
-                tracing::warn!("mostro.{name} is not a URL and is left out of the profile");
-            }
-            url.ok()
-        };
-        Profile {
-            name: mostro.name.clone(),
-            about: mostro.about.clone(),
-            picture: url("picture", &mostro.picture),
-            website: url("website", &mostro.website),
-        }
-    }
-}
-
-fn whole_secs(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
-}
-
-fn whole_hours(duration: Duration) -> u32 {
-    whole_secs(duration) / 3_600
 }

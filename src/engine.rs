@@ -21,7 +21,9 @@ use trade::{
 };
 
 use crate::clock::Clock;
-use crate::store::{Delivery, Message, OutboxId, Published, Sealed, StoreError, WriteTx, Writer};
+use crate::store::{
+    Delivery, Message, OutboxId, PublicationId, Published, Sealed, StoreError, WriteTx, Writer,
+};
 
 pub use writer::WriterTask;
 
@@ -289,18 +291,26 @@ impl Engine {
             .await
     }
 
-    /// Saves the signed public event of an order's revision; it may be sent afterwards.
+    /// What a public event shows is to be said again.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn renew_publication(&self, id: PublicationId) -> Result<Applied, EngineError> {
+        self.write(move |tx, _| Box::pin(tx.renew_publication(id))).await
+    }
+
+    /// Saves the signed public event of a revision; it may be sent afterwards.
     ///
     /// # Errors
     /// If it could not be written; it must not be sent then.
-    pub async fn seal_book(
+    pub async fn seal_publication(
         &self,
-        order: OrderId,
+        id: PublicationId,
         revision: i64,
         published: Published,
     ) -> Result<Applied, EngineError> {
         self.write(move |tx, _| {
-            Box::pin(async move { tx.seal_book(order, revision, &published).await })
+            Box::pin(async move { tx.seal_publication(id, revision, &published).await })
         })
         .await
     }
@@ -309,69 +319,41 @@ impl Engine {
     ///
     /// # Errors
     /// If it could not be written; it must not be sent then.
-    pub async fn seal_book_anew(
+    pub async fn seal_publication_anew(
         &self,
-        order: OrderId,
+        id: PublicationId,
         revision: i64,
         published: Published,
     ) -> Result<Applied, EngineError> {
         self.write(move |tx, _| {
-            Box::pin(async move { tx.seal_book_anew(order, revision, &published).await })
+            Box::pin(async move { tx.seal_publication_anew(id, revision, &published).await })
         })
         .await
     }
 
-    /// A relay has this revision of an order's public event, in an event of this time.
+    /// A relay has this revision of a public event, in an event of this time.
     ///
     /// # Errors
     /// If it could not be written.
-    pub async fn publish_book(
+    pub async fn record_published(
         &self,
-        order: OrderId,
+        id: PublicationId,
         revision: i64,
         created_at: Timestamp,
     ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.publish_book(order, revision, created_at))).await
+        self.write(move |tx, _| Box::pin(tx.record_published(id, revision, created_at))).await
     }
 
-    /// Puts the publication of an order off.
+    /// Puts a publication off.
     ///
     /// # Errors
     /// If it could not be written.
-    pub async fn retry_book(&self, order: OrderId, at: Timestamp) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.retry_book(order, at))).await
-    }
-
-    /// Saves the newest event under an address that belongs to no order; it may be sent afterwards.
-    ///
-    /// # Errors
-    /// If it could not be written, or is not later than the one before; it must not be sent then.
-    pub async fn seal_addressable(
+    pub async fn retry_publication(
         &self,
-        kind: u16,
-        d: String,
-        published: Published,
+        id: PublicationId,
+        at: Timestamp,
     ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| {
-            Box::pin(async move { tx.seal_addressable(kind, &d, &published).await })
-        })
-        .await
-    }
-
-    /// A relay took the event of this time under an address that belongs to no order.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn publish_addressable(
-        &self,
-        kind: u16,
-        d: String,
-        created_at: Timestamp,
-    ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| {
-            Box::pin(async move { tx.publish_addressable(kind, &d, created_at).await })
-        })
-        .await
+        self.write(move |tx, _| Box::pin(tx.retry_publication(id, at))).await
     }
 
     /// Our own retries that a clock which ran ahead has put off are due now (D41). To be called at

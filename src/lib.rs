@@ -15,6 +15,8 @@ pub mod intake; // envelope → authenticated sender → Command
 pub mod lightning; // the port to LND, the client, what answers mean
 pub mod nostr; // relay pool, subscriptions, envelopes, addressable events
 pub mod outbox; // what was committed is carried out, at least once
+pub mod publisher; // public events, as projections of what is true
+pub mod retry; // when what failed is tried again, and what the log says of it
 pub mod store; // all SQL
 pub mod tasks; // named tasks that bring the daemon down if they end too early
 pub mod timers; // whose deadline passed?

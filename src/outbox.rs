@@ -8,32 +8,28 @@
 //! of tries but answers to strangers, which expire.
 
 mod arrivals;
-mod book;
 mod lanes;
 mod lightning;
 mod messages;
-mod node_events;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use trade::{Alarm, Input, Observation, OrderId, Timestamp};
+use trade::{Alarm, Input, Observation, OrderId};
 
 pub use arrivals::Arrivals;
-pub use book::Book;
 pub use messages::Messenger;
-pub use node_events::NodeEvents;
 
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{LightningError, LightningNode};
-use crate::nostr::{Event, EventError, RelayError, SealError};
-use crate::store::{Act, Due, LONGEST_RETRY, OutboxId, OutboxRow, Reader, StoreError, Stuck};
+use crate::nostr::{RelayError, SealError};
+use crate::retry::{FIRST_RETRY, LONGEST_RETRY, Reported, Trouble, backoff};
+use crate::store::{Act, Due, OutboxId, OutboxRow, Reader, StoreError, Stuck};
 use crate::tasks::Shutdown;
 use lanes::BusyLanes;
 use lightning::ToLightning;
@@ -44,13 +40,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The longest wait when LND is not ready, or has not done it yet. The first ones are shorter, for
 /// somebody may be waiting for the answer (D17).
 const LONGEST_NOT_YET: Duration = Duration::from_secs(5);
-
-/// The first wait after a failure; doubled with every further one.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-
-/// An event dated this much ahead was dated by a clock that ran ahead and is right again: neither
-/// relays nor we take it (D31).
-const FROM_A_FAST_CLOCK: Duration = Duration::from_mins(15);
 
 #[derive(Debug)]
 pub struct Outbox {
@@ -82,8 +71,6 @@ enum OutboxError {
     Relay(#[from] RelayError),
     #[error("a message cannot be sealed")]
     Seal(#[from] SealError),
-    #[error("a public event cannot be signed")]
-    Sign(#[from] EventError),
     #[error("{0} cannot be read")]
     Unreadable(&'static str),
 }
@@ -255,16 +242,6 @@ impl Outbox {
     }
 }
 
-/// What keeps an act from being done, as far as it is worth a line of its own in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    /// The world says not now.
-    Away,
-    Refused,
-    /// Something of ours is wrong, and stays so until somebody looks.
-    Ours,
-}
-
 impl OutboxError {
     fn trouble(&self) -> Trouble {
         match self {
@@ -272,11 +249,7 @@ impl OutboxError {
             Self::Relay(_) | Self::Lightning(_) => Trouble::Away,
             Self::Store(error) if error.is_unavailable() => Trouble::Away,
             Self::Engine(error) if error.is_unavailable() => Trouble::Away,
-            Self::Store(_)
-            | Self::Engine(_)
-            | Self::Seal(_)
-            | Self::Sign(_)
-            | Self::Unreadable(_) => Trouble::Ours,
+            Self::Store(_) | Self::Engine(_) | Self::Seal(_) | Self::Unreadable(_) => Trouble::Ours,
         }
     }
 }
@@ -289,63 +262,6 @@ impl Delivered {
     fn with(news: Observation) -> Self {
         Self::Done(Some(news))
     }
-}
-
-/// What does not work and was reported: once for each trouble, not at every try.
-#[derive(Debug)]
-struct Reported<Id>(Mutex<BTreeMap<Id, Trouble>>);
-
-impl<Id: Ord> Reported<Id> {
-    fn is_news(&self, id: Id, trouble: Trouble) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, trouble) != Some(trouble)
-    }
-
-    /// Whether there was something to get over.
-    fn is_over(&self, id: &Id) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id).is_some()
-    }
-}
-
-impl<Id> Default for Reported<Id> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-/// As its author says.
-fn time_of(event: &Event) -> Timestamp {
-    Timestamp(i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// The times of the newest event under a public address, and of the newest that a relay took.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    last: Timestamp,
-    taken: Timestamp,
-}
-
-impl Times {
-    /// When the next one is dated: later than the last, whatever the clock did (INV-7). But one that
-    /// a clock dated ahead, and no relay took, counts for nothing (D30).
-    fn next(self, now: Timestamp) -> Timestamp {
-        let last = if self.is_misdated(now) { self.taken } else { self.last };
-        now.max(last.after(Duration::from_secs(1)))
-    }
-
-    /// As early as the next one may be, when relays refused the last for its time.
-    fn earliest(self, now: Timestamp) -> Timestamp {
-        now.max(self.taken.after(Duration::from_secs(1)))
-    }
-
-    /// Whether a clock that ran ahead dated the last one, and an earlier one may take its place.
-    fn is_misdated(self, now: Timestamp) -> bool {
-        self.last > now.after(FROM_A_FAST_CLOCK) && self.last > self.earliest(now)
-    }
-}
-
-/// Doubled from [`FIRST_RETRY`] with each failure, up to [`LONGEST_RETRY`].
-fn backoff(failures: u32) -> Duration {
-    FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
 }
 
 fn not_yet(tries: u32) -> Duration {

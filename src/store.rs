@@ -3,7 +3,6 @@
 //! One connection writes, a pool reads. Others ask in words of the domain, and there is one way to
 //! save an order. The schema is in `migrations/`, what each table means in `docs/DATA_MODEL.md`.
 
-mod book;
 mod daemon_state;
 mod error;
 mod holds;
@@ -13,6 +12,7 @@ mod open;
 mod orders;
 mod outbox;
 mod payouts;
+mod publications;
 mod retention;
 mod rows;
 mod strangers;
@@ -29,13 +29,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-pub use book::{BookRow, Published};
 pub use daemon_state::DaemonState;
 pub use error::{OpenError, StoreError, Stuck};
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
 pub use orders::{Line, Part, TimesAhead};
-pub use outbox::{Act, Class, Due, LONGEST_RETRY, Message, OutboxId, OutboxRow, Sealed};
+pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow, Sealed};
+pub use publications::{Publication, PublicationId, Published};
 pub use waiting::WaitingOrder;
 
 /// The one connection that writes, and the lock that keeps a second daemon out.

@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::nostr::{Event, Hearing, JsonUtil as _, RelayError, Relays};
 use crate::store::Reader;
 use crate::tasks::Shutdown;
-use crate::wire::tags;
 
 /// Events sent to one relay at once.
 const SIDE_BY_SIDE: usize = 8;
@@ -90,8 +89,8 @@ impl Arrivals {
         let since = before(away_since, NOTICED_WITHIN).max(before(now, OF_USE));
         let messages = self.reader.list_sent(since, now, MOST_MESSAGES).await?;
         self.show(relay, messages, &mut shown).await;
-        let of_node = self.reader.list_addressable(tags::OF_NODE).await?;
-        self.show(relay, of_node, &mut shown).await;
+        let own_events = self.reader.list_own_events().await?;
+        self.show(relay, own_events, &mut shown).await;
         let mut after = None;
         while !shown.has_left {
             let page = self.reader.list_shown(now, after, PAGE).await?;

@@ -7,13 +7,14 @@ use trade::{
     PaymentStatus,
 };
 
-use super::{Delivered, OutboxError, Reported, Trouble};
+use super::{Delivered, OutboxError};
 use crate::crash;
 use crate::engine::{Applied, Engine};
 use crate::lightning::verdict;
 use crate::lightning::{
     AddedHold, HoldWord, LightningError, LightningNode, NewHold, NewPayment, SEND,
 };
+use crate::retry::{Reported, Trouble};
 use crate::store::{OutboxId, Reader};
 
 /// Speaks to LND. Every call may be made twice, but for a payout's: that its call was begun is on

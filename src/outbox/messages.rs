@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use trade::TradeKey;
 
-use super::{Delivered, FROM_A_FAST_CLOCK, OutboxError, time_of};
+use super::{Delivered, OutboxError};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::Engine;
-use crate::nostr::{Event, JsonUtil as _, Keys, Relays, Transport, seal, seal_anew};
+use crate::nostr::{
+    Event, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, Relays, Transport, seal, seal_anew, time_of,
+};
 use crate::store::{self, Message, OutboxId, OutboxRow, Reader, Sealed};
 use crate::wire::{self, notice};
 

@@ -1,12 +1,13 @@
-mod clock;
+pub(crate) mod clock;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use nostr_relay_builder::prelude::{LocalRelay, PolicyResult, RelayBuilder, WritePolicy};
 use nostr_sdk::util::BoxedFuture;
-use nostr_sdk::{Event, Keys};
+use nostr_sdk::{Event, Keys, PublicKey};
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -27,17 +28,18 @@ use crate::lightning::{
     AddedHold, HoldWord, Htlc, NewHold, NewPayment, NodeDescription, Readiness,
 };
 use crate::nostr::{Options, Relays, Transport};
+use crate::publisher::{AboutNode, Publisher};
 use crate::recorded_log::Log;
 use crate::store::{Class, Delivery, EventId, Line, Message, Writer};
-use crate::wire::tags::Imprint;
+use crate::wire::tags::{Imprint, NodeTerms, Profile};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
 const ORDER: OrderId = OrderId([1; 16]);
 
 /// An outbox on a file of its own, of an order whose holds are all to be given back.
-struct World {
+pub(crate) struct World {
     folder: TempDir,
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     outbox: Arc<Outbox>,
     /// What LND was asked to give back.
     canceled: mpsc::UnboundedReceiver<PaymentHash>,
@@ -48,7 +50,11 @@ struct World {
 
 impl World {
     /// With a message to each of so many people, and then a cancel of each of so many holds.
-    async fn new(relays: Vec<String>, people: u8, holds: u8) -> (Self, crate::nostr::Listener) {
+    pub(crate) async fn new(
+        relays: Vec<String>,
+        people: u8,
+        holds: u8,
+    ) -> (Self, crate::nostr::Listener) {
         Self::with(relays, people, canceled(holds)).await
     }
 
@@ -126,25 +132,21 @@ impl World {
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
     }
 
-    /// The public book, on a network of this name.
-    fn book(&self, network: &str) -> Book {
+    /// A publisher beside it, with an LND on a network of this name.
+    pub(crate) fn publisher(&self, network: &str) -> Publisher {
         let Outbox { reader, engine, messenger, .. } = &*self.outbox;
         let (_, health) = tokio::sync::watch::channel(Some(readiness(network)));
-        Book {
+        Publisher {
             reader: reader.clone(),
             engine: engine.clone(),
             relays: messenger.relays.clone(),
             node: messenger.node.clone(),
             health,
             clock: self.clock.clone(),
-            imprint: self.imprint(),
-            retention: Duration::from_hours(24),
+            about: about(messenger.node.public_key()),
+            reported: Reported::default(),
+            renewals: BTreeMap::new(),
         }
-    }
-
-    fn imprint(&self) -> Imprint {
-        let pubkey = self.outbox.messenger.node.public_key();
-        Imprint { pubkey, instance: None, relays: vec![], networks: vec![] }
     }
 
     fn canceled(&mut self) -> usize {
@@ -516,26 +518,37 @@ async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less
     world.writer.abort_all();
 }
 
-// spec: D15
-#[tokio::test]
-async fn an_order_is_on_the_network_that_lnd_named_last() {
-    let (world, _) = World::new(vec![], 0, 0).await;
-    let Outbox { reader, .. } = &*world.outbox;
-    let (lnd, health) = tokio::sync::watch::channel(Some(readiness("regtest")));
-    let mut book = Book { health, ..world.book("mainnet") };
-
-    book.learn_networks();
-    lnd.send_replace(None);
-    book.learn_networks();
-    book.look(&Reported::default()).await.unwrap();
-
-    let again = NOW.after(LONGEST_RETRY);
-    let row = reader.list_book_due(again, 1).await.unwrap().remove(0).unwrap();
-    let event = row.event.expect("it was signed before it could not be sent");
-    assert!(event.contains(r#"["network","regtest"]"#), "{event}");
+/// What a node with a profile says of itself.
+fn about(node: PublicKey) -> AboutNode {
+    AboutNode {
+        imprint: Imprint { pubkey: node, instance: None, relays: vec![], networks: vec![] },
+        terms: NodeTerms {
+            version: "1".to_owned(),
+            commit_hash: "unknown".to_owned(),
+            max_order_amount: Sats(1),
+            min_order_amount: Sats(1),
+            expiration_hours: 24,
+            expiration_seconds: 900,
+            fiat_currencies: vec![],
+            max_orders_per_response: 10,
+            fee: trade::Ppm(0),
+            pow: 0,
+            protocol_version: 2,
+            hold_invoice_cltv_delta: 144,
+            escrow_deadline_margin_blocks: 24,
+            lnd: None,
+            invoice_expiration_window: 3_000,
+            hold_invoice_expiration_window: 300,
+            serbero: None,
+        },
+        profile: Profile { name: Some("a node".to_owned()), ..Profile::default() },
+        order_retention: Duration::from_hours(24),
+        info_interval: Duration::from_mins(5),
+        relays_interval: Duration::from_mins(1),
+    }
 }
 
-fn readiness(network: &str) -> Readiness {
+pub(crate) fn readiness(network: &str) -> Readiness {
     Readiness {
         active: true,
         synced: true,

@@ -9,8 +9,8 @@ use trade::{
 use super::rows::{DestinationDocument, StateDocument};
 use super::text::{At, Text as _};
 use super::{
-    EventId, Reader, StoreError, WriteTx, book, daemon_state, holds, journal, outbox, payouts,
-    users,
+    EventId, PublicationId, Reader, StoreError, WriteTx, daemon_state, holds, journal, outbox,
+    payouts, publications, users,
 };
 
 /// How a new version of an order came about.
@@ -88,7 +88,7 @@ impl WriteTx<'_> {
         }
         let tx = &mut *self.tx;
         if before.is_none_or(|before| public_face(before) != public_face(order)) {
-            book::bump(tx, order.id).await?;
+            publications::renew(tx, PublicationId::Order(order.id)).await?;
         }
         Ok(())
     }

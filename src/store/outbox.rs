@@ -9,6 +9,7 @@ use trade::{Alarm, Effect, LnCommand, Notice, OrderId, PaymentHash, Sats, Timest
 use super::rows::NoticeV1;
 use super::text::{At, Spelled, Text};
 use super::{Reader, StoreError, Stuck, WriteTx};
+use crate::retry::LONGEST_RETRY;
 
 /// The order of commitment, and of execution within a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,9 +45,6 @@ pub struct Sealed {
     pub written_at: Timestamp,
     pub expires_at: Timestamp,
 }
-
-/// The longest time between two tries of an act.
-pub const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// What has places of its own, and is done before what comes after it here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -204,7 +202,7 @@ impl WriteTx<'_> {
         .execute(&mut *self.tx)
         .await?;
         sqlx::query!(
-            "update book set retry_at = ?1 where published < revision and retry_at > ?2",
+            "update publications set retry_at = ?1 where published < revision and retry_at > ?2",
             now.0,
             latest.0
         )

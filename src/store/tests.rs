@@ -4,6 +4,7 @@ mod faults;
 mod forbidden;
 mod lanes;
 mod messages;
+mod migrations;
 mod money;
 mod opening;
 mod orders;

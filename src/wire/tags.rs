@@ -16,9 +16,6 @@ const NODE: u16 = 38_385;
 const RELAY_LIST: u16 = 10_002;
 const PROFILE: u16 = 0;
 
-/// The kinds of what the node says of itself.
-pub const OF_NODE: [u16; 3] = [PROFILE, RELAY_LIST, NODE];
-
 /// An event that lacks its time, its author and a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
@@ -202,14 +199,19 @@ pub fn relay_list(relays: &[String]) -> Draft {
     draft(RELAY_LIST, String::new(), relays.iter().map(|url| tag("r", url)).collect())
 }
 
-/// The profile, kind 0; none when nothing is configured.
+/// The profile, kind 0.
 #[must_use]
-pub fn profile(profile: &Profile) -> Option<Draft> {
-    let Profile { name, about, picture, website } = profile;
-    if name.is_none() && about.is_none() && picture.is_none() && website.is_none() {
-        return None;
+pub fn profile(profile: &Profile) -> Draft {
+    draft(PROFILE, json(profile), Vec::new())
+}
+
+impl Profile {
+    /// Whether nothing is configured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { name, about, picture, website } = self;
+        name.is_none() && about.is_none() && picture.is_none() && website.is_none()
     }
-    Some(draft(PROFILE, json(profile), Vec::new()))
 }
 
 impl Draft {

@@ -162,7 +162,7 @@ async fn a_database_that_only_a_person_can_mend_ends_the_writer() {
 #[tokio::test]
 async fn what_could_not_be_saved_is_not_said() {
     let world = World::new().await;
-    let no_room = "create trigger no_room before insert on book
+    let no_room = "create trigger no_room before insert on publications
         begin select raise(abort, 'no room'); end";
     tamper(&world, no_room).await;
     let delivery = world.delivery(seller().trade);

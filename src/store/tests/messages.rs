@@ -3,10 +3,10 @@ use trade::{
     Reputation, Sats, Status, Timestamp, TradeKey,
 };
 
-use super::{Disk, awaiting_hold, ended, hash, party, pending};
+use super::{Disk, awaiting_hold, ended, hash, pending};
 use crate::store::{
-    Act, Class, Delivery, EventId, Message, OutboxId, OutboxRow, Published, Sealed, StoreError,
-    Stuck, Transport,
+    Act, Class, Delivery, EventId, Message, OutboxId, OutboxRow, PublicationId, Published, Sealed,
+    StoreError, Stuck, Transport,
 };
 
 const BUYER: TradeKey = TradeKey([21; 32]);
@@ -156,7 +156,7 @@ async fn retries_that_a_fast_clock_put_off_are_due_once_it_is_right() {
     let mut tx = disk.begin().await;
     tx.retry_act(far, Timestamp(90_000)).await.unwrap();
     tx.retry_act(near, Timestamp(60)).await.unwrap();
-    tx.retry_book(pending(1).id, Timestamp(90_000)).await.unwrap();
+    tx.retry_publication(PublicationId::Order(pending(1).id), Timestamp(90_000)).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(due(&disk, 10).await, []);
 
@@ -166,7 +166,7 @@ async fn retries_that_a_fast_clock_put_off_are_due_once_it_is_right() {
 
     let due = due(&disk, 10).await;
     assert_eq!(due.iter().map(|row| row.id).collect::<Vec<_>>(), [far], "the other waits its time");
-    assert_eq!(disk.reader.list_book_due(Timestamp(10), 9).await.unwrap().len(), 1);
+    assert_eq!(disk.reader.list_publications_due(Timestamp(10), 9).await.unwrap().len(), 1);
 }
 
 // spec: INV-6
@@ -370,24 +370,27 @@ async fn a_key_is_answered_on_the_transport_of_its_newest_message() {
 async fn a_revision_is_sealed_once_and_published_until_a_relay_has_it() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
-    let id = pending(1).id;
+    let id = PublicationId::Order(pending(1).id);
     let event = |text: &str, at| Published { created_at: Timestamp(at), event: text.to_owned() };
     for text in ["first", "again"] {
         let mut tx = disk.begin().await;
-        tx.seal_book(id, 1, &event(text, 100)).await.unwrap();
-        tx.retry_book(id, Timestamp(9)).await.unwrap();
+        tx.seal_publication(id, 1, &event(text, 100)).await.unwrap();
+        tx.retry_publication(id, Timestamp(9)).await.unwrap();
         tx.commit().await.unwrap();
     }
 
-    assert!(disk.reader.list_book_due(Timestamp(8), 9).await.unwrap().is_empty(), "put off");
-    let row = disk.reader.list_book_due(Timestamp(9), 9).await.unwrap().remove(0).unwrap();
+    assert!(
+        disk.reader.list_publications_due(Timestamp(8), 9).await.unwrap().is_empty(),
+        "put off"
+    );
+    let row = disk.reader.list_publications_due(Timestamp(9), 9).await.unwrap().remove(0);
     assert_eq!((row.revision, row.attempts), (1, 2));
     assert_eq!((row.event.as_deref(), row.last_created_at), (Some("first"), Timestamp(100)));
 
     let mut tx = disk.begin().await;
-    tx.publish_book(id, 1, Timestamp(100)).await.unwrap();
+    tx.record_published(id, 1, Timestamp(100)).await.unwrap();
     tx.commit().await.unwrap();
-    assert!(disk.reader.list_book_due(Timestamp(99), 9).await.unwrap().is_empty(), "done");
+    assert!(disk.reader.list_publications_due(Timestamp(99), 9).await.unwrap().is_empty(), "done");
 }
 
 // spec: INV-7
@@ -395,17 +398,16 @@ async fn a_revision_is_sealed_once_and_published_until_a_relay_has_it() {
 async fn a_new_revision_does_not_send_the_event_of_the_old_one() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
-    let id = pending(1).id;
+    let id = PublicationId::Order(pending(1).id);
     let mut tx = disk.begin().await;
     let old = Published { created_at: Timestamp(100), event: "old".to_owned() };
-    tx.seal_book(id, 1, &old).await.unwrap();
+    tx.seal_publication(id, 1, &old).await.unwrap();
     tx.commit().await.unwrap();
     disk.save(&awaiting_hold(1, 9), vec![]).await.unwrap();
 
-    let row = disk.reader.list_book_due(Timestamp(1), 9).await.unwrap().remove(0).unwrap();
+    let row = disk.reader.list_publications_due(Timestamp(1), 9).await.unwrap().remove(0);
     assert_eq!((row.revision, row.event), (2, None));
     assert_eq!(row.last_created_at, Timestamp(100), "the next must be later");
-    assert_eq!(row.order.taker, Some(party(2)), "as it is now");
 }
 
 // spec: D15 K-09
@@ -421,7 +423,7 @@ async fn what_a_relay_may_still_show_of_orders_is_listed() {
     let mut tx = disk.begin().await;
     for (order, text) in [(in_book.id, "in book"), (gone.id, "gone"), (taken.id, "taken")] {
         let event = Published { created_at: Timestamp(100), event: text.to_owned() };
-        tx.seal_book(order, 2, &event).await.unwrap();
+        tx.seal_publication(PublicationId::Order(order), 2, &event).await.unwrap();
     }
     tx.commit().await.unwrap();
 
@@ -436,8 +438,10 @@ async fn what_a_relay_may_still_show_of_orders_is_listed() {
 
 // spec: INV-7 D30
 #[tokio::test]
-async fn an_addressable_event_is_later_than_what_a_relay_took() {
+async fn a_public_event_is_later_than_what_a_relay_took() {
     let mut disk = Disk::new().await;
+    let id = PublicationId::Info;
+    let mut revision = 0;
     for (n, (at, is_taken, fits)) in (0_u8..).zip([
         (5, true, true),
         (5, false, false),
@@ -447,20 +451,24 @@ async fn an_addressable_event_is_later_than_what_a_relay_took() {
         (6, true, true),
     ]) {
         let mut tx = disk.begin().await;
+        tx.renew_publication(id).await.unwrap();
         let event = Published { created_at: Timestamp(at), event: format!("the {n}th") };
-        let sealed = tx.seal_addressable(38_385, "node", &event).await;
+        let sealed = tx.seal_publication(id, revision + 1, &event).await;
         assert_eq!(sealed.is_ok(), fits, "at {at}");
         if fits {
+            revision += 1;
             if is_taken {
-                tx.publish_addressable(38_385, "node", Timestamp(at)).await.unwrap();
+                tx.record_published(id, revision, Timestamp(at)).await.unwrap();
             }
             tx.commit().await.unwrap();
         }
     }
 
-    let times = disk.reader.find_addressable(38_385, "node").await.unwrap();
-    assert_eq!(times, Some((Timestamp(6), Timestamp(6))));
-    assert_eq!(disk.reader.find_addressable(38_385, "other").await.unwrap(), None);
+    let mut tx = disk.begin().await;
+    tx.renew_publication(id).await.unwrap();
+    tx.commit().await.unwrap();
+    let row = disk.reader.list_publications_due(Timestamp(1), 9).await.unwrap().remove(0);
+    assert_eq!((row.last_created_at, row.taken_at), (Timestamp(6), Timestamp(6)));
 }
 
 // spec: INV-7 D30
@@ -468,22 +476,22 @@ async fn an_addressable_event_is_later_than_what_a_relay_took() {
 async fn a_revision_is_sealed_anew_until_a_relay_has_it_and_not_before_what_a_relay_has() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
-    let id = pending(1).id;
+    let id = PublicationId::Order(pending(1).id);
     let event = |at| Published { created_at: Timestamp(at), event: format!("at {at}") };
     let mut tx = disk.begin().await;
-    tx.seal_book(id, 1, &event(900)).await.unwrap();
-    tx.seal_book_anew(id, 1, &event(10)).await.unwrap();
+    tx.seal_publication(id, 1, &event(900)).await.unwrap();
+    tx.seal_publication_anew(id, 1, &event(10)).await.unwrap();
     let sealed = tx.tx.as_mut();
     let kept: String =
-        sqlx::query_scalar("select event from book").fetch_one(sealed).await.unwrap();
+        sqlx::query_scalar("select event from publications").fetch_one(sealed).await.unwrap();
     assert_eq!(kept, "at 10");
-    tx.publish_book(id, 1, Timestamp(10)).await.unwrap();
+    tx.record_published(id, 1, Timestamp(10)).await.unwrap();
     tx.commit().await.unwrap();
 
     disk.save(&super::ended(1, Outcome::Canceled), vec![]).await.unwrap();
     let mut tx = disk.begin().await;
-    tx.seal_book(id, 2, &event(900)).await.unwrap();
-    let error = tx.seal_book_anew(id, 2, &event(10)).await.unwrap_err();
+    tx.seal_publication(id, 2, &event(900)).await.unwrap();
+    let error = tx.seal_publication_anew(id, 2, &event(10)).await.unwrap_err();
     assert!(matches!(error, StoreError::Forbidden(_)), "{error}");
 }
 

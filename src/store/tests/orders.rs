@@ -363,9 +363,9 @@ async fn only_a_changed_public_face_needs_a_new_event() {
     let later = OrderState::AwaitingHold { hash: super::hash(9), until: Timestamp(950) };
     disk.save(&Order { state: later, ..taken }, vec![]).await.unwrap();
 
-    let due = disk.reader.list_book_due(Timestamp(1), 10).await.unwrap();
+    let due = disk.reader.list_publications_due(Timestamp(1), 10).await.unwrap();
 
-    let revisions: Vec<_> = due.into_iter().map(|row| row.unwrap().revision).collect();
+    let revisions: Vec<_> = due.into_iter().map(|row| row.revision).collect();
     assert_eq!(revisions, [2], "pending, then in-progress; a deadline is nobody's business");
 }
 

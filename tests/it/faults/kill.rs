@@ -141,7 +141,7 @@ async fn killed_before_and_after_each_event_is_published() -> Result<()> {
     for story in [Story::Sale, Story::Purchase] {
         for moment in ["before", "during", "after"] {
             stories.extend(each(story, &format!("publish.message.{moment}"), 12));
-            stories.extend(each(story, &format!("publish.book.{moment}"), 3));
+            stories.extend(each(story, &format!("publish.order.{moment}"), 3));
         }
     }
     all_survive(stories.into_iter().step_by(2)).await

@@ -6,7 +6,7 @@ use super::source::Source;
 use super::{Fault, fault};
 
 /// Each module of the daemon, and the modules it may name.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("chain", &[]),
     ("check", &["daemon", "engine", "intake", "lightning", "nostr", "store"]),
     ("clock", &[]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "lightning",
             "nostr",
             "outbox",
+            "publisher",
             "store",
             "timers",
             "watcher",
@@ -35,7 +36,9 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("main", &["check", "daemon"]),
     ("nostr", &["wire"]),
     ("outbox", &["engine", "lightning", "nostr", "store", "wire"]),
+    ("publisher", &["engine", "lightning", "nostr", "store", "wire"]),
     ("recorded_log", &[]),
+    ("retry", &[]),
     ("store", &[]),
     ("tasks", &[]),
     ("timers", &["engine", "facts", "lightning", "store"]),
@@ -43,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("wire", &[]),
 ];
 /// Modules that anyone may name.
-const FREE: [&str; 6] = ["chain", "clock", "config", "crash", "recorded_log", "tasks"];
+const FREE: [&str; 7] = ["chain", "clock", "config", "crash", "recorded_log", "retry", "tasks"];
 
 /// Crates that belong to one part, and that part.
 const CRATES: [(&str, &[&str]); 6] = [

@@ -1,0 +1,131 @@
+//! What the node says of itself: its profile (kind 0), where it is found (10002), and the terms on
+//! which it serves (38385).
+
+use std::time::Duration;
+
+use crate::config::{Mostro, Settings};
+use crate::lightning::Readiness;
+use crate::nostr::{Keys, Transport, Url};
+use crate::store::PublicationId;
+use crate::wire::tags::{Imprint, LndNode, NodeTerms, Profile};
+
+/// From the settings, and from what LND said last of itself.
+#[derive(Debug)]
+pub struct AboutNode {
+    pub imprint: Imprint,
+    pub terms: NodeTerms,
+    pub profile: Profile,
+    /// How long relays are asked to keep an order that has left the book.
+    pub order_retention: Duration,
+    pub info_interval: Duration,
+    pub relays_interval: Duration,
+}
+
+impl AboutNode {
+    /// `networks` are those of the LND that was last seen, until it is heard again.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        node: &Keys,
+        transports: &[Transport],
+        networks: Vec<String>,
+    ) -> Self {
+        let mostro = &settings.mostro;
+        Self {
+            imprint: Imprint {
+                pubkey: node.public_key(),
+                instance: mostro.name.clone(),
+                relays: settings.nostr.relays.clone(),
+                networks,
+            },
+            terms: terms(settings, transports),
+            profile: profile(mostro),
+            order_retention: settings.expiration.order,
+            info_interval: mostro.publish_info_interval,
+            relays_interval: mostro.publish_relays_interval,
+        }
+    }
+
+    /// Takes what LND says of itself. Whether that is news to those who read the terms.
+    pub(super) fn learn(&mut self, readiness: &Readiness) -> bool {
+        self.imprint.networks.clone_from(&readiness.node.networks);
+        let said = Some(describe(readiness));
+        let is_news = self.terms.lnd != said;
+        self.terms.lnd = said;
+        is_news
+    }
+
+    /// How often each of the node's own events is said again; the profile once a start, if there is
+    /// one.
+    pub(super) fn intervals(&self) -> Vec<(PublicationId, Duration)> {
+        let mut intervals = vec![
+            (PublicationId::RelayList, self.relays_interval),
+            (PublicationId::Info, self.info_interval),
+        ];
+        if !self.profile.is_empty() {
+            intervals.push((PublicationId::Profile, Duration::MAX));
+        }
+        intervals
+    }
+}
+
+fn terms(settings: &Settings, transports: &[Transport]) -> NodeTerms {
+    let (mostro, lightning) = (&settings.mostro, &settings.lightning);
+    NodeTerms {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit_hash: option_env!("MOSTROD_COMMIT").unwrap_or("unknown").to_owned(),
+        max_order_amount: mostro.max_order_amount,
+        min_order_amount: mostro.min_payment_amount,
+        expiration_hours: whole_hours(mostro.order_expiration),
+        expiration_seconds: whole_secs(mostro.waiting_expiration),
+        fiat_currencies: mostro.fiat_currencies_accepted.clone(),
+        max_orders_per_response: mostro.max_orders_per_response.into(),
+        fee: mostro.fee,
+        pow: mostro.pow,
+        protocol_version: transports.iter().map(|way| way.version()).max().unwrap_or(2),
+        hold_invoice_cltv_delta: lightning.hold_invoice_cltv_delta,
+        escrow_deadline_margin_blocks: lightning.escrow_deadline_margin_blocks,
+        lnd: None,
+        invoice_expiration_window: whole_secs(lightning.invoice_expiration_window),
+        hold_invoice_expiration_window: whole_secs(lightning.hold_invoice_expiration_window),
+        serbero: mostro.serbero,
+    }
+}
+
+/// An address that is none is left out (behaviour §11.3).
+fn profile(mostro: &Mostro) -> Profile {
+    let url = |name: &str, text: &Option<String>| {
+        let url = Url::parse(text.as_deref()?);
+        if url.is_err() {
+            tracing::warn!("mostro.{name} is not a URL and is left out of the profile");
+        }
+        url.ok()
+    };
+    Profile {
+        name: mostro.name.clone(),
+        about: mostro.about.clone(),
+        picture: url("picture", &mostro.picture),
+        website: url("website", &mostro.website),
+    }
+}
+
+fn describe(readiness: &Readiness) -> LndNode {
+    let node = readiness.node.clone();
+    LndNode {
+        version: node.version,
+        pubkey: readiness.identity.key.to_string(),
+        commit_hash: node.commit_hash,
+        alias: node.alias,
+        chains: node.chains,
+        networks: node.networks,
+        uris: node.uris,
+    }
+}
+
+fn whole_secs(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn whole_hours(duration: Duration) -> u32 {
+    whole_secs(duration) / 3_600
+}

@@ -1,0 +1,142 @@
+use nostr_sdk::JsonUtil as _;
+use trade::{OrderId, Timestamp};
+
+use super::*;
+use crate::outbox::tests::clock::{MONTH, with_a_strict_relay};
+use crate::outbox::tests::{World, readiness};
+use crate::retry::LONGEST_RETRY;
+
+const NOW: Timestamp = Timestamp(1_800_000_000);
+const ORDER: PublicationId = PublicationId::Order(OrderId([1; 16]));
+
+/// The event that was signed for what is due, and was not taken.
+async fn waiting(publisher: &Publisher, id: PublicationId) -> Event {
+    let due = publisher.reader.list_publications_due(NOW.after(LONGEST_RETRY), 9).await.unwrap();
+    let row = due.into_iter().find(|row| row.id == id).expect("it is due");
+    Event::from_json(row.event.expect("it was signed before it could not be sent")).unwrap()
+}
+
+fn tag(event: &Event, name: &str) -> Option<String> {
+    let tag = event.tags.iter().find(|tag| tag.as_slice()[0] == name)?;
+    tag.content().map(str::to_owned)
+}
+
+// spec: D15
+#[tokio::test]
+async fn an_order_is_on_the_network_that_lnd_named_last() {
+    let (world, _) = World::new(vec![], 0, 0).await;
+    let (lnd, health) = tokio::sync::watch::channel(Some(readiness("regtest")));
+    let mut publisher = Publisher { health, ..world.publisher("mainnet") };
+
+    publisher.learn_from_lnd();
+    lnd.send_replace(None);
+    publisher.learn_from_lnd();
+    publisher.look().await.unwrap();
+
+    let event = waiting(&publisher, ORDER).await;
+    assert_eq!(tag(&event, "network").as_deref(), Some("regtest"));
+}
+
+// spec: D15
+#[tokio::test]
+async fn an_event_shows_what_is_true_when_it_is_signed() {
+    // The order was created and has ended before anything was published.
+    let (world, _) = World::new(vec![], 0, 0).await;
+    let publisher = world.publisher("regtest");
+
+    publisher.look().await.unwrap();
+
+    assert_eq!(tag(&waiting(&publisher, ORDER).await, "s").as_deref(), Some("canceled"));
+}
+
+#[tokio::test]
+async fn the_node_says_nothing_of_itself_before_a_relay_is_heard() {
+    let (world, _) = World::new(vec![], 0, 0).await;
+    let mut publisher = world.publisher("regtest");
+
+    publisher.renew_own_events().await;
+
+    let due = publisher.reader.list_publications_due(NOW, 9).await.unwrap();
+    assert_eq!(due.iter().map(|row| row.id).collect::<Vec<_>>(), [ORDER]);
+}
+
+#[tokio::test]
+async fn the_node_says_its_profile_once_and_the_rest_at_intervals_or_with_news_from_lnd() {
+    use PublicationId::{Info, Profile, RelayList};
+
+    let (world, _relay) = with_a_strict_relay(0).await;
+    let mut publisher = world.publisher("regtest");
+    let said = async |publisher: &mut Publisher| {
+        publisher.learn_from_lnd();
+        publisher.renew_own_events().await;
+        let due = publisher.reader.list_publications_due(NOW, 9).await.unwrap();
+        let ids: Vec<_> = due.iter().map(|row| row.id).filter(|id| *id != ORDER).collect();
+        publisher.look().await.unwrap();
+        ids
+    };
+    assert_eq!(said(&mut publisher).await, [Info, Profile, RelayList]);
+    assert_eq!(said(&mut publisher).await, []);
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(said(&mut publisher).await, [RelayList]);
+    let (_, health) = tokio::sync::watch::channel(Some(readiness("signet")));
+    publisher.health = health;
+    assert_eq!(said(&mut publisher).await, [Info]);
+    world.clock.advance(Duration::from_mins(5));
+    assert_eq!(said(&mut publisher).await, [Info, RelayList]);
+}
+
+// spec: D30 D41
+#[tokio::test]
+async fn an_order_that_a_fast_clock_dated_is_published_with_the_present_time() {
+    let (world, _relay) = with_a_strict_relay(0).await;
+    let publisher = world.publisher("regtest");
+    world.clock.set(NOW.after(MONTH));
+    publisher.look().await.unwrap();
+
+    world.clock.set(NOW);
+    publisher.engine.retry_what_lies_ahead().await.unwrap();
+    publisher.look().await.unwrap();
+
+    let due = publisher.reader.list_publications_due(NOW.after(MONTH), 9).await.unwrap();
+    assert!(due.is_empty(), "{due:?}");
+    let shown = publisher.reader.list_shown(NOW, None, 9).await.unwrap();
+    let event = Event::from_json(&shown[0].1).unwrap();
+    assert_eq!(time_of(&event), NOW);
+}
+
+// spec: D30 D41
+#[tokio::test]
+async fn what_the_node_says_of_itself_recovers_from_a_clock_that_was_ahead() {
+    let (world, _relay) = with_a_strict_relay(0).await;
+    let publisher = world.publisher("regtest");
+    publisher.engine.renew_publication(PublicationId::RelayList).await.unwrap();
+    world.clock.set(NOW.after(MONTH));
+    publisher.look().await.unwrap();
+    let due = publisher.reader.list_publications_due(NOW.after(MONTH * 2), 9).await.unwrap();
+    assert!(due.iter().any(|row| row.id == PublicationId::RelayList), "{due:?}");
+
+    world.clock.set(NOW);
+    publisher.engine.retry_what_lies_ahead().await.unwrap();
+    publisher.look().await.unwrap();
+
+    let due = publisher.reader.list_publications_due(NOW.after(MONTH), 9).await.unwrap();
+    assert!(due.is_empty(), "{due:?}");
+    let own = publisher.reader.list_own_events().await.unwrap();
+    assert_eq!(time_of(&Event::from_json(&own[0]).unwrap()), NOW);
+}
+
+// spec: D30 INV-7
+#[test]
+fn the_next_event_is_later_than_the_last_but_for_one_from_the_future_that_nobody_took() {
+    let next = |last, taken, now| {
+        let times = Times { last: Timestamp(last), taken: Timestamp(taken) };
+        times.next(Timestamp(now)).0
+    };
+
+    assert_eq!(next(100, 100, 5_000), 5_000);
+    assert_eq!(next(5_000, 100, 5_000), 5_001, "two in a second");
+    assert_eq!(next(90_000, 90_000, 5_000), 90_001, "some relay has the last one");
+    assert_eq!(next(90_000, 100, 5_000), 5_000);
+    assert_eq!(next(90_000, 80_000, 5_000), 80_001, "some relay has one from the future");
+    assert_eq!(next(5_900, 100, 5_000), 5_901, "relays may have taken it without a word");
+}
