@@ -187,16 +187,13 @@ CREATE TABLE orders (
     created_at       integer not null,
     expires_at       integer not null,
     due_at           integer, -- when time alone must move it on
-    due_height       integer, taken_at integer, -- when blocks alone must move it on
+    due_height       integer, taken_at integer, ended integer not null default 0 check (ended in (0, 1)), in_book integer not null default 0 check (in_book in (0, 1)), waits_for text check (waits_for in ('buyer', 'seller')), -- when blocks alone must move it on
     check ((taker_key is null) = (taker_identity is null)),
     check (taker_index is null or taker_key is not null),
     check ((destination is null) = (destination_hash is null))
 ) strict;
 
-CREATE UNIQUE INDEX orders_by_destination on orders (destination_hash)
-where status not in (
-    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
-);
+CREATE UNIQUE INDEX orders_by_destination on orders (destination_hash) where ended = 0;
 
 CREATE INDEX orders_by_due_at on orders (due_at) where due_at is not null;
 
@@ -204,38 +201,32 @@ CREATE INDEX orders_by_due_height on orders (due_height) where due_height is not
 
 CREATE INDEX orders_by_expires_at on orders (expires_at);
 
-CREATE INDEX orders_by_maker on orders (maker_identity, status);
+CREATE INDEX orders_by_maker on orders (maker_identity, waits_for);
 
-CREATE INDEX orders_by_status on orders (status);
+CREATE INDEX orders_by_taken_at on orders (taken_at) where taken_at is not null and ended = 0;
 
-CREATE INDEX orders_by_taken_at on orders (taken_at)
-where taken_at is not null and status not in (
-    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
-);
+CREATE INDEX orders_by_taker on orders (taker_identity, waits_for);
 
-CREATE INDEX orders_by_taker on orders (taker_identity, status);
+CREATE INDEX orders_open on orders (created_at, id) where ended = 0;
 
-CREATE INDEX orders_open_by_maker_key on orders (maker_key)
-where status not in (
-    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
-);
+CREATE INDEX orders_open_by_maker_key on orders (maker_key) where ended = 0;
 
-CREATE INDEX orders_open_by_taker_key on orders (taker_key)
-where status not in (
-    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
-);
+CREATE INDEX orders_open_by_taker_key on orders (taker_key) where ended = 0;
+
+CREATE INDEX orders_waiting on orders (id) where waits_for is not null;
 
 CREATE TRIGGER orders_are_saved_in_turn
-before update of version, status, state, destination, maker_key, taker_key, amount, fee on orders
+before update of version, status, ended, in_book, waits_for, state, destination, maker_key,
+    taker_key, amount, fee on orders
 when new.version is not old.version + 1
 begin
     select raise(abort, 'an order is saved one version after another');
 end;
 
 CREATE TRIGGER orders_end_once before update on orders
-when old.status in (
-    'success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired'
-) and (new.status is not old.status or new.state is not old.state)
+when old.ended = 1 and (
+    new.ended <> 1 or new.status is not old.status or new.state is not old.state
+)
 begin
     select raise(abort, 'an order that ended does not change');
 end;

@@ -121,11 +121,9 @@ impl WriteTx<'_> {
     /// # Errors
     /// If the database does not answer.
     pub async fn list_waiting(&mut self) -> Result<Vec<OrderId>, StoreError> {
-        let rows = sqlx::query_scalar!(
-            "select id from orders where status in ('waiting-payment', 'waiting-buyer-invoice')"
-        )
-        .fetch_all(&mut *self.tx)
-        .await?;
+        let rows = sqlx::query_scalar!("select id from orders where waits_for is not null")
+            .fetch_all(&mut *self.tx)
+            .await?;
         Ok(readable(&rows))
     }
 
@@ -138,12 +136,11 @@ impl WriteTx<'_> {
         than: &TimesAhead,
     ) -> Result<Vec<OrderId>, StoreError> {
         let rows = sqlx::query_scalar!(
-            r#"select id as "id!" from orders where due_at > ?1 and status = 'pending'
+            r#"select id as "id!" from orders where due_at > ?1 and in_book = 1
             union
-            select id from orders
-            where due_at > ?2 and status in ('waiting-payment', 'waiting-buyer-invoice')
+            select id from orders where due_at > ?2 and waits_for is not null
             union
-            select id from orders where due_at > ?3 and status = 'settled-hold-invoice'
+            select id from orders where due_at > ?3 and in_book = 0 and waits_for is null
             union
             select payout.order_id from payout_attempts attempt
             join payouts payout on payout.id = attempt.payout_id
@@ -155,7 +152,7 @@ impl WriteTx<'_> {
             union
             select payout.order_id from orders
             join payouts payout on payout.order_id = orders.id
-            where orders.status = 'settled-hold-invoice' and payout.failed_sends_since > ?4"#,
+            where orders.ended = 0 and payout.failed_sends_since > ?4"#,
             than.book.0,
             than.waiting.0,
             than.payout.0,
@@ -167,25 +164,25 @@ impl WriteTx<'_> {
     }
 
     /// Whether an unfinished order waits for this identity on that side: a buyer's invoice, a
-    /// seller's payment. A frozen one, which nothing is due in, waits for nobody.
+    /// seller's payment.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn has_duty(&mut self, of: IdentityKey, side: Side) -> Result<bool, StoreError> {
-        let (waiting, makes) = match side {
-            Side::Buyer => (Status::WaitingBuyerInvoice, Kind::Buy),
-            Side::Seller => (Status::WaitingPayment, Kind::Sell),
+        let makes = match side {
+            Side::Buyer => Kind::Buy,
+            Side::Seller => Kind::Sell,
         };
-        let (identity, waiting, makes) = (of.to_text(), waiting.to_text(), makes.to_text());
+        let (identity, side, makes) = (of.to_text(), side.to_text(), makes.to_text());
         let found = sqlx::query_scalar!(
             r#"select exists (
                 select 1 from orders
-                where status = ?1 and kind = ?2 and maker_identity = ?3 and due_at is not null
+                where waits_for = ?1 and kind = ?2 and maker_identity = ?3
                 union all
                 select 1 from orders
-                where status = ?1 and kind <> ?2 and taker_identity = ?3 and due_at is not null
+                where waits_for = ?1 and kind <> ?2 and taker_identity = ?3
             ) as "found!: bool""#,
-            waiting,
+            side,
             makes,
             identity
         )
@@ -217,9 +214,7 @@ impl WriteTx<'_> {
                                      where payout_id = attempt.payout_id)
                 )
                 union all
-                select 1 from orders where destination_hash = ?1 and id is not ?2
-                and status not in ('success', 'canceled', 'cooperatively-canceled',
-                                   'canceled-by-admin', 'expired')
+                select 1 from orders where destination_hash = ?1 and id is not ?2 and ended = 0
             ) as "found!: bool""#,
             hash,
             order
@@ -257,8 +252,7 @@ impl Reader {
         let (id, key) = (id.to_text(), key.to_text());
         let row = sqlx::query!(
             "select taken_at from orders where id = ?1 and ?2 in (maker_key, taker_key)
-            and status not in
-                ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')",
+            and ended = 0",
             id,
             key
         )
@@ -293,7 +287,7 @@ impl Reader {
         let rows = sqlx::query_scalar!(
             r#"select id as "id!" from (
                 select id, due_at from orders where due_at <= ?1
-                and (?2 or status not in ('waiting-payment', 'waiting-buyer-invoice'))
+                and (?2 or waits_for is null)
                 union
                 select id, due_at from orders where due_height <= ?3
             ) order by due_at is null, due_at limit ?4"#,
@@ -312,6 +306,9 @@ struct OrderRow {
     version: i64,
     kind: String,
     status: String,
+    ended: i64,
+    in_book: i64,
+    waits_for: Option<String>,
     state: String,
     maker_key: String,
     maker_identity: String,
@@ -338,7 +335,7 @@ pub(super) async fn find(
     let key = id.to_text();
     let row = sqlx::query_as!(
         OrderRow,
-        "select version, kind, status, state, maker_key, maker_identity, maker_index, taker_key,
+        "select version, kind, status, ended, in_book, waits_for, state, maker_key, maker_identity, maker_index, taker_key,
             taker_identity, taker_index, taken_at, fiat_code, fiat_amount, payment_method, premium,
             amount, fee, destination, created_at, expires_at
         from orders where id = ?",
@@ -361,6 +358,12 @@ impl OrderRow {
         let state = OrderState::from(at.parse::<StateDocument>("state", &self.state)?);
         if state.status() != at.read("status", &self.status)? {
             return Err(at.corrupt(format!("status {} does not fit its state", self.status)));
+        }
+        let asked = Asked::of(&state);
+        if (asked.ended, asked.in_book) != (self.ended != 0, self.in_book != 0)
+            || asked.waits_for != self.waits_for
+        {
+            return Err(at.corrupt("what queries ask of it does not fit its state"));
         }
         let taker = match (self.taker_key, self.taker_identity) {
             (Some(trade), Some(identity)) => Some(Party {
@@ -408,9 +411,27 @@ fn public_face(order: &Order) -> (PublicStatus, &Terms) {
     (order.public_status(), &order.terms)
 }
 
+/// What queries ask of a state, in columns of their own.
+struct Asked {
+    ended: bool,
+    in_book: bool,
+    waits_for: Option<String>,
+}
+
+impl Asked {
+    fn of(state: &OrderState) -> Self {
+        Self {
+            ended: state.is_final(),
+            in_book: state.is_in_book(),
+            waits_for: state.waits_for().map(|side| side.to_text()),
+        }
+    }
+}
+
 /// The columns that a save may change, as SQLite stores them.
 struct Changing {
     status: String,
+    asked: Asked,
     state: String,
     maker_key: String,
     maker_identity: String,
@@ -434,6 +455,7 @@ impl Changing {
         let destination = order.destination.as_ref();
         Ok(Self {
             status: order.status().to_text(),
+            asked: Asked::of(&order.state),
             state: at.write("state", &StateDocument::from(&order.state))?,
             maker_key: order.maker.trade.to_text(),
             maker_identity: order.maker.identity.to_text(),
@@ -462,14 +484,17 @@ async fn insert(
     let (id, kind, terms) = (order.id.to_text(), order.terms.kind.to_text(), &order.terms);
     let new = Changing::of(order, margin)?;
     sqlx::query!(
-        "insert into orders (id, version, kind, status, state, maker_key, maker_identity,
+        "insert into orders (id, version, kind, status, ended, in_book, waits_for, state, maker_key, maker_identity,
             maker_index, taker_key, taker_identity, taker_index, taken_at, fiat_code, fiat_amount,
             payment_method, premium, amount, fee, destination, destination_hash, created_at,
             expires_at, due_at, due_height)
-        values (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        values (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         id,
         kind,
         new.status,
+        new.asked.ended,
+        new.asked.in_book,
+        new.asked.waits_for,
         new.state,
         new.maker_key,
         new.maker_identity,
@@ -507,7 +532,7 @@ async fn update(
     let (id, new) = (before.id.to_text(), Changing::of(order, margin)?);
     let (was, version) = (at.integer("version", before.version)?, at.integer("version", version)?);
     let saved = sqlx::query!(
-        "update orders set version = ?, status = ?, state = ?, maker_key = ?, maker_identity = ?,
+        "update orders set version = ?, status = ?, ended = ?, in_book = ?, waits_for = ?, state = ?, maker_key = ?, maker_identity = ?,
             maker_index = ?, taker_key = ?, taker_identity = ?, taker_index = ?, taken_at = ?,
             fiat_amount = ?,
             amount = ?, fee = ?, destination = ?, destination_hash = ?, expires_at = ?, due_at = ?,
@@ -515,6 +540,9 @@ async fn update(
         where id = ? and version = ?",
         version,
         new.status,
+        new.asked.ended,
+        new.asked.in_book,
+        new.asked.waits_for,
         new.state,
         new.maker_key,
         new.maker_identity,
@@ -548,8 +576,7 @@ pub(super) async fn oldest_take(
 ) -> Result<Option<Timestamp>, StoreError> {
     let oldest = sqlx::query_scalar!(
         r#"select min(taken_at) as "oldest: i64" from orders
-        where taken_at is not null and status not in
-            ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')"#
+        where taken_at is not null and ended = 0"#
     )
     .fetch_one(connection)
     .await?;
@@ -560,13 +587,9 @@ pub(super) async fn oldest_take(
 pub(super) async fn open(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<Result<OrderId, StoreError>>, StoreError> {
-    let rows = sqlx::query_scalar!(
-        "select id from orders where status not in
-            ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')
-        order by created_at, id"
-    )
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query_scalar!("select id from orders where ended = 0 order by created_at, id")
+        .fetch_all(connection)
+        .await?;
     Ok(rows.iter().map(|id| At::new("orders", id).read("id", id)).collect())
 }
 

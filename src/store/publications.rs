@@ -232,9 +232,7 @@ impl Reader {
             r#"select shown.id as "id!", publications.event as "event!" from (
                 select id from orders where expires_at > ?1
                 union
-                select id from orders where status in ('waiting-taker-bond',
-                    'waiting-buyer-invoice', 'waiting-payment', 'active', 'fiat-sent', 'dispute',
-                    'settled-hold-invoice')
+                select id from orders where ended = 0 and in_book = 0
             ) shown
             join publications on publications.what = 'order' and publications.about = shown.id
             where shown.id > ?2 and publications.event is not null

@@ -107,8 +107,7 @@ impl WriteTx<'_> {
         let (from, to) = updated_at.into_inner();
         sqlx::query!(
             "with running as (
-                select maker_key, taker_key from orders where status not in
-                    ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')
+                select maker_key, taker_key from orders where ended = 0
             )
             delete from trade_keys where rowid in (
                 select rowid from trade_keys

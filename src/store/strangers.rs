@@ -30,11 +30,9 @@ impl WriteTx<'_> {
         let key = key.to_text();
         let found = sqlx::query_scalar!(
             r#"select exists (
-                select 1 from orders where maker_key = ?1 and status not in
-                    ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')
+                select 1 from orders where maker_key = ?1 and ended = 0
                 union all
-                select 1 from orders where taker_key = ?1 and status not in
-                    ('success', 'canceled', 'cooperatively-canceled', 'canceled-by-admin', 'expired')
+                select 1 from orders where taker_key = ?1 and ended = 0
             ) as "found!: bool""#,
             key
         )

@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trade::{
     Alarm, FrozenBecause, HoldDecision, HorizonWarning, IdentityKey, Kind, LedgerAccount, Network,
-    NodeKey, OrderId, Outcome, PaymentHash, Preimage, Refusal, Status, TradeKey,
+    NodeKey, OrderId, Outcome, PaymentHash, Preimage, Refusal, Side, Status, TradeKey,
 };
 
 use super::{Class, EventId, StoreError, Transport};
@@ -145,6 +145,8 @@ macro_rules! names {
 }
 
 names!(Kind { Buy => "buy", Sell => "sell" });
+
+names!(Side { Buyer => "buyer", Seller => "seller" });
 
 names!(Status {
     Pending => "pending",

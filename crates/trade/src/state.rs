@@ -1,6 +1,6 @@
 //! Where an order stands, and what each state carries.
 
-use crate::{Alarm, BlockHeight, Held, Order, PaymentHash, PayoutState, Timestamp};
+use crate::{Alarm, BlockHeight, Held, Order, PaymentHash, PayoutState, Side, Timestamp};
 
 /// Three of these are not in the protocol: `PreparingHold` (the preimage is on disk before LND hears
 /// of the hash), `Settling` (decided, and LND has not said so yet) and `Frozen` (a person decides).
@@ -164,6 +164,29 @@ impl OrderState {
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Ended(_))
     }
+
+    /// Whether it can be taken.
+    #[must_use]
+    pub fn is_in_book(&self) -> bool {
+        matches!(self, Self::Pending)
+    }
+
+    /// Whose duty the order waits for: a buyer's invoice, or a seller's payment, also while LND has
+    /// not acknowledged the hold yet. A frozen order waits for neither.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<Side> {
+        match self {
+            Self::PreparingHold(_) | Self::AwaitingHold { .. } => Some(Side::Seller),
+            Self::AwaitingInvoice { .. } => Some(Side::Buyer),
+            Self::Pending
+            | Self::Active { .. }
+            | Self::FiatSent { .. }
+            | Self::Settling { .. }
+            | Self::PayingBuyer
+            | Self::Frozen { .. }
+            | Self::Ended(_) => None,
+        }
+    }
 }
 
 /// When an order wants to be looked at again. Either may come first.
@@ -223,6 +246,34 @@ impl Order {
                 _ => Deadline::default(),
             },
             OrderState::Frozen { .. } | OrderState::Ended(_) => Deadline::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+    use crate::fixture::Story;
+
+    #[test]
+    fn each_state_says_whether_it_is_in_the_book_and_whose_duty_it_waits_for() {
+        let frozen = |was| OrderState::Frozen { was, because: FrozenBecause::HoldForgotten };
+        for (state, in_book, waits_for) in [
+            (Story::sell().order.state, true, None),
+            (Story::sell().taken().order.state, false, Some(Side::Seller)),
+            (Story::awaiting_hold(Kind::Sell).order.state, false, Some(Side::Seller)),
+            (Story::sell_awaiting_invoice().order.state, false, Some(Side::Buyer)),
+            (Story::buy_awaiting_invoice().order.state, false, Some(Side::Buyer)),
+            (Story::active(Kind::Buy).order.state, false, None),
+            (Story::fiat_sent(Kind::Buy).order.state, false, None),
+            (Story::settling(Kind::Buy).order.state, false, None),
+            (Story::paying(Kind::Buy).order.state, false, None),
+            (Story::success(Kind::Buy).order.state, false, None),
+            (frozen(Status::Pending), false, None),
+            (frozen(Status::WaitingPayment), false, None),
+        ] {
+            assert_eq!((state.is_in_book(), state.waits_for()), (in_book, waits_for), "{state:?}");
         }
     }
 }

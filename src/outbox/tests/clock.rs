@@ -1,6 +1,5 @@
 //! What a clock that ran ahead has dated and put off, once it is right again (D31, D41).
 
-
 use super::*;
 use crate::nostr::time_of;
 

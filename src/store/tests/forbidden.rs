@@ -19,6 +19,7 @@ async fn an_order_that_ended_never_changes() {
 
     refuses(&mut disk, "update orders set status = 'pending', version = 2").await;
     refuses(&mut disk, "update orders set state = '{}', version = 2").await;
+    refuses(&mut disk, "update orders set ended = 0, version = 2").await;
     refuses(&mut disk, "delete from orders").await;
 }
 

@@ -71,3 +71,53 @@ async fn what_was_published_and_what_is_still_to_be_published_is_known_afterward
     let own = reader.list_own_events().await.unwrap();
     assert_eq!(own, ["terms", "profile", "relays"]);
 }
+
+#[tokio::test]
+async fn what_queries_ask_of_a_state_is_known_of_orders_that_were_saved_before() {
+    const ROWS: &str = r#"
+        insert into orders (id, version, kind, status, state, maker_key, maker_identity,
+            taker_key, taker_identity, fiat_code, fiat_amount, payment_method, premium, amount, fee,
+            created_at, expires_at, due_at)
+        select column1, 2, 'sell', column2, '{}', printf('%064d', 1), printf('%064d', 2),
+            printf('%064d', 3), printf('%064d', 4), 'EUR', 90, 'cash', 0, 100000, 1000, 1, 1000,
+            column3
+        from (values
+            (printf('%036d', 1), 'pending', 9),
+            (printf('%036d', 2), 'waiting-payment', 9),
+            (printf('%036d', 3), 'waiting-buyer-invoice', 9),
+            (printf('%036d', 4), 'waiting-payment', null), -- frozen
+            (printf('%036d', 5), 'active', null),
+            (printf('%036d', 6), 'settled-hold-invoice', 9),
+            (printf('%036d', 7), 'success', null),
+            (printf('%036d', 8), 'expired', null)
+        );
+    "#;
+    let (_folder, path) = written_before(22, &[ROWS]).await;
+
+    let (_writer, reader) = open(&path).await.unwrap();
+
+    let asked: Vec<(String, i64, i64, Option<String>)> =
+        sqlx::query_as("select status, ended, in_book, waits_for from orders order by id")
+            .fetch_all(&reader.pool)
+            .await
+            .unwrap();
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|(status, ended, in_book, waits_for)| {
+            (status.as_str(), *ended, *in_book, waits_for.as_deref())
+        })
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            ("pending", 0, 1, None),
+            ("waiting-payment", 0, 0, Some("seller")),
+            ("waiting-buyer-invoice", 0, 0, Some("buyer")),
+            ("waiting-payment", 0, 0, None),
+            ("active", 0, 0, None),
+            ("settled-hold-invoice", 0, 0, None),
+            ("success", 1, 0, None),
+            ("expired", 1, 0, None),
+        ]
+    );
+}

@@ -160,6 +160,23 @@ async fn a_status_that_does_not_fit_its_state_is_corrupt() {
 }
 
 #[tokio::test]
+async fn what_queries_ask_of_a_state_is_corrupt_if_it_does_not_fit_the_state() {
+    for change in [
+        "update orders set ended = 1, version = 2",
+        "update orders set in_book = 0, version = 2",
+        "update orders set waits_for = 'buyer', version = 2",
+    ] {
+        let mut disk = Disk::new().await;
+        disk.create(&pending(1)).await;
+        disk.tamper(change).await.unwrap();
+
+        let error = disk.reader.find_order(pending(1).id).await.unwrap_err();
+
+        assert!(matches!(error, StoreError::Corrupt { table: "orders", .. }), "{change}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_state_from_the_future_is_corrupt_and_not_guessed_at() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;

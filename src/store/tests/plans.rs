@@ -7,7 +7,7 @@ use super::Disk;
 
 /// What is short however long the daemon runs: indexes of what is not over, a table of a few rows,
 /// and results of parts of a query.
-const SHORT: [&str; 12] = [
+const SHORT: [&str; 15] = [
     "(subquery-1)",
     "(subquery-2)",
     "(subquery-3)",
@@ -16,7 +16,10 @@ const SHORT: [&str; 12] = [
     "attempt USING INDEX payout_attempts_open",
     "daemon_state",
     "holds USING INDEX holds_unclosed",
+    "orders USING COVERING INDEX orders_open",
+    "orders USING COVERING INDEX orders_open_by_maker_key",
     "orders USING INDEX orders_open_by_taker_key",
+    "orders USING INDEX orders_waiting",
     "outbox USING COVERING INDEX outbox_to_strangers_by_expiry",
     "running",
     "shown",
