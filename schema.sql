@@ -176,18 +176,12 @@ CREATE TABLE orders (
     taker_key        text    check (length(taker_key) = 64),
     taker_identity   text    check (length(taker_identity) = 64),
     taker_index      integer,
-    fiat_code        text    not null,
-    fiat_amount      integer not null check (fiat_amount >= 0),
-    payment_method   text    not null,
-    premium          integer not null,
-    amount           integer not null check (amount >= 0),
-    fee              integer not null check (fee >= 0), -- of each side
     destination      text    check (json_valid(destination)), -- the buyer's invoice, versioned
     destination_hash text    check (length(destination_hash) = 64),
     created_at       integer not null,
     expires_at       integer not null,
     due_at           integer, -- when time alone must move it on
-    due_height       integer, taken_at integer, ended integer not null default 0 check (ended in (0, 1)), in_book integer not null default 0 check (in_book in (0, 1)), waits_for text check (waits_for in ('buyer', 'seller')), -- when blocks alone must move it on
+    due_height       integer, taken_at integer, ended integer not null default 0 check (ended in (0, 1)), in_book integer not null default 0 check (in_book in (0, 1)), waits_for text check (waits_for in ('buyer', 'seller')), terms text not null default '{}' check (json_valid(terms)), -- when blocks alone must move it on
     check ((taker_key is null) = (taker_identity is null)),
     check (taker_index is null or taker_key is not null),
     check ((destination is null) = (destination_hash is null))
@@ -216,8 +210,8 @@ CREATE INDEX orders_open_by_taker_key on orders (taker_key) where ended = 0;
 CREATE INDEX orders_waiting on orders (id) where waits_for is not null;
 
 CREATE TRIGGER orders_are_saved_in_turn
-before update of version, status, ended, in_book, waits_for, state, destination, maker_key,
-    taker_key, amount, fee on orders
+before update of version, status, ended, in_book, waits_for, state, terms, destination, maker_key,
+    taker_key on orders
 when new.version is not old.version + 1
 begin
     select raise(abort, 'an order is saved one version after another');

@@ -14,10 +14,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use trade::{
-    BlockHeight, Cause, Decision, Effect, EscrowEvidence, Fiat, Held, Hold, HoldDecision,
-    HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Invoice, Kind, LightningIdentity,
-    LnCommand, Msats, Network, NodeKey, Notice, Order, OrderId, OrderState, Outcome, Party,
-    PaymentHash, PaymentStatus, Preimage, Refusal, Sats, Seen, Terms, Timestamp, TradeKey,
+    BlockHeight, Cause, Decision, Effect, EscrowEvidence, Fiat, FiatAmount, Held, Hold,
+    HoldDecision, HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Invoice, Kind,
+    LightningIdentity, LnCommand, Msats, Network, NodeKey, Notice, Order, OrderId, OrderState,
+    Outcome, Party, PaymentHash, PaymentStatus, Preimage, Price, Quote, Refusal, Sats, Seen, Terms,
+    Timestamp, TradeKey,
 };
 
 use super::*;
@@ -243,11 +244,10 @@ fn order() -> Order {
         terms: Terms {
             kind: Kind::Sell,
             fiat_code: "EUR".to_owned(),
-            fiat_amount: Fiat(90),
+            fiat: FiatAmount::Fixed(Fiat(90)),
+            price: Price::Fixed,
             payment_method: "face to face".to_owned(),
-            premium: 0,
-            amount: Sats(100_000),
-            fee: Sats(1_000),
+            quote: Quote::new(Fiat(90), Sats(100_000), Sats(1_000)),
             created_at: NOW,
             expires_at: NOW.after(Duration::from_hours(1)),
         },

@@ -2,11 +2,11 @@
 
 use sqlx::SqliteConnection;
 use trade::{
-    BlockHeight, Decision, Fiat, IdentityKey, Invoice, Kind, Order, OrderId, OrderState, Party,
-    PaymentHash, PublicStatus, Sats, Side, Status, Terms, Timestamp, TradeKey,
+    BlockHeight, Decision, IdentityKey, Invoice, Kind, Order, OrderId, OrderState, Party,
+    PaymentHash, PublicStatus, Side, Terms, Timestamp, TradeKey,
 };
 
-use super::rows::{DestinationDocument, StateDocument};
+use super::rows::{DestinationDocument, StateDocument, TermsDocument};
 use super::text::{At, Text as _};
 use super::{
     EventId, PublicationId, Reader, StoreError, WriteTx, daemon_state, holds, journal, outbox,
@@ -317,12 +317,7 @@ struct OrderRow {
     taker_identity: Option<String>,
     taker_index: Option<i64>,
     taken_at: Option<i64>,
-    fiat_code: String,
-    fiat_amount: i64,
-    payment_method: String,
-    premium: i64,
-    amount: i64,
-    fee: i64,
+    terms: String,
     destination: Option<String>,
     created_at: i64,
     expires_at: i64,
@@ -336,8 +331,7 @@ pub(super) async fn find(
     let row = sqlx::query_as!(
         OrderRow,
         "select version, kind, status, ended, in_book, waits_for, state, maker_key, maker_identity, maker_index, taker_key,
-            taker_identity, taker_index, taken_at, fiat_code, fiat_amount, payment_method, premium,
-            amount, fee, destination, created_at, expires_at
+            taker_identity, taker_index, taken_at, terms, destination, created_at, expires_at
         from orders where id = ?",
         key
     )
@@ -373,6 +367,12 @@ impl OrderRow {
             }),
             _ => None,
         };
+        let kind = at.read("kind", &self.kind)?;
+        let (created_at, expires_at) = (Timestamp(self.created_at), Timestamp(self.expires_at));
+        let terms = at
+            .parse::<TermsDocument>("terms", &self.terms)?
+            .into_terms(kind, created_at, expires_at)
+            .ok_or_else(|| at.corrupt("terms: there is no such quote"))?;
         let destination = self
             .destination
             .map(|json| at.parse::<DestinationDocument>("destination", &json))
@@ -380,17 +380,7 @@ impl OrderRow {
         Ok(Order {
             id,
             version: at.number("version", self.version)?,
-            terms: Terms {
-                kind: at.read("kind", &self.kind)?,
-                fiat_code: self.fiat_code,
-                fiat_amount: Fiat(at.number("fiat_amount", self.fiat_amount)?),
-                payment_method: self.payment_method,
-                premium: self.premium,
-                amount: Sats(at.number("amount", self.amount)?),
-                fee: Sats(at.number("fee", self.fee)?),
-                created_at: Timestamp(self.created_at),
-                expires_at: Timestamp(self.expires_at),
-            },
+            terms,
             maker: Party {
                 trade: at.read("maker_key", &self.maker_key)?,
                 identity: at.read("maker_identity", &self.maker_identity)?,
@@ -439,9 +429,7 @@ struct Changing {
     taker_identity: Option<String>,
     taker_index: Option<i64>,
     taken_at: Option<i64>,
-    fiat_amount: i64,
-    amount: i64,
-    fee: i64,
+    terms: String,
     destination: Option<String>,
     destination_hash: Option<String>,
     due_at: Option<i64>,
@@ -463,9 +451,7 @@ impl Changing {
             taker_identity: order.taker.map(|taker| taker.identity.to_text()),
             taker_index: order.taker.and_then(|taker| taker.index),
             taken_at: order.taken_at.map(|at| at.0),
-            fiat_amount: at.integer("fiat_amount", order.terms.fiat_amount.0)?,
-            amount: at.integer("amount", order.terms.amount.0)?,
-            fee: at.integer("fee", order.terms.fee.0)?,
+            terms: at.write("terms", &TermsDocument::from(&order.terms))?,
             destination: destination
                 .map(|invoice| at.write("destination", &DestinationDocument::from(invoice)))
                 .transpose()?,
@@ -484,11 +470,10 @@ async fn insert(
     let (id, kind, terms) = (order.id.to_text(), order.terms.kind.to_text(), &order.terms);
     let new = Changing::of(order, margin)?;
     sqlx::query!(
-        "insert into orders (id, version, kind, status, ended, in_book, waits_for, state, maker_key, maker_identity,
-            maker_index, taker_key, taker_identity, taker_index, taken_at, fiat_code, fiat_amount,
-            payment_method, premium, amount, fee, destination, destination_hash, created_at,
-            expires_at, due_at, due_height)
-        values (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into orders (id, version, kind, status, ended, in_book, waits_for, state, maker_key,
+            maker_identity, maker_index, taker_key, taker_identity, taker_index, taken_at, terms,
+            destination, destination_hash, created_at, expires_at, due_at, due_height)
+        values (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         id,
         kind,
         new.status,
@@ -503,12 +488,7 @@ async fn insert(
         new.taker_identity,
         new.taker_index,
         new.taken_at,
-        terms.fiat_code,
-        new.fiat_amount,
-        terms.payment_method,
-        terms.premium,
-        new.amount,
-        new.fee,
+        new.terms,
         new.destination,
         new.destination_hash,
         terms.created_at.0,
@@ -532,11 +512,10 @@ async fn update(
     let (id, new) = (before.id.to_text(), Changing::of(order, margin)?);
     let (was, version) = (at.integer("version", before.version)?, at.integer("version", version)?);
     let saved = sqlx::query!(
-        "update orders set version = ?, status = ?, ended = ?, in_book = ?, waits_for = ?, state = ?, maker_key = ?, maker_identity = ?,
-            maker_index = ?, taker_key = ?, taker_identity = ?, taker_index = ?, taken_at = ?,
-            fiat_amount = ?,
-            amount = ?, fee = ?, destination = ?, destination_hash = ?, expires_at = ?, due_at = ?,
-            due_height = ?
+        "update orders set version = ?, status = ?, ended = ?, in_book = ?, waits_for = ?,
+            state = ?, maker_key = ?, maker_identity = ?, maker_index = ?, taker_key = ?,
+            taker_identity = ?, taker_index = ?, taken_at = ?, terms = ?, destination = ?,
+            destination_hash = ?, expires_at = ?, due_at = ?, due_height = ?
         where id = ? and version = ?",
         version,
         new.status,
@@ -551,9 +530,7 @@ async fn update(
         new.taker_identity,
         new.taker_index,
         new.taken_at,
-        new.fiat_amount,
-        new.amount,
-        new.fee,
+        new.terms,
         new.destination,
         new.destination_hash,
         order.terms.expires_at.0,

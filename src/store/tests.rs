@@ -17,9 +17,10 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use trade::{
-    Attempt, Cause, Decision, Effect, Fiat, Hold, HoldDecision, HoldSecret, IdentityKey, Invoice,
-    Kind, Network, NodeKey, Order, OrderId, OrderState, Outcome, Party, PaymentHash, Payout,
-    PayoutState, Preimage, Sats, Seen, Terms, Timestamp, TradeKey,
+    Attempt, Cause, Decision, Effect, Fiat, FiatAmount, Hold, HoldDecision, HoldSecret,
+    IdentityKey, Invoice, Kind, Network, NodeKey, Order, OrderId, OrderState, Outcome, Party,
+    PaymentHash, Payout, PayoutState, Preimage, Price, Quote, Sats, Seen, Terms, Timestamp,
+    TradeKey,
 };
 
 use super::{Class, Line, OutboxRow, Reader, StoreError, WriteTx, Writer, open};
@@ -147,11 +148,10 @@ fn pending(n: u8) -> Order {
         terms: Terms {
             kind: Kind::Sell,
             fiat_code: "EUR".to_owned(),
-            fiat_amount: Fiat(90),
+            fiat: FiatAmount::Fixed(Fiat(90)),
+            price: Price::Fixed,
             payment_method: "face to face".to_owned(),
-            premium: 0,
-            amount: Sats(100_000),
-            fee: Sats(1_000),
+            quote: Quote::new(Fiat(90), Sats(100_000), Sats(1_000)),
             created_at: Timestamp(1),
             expires_at: Timestamp(1_000),
         },

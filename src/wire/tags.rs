@@ -252,10 +252,10 @@ impl BookEntry {
                 PublicStatus::Canceled => Listing::Canceled,
             },
             fiat_code: terms.fiat_code.clone(),
-            amount: terms.amount,
-            fiat_amount: terms.fiat_amount,
+            amount: terms.amount(),
+            fiat_amount: terms.fiat_amount(),
             payment_method: terms.payment_method.clone(),
-            premium: terms.premium,
+            premium: terms.premium(),
             created_at: terms.created_at,
             expires_at: terms.expires_at,
         }

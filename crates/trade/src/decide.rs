@@ -156,7 +156,7 @@ fn release(order: &Order, sender: TradeKey, request_id: Option<u64>) -> Result<D
 /// The invoice in `destination`, if this order's payout may be promised to it (behaviour §4.5).
 fn payable(order: &Order, destination: Destination, env: &Env<'_>) -> Result<Invoice, Refusal> {
     let Destination::Bolt11(invoice) = destination else { return Err(Refusal::InvalidInvoice) };
-    let expected = order.terms.to_pay_out().ok_or(Refusal::OutOfRangeSatsAmount)?;
+    let expected = order.terms.quote.ok_or(Refusal::OutOfRangeSatsAmount)?.to_pay_out();
     let is_payable = invoice.is_payable(expected, env.node, env.policy, env.now);
     let is_known = env.payout_hash_is_known
         || order.hold(invoice.hash).is_some()
@@ -294,7 +294,7 @@ impl Decision {
         from: PreparingFrom,
         env: &Env<'_>,
     ) -> Result<Self, Refusal> {
-        let amount = self.order.terms.to_hold().ok_or(Refusal::OutOfRangeSatsAmount)?;
+        let amount = self.order.terms.quote.ok_or(Refusal::OutOfRangeSatsAmount)?.to_hold();
         let hash = secret.hash;
         self.order.holds.push(Hold::wanted(secret, amount));
         let until = env.now.after(env.policy.reply_window);
@@ -327,7 +327,7 @@ impl Decision {
             self.order.destination = None;
         }
         self = self.to(OrderState::Pending);
-        let mut view = OrderView::bare(&self.order, Status::Pending, self.order.terms.amount)
+        let mut view = OrderView::bare(&self.order, Status::Pending, self.order.terms.amount())
             .with_invoice(self.order.destination.as_ref());
         view.buyer = self.order.buyer().map(|buyer| buyer.trade);
         view.seller = self.order.seller().map(|seller| seller.trade);
@@ -379,7 +379,7 @@ const HOLD_EXPIRY_SLACK: std::time::Duration = std::time::Duration::from_mins(1)
 
 /// What a seller's wallet shows (behaviour §5.2).
 fn memo(order: &Order) -> String {
-    let crate::Terms { fiat_code, fiat_amount, .. } = &order.terms;
+    let (fiat_amount, fiat_code) = (order.terms.fiat_amount(), &order.terms.fiat_code);
     format!(
         "Order {}: sale of bitcoin for {} {fiat_code}. These sats stay frozen until you release \
          them, and return to you if the trade is not completed.",

@@ -1,6 +1,6 @@
 //! What holds for every order, whatever happened to it.
 
-use crate::{HoldDecision, Order, OrderState, Outcome, PayoutState, Seen};
+use crate::{HoldDecision, Order, OrderState, Outcome, PayoutState, Price, Seen};
 
 /// Checks one order by itself.
 ///
@@ -9,6 +9,10 @@ use crate::{HoldDecision, Order, OrderState, Outcome, PayoutState, Seen};
 pub fn check(order: &Order) -> Result<(), &'static str> {
     let laws = [
         (has_the_parties_it_needs(order), "a taken order has a taker, one in the book has none"),
+        (
+            is_quoted_where_it_must_be(order),
+            "an order that is taken, or has a fixed price, has its sats and fee",
+        ),
         (
             stands_on_its_hold(order),
             "the hold of a state is there, with the decision of that state",
@@ -36,6 +40,11 @@ fn has_the_parties_it_needs(order: &Order) -> bool {
         OrderState::Ended(Outcome::Canceled | Outcome::Expired) => true,
         _ => order.taker.is_some(),
     }
+}
+
+fn is_quoted_where_it_must_be(order: &Order) -> bool {
+    let is_agreed = order.taker.is_some() || order.terms.price == Price::Fixed;
+    order.terms.quote.is_some() || !is_agreed
 }
 
 fn stands_on_its_hold(order: &Order) -> bool {
@@ -135,6 +144,11 @@ mod tests {
             order.holds.push(Hold::wanted(secret(2), Sats(1)));
         });
         breaks(Story::fiat_sent(Kind::Sell), "INV-1", |order| order.destination = None);
+        breaks(Story::sell(), "has its sats", |order| order.terms.quote = None);
+        breaks(Story::active(Kind::Sell), "has its sats", |order| {
+            order.terms.price = Price::Market { premium: 0 };
+            order.terms.quote = None;
+        });
     }
 
     // spec: INV-2 INV-4 P0

@@ -21,6 +21,7 @@ pub mod question;
 pub mod refusal;
 pub mod routing;
 pub mod state;
+pub mod terms;
 pub mod time;
 pub mod waiting;
 
@@ -41,7 +42,7 @@ pub use invoice::{Destination, Invoice, LightningIdentity, Network};
 pub use keys::{IdentityKey, NodeKey, OrderId, PaymentHash, Preimage, TradeKey};
 pub use money::{Fiat, Msats, Ppm, Sats};
 pub use notice::{Notice, OrderView, Reputation};
-pub use order::{Kind, Order, Party, PublicStatus, Side, Terms};
+pub use order::{Kind, Order, Party, PublicStatus, Side};
 pub use payout::{Attempt, FailedSends, FailureReason, PaymentStatus, Payout, PayoutState};
 pub use policy::Policy;
 pub use question::{Fact, Question};
@@ -50,5 +51,6 @@ pub use routing::{Day, RoutingBudget, Subsidy};
 pub use state::{
     Deadline, FrozenBecause, HorizonWarning, OrderState, Outcome, Preparing, PreparingFrom, Status,
 };
+pub use terms::{FiatAmount, Price, Quote, Terms};
 pub use time::{BlockHeight, Timestamp};
 pub use waiting::Waiting;

@@ -1,8 +1,8 @@
 //! The aggregate: an order's identity, terms, parties and state; its holds and its payout.
 
 use crate::{
-    Fiat, Hold, IdentityKey, Invoice, OrderId, OrderState, Outcome, PaymentHash, Payout, Sats,
-    Status, Timestamp, TradeKey,
+    Hold, IdentityKey, Invoice, OrderId, OrderState, Outcome, PaymentHash, Payout, Status, Terms,
+    Timestamp, TradeKey,
 };
 
 /// What the maker does: a seller gives bitcoin, a buyer receives it.
@@ -36,23 +36,6 @@ pub struct Order {
     pub payout: Option<Payout>,
 }
 
-/// What was agreed on. Fixed amounts: `amount` and `fee` hold from creation on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    pub kind: Kind,
-    pub fiat_code: String,
-    pub fiat_amount: Fiat,
-    pub payment_method: String,
-    /// Whole percent.
-    pub premium: i64,
-    pub amount: Sats,
-    /// What each side pays.
-    pub fee: Sats,
-    pub created_at: Timestamp,
-    /// The end of its time in the book.
-    pub expires_at: Timestamp,
-}
-
 /// One side of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Party {
@@ -67,20 +50,6 @@ impl Party {
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.trade.0 == self.identity.0
-    }
-}
-
-impl Terms {
-    /// What the seller puts into the hold. `None` on overflow.
-    #[must_use]
-    pub fn to_hold(&self) -> Option<Sats> {
-        self.amount.checked_add(self.fee)
-    }
-
-    /// What the buyer is owed. `None` if the fee eats it all.
-    #[must_use]
-    pub fn to_pay_out(&self) -> Option<Sats> {
-        self.amount.checked_sub(self.fee).filter(|sats| *sats > Sats::ZERO)
     }
 }
 

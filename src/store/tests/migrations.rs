@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 use trade::{OrderId, Timestamp};
 
-use super::folder;
+use super::{folder, pending};
 use crate::store::{PublicationId, open};
 
 /// A file with the schema before a migration, and these rows in it.
@@ -120,4 +120,16 @@ async fn what_queries_ask_of_a_state_is_known_of_orders_that_were_saved_before()
             ("expired", 1, 0, None),
         ]
     );
+}
+
+#[tokio::test]
+async fn terms_that_were_spelled_in_columns_are_read_from_their_document() {
+    let (_folder, path) = written_before(21, &[ORDERS]).await;
+
+    let (_writer, reader) = open(&path).await.unwrap();
+
+    for n in [1, 2] {
+        let order = reader.find_order(OrderId([n; 16])).await.unwrap();
+        assert_eq!(order, Some(pending(n)));
+    }
 }

@@ -3,10 +3,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use trade::{
-    Attempt, BlockHeight, Day, FailedSends, Fiat, FrozenBecause, Held, Hold, HoldDecision,
-    HorizonWarning, IdentityKey, Invoice, Kind, Msats, Network, NodeKey, Order, OrderId,
-    OrderState, Outcome, Party, PaymentHash, Payout, PayoutState, Preimage, Preparing,
-    PreparingFrom, Sats, Seen, Status, Subsidy, Terms, Timestamp, TradeKey,
+    Attempt, BlockHeight, Day, FailedSends, Fiat, FiatAmount, FrozenBecause, Held, Hold,
+    HoldDecision, HorizonWarning, IdentityKey, Invoice, Kind, Msats, Network, NodeKey, Order,
+    OrderId, OrderState, Outcome, Party, PaymentHash, Payout, PayoutState, Preimage, Preparing,
+    PreparingFrom, Price, Quote, Sats, Seen, Status, Subsidy, Terms, Timestamp, TradeKey,
 };
 
 use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
@@ -204,7 +204,7 @@ async fn an_order_that_breaks_a_law_of_the_core_is_corrupt() {
 async fn what_cannot_be_read_is_no_trouble_of_the_database() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
-    disk.tamper("update orders set payment_method = cast(x'e163' as text)").await.unwrap();
+    disk.tamper("update orders set terms = cast(x'22e16322' as text), version = 2").await.unwrap();
 
     let error = disk.reader.find_order(pending(1).id).await.unwrap_err();
 
@@ -232,14 +232,62 @@ async fn an_order_that_cannot_be_read_is_named_and_stops_no_other() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     disk.create(&pending(2)).await;
-    disk.tamper("update orders set fiat_code = cast(x'ff' as text) where id like '01%'")
-        .await
-        .unwrap();
+    disk.tamper(
+        "update orders set terms = cast(x'22ff22' as text), version = 2 where id like '01%'",
+    )
+    .await
+    .unwrap();
 
     let mut tx = disk.writer.begin().await.unwrap();
     let failures = tx.refresh_deadlines(MARGIN).await.unwrap();
 
     assert_eq!(failures.len(), 1, "{failures:?}");
+}
+
+/// The stored form of terms, for good: a database of this version must always be readable.
+#[tokio::test]
+async fn the_stored_form_of_terms_is_fixed() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.create(&in_range(2)).await;
+
+    let stored: Vec<String> = sqlx::query_scalar("select terms from orders order by id")
+        .fetch_all(&disk.reader.pool)
+        .await
+        .unwrap();
+
+    assert_eq!(
+        stored,
+        [
+            r#"{"v":"1","fiat_code":"EUR","fiat":{"fixed":90},"price":"fixed","payment_method":"face to face","quote":{"fiat":90,"amount":100000,"fee":1000}}"#,
+            r#"{"v":"1","fiat_code":"EUR","fiat":{"range":{"min":10,"max":50}},"price":{"market":{"premium":-2}},"payment_method":"face to face","quote":null}"#,
+        ]
+    );
+}
+
+/// An order in the book whose taker chooses the fiat, and that follows the market.
+fn in_range(n: u8) -> Order {
+    let terms = Terms {
+        fiat: FiatAmount::Range { min: Fiat(10), max: Fiat(50) },
+        price: Price::Market { premium: -2 },
+        quote: None,
+        ..pending(n).terms
+    };
+    Order { terms, ..pending(n) }
+}
+
+#[tokio::test]
+async fn an_order_without_a_quote_is_in_the_book_and_never_taken() {
+    let mut disk = Disk::new().await;
+    let order = in_range(1);
+    disk.create(&order).await;
+    assert_eq!(disk.order(order.id).await, order);
+
+    let Order { taker, taken_at, state, holds, .. } = awaiting_hold(1, 9);
+    disk.save(&Order { taker, taken_at, state, holds, ..order.clone() }, vec![]).await.unwrap();
+
+    let error = disk.reader.find_order(order.id).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { table: "orders", .. }), "{error}");
 }
 
 /// The stored form of a state, for good: a database of this version must always be readable.
@@ -552,16 +600,26 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
 
 fn any_terms() -> impl Strategy<Value = Terms> {
     let texts = ("[A-Z]{3}", ".{0,40}");
-    let numbers = (0..=u64::MAX / 2, any::<i64>(), amount(), amount());
-    (any::<bool>(), texts, numbers, any::<(i64, i64)>()).prop_map(
-        |(sells, texts, numbers, times)| Terms {
+    let fiat = prop_oneof![
+        any::<u64>().prop_map(|fiat| FiatAmount::Fixed(Fiat(fiat))),
+        any::<(u64, u64)>()
+            .prop_map(|(min, max)| FiatAmount::Range { min: Fiat(min), max: Fiat(max) }),
+    ];
+    let price = prop_oneof![
+        Just(Price::Fixed),
+        any::<i64>().prop_map(|premium| Price::Market { premium }),
+    ];
+    let quote = (1..=u64::MAX / 2)
+        .prop_flat_map(|amount| (any::<u64>(), Just(amount), 0..amount))
+        .prop_map(|(fiat, amount, fee)| Quote::new(Fiat(fiat), Sats(amount), Sats(fee)));
+    (any::<bool>(), texts, (fiat, price, quote), any::<(i64, i64)>()).prop_map(
+        |(sells, texts, (fiat, price, quote), times)| Terms {
             kind: if sells { Kind::Sell } else { Kind::Buy },
             fiat_code: texts.0,
-            fiat_amount: Fiat(numbers.0),
+            fiat,
+            price,
             payment_method: texts.1,
-            premium: numbers.1,
-            amount: numbers.2,
-            fee: numbers.3,
+            quote,
             created_at: Timestamp(times.0),
             expires_at: Timestamp(times.1),
         },

@@ -131,7 +131,7 @@ fn a_signed_draft_is_the_golden_event_at_the_time_its_publisher_gives() {
 // spec: D1
 #[test]
 fn an_order_of_the_core_is_listed_with_its_own_terms() {
-    use trade::{IdentityKey, Kind, OrderState, Party, Terms, TradeKey};
+    use trade::{FiatAmount, IdentityKey, Kind, OrderState, Party, Price, Quote, Terms, TradeKey};
 
     let maker_keys =
         Party { trade: TradeKey([1; 32]), identity: IdentityKey([2; 32]), index: Some(1) };
@@ -141,11 +141,10 @@ fn an_order_of_the_core_is_listed_with_its_own_terms() {
         terms: Terms {
             kind: Kind::Sell,
             fiat_code: "EUR".into(),
-            fiat_amount: Fiat(10),
+            fiat: FiatAmount::Fixed(Fiat(10)),
+            price: Price::Fixed,
             payment_method: "face to face,bank transfer".into(),
-            premium: 0,
-            amount: Sats(10_000),
-            fee: Sats(3),
+            quote: Quote::new(Fiat(10), Sats(10_000), Sats(3)),
             created_at: Timestamp(1_760_000_000),
             expires_at: Timestamp(1_760_086_400),
         },

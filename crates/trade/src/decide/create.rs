@@ -1,8 +1,8 @@
 //! How an order is born (T1), and the trade index that creating and taking use up.
 
 use crate::{
-    AccountChange, Cause, Decision, Env, Fiat, Kind, NewOrder, Notice, Order, OrderId, OrderState,
-    OrderView, Refusal, Sats, Sender, Status, Terms, Timestamp,
+    AccountChange, Cause, Decision, Env, Fiat, FiatAmount, Kind, NewOrder, Notice, Order, OrderId,
+    OrderState, OrderView, Price, Quote, Refusal, Sats, Sender, Status, Terms, Timestamp,
     policy::{MAX_FIAT_CODE_CHARS, MAX_PAYMENT_METHOD_CHARS},
 };
 
@@ -25,20 +25,17 @@ pub fn create(
     let fee = amount.side_fee(env.policy.fee).ok_or(Refusal::OutOfRangeSatsAmount)?;
     let fiat_amount =
         u64::try_from(new.fiat_amount).map(Fiat).map_err(|_| Refusal::InvalidAmount)?;
+    let quote = Quote::new(fiat_amount, amount, fee).ok_or(Refusal::OutOfRangeSatsAmount)?;
     let terms = Terms {
         kind,
         fiat_code: new.fiat_code,
-        fiat_amount,
+        fiat: FiatAmount::Fixed(fiat_amount),
+        price: Price::Fixed,
         payment_method: new.payment_method,
-        premium: new.premium,
-        amount,
-        fee,
+        quote: Some(quote),
         created_at: env.now,
         expires_at: book_end(new.expires_at, env),
     };
-    if terms.to_pay_out().is_none() || terms.to_hold().is_none() {
-        return Err(Refusal::OutOfRangeSatsAmount);
-    }
     let mut order = Order {
         id,
         version: 0,

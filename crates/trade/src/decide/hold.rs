@@ -5,7 +5,7 @@ use crate::policy::OVERPAYMENT;
 use crate::{
     Alarm, Cause, Decision, Env, FrozenBecause, Held, Hold, HoldDecision, HoldStatus, Invoice,
     Kind, LedgerAccount, LnCommand, Msats, Notice, Order, OrderState, OrderView, PaymentHash,
-    Payout, PayoutState, Posting, Question, Refusal, Sats, Seen, Side, Status, TradeKey,
+    Payout, PayoutState, Posting, Question, Quote, Refusal, Seen, Side, Status, TradeKey,
 };
 
 /// LND has the invoice: T8 and T9 are complete, and both sides may know.
@@ -17,7 +17,11 @@ pub(super) fn opened(order: &Order, hash: PaymentHash, bolt11: String, env: &Env
         hold.seen = hold.seen.max(Seen::Open);
     }
     let OrderState::PreparingHold(preparing) = &order.state else { return decision };
-    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
+    let (Some(buyer), Some(seller), Some(quote)) =
+        (order.buyer(), order.seller(), order.terms.quote)
+    else {
+        return decision;
+    };
     if preparing.hash != hash {
         return decision;
     }
@@ -33,8 +37,7 @@ pub(super) fn opened(order: &Order, hash: PaymentHash, bolt11: String, env: &Env
         Kind::Sell => (None, preparing.request_id),
         Kind::Buy => (preparing.request_id, None),
     };
-    let amount = order.terms.to_hold().unwrap_or_default();
-    let view = OrderView::bare(order, Status::WaitingPayment, amount);
+    let view = OrderView::bare(order, Status::WaitingPayment, quote.to_hold());
     decision
         .answer_indexed(seller, to_seller, Notice::PayInvoice { order: view, bolt11 })
         .answer_indexed(buyer, to_buyer, Notice::WaitingSellerToPay)
@@ -182,10 +185,13 @@ fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
         return active(Decision { cause: Cause::EscrowPaid, ..decision }, held, None, None);
     }
 
-    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
+    let (Some(buyer), Some(seller), Some(quote)) =
+        (order.buyer(), order.seller(), order.terms.quote)
+    else {
+        return decision;
+    };
     let until = env.now.after(env.policy.duty_window);
-    let owed = order.terms.to_pay_out().unwrap_or_default();
-    let view = OrderView::bare(order, Status::WaitingBuyerInvoice, owed);
+    let view = OrderView::bare(order, Status::WaitingBuyerInvoice, quote.to_pay_out());
     Decision { cause: Cause::EscrowPaidFirst, ..decision }
         .to(OrderState::AwaitingInvoice { escrow: Some(held), until })
         .tell(buyer, Notice::AddInvoice(view))
@@ -195,14 +201,18 @@ fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
 
 /// Less than what was asked, even by a millisat (D33).
 fn is_below_asked(order: &Order, paid: Msats) -> bool {
-    order.terms.to_hold().and_then(Sats::to_msats).is_none_or(|asked| paid < asked)
+    asked(order).is_none_or(|asked| paid < asked)
 }
 
 /// More than one percent over what was asked (D10).
 fn is_overpaid(order: &Order, paid: Msats) -> bool {
-    let asked = order.terms.to_hold().and_then(Sats::to_msats).unwrap_or_default();
+    let asked = asked(order).unwrap_or_default();
     let most = asked.share(OVERPAYMENT).and_then(|tip| asked.checked_add(tip));
     most.is_none_or(|most| paid > most)
+}
+
+fn asked(order: &Order) -> Option<Msats> {
+    order.terms.quote?.to_hold().to_msats()
 }
 
 /// T12: the buyer's invoice is here; the escrow must still be (K-20).
@@ -247,11 +257,14 @@ fn active(
 ) -> Decision {
     let decision = decision.to(OrderState::Active { held });
     let order = decision.order.clone();
-    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
-    let asked = order.terms.to_hold().unwrap_or_default();
-    let owed = order.terms.to_pay_out().unwrap_or_default();
-    let for_seller = OrderView::parties(&order, Status::Active, asked);
-    let for_buyer = OrderView { buyer_invoice, ..OrderView::parties(&order, Status::Active, owed) };
+    let (Some(buyer), Some(seller), Some(quote)) =
+        (order.buyer(), order.seller(), order.terms.quote)
+    else {
+        return decision;
+    };
+    let for_seller = OrderView::parties(&order, Status::Active, quote.to_hold());
+    let for_buyer = OrderView::parties(&order, Status::Active, quote.to_pay_out());
+    let for_buyer = OrderView { buyer_invoice, ..for_buyer };
     decision.tell(seller, Notice::BuyerTookOrder(for_seller)).answer(
         buyer,
         request_id,
@@ -262,11 +275,14 @@ fn active(
 /// T29, T34: LND has the preimage, the sats are in the node, the buyer is owed.
 fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) -> Decision {
     let mut decision = Decision::on(order, Cause::Settled).record(held.hash, Seen::Settled);
-    let (Some(buyer), Some(seller)) = (order.buyer(), order.seller()) else { return decision };
-    let owed = order.terms.to_pay_out().unwrap_or_default();
-    decision.postings = income(order, held.paid);
+    let (Some(buyer), Some(seller), Some(quote)) =
+        (order.buyer(), order.seller(), order.terms.quote)
+    else {
+        return decision;
+    };
+    decision.postings = income(&quote, held.paid);
     decision.order.payout = Some(Payout {
-        amount: owed,
+        amount: quote.to_pay_out(),
         owed_since: env.now,
         failures: 0,
         state: PayoutState::Due { at: env.now },
@@ -283,10 +299,9 @@ fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) ->
 
 /// What came in, and whose it is: the buyer's part, both fees, and a tip if there was one. What an
 /// escrow lacks that was accepted for less than was asked, as before D33, the node bears.
-fn income(order: &Order, paid: Msats) -> Vec<Posting> {
-    let msats = |sats: Option<Sats>| sats.and_then(Sats::to_msats).unwrap_or_default();
-    let owed = msats(order.terms.to_pay_out());
-    let asked = msats(order.terms.to_hold());
+fn income(quote: &Quote, paid: Msats) -> Vec<Posting> {
+    let owed = quote.to_pay_out().to_msats().unwrap_or_default();
+    let asked = quote.to_hold().to_msats().unwrap_or_default();
     let fees = asked.checked_sub(owed).unwrap_or_default();
     let tip = paid.checked_sub(asked).unwrap_or_default();
     let mut left = paid;

@@ -4,7 +4,7 @@ use super::create::{check_limits, use_index};
 use super::payable;
 use crate::{
     Cause, Decision, Destination, Env, HoldSecret, Kind, Notice, Order, OrderState, OrderView,
-    PreparingFrom, Refusal, Sender, Status,
+    PreparingFrom, Quote, Refusal, Sender, Status,
 };
 
 /// A buyer takes a sell order: T7 without a destination, else towards T8.
@@ -16,7 +16,7 @@ pub(super) fn take_sell(
     secret: HoldSecret,
     env: &Env<'_>,
 ) -> Result<Decision, Refusal> {
-    check(order, sender, Kind::Sell, env)?;
+    let quote = check(order, sender, Kind::Sell, env)?;
     let destination = match destination {
         Some(destination) => Some(payable(order, destination, env)?),
         None => None,
@@ -31,10 +31,9 @@ pub(super) fn take_sell(
         return towards_hold(decision, secret, request_id, env);
     }
 
-    let amount = order.terms.to_pay_out().ok_or(Refusal::OutOfRangeSatsAmount)?;
     let view = OrderView {
         expires_at: None,
-        ..OrderView::bare(order, Status::WaitingBuyerInvoice, amount)
+        ..OrderView::bare(order, Status::WaitingBuyerInvoice, quote.to_pay_out())
     };
     let until = env.now.after(env.policy.duty_window);
     Ok(decision
@@ -51,13 +50,13 @@ pub(super) fn take_buy(
     secret: HoldSecret,
     env: &Env<'_>,
 ) -> Result<Decision, Refusal> {
-    check(order, sender, Kind::Buy, env)?;
+    let quote = check(order, sender, Kind::Buy, env)?;
     let mut decision = Decision::on(order, Cause::TakePrepared);
     decision.account = use_index(sender, env)?;
     decision.order.taker = Some(sender.party());
     decision.order.taken_at = Some(env.now);
     // What the maker gave at creation may have aged: then it is asked again, after the escrow (K-18).
-    let expected = order.terms.to_pay_out().ok_or(Refusal::OutOfRangeSatsAmount)?;
+    let expected = quote.to_pay_out();
     decision.order.destination = order
         .destination
         .clone()
@@ -66,7 +65,7 @@ pub(super) fn take_buy(
 }
 
 /// Checks 2 to 10 of behaviour §3.4. The trade index comes after the destination.
-fn check(order: &Order, sender: Sender, kind: Kind, env: &Env<'_>) -> Result<(), Refusal> {
+fn check(order: &Order, sender: Sender, kind: Kind, env: &Env<'_>) -> Result<Quote, Refusal> {
     if env.account.is_banned {
         return Err(Refusal::NotAuthorized);
     }
@@ -83,7 +82,9 @@ fn check(order: &Order, sender: Sender, kind: Kind, env: &Env<'_>) -> Result<(),
     if order.maker.trade == sender.trade || order.maker.identity == sender.identity {
         return Err(Refusal::InvalidPubkey);
     }
-    check_limits(order.terms.amount, env)
+    let quote = order.terms.quote.ok_or(Refusal::OutOfRangeSatsAmount)?;
+    check_limits(quote.amount(), env)?;
+    Ok(quote)
 }
 
 fn towards_hold(

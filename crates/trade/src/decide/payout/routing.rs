@@ -84,9 +84,8 @@ impl Order {
     /// What this order brings for the routes of its payments: both sides' fees. It has one payment so
     /// far; what others cost comes off here.
     fn routing_income(&self) -> Sats {
-        let asked = self.terms.to_hold().unwrap_or_default();
-        let owed = self.terms.to_pay_out().unwrap_or_default();
-        asked.checked_sub(owed).unwrap_or_default()
+        let Some(quote) = self.terms.quote else { return Sats::ZERO };
+        quote.to_hold().checked_sub(quote.to_pay_out()).unwrap_or_default()
     }
 }
 

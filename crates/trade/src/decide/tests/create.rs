@@ -43,9 +43,10 @@ fn a_new_order_enters_the_book_and_its_maker_is_answered() {
 fn the_fee_of_a_fixed_order_is_frozen_at_creation() {
     let story = Story::sell();
 
-    assert_eq!(story.order.terms.fee, Sats(300));
-    assert_eq!(story.order.terms.to_hold(), Some(Sats(100_300)));
-    assert_eq!(story.order.terms.to_pay_out(), Some(Sats(99_700)));
+    let quote = story.order.terms.quote.expect("a fixed price");
+    assert_eq!(quote.fee(), Sats(300));
+    assert_eq!(quote.to_hold(), Sats(100_300));
+    assert_eq!(quote.to_pay_out(), Sats(99_700));
 }
 
 // spec: T1 K-02 K-03 K-62 D26

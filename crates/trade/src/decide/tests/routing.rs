@@ -34,7 +34,8 @@ fn released(scene: Scene, amount: u64, payee: u8) -> Story {
     let destination = Destination::Bolt11(to);
     story.says(TAKER, Command::AddInvoice { destination, secret: secret(1) });
     let mut story = story.opened();
-    let paid = story.order.terms.to_hold().and_then(Sats::to_msats).expect("small");
+    let quote = story.order.terms.quote.expect("a fixed price");
+    let paid = quote.to_hold().to_msats().expect("small");
     story.hears(hold(1, HoldStatus::Accepted { paid, expires_at: EXPIRES_AT }));
     story.says(TAKER, Command::FiatSent);
     story.says(MAKER, Command::Release);
@@ -144,7 +145,7 @@ impl Day {
     fn costs(&self) -> u64 {
         let cost = |story: &Story| {
             let PayoutState::Paid { fee } = story.order.payout.as_ref()?.state else { return None };
-            Some(fee.0.saturating_sub(story.order.terms.fee.0 * 2_000))
+            Some(fee.0.saturating_sub(story.order.terms.quote?.fee().0 * 2_000))
         };
         self.trades.iter().filter_map(cost).sum()
     }
