@@ -396,9 +396,13 @@ fn guarded<T>(order: OrderId, decide: impl FnOnce() -> T) -> Result<T, EngineErr
 
 /// Nothing that breaks a law is saved.
 fn check(decision: &Decision) -> Result<(), EngineError> {
-    trade::invariants::check(&decision.order).map_err(|law| {
-        broken(decision.order.id, format!("{} would break a law: {law}", decision.cause))
-    })
+    for Decision { order, cause, .. } in
+        [Some(decision), decision.child.as_deref()].iter().flatten()
+    {
+        trade::invariants::check(order)
+            .map_err(|law| broken(order.id, format!("{cause} would break a law: {law}")))?;
+    }
+    Ok(())
 }
 
 fn broken(order: OrderId, what: String) -> EngineError {

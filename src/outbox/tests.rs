@@ -221,6 +221,7 @@ async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Eff
         postings: vec![],
         account: None,
         notes: vec![],
+        child: None,
         cause: Cause::LateNews,
     };
     let mut tx = writer.begin().await.unwrap();

@@ -50,7 +50,7 @@ impl WriteTx<'_> {
         self.carry_out(None, decision, 1, line).await
     }
 
-    /// Saves the new state, the journal line, the ledger and the effects, or nothing.
+    /// Saves the new state, the journal line, the ledger, the effects and the child, or nothing.
     ///
     /// # Errors
     /// `Moved` or `Forbidden` if something was saved that cannot have been: a bug.
@@ -62,7 +62,11 @@ impl WriteTx<'_> {
     ) -> Result<(), StoreError> {
         let version = before.version.saturating_add(1);
         update(&mut self.tx, before, &decision.order, version, line.margin).await?;
-        self.carry_out(Some(before), decision, version, line).await
+        self.carry_out(Some(before), decision, version, line).await?;
+        match &decision.child {
+            Some(child) => self.create(child, line).await,
+            None => Ok(()),
+        }
     }
 
     async fn carry_out(

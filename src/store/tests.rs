@@ -104,6 +104,7 @@ fn decision(order: Order, effects: Vec<Effect>) -> Decision {
         postings: vec![],
         account: None,
         notes: vec![],
+        child: None,
         cause: Cause::LateNews,
     }
 }

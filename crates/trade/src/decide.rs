@@ -191,6 +191,7 @@ impl Decision {
             postings: Vec::new(),
             account: None,
             notes: Vec::new(),
+            child: None,
             cause,
         }
     }
@@ -362,6 +363,7 @@ impl Decision {
             && self.postings.is_empty()
             && self.account.is_none()
             && self.notes.is_empty()
+            && self.child.is_none()
             && self.order == *before
     }
 }

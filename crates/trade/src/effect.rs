@@ -18,6 +18,8 @@ pub struct Decision {
     pub account: Option<AccountChange>,
     /// What later decisions, also of other orders, are to know.
     pub notes: Vec<Note>,
+    /// An order that comes into being with it, and what its birth asks for.
+    pub child: Option<Box<Decision>>,
     /// For the journal.
     pub cause: Cause,
 }

@@ -3,10 +3,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use trade::{
-    Attempt, BlockHeight, Day, FailedSends, Fiat, FiatAmount, FrozenBecause, Held, Hold,
-    HoldDecision, HorizonWarning, IdentityKey, Invoice, Kind, Msats, Network, NodeKey, Order,
-    OrderId, OrderState, Outcome, Party, PaymentHash, Payout, PayoutState, Preimage, Preparing,
-    PreparingFrom, Price, Quote, Sats, Seen, Status, Subsidy, Terms, Timestamp, TradeKey,
+    Attempt, BlockHeight, Day, Decision, Effect, FailedSends, Fiat, FiatAmount, FrozenBecause,
+    Held, Hold, HoldDecision, HorizonWarning, IdentityKey, Invoice, Kind, Msats, Network, NodeKey,
+    Notice, Order, OrderId, OrderState, Outcome, Party, PaymentHash, Payout, PayoutState, Preimage,
+    Preparing, PreparingFrom, Price, Quote, Sats, Seen, Status, Subsidy, Terms, Timestamp,
+    TradeKey,
 };
 
 use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
@@ -432,6 +433,55 @@ async fn only_a_changed_public_face_needs_a_new_event() {
 
     let revisions: Vec<_> = due.into_iter().map(|row| row.revision).collect();
     assert_eq!(revisions, [2], "pending, then in-progress; a deadline is nobody's business");
+}
+
+/// A decision on the order 1 that brings the order `n` into being and tells its maker.
+fn with_child(n: u8) -> Decision {
+    let told = Effect::Notify {
+        to: party(1).trade,
+        request_id: None,
+        trade_index: None,
+        notice: Notice::Rate,
+    };
+    let child = decision(pending(n), vec![told]);
+    Decision { child: Some(Box::new(child)), ..decision(awaiting_hold(1, 9), vec![]) }
+}
+
+#[tokio::test]
+async fn a_child_is_born_in_the_transaction_of_its_parent() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+
+    let mut tx = disk.begin().await;
+    tx.save(&pending(1), &with_child(2), &line(2)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    assert_eq!(disk.order(pending(2).id).await, pending(2));
+    let told: Vec<_> = disk.due(2).await.into_iter().map(|row| row.order).collect();
+    assert_eq!(told, [Some(pending(2).id)], "in the child's name");
+    let due = disk.reader.list_publications_due(Timestamp(1), 9).await.unwrap();
+    assert_eq!(due.len(), 2, "{due:?}");
+    let births: i64 = sqlx::query_scalar("select count(*) from journal where from_status is null")
+        .fetch_one(&disk.reader.pool)
+        .await
+        .unwrap();
+    assert_eq!(births, 2);
+}
+
+#[tokio::test]
+async fn a_child_that_cannot_be_saved_leaves_its_parent_as_it_was() {
+    let mut disk = Disk::new().await;
+    disk.create(&pending(1)).await;
+    disk.create(&pending(2)).await;
+
+    let mut tx = disk.begin().await;
+    let mut part = tx.savepoint().await.unwrap();
+    let error = part.save(&pending(1), &with_child(2), &line(2)).await.unwrap_err();
+    drop(part);
+    tx.commit().await.unwrap();
+
+    assert!(matches!(error, StoreError::Forbidden(_)), "{error}");
+    assert_eq!(disk.order(pending(1).id).await, pending(1));
 }
 
 #[tokio::test]
