@@ -18,7 +18,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trade::{Alarm, Input, Observation, OrderId};
+use trade::{Alarm, FrozenBecause, Input, Observation, OrderId};
 
 pub use arrivals::Arrivals;
 pub use messages::Messenger;
@@ -156,7 +156,7 @@ impl Outbox {
     /// An alarm about a refusal comes with LND's own words.
     async fn cry(&self, order: Option<OrderId>, alarm: Alarm) -> Result<Delivered, OutboxError> {
         let said = match (alarm, order) {
-            (Alarm::PayoutRefused | Alarm::PayoutsRefused, Some(order)) => {
+            (Alarm::Frozen(FrozenBecause::PayoutRefused) | Alarm::PayoutsRefused, Some(order)) => {
                 self.reader.find_refusal(order).await?
             }
             _ => None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
-use trade::{Input, OrderId, Timestamp};
+use trade::{Alarm, Input, OrderId, Timestamp};
 
 use crate::clock::Clock;
 use crate::engine::{Applied, Engine, EngineError};
@@ -111,10 +111,7 @@ impl Timers {
             looks = looks.wrapping_add(1);
             let clock_is = timers.clock_is();
             if clock_is != clock_was && clock_is == ClockIs::Doubtful {
-                tracing::error!(
-                    "ALARM: this machine's clock is hours away from LND's newest block: nothing is \
-                     forgotten until they agree. Check NTP; if the clock is right, check LND's chain"
-                );
+                tracing::error!("ALARM: {}", Alarm::ClockDoubtful);
             }
             clock_was = clock_is;
         }

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use trade::Timestamp;
+use trade::{Alarm, Timestamp};
 
 use super::{StoreError, WriteTx, orders};
 
@@ -55,12 +55,7 @@ impl WriteTx<'_> {
         };
         self.confirm_clock(now).await?;
         self.set_forgotten_until(until).await?;
-        tracing::error!(
-            "ALARM: this machine's clock was ahead when messages were forgotten, and those written \
-             until {} were refused: from now on they are taken again, but what was sent until now \
-             may be lost. Ask the parties of running trades to repeat it; check NTP",
-            forgotten.0
-        );
+        tracing::error!(forgotten_until = forgotten.0, "ALARM: {}", Alarm::ClockWasAhead);
         Ok(())
     }
 

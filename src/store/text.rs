@@ -130,15 +130,22 @@ impl Text for OrderId {
     }
 }
 
+/// A variant after `or` holds a value with names of its own.
 macro_rules! names {
-    ($type:ty { $($variant:ident => $name:literal),* $(,)? }) => {
+    ($type:ty { $($variant:ident => $name:literal),* $(,)? } $(or $holds:ident)?) => {
         impl Text for $type {
             fn to_text(&self) -> String {
-                match self { $(Self::$variant => $name),* }.to_owned()
+                match self {
+                    $(Self::$variant => $name.to_owned(),)*
+                    $(Self::$holds(of) => of.to_text(),)?
+                }
             }
 
             fn from_text(text: &str) -> Option<Self> {
-                match text { $($name => Some(Self::$variant),)* _ => None }
+                match text {
+                    $($name => Some(Self::$variant),)*
+                    _ => None$(.or_else(|| Text::from_text(text).map(Self::$holds)))?,
+                }
             }
         }
     };
@@ -209,19 +216,15 @@ names!(Alarm {
     SettleAtHorizon => "settle-at-horizon",
     EscrowUnseen => "escrow-unseen",
     EscrowBelowAsked => "escrow-below-asked",
-    EscrowLost => "escrow-lost",
-    HoldForgotten => "hold-forgotten",
-    SettledWithoutDecision => "settled-without-decision",
     SettledThoughCanceled => "settled-though-canceled",
-    PayoutForgotten => "payout-forgotten",
-    PayoutDangling => "payout-dangling",
-    PaidThoughGivenUp => "paid-though-given-up",
-    PayoutRefused => "payout-refused",
     PayoutsRefused => "payouts-refused",
     RoutingBudgetHalfSpent => "routing-budget-half-spent",
     RoutingBudgetUsedUp => "routing-budget-used-up",
     RoutingBeyondBudget => "routing-beyond-budget",
-});
+    NoBlocks => "no-blocks",
+    ClockDoubtful => "clock-doubtful",
+    ClockWasAhead => "clock-was-ahead",
+} or Frozen);
 
 names!(Refusal {
     InvalidAction => "invalid-action",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use trade::{LightningIdentity, Timestamp};
+use trade::{Alarm, LightningIdentity, Timestamp};
 
 use super::chain::{Chain, Change};
 use crate::clock::Clock;
@@ -107,10 +107,7 @@ impl HealthMonitor {
     fn watch_blocks(&mut self, readiness: Option<&Readiness>) {
         let height = readiness.map(|readiness| readiness.height);
         match self.chain.hear(height, self.clock.monotonic()) {
-            Some(Change::Stands) => tracing::error!(
-                "ALARM: LND has told of no new block for 90 minutes. Escrows are guarded by blocks: \
-                 check LND and its chain backend"
-            ),
+            Some(Change::Stands) => tracing::error!("ALARM: {}", Alarm::NoBlocks),
             Some(Change::Moves) => tracing::info!("LND tells of new blocks again"),
             None => {}
         }

@@ -313,7 +313,7 @@ impl Decision {
     /// Stops and calls a person (D13).
     fn freeze(self, because: FrozenBecause) -> Self {
         let was = self.order.status();
-        self.to(OrderState::Frozen { was, because }).alarm(because.into())
+        self.to(OrderState::Frozen { was, because }).alarm(Alarm::Frozen(because))
     }
 
     /// T13, T15, T17, T19: clears the take (behaviour §2.4). The taker is answered if it asked.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Cause, Day, FrozenBecause, IdentityKey, Msats, Notice, Order, OrderId, PaymentHash, Sats,
-    TradeKey,
+    Alarm, Cause, Day, IdentityKey, Msats, Notice, Order, OrderId, PaymentHash, Sats, TradeKey,
 };
 
 /// Commit all of it in one transaction, then act on `effects`.
@@ -68,113 +67,6 @@ impl LnCommand {
             | Self::SettleHold { hash }
             | Self::CancelHold { hash }
             | Self::SendPayout { hash } => *hash,
-        }
-    }
-}
-
-/// Somebody should look now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Alarm {
-    #[error("fiat was sent and the escrow runs out soon: LND refunds the seller if nobody acts")]
-    HorizonNear,
-    #[error(
-        "fiat was sent and the escrow has reached its margin: only a release can still pay the buyer"
-    )]
-    HorizonReached,
-    #[error(
-        "LND has not settled the escrow, although the seller has released it, and it runs out soon: \
-         LND refunds the seller then. Is LND up, at the tip of its chain, and does it answer?"
-    )]
-    SettleNearHorizon,
-    #[error(
-        "LND has not settled the escrow, although the seller has released it, and it has reached its \
-         margin: bring LND up now, or the seller gets the sats back and the buyer nothing"
-    )]
-    SettleAtHorizon,
-    #[error(
-        "an escrow that was released is not settled: LND does not list its channels, which show whether \
-         the escrow is still there. It is settled once they do, or unseen at its margin. Find out why \
-         ListChannels fails"
-    )]
-    EscrowUnseen,
-    #[error(
-        "LND called an escrow accepted that holds fewer sats than were asked for. It was given back, \
-         and no trade was begun. Another program on this LND modifies HTLCs or accepts invoices for \
-         less (an HTLC modifier or interceptor): find it and stop it"
-    )]
-    EscrowBelowAsked,
-    #[error(
-        "LND gave the escrow back although fiat was sent or a settle was decided; the order is frozen. \
-         The seller has the sats again: settle it between the parties"
-    )]
-    EscrowLost,
-    #[error(
-        "LND does not know a hold it had acknowledged; the order is frozen. Is this the right LND, with \
-         all of its data?"
-    )]
-    HoldForgotten,
-    #[error(
-        "LND settled a hold that we did not decide to settle; the order is frozen. Somebody else holds \
-         the preimage or this database: stop, and find out"
-    )]
-    SettledWithoutDecision,
-    #[error("LND settled a hold that we decided to cancel: its sats are ours and nobody's")]
-    SettledThoughCanceled,
-    #[error(
-        "LND does not know a payment it had acknowledged; the payout is frozen. Is this the right LND, \
-         with all of its data?"
-    )]
-    PayoutForgotten,
-    #[error(
-        "LND calls a payment in flight that no channel carries (lnd#9340); the payout is frozen. Close \
-         the channel that the log names, open another in its place, then restart LND: the same \
-         invoice is then sent again"
-    )]
-    PayoutDangling,
-    #[error(
-        "LND paid an invoice that had been given up: the buyer of this order is paid twice if the \
-         invoice that took its place is paid as well"
-    )]
-    PaidThoughGivenUp,
-    #[error(
-        "LND takes no payment for a payout: for 24 hours it has refused every send of it, or not \
-         answered; the payout is frozen. Find out why, from what LND said"
-    )]
-    PayoutRefused,
-    #[error(
-        "LND refuses the payouts of three orders in a row, so the fault is here, not with the buyers: \
-         each is tried again once an hour. If LND names a time lock or a cltv limit, set \
-         `payment_cltv_limit` below LND's `max-cltv-expiry` and start the daemon anew"
-    )]
-    PayoutsRefused,
-    #[error(
-        "half of what routes may cost today beyond the fees of their trades (`max_routing_subsidy`) is \
-         spent"
-    )]
-    RoutingBudgetHalfSpent,
-    #[error(
-        "what routes may cost today beyond the fees of their trades (`max_routing_subsidy`), or the tenth \
-         of it for one destination, does not suffice for every payout: those that find no route for less \
-         wait until the day ends (UTC), two days at most. Is somebody trading with himself?"
-    )]
-    RoutingBudgetUsedUp,
-    #[error(
-        "a payout has waited two days for a route that `max_routing_subsidy` allows: it may now cost \
-         up to `max_routing_fee` all the same"
-    )]
-    RoutingBeyondBudget,
-}
-
-impl From<FrozenBecause> for Alarm {
-    fn from(because: FrozenBecause) -> Self {
-        match because {
-            FrozenBecause::EscrowLost => Self::EscrowLost,
-            FrozenBecause::HoldForgotten => Self::HoldForgotten,
-            FrozenBecause::SettledWithoutDecision => Self::SettledWithoutDecision,
-            FrozenBecause::PayoutForgotten => Self::PayoutForgotten,
-            FrozenBecause::PayoutDangling => Self::PayoutDangling,
-            FrozenBecause::PaidThoughGivenUp => Self::PaidThoughGivenUp,
-            FrozenBecause::PayoutRefused => Self::PayoutRefused,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::{
-    Account, AccountChange, Backlog, BlockHeight, Command, Decision, Destination, Effect, Env,
-    Fact, FailureReason, HoldSecret, HoldStatus, IdentityKey, Input, Invoice, Kind,
+    Account, AccountChange, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect,
+    Env, Fact, FailureReason, HoldSecret, HoldStatus, IdentityKey, Input, Invoice, Kind,
     LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation,
     Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, Policy, Ppm, Preimage,
     Question, Refusal, Reputation, Request, RoutingBudget, Sats, Sender, Timestamp, TradeKey,
@@ -476,10 +476,8 @@ fn line(effect: &Effect) -> String {
         Effect::Lightning(command) => {
             let what = match command {
                 LnCommand::AddHold { amount, expiry, cltv_delta, .. } => {
-                    format!(
-                        "add hold of {amount}, {} s to pay, {cltv_delta} blocks",
-                        expiry.as_secs()
-                    )
+                    let secs = expiry.as_secs();
+                    format!("add hold of {amount}, {secs} s to pay, {cltv_delta} blocks")
                 }
                 LnCommand::SettleHold { .. } => "settle hold".to_owned(),
                 LnCommand::CancelHold { .. } => "cancel hold".to_owned(),
@@ -487,6 +485,7 @@ fn line(effect: &Effect) -> String {
             };
             format!("LND: {what} {}", hash_text(command.hash()))
         }
+        Effect::Alarm(Alarm::Frozen(because)) => format!("alarm: {because:?}"),
         Effect::Alarm(alarm) => format!("alarm: {alarm:?}"),
     }
 }

@@ -3,6 +3,7 @@
 //! No clock, no chance, no network, no storage: [`decide()`] and [`create`] take values and return a
 //! value. Commit it, then act on its effects; what the world answers comes back as an [`Input`].
 
+pub mod alarm;
 pub mod cause;
 pub mod decide;
 pub mod effect;
@@ -32,9 +33,10 @@ mod model;
 #[cfg(test)]
 mod properties;
 
+pub use alarm::Alarm;
 pub use cause::Cause;
 pub use decide::{Undecided, create, decide};
-pub use effect::{AccountChange, Alarm, Decision, Effect, LedgerAccount, LnCommand, Note, Posting};
+pub use effect::{AccountChange, Decision, Effect, LedgerAccount, LnCommand, Note, Posting};
 pub use env::{Account, Backlog, Env};
 pub use hold::{EscrowEvidence, Held, Hold, HoldDecision, HoldSecret, HoldStatus, Seen};
 pub use input::{Command, Input, NewOrder, Observation, Request, Sender};

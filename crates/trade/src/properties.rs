@@ -13,9 +13,9 @@ use crate::fixture::{
 };
 use crate::{
     Account, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect, Fact,
-    FailureReason, Hold, HoldDecision, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats,
-    Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus, Posting,
-    Preimage, Request, Sender, Status, TradeKey, decide, invariants,
+    FailureReason, FrozenBecause, Hold, HoldDecision, HoldStatus, Input, Kind, LedgerAccount,
+    LnCommand, Msats, Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash,
+    PaymentStatus, Posting, Preimage, Request, Sender, Status, TradeKey, decide, invariants,
 };
 
 /// One event in the life of an order.
@@ -357,7 +357,7 @@ proptest! {
                 let Decision { order, effects, postings, .. } = &life.story.last;
                 prop_assert_eq!(order, &once);
                 // A debt that was paid twice is cried out whenever LND tells of it.
-                let paid_twice = [Effect::Alarm(Alarm::PaidThoughGivenUp)];
+                let paid_twice = [Effect::Alarm(Alarm::Frozen(FrozenBecause::PaidThoughGivenUp))];
                 let is_nothing = effects.is_empty() || *effects == paid_twice;
                 prop_assert!(is_nothing && postings.is_empty(), "{:?}", effects);
             }

@@ -63,21 +63,51 @@ pub enum HorizonWarning {
     Reached,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Its text is that of the alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum FrozenBecause {
     /// LND gave the escrow back although fiat was sent, or although we decided to settle.
+    #[error(
+        "LND gave the escrow back although fiat was sent or a settle was decided; the order is frozen. \
+         The seller has the sats again: settle it between the parties"
+    )]
     EscrowLost,
     /// LND does not know a hold that it acknowledged.
+    #[error(
+        "LND does not know a hold it had acknowledged; the order is frozen. Is this the right LND, with \
+         all of its data?"
+    )]
     HoldForgotten,
     /// LND settled a hold without our decision.
+    #[error(
+        "LND settled a hold that we did not decide to settle; the order is frozen. Somebody else holds \
+         the preimage or this database: stop, and find out"
+    )]
     SettledWithoutDecision,
     /// LND does not know a payment that it acknowledged.
+    #[error(
+        "LND does not know a payment it had acknowledged; the payout is frozen. Is this the right LND, \
+         with all of its data?"
+    )]
     PayoutForgotten,
     /// LND holds on to a payment that never left it (P12).
+    #[error(
+        "LND calls a payment in flight that no channel carries (lnd#9340); the payout is frozen. Close \
+         the channel that the log names, open another in its place, then restart LND: the same \
+         invoice is then sent again"
+    )]
     PayoutDangling,
     /// LND paid an invoice that had been given up for another one.
+    #[error(
+        "LND paid an invoice that had been given up: the buyer of this order is paid twice if the \
+         invoice that took its place is paid as well"
+    )]
     PaidThoughGivenUp,
     /// LND takes no send of a payout (D39).
+    #[error(
+        "LND takes no payment for a payout: for 24 hours it has refused every send of it, or not \
+         answered; the payout is frozen. Find out why, from what LND said"
+    )]
     PayoutRefused,
 }
 

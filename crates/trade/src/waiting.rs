@@ -4,8 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Alarm, BlockHeight, FrozenBecause, HoldDecision, Order, OrderState, PaymentHash, PayoutState,
-    Sats,
+    BlockHeight, FrozenBecause, HoldDecision, Order, OrderState, PaymentHash, PayoutState, Sats,
 };
 
 /// How long LND may take over a settle, a refund or a payment before it is worth a word.
@@ -103,7 +102,7 @@ impl Order {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Person(because) => write!(f, "{}", Alarm::from(*because)),
+            Self::Person(because) => write!(f, "{because}"),
             Self::Escrow { blocks_left } => write!(
                 f,
                 "fiat was sent, and the escrow expires in {blocks_left} blocks: LND gives it back \

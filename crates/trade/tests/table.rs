@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use trade::{
-    Account, AccountChange, Backlog, BlockHeight, Command, Decision, Destination, Effect, Env,
-    Fact, FailureReason, HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Input, Invoice, Kind,
-    LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice, Observation,
-    Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, PayoutState, Policy, Ppm,
-    Preimage, Question, Refusal, Reputation, Request, RoutingBudget, Sats, Sender, Timestamp,
-    TradeKey, Undecided, create, decide, invariants,
+    Account, AccountChange, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect,
+    Env, Fact, FailureReason, HoldSecret, HoldStatus, HorizonWarning, IdentityKey, Input, Invoice,
+    Kind, LightningIdentity, LnCommand, Msats, Network, NewOrder, NodeKey, Note, Notice,
+    Observation, Order, OrderId, OrderState, OrderView, PaymentHash, PaymentStatus, PayoutState,
+    Policy, Ppm, Preimage, Question, Refusal, Reputation, Request, RoutingBudget, Sats, Sender,
+    Timestamp, TradeKey, Undecided, create, decide, invariants,
 };
 
 // It names the core's types as `crate::…`, which are the imports above.

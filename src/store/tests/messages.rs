@@ -1,6 +1,6 @@
 use trade::{
-    Alarm, Effect, LnCommand, Notice, OrderId, OrderView, Outcome, PaymentHash, Refusal,
-    Reputation, Sats, Status, Timestamp, TradeKey,
+    Alarm, Effect, FrozenBecause, LnCommand, Notice, OrderId, OrderView, Outcome, PaymentHash,
+    Refusal, Reputation, Sats, Status, Timestamp, TradeKey,
 };
 
 use super::{Disk, awaiting_hold, ended, hash, pending};
@@ -262,7 +262,7 @@ async fn every_act_comes_back_as_it_was_asked_for() {
     let mut effects: Vec<_> =
         notices.iter().enumerate().map(|(n, notice)| tell(key(n), notice.clone())).collect();
     effects.extend(commands.iter().cloned().map(Effect::Lightning));
-    effects.push(Effect::Alarm(Alarm::EscrowLost));
+    effects.push(Effect::Alarm(Alarm::Frozen(FrozenBecause::EscrowLost)));
 
     let disk = with_effects(effects).await;
 
@@ -273,7 +273,7 @@ async fn every_act_comes_back_as_it_was_asked_for() {
     };
     let mut acts: Vec<_> = notices.into_iter().enumerate().map(message).collect();
     acts.extend(commands.map(Act::Lightning));
-    acts.push(Act::Alarm(Alarm::EscrowLost));
+    acts.push(Act::Alarm(Alarm::Frozen(FrozenBecause::EscrowLost)));
     let mut rows = due(&disk, 2).await;
     rows.sort_by_key(|row| row.id);
     assert_eq!(rows.into_iter().map(|row| row.act).collect::<Vec<_>>(), acts);

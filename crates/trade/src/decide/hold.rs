@@ -128,7 +128,7 @@ fn undecided(
     match (status, &order.state) {
         // A person looks at it already, and should know.
         (HoldStatus::Settled, OrderState::Frozen { .. }) => {
-            recorded.alarm(Alarm::SettledWithoutDecision)
+            recorded.alarm(Alarm::Frozen(FrozenBecause::SettledWithoutDecision))
         }
         (HoldStatus::Settled, _) => Decision { cause: Cause::SettledWithoutDecision, ..recorded }
             .freeze(FrozenBecause::SettledWithoutDecision),

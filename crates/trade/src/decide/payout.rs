@@ -173,7 +173,7 @@ fn paid_though_given_up(order: &Order) -> Decision {
             payout.state = PayoutState::Frozen;
             decision.freeze(FrozenBecause::PaidThoughGivenUp)
         }
-        _ => decision.alarm(Alarm::PaidThoughGivenUp),
+        _ => decision.alarm(Alarm::Frozen(FrozenBecause::PaidThoughGivenUp)),
     }
 }
 
