@@ -44,9 +44,7 @@ impl ToLightning {
             LnCommand::AddHold { hash, amount, expiry, cltv_delta, memo } => {
                 self.add_hold(NewHold { hash, amount, expiry, cltv_delta, memo }).await
             }
-            LnCommand::SettleHold { hash } | LnCommand::CancelHold { hash } => {
-                self.end_hold(hash, attempts).await
-            }
+            LnCommand::EndHold { hash } => self.end_hold(hash, attempts).await,
             LnCommand::SendPayout { hash } if was_begun => {
                 Ok(Delivered::with(Observation::PayoutUnanswered { hash }))
             }

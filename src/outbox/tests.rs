@@ -166,7 +166,7 @@ impl World {
 fn canceled(holds: u8) -> (Order, Vec<Effect>) {
     let cancel = |n: u8| {
         let hold = Hold { decision: Some(HoldDecision::Cancel), ..wanted(n) };
-        let command = LnCommand::CancelHold { hash: hold.hash };
+        let command = LnCommand::EndHold { hash: hold.hash };
         (hold, Effect::Lightning(command))
     };
     let (holds, effects) = (1..=holds).map(cancel).unzip();
@@ -204,7 +204,7 @@ fn settling() -> (Order, Vec<Effect>) {
         holds: vec![hold],
         ..order()
     };
-    (order, vec![Effect::Lightning(LnCommand::SettleHold { hash })])
+    (order, vec![Effect::Lightning(LnCommand::EndHold { hash })])
 }
 
 fn wanted(n: u8) -> Hold {

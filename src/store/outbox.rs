@@ -339,6 +339,8 @@ pub(super) async fn enqueue(
 const NOTICE: &str = "notice/1";
 const ALARM: &str = "alarm/1";
 const HOLD_ADD: &str = "hold.add/1";
+const HOLD_END: &str = "hold.end/1";
+/// Of versions that told the two ends of a hold apart here.
 const HOLD_SETTLE: &str = "hold.settle/1";
 const HOLD_CANCEL: &str = "hold.cancel/1";
 const PAYOUT_SEND: &str = "payout.send/1";
@@ -374,8 +376,7 @@ impl CommandV1 {
                 };
                 (HOLD_ADD, add)
             }
-            LnCommand::SettleHold { hash } => (HOLD_SETTLE, Self::OfHash { hash: Spelled(*hash) }),
-            LnCommand::CancelHold { hash } => (HOLD_CANCEL, Self::OfHash { hash: Spelled(*hash) }),
+            LnCommand::EndHold { hash } => (HOLD_END, Self::OfHash { hash: Spelled(*hash) }),
             LnCommand::SendPayout { hash } => (PAYOUT_SEND, Self::OfHash { hash: Spelled(*hash) }),
         }
     }
@@ -391,8 +392,9 @@ impl CommandV1 {
                     memo,
                 }
             }
-            (HOLD_SETTLE, Self::OfHash { hash }) => LnCommand::SettleHold { hash: hash.0 },
-            (HOLD_CANCEL, Self::OfHash { hash }) => LnCommand::CancelHold { hash: hash.0 },
+            (HOLD_END | HOLD_SETTLE | HOLD_CANCEL, Self::OfHash { hash }) => {
+                LnCommand::EndHold { hash: hash.0 }
+            }
             (PAYOUT_SEND, Self::OfHash { hash }) => LnCommand::SendPayout { hash: hash.0 },
             _ => return None,
         })

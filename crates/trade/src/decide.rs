@@ -150,7 +150,7 @@ fn release(order: &Order, sender: TradeKey, request_id: Option<u64>) -> Result<D
     Ok(Decision::on(order, Cause::Released)
         .decide_hold(held.hash, HoldDecision::Settle)
         .to(OrderState::Settling { held, request_id, warned })
-        .then(LnCommand::SettleHold { hash: held.hash }))
+        .then(LnCommand::EndHold { hash: held.hash }))
 }
 
 /// The invoice in `destination`, if this order's payout may be promised to it (behaviour §4.5).
@@ -280,7 +280,7 @@ impl Decision {
             }
             hold.decision = Some(HoldDecision::Cancel);
             if !hold.is_closed() {
-                let command = LnCommand::CancelHold { hash: hold.hash };
+                let command = LnCommand::EndHold { hash: hold.hash };
                 self.effects.push(Effect::Lightning(command));
             }
         }

@@ -45,11 +45,8 @@ pub enum LnCommand {
         cltv_delta: u32,
         memo: String,
     },
-    /// The preimage stays with the hold.
-    SettleHold {
-        hash: PaymentHash,
-    },
-    CancelHold {
+    /// Settles or cancels, as decided on the hold, which keeps the preimage as well.
+    EndHold {
         hash: PaymentHash,
     },
     /// The invoice and the limits stay with the attempt. The one command that is not repeated: that
@@ -63,10 +60,9 @@ impl LnCommand {
     #[must_use]
     pub fn hash(&self) -> PaymentHash {
         match self {
-            Self::AddHold { hash, .. }
-            | Self::SettleHold { hash }
-            | Self::CancelHold { hash }
-            | Self::SendPayout { hash } => *hash,
+            Self::AddHold { hash, .. } | Self::EndHold { hash } | Self::SendPayout { hash } => {
+                *hash
+            }
         }
     }
 }

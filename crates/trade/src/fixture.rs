@@ -3,8 +3,14 @@
 //! What a decision does is read as lines of text, complete and in order, so that a test can be
 //! judged by anyone who knows the protocol.
 
-use std::fmt::Debug;
+#[path = "fixture/words.rs"]
+mod words;
+
 use std::time::Duration;
+
+pub(crate) use words::{kebab, snake};
+
+use words::first_word;
 
 use crate::{
     Account, AccountChange, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect,
@@ -464,10 +470,11 @@ pub(crate) fn lines(decision: &Decision) -> Vec<String> {
             format!("account: {} gets index {from} back, last is {to}", owner(*identity))
         }
     });
-    decision.effects.iter().map(line).chain(postings).chain(account).collect()
+    let effects = decision.effects.iter().map(|effect| line(effect, &decision.order));
+    effects.chain(postings).chain(account).collect()
 }
 
-fn line(effect: &Effect) -> String {
+fn line(effect: &Effect, order: &Order) -> String {
     match effect {
         Effect::Notify { to, request_id, trade_index, notice } => {
             let rest = addressing(*trade_index, *request_id);
@@ -479,8 +486,10 @@ fn line(effect: &Effect) -> String {
                     let secs = expiry.as_secs();
                     format!("add hold of {amount}, {secs} s to pay, {cltv_delta} blocks")
                 }
-                LnCommand::SettleHold { .. } => "settle hold".to_owned(),
-                LnCommand::CancelHold { .. } => "cancel hold".to_owned(),
+                LnCommand::EndHold { hash } => {
+                    let decision = order.hold(*hash).and_then(|hold| hold.decision);
+                    format!("{} hold", kebab(&decision.expect("a decision")))
+                }
                 LnCommand::SendPayout { .. } => "send payout".to_owned(),
             };
             format!("LND: {what} {}", hash_text(command.hash()))
@@ -569,31 +578,4 @@ fn hash_text(hash: PaymentHash) -> String {
             of("h", hold_hash(seed)).or_else(|| of("i", invoice_hash(seed)))
         })
         .unwrap_or_default()
-}
-
-/// `CantDo(NotFound)` as `CantDo`.
-fn first_word(value: &impl Debug) -> String {
-    let text = format!("{value:?}");
-    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
-}
-
-/// The wire's spelling of actions and statuses.
-pub(crate) fn kebab(value: &impl Debug) -> String {
-    split_words(&first_word(value), '-')
-}
-
-/// The wire's spelling of refusals.
-pub(crate) fn snake(value: &impl Debug) -> String {
-    split_words(&first_word(value), '_')
-}
-
-fn split_words(camel: &str, between: char) -> String {
-    let mut text = String::new();
-    for letter in camel.chars() {
-        if letter.is_uppercase() && !text.is_empty() {
-            text.push(between);
-        }
-        text.extend(letter.to_lowercase());
-    }
-    text
 }

@@ -13,9 +13,9 @@ use crate::fixture::{
 };
 use crate::{
     Account, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect, Fact,
-    FailureReason, FrozenBecause, Hold, HoldDecision, HoldStatus, Input, Kind, LedgerAccount,
-    LnCommand, Msats, Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash,
-    PaymentStatus, Posting, Preimage, Request, Sender, Status, TradeKey, decide, invariants,
+    FailureReason, FrozenBecause, Hold, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats,
+    Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus, Posting,
+    Preimage, Request, Sender, Status, TradeKey, decide, invariants,
 };
 
 /// One event in the life of an order.
@@ -320,8 +320,7 @@ fn fits(command: &LnCommand, order: &Order) -> bool {
     let decision = order.hold(command.hash()).map(|hold| hold.decision);
     match command {
         LnCommand::AddHold { .. } => decision == Some(None),
-        LnCommand::SettleHold { .. } => decision == Some(Some(HoldDecision::Settle)),
-        LnCommand::CancelHold { .. } => decision == Some(Some(HoldDecision::Cancel)),
+        LnCommand::EndHold { .. } => matches!(decision, Some(Some(_))),
         LnCommand::SendPayout { hash } => newest(order) == Some(*hash),
     }
 }

@@ -103,7 +103,7 @@ async fn a_release_is_an_intent_with_its_decision_and_its_act() {
     assert!(matches!(order.state, OrderState::Settling { .. }));
     assert_eq!(order.holds[0].decision, Some(HoldDecision::Settle));
     let acts: Vec<_> = world.acts().await.into_iter().map(|row| row.act).collect();
-    assert_eq!(acts, [Act::Lightning(LnCommand::SettleHold { hash: secret(1).hash })]);
+    assert_eq!(acts, [Act::Lightning(LnCommand::EndHold { hash: secret(1).hash })]);
 }
 
 // spec: C16 I7

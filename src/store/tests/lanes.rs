@@ -74,7 +74,7 @@ async fn lightning_commands_and_messages_to_traders_are_found_beside_any_number_
     tx.commit().await.unwrap();
     let to = party(1).trade;
     let tell = Effect::Notify { to, request_id: None, trade_index: None, notice: Notice::Rate };
-    let settle = Effect::Lightning(LnCommand::SettleHold { hash: hash(9) });
+    let settle = Effect::Lightning(LnCommand::EndHold { hash: hash(9) });
     disk.save(&awaiting_hold(1, 9), vec![tell, settle]).await.unwrap();
 
     let limits = Class::ALL.map(|class| (class, 2));

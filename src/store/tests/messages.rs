@@ -17,7 +17,7 @@ fn tell(to: TradeKey, notice: Notice) -> Effect {
 }
 
 fn settle(n: u8) -> Effect {
-    Effect::Lightning(LnCommand::SettleHold { hash: hash(n) })
+    Effect::Lightning(LnCommand::EndHold { hash: hash(n) })
 }
 
 /// A disk whose one order asked for these effects.
@@ -86,7 +86,7 @@ async fn what_was_not_done_is_still_due_after_a_restart() {
 
     let disk = disk.reopened().await;
 
-    let settle = Act::Lightning(LnCommand::SettleHold { hash: hash(9) });
+    let settle = Act::Lightning(LnCommand::EndHold { hash: hash(9) });
     assert_eq!(due(&disk, 2).await[0].act, settle);
 }
 
@@ -251,12 +251,8 @@ async fn every_act_comes_back_as_it_was_asked_for() {
         cltv_delta: 144,
         memo: "an order".to_owned(),
     };
-    let commands = [
-        add,
-        LnCommand::SettleHold { hash: hash(4) },
-        LnCommand::CancelHold { hash: hash(5) },
-        LnCommand::SendPayout { hash: hash(6) },
-    ];
+    let commands =
+        [add, LnCommand::EndHold { hash: hash(4) }, LnCommand::SendPayout { hash: hash(6) }];
     // Every message to another key, so that all are first in their lanes.
     let key = |n: usize| TradeKey([u8::try_from(n).unwrap(); 32]);
     let mut effects: Vec<_> =
@@ -277,6 +273,21 @@ async fn every_act_comes_back_as_it_was_asked_for() {
     let mut rows = due(&disk, 2).await;
     rows.sort_by_key(|row| row.id);
     assert_eq!(rows.into_iter().map(|row| row.act).collect::<Vec<_>>(), acts);
+}
+
+// spec: E2
+#[tokio::test]
+async fn the_end_of_a_hold_that_an_older_version_ordered_is_carried_out() {
+    for older in
+        ["update outbox set kind = 'hold.settle/1'", "update outbox set kind = 'hold.cancel/1'"]
+    {
+        let mut disk = with_effects(vec![settle(9)]).await;
+        disk.tamper(older).await.unwrap();
+
+        let acts: Vec<_> = due(&disk, 2).await.into_iter().map(|row| row.act).collect();
+
+        assert_eq!(acts, [Act::Lightning(LnCommand::EndHold { hash: hash(9) })], "{older}");
+    }
 }
 
 // spec: D19

@@ -163,7 +163,7 @@ async fn no_date_keeps_a_key_from_changing_its_transport_or_from_being_forgotten
 }
 
 fn settle(n: u8) -> Effect {
-    Effect::Lightning(LnCommand::SettleHold { hash: hash(n) })
+    Effect::Lightning(LnCommand::EndHold { hash: hash(n) })
 }
 
 /// A disk whose one order asked for two things, of which the first was done at 50.

@@ -93,7 +93,7 @@ fn given_back(order: &Order, hold: &Hold, news: Seen) -> Decision {
         (_, Seen::Settled) => decision.alarm(Alarm::SettledThoughCanceled),
         // Paid after the decision: the payer's sats are locked from now on.
         (Seen::Wanted | Seen::Open, Seen::Accepted { .. }) => {
-            decision.then(LnCommand::CancelHold { hash })
+            decision.then(LnCommand::EndHold { hash })
         }
         _ => decision,
     }

@@ -183,7 +183,7 @@ fn instead(mutant: Mutant, order: &Order, input: &Input) -> Option<Decision> {
             let hash = held.hash;
             decision.hold_mut(hash)?.decision = Some(HoldDecision::Cancel);
             decision.order.state = OrderState::Ended(Outcome::Canceled);
-            decision.effects.push(Effect::Lightning(LnCommand::CancelHold { hash }));
+            decision.effects.push(Effect::Lightning(LnCommand::EndHold { hash }));
             Some(decision)
         }
         _ => None,
@@ -203,8 +203,8 @@ fn after(
         (Mutant::ForgetsTheHold, Input::Deadline)
             if matches!(order.state, OrderState::AwaitingHold { .. }) =>
         {
-            let cancels = is(|command| matches!(command, LnCommand::CancelHold { .. }));
-            decision.effects.retain(|effect| !cancels(effect));
+            let ends = is(|command| matches!(command, LnCommand::EndHold { .. }));
+            decision.effects.retain(|effect| !ends(effect));
         }
         (Mutant::LosesTheSend, _) => {
             let sends = is(|command| matches!(command, LnCommand::SendPayout { .. }));

@@ -12,9 +12,9 @@ use crate::fixture::{
 };
 use crate::policy::FAILED_SENDS;
 use crate::{
-    BlockHeight, Command, Destination, Effect, Fact, Held, Input, Invoice, Kind, LnCommand, Notice,
-    Observation, Order, OrderState, PaymentHash, Payout, PayoutState, Policy, Preparing,
-    PreparingFrom, Question, Seen, Sender, Timestamp, Undecided,
+    BlockHeight, Command, Destination, Effect, Fact, Held, HoldDecision, Input, Invoice, Kind,
+    LnCommand, Notice, Observation, Order, OrderState, PaymentHash, Payout, PayoutState, Policy,
+    Preparing, PreparingFrom, Question, Seen, Sender, Timestamp, Undecided,
 };
 
 /// All waits of the model are this long: they end together, with one tick.
@@ -215,6 +215,7 @@ impl Orders {
 
     /// Commits: what is over is loaded no more, and what no decision reads is forgotten.
     fn outcome(&mut self, mut order: Order, effects: &[Effect]) -> Rc<Outcome> {
+        let rows = effects.iter().filter_map(|effect| row(effect, &order)).collect();
         let named = order.state.hold();
         order.holds.retain(|hold| !hold.is_closed() || named == Some(hold.hash));
         if let Some(payout) = &mut order.payout {
@@ -222,7 +223,7 @@ impl Orders {
         }
         Rc::new(Outcome {
             order: self.number(order),
-            rows: effects.iter().filter_map(row).collect(),
+            rows,
             is_told: effects.iter().any(|effect| {
                 matches!(effect, Effect::Notify { notice: Notice::PayInvoice { .. }, .. })
             }),
@@ -252,12 +253,14 @@ fn forget_counts(payout: &mut Payout, counts_sends: bool) {
     }
 }
 
-fn row(effect: &Effect) -> Option<Row> {
+fn row(effect: &Effect, order: &Order) -> Option<Row> {
     let Effect::Lightning(command) = effect else { return None };
     Some(match command {
         LnCommand::AddHold { hash, .. } => Row::Add(hold_number(*hash)?),
-        LnCommand::SettleHold { hash } => Row::Settle(hold_number(*hash)?),
-        LnCommand::CancelHold { hash } => Row::Cancel(hold_number(*hash)?),
+        LnCommand::EndHold { hash } => match order.hold(*hash)?.decision? {
+            HoldDecision::Settle => Row::Settle(hold_number(*hash)?),
+            HoldDecision::Cancel => Row::Cancel(hold_number(*hash)?),
+        },
         LnCommand::SendPayout { hash } => Row::Send(invoice_number(*hash)?),
     })
 }
