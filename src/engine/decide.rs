@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use trade::{
-    Account, Backlog, Command, Decision, Destination, Env, Fact, IdentityKey, Input, Invoice,
-    NewOrder, Notice, Observation, Order, OrderId, OrderState, PaymentHash, Policy, Refusal,
-    Reputation, Request, RoutingBudget, Sender, Side, Timestamp, Undecided,
+    Account, Backlog, Decision, Destination, Env, Fact, IdentityKey, Input, Invoice, Needs,
+    NewOrder, Notice, Order, OrderId, OrderState, PaymentHash, Policy, Refusal, Reputation,
+    Request, RoutingBudget, Sender, Timestamp, Undecided,
 };
 
 use super::{Applied, EngineError, Task};
@@ -96,7 +96,7 @@ impl Deciding<'_> {
             let Some(asked) = asked else { return Err(EngineError::NoSuchOrder(id)) };
             return self.refuse(tx, asked, None, Refusal::NotFound).await;
         };
-        let line = self.line(name(&input), delivery);
+        let line = self.line(input.name(), delivery);
         let found = self.read_for_input(tx, &order, &input).await?;
         let routing = self.routing_of(tx, &order, &input, &found.daemon).await?;
         let env = Env { routing, ..self.env(&found, facts) };
@@ -302,21 +302,16 @@ impl Deciding<'_> {
                 payout_hash_is_known: false,
             });
         };
-        let (duty, destination) = match command {
-            Command::TakeSell { destination, .. } => (Some(Side::Buyer), destination.as_ref()),
-            Command::TakeBuy { .. } => (Some(Side::Seller), None),
-            Command::AddInvoice { destination, .. } => (None, Some(destination)),
-            Command::FiatSent | Command::Release | Command::Cancel => (None, None),
-        };
+        let Needs { takes, destination, .. } = command.needs();
         let user = tx.user(sender.identity, self.now).await?;
-        let has_duty = match duty {
+        let has_duty = match takes {
             Some(side) => tx.has_duty(sender.identity, side).await?,
             None => false,
         };
         Ok(Found {
             daemon,
             account: Account { last_index: user.last_index, is_banned: user.is_banned, has_duty },
-            taker: match duty {
+            taker: match takes {
                 Some(_) => user.reputation,
                 None => self.taker_of(tx, order.taker.map(|taker| taker.identity)).await?,
             },
@@ -336,9 +331,7 @@ impl Deciding<'_> {
         daemon: &DaemonState,
     ) -> Result<RoutingBudget, EngineError> {
         let named = match input {
-            Input::User(Request { command: Command::AddInvoice { destination, .. }, .. }) => {
-                invoice_in(Some(destination))
-            }
+            Input::User(request) => invoice_in(request.command.needs().destination),
             _ => None,
         };
         let may_pay = order.payout.is_some() || matches!(order.state, OrderState::Settling { .. });
@@ -407,29 +400,4 @@ fn check(decision: &Decision) -> Result<(), EngineError> {
 
 fn broken(order: OrderId, what: String) -> EngineError {
     EngineError::Broken { order, what }
-}
-
-/// What the journal calls an input.
-fn name(input: &Input) -> &'static str {
-    match input {
-        Input::User(request) => match request.command {
-            Command::TakeSell { .. } => "take-sell",
-            Command::TakeBuy { .. } => "take-buy",
-            Command::AddInvoice { .. } => "add-invoice",
-            Command::FiatSent => "fiat-sent",
-            Command::Release => "release",
-            Command::Cancel => "cancel",
-        },
-        Input::Lightning(observation) => match observation {
-            Observation::HoldOpened { .. } => "hold-opened",
-            Observation::Hold { .. } => "hold",
-            Observation::PayoutUnanswered { .. } => "payout-unanswered",
-            Observation::PayoutRefused { .. } => "payout-refused",
-            Observation::Payment { .. } => "payment",
-            Observation::Htlc { .. } => "htlc",
-        },
-        Input::Deadline => "deadline",
-        Input::HeardAgain { .. } => "heard-again",
-        Input::ClockCorrected => "clock-corrected",
-    }
 }

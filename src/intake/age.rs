@@ -38,8 +38,7 @@ pub(super) fn judge(
     catch_up: Duration,
     taken_at: Option<Timestamp>,
 ) -> Age {
-    let (written_at, helps) =
-        (opened.created_at, helps_a_running_trade(opened.message.body.action));
+    let (written_at, helps) = (opened.created_at, opened.message.body.action.is_honoured_late());
     if written_at > received_at.after(FRESH) {
         let ahead = written_at.since(received_at);
         return match helps {
@@ -76,22 +75,4 @@ fn longest(catch_up: Duration) -> Duration {
 /// comes first, for the `release` that may follow it (D5).
 pub(super) fn turn(opened: &Opened) -> (Timestamp, bool) {
     (opened.created_at, opened.message.body.action != Action::FiatSent)
-}
-
-/// Nobody wants to be matched an hour later; but a trade that runs wants to go on.
-fn helps_a_running_trade(action: Action) -> bool {
-    matches!(
-        action,
-        Action::FiatSent
-            | Action::Release
-            | Action::Cancel
-            | Action::Dispute
-            | Action::AddInvoice
-            | Action::RateUser
-            | Action::TradePubkey
-            | Action::AdminCancel
-            | Action::AdminSettle
-            | Action::AdminAddSolver
-            | Action::AdminTakeDispute
-    )
 }

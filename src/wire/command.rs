@@ -2,8 +2,8 @@
 
 use trade::{Command, Destination, HoldSecret, NewOrder, OrderId, Refusal};
 
+use super::action::{Action, Direction};
 use super::message::{Body, Message};
-use super::names::Action;
 use super::payload::{Payload, SmallOrder};
 
 /// What a request asks for.
@@ -38,7 +38,7 @@ pub fn read(
     let Body { action, payload, id, .. } = &message.body;
     // Upstream answers these two however they are formed (wire-protocol §1.3).
     let always_answered = matches!(action, Action::ExportReputation | Action::ImportReputation);
-    if is_never_a_request(*action) || !(message.is_well_formed() || always_answered) {
+    if action.direction() == Direction::Out || !(message.is_well_formed() || always_answered) {
         return Err(Declined::Silently);
     }
     let command = match (action, payload) {
@@ -91,47 +91,6 @@ fn new_order(order: &SmallOrder, decode: impl Fn(&str) -> Destination) -> NewOrd
         expires_at: order.expires_at,
         names_a_mint: order.cashu_mint_url.is_some(),
     }
-}
-
-/// What only daemons send, and what clients send only to each other.
-fn is_never_a_request(action: Action) -> bool {
-    matches!(
-        action,
-        Action::PayBondInvoice
-            | Action::FiatSentOk
-            | Action::Released
-            | Action::Canceled
-            | Action::CooperativeCancelInitiatedByYou
-            | Action::CooperativeCancelInitiatedByPeer
-            | Action::DisputeInitiatedByYou
-            | Action::DisputeInitiatedByPeer
-            | Action::CooperativeCancelAccepted
-            | Action::BuyerInvoiceAccepted
-            | Action::BondInvoiceAccepted
-            | Action::PurchaseCompleted
-            | Action::BondPayoutCompleted
-            | Action::BondSlashed
-            | Action::HoldInvoicePaymentAccepted
-            | Action::HoldInvoicePaymentSettled
-            | Action::HoldInvoicePaymentCanceled
-            | Action::WaitingSellerToPay
-            | Action::WaitingBuyerInvoice
-            | Action::BuyerTookOrder
-            | Action::Rate
-            | Action::RateReceived
-            | Action::CantDo
-            | Action::AdminCanceled
-            | Action::AdminSettled
-            | Action::AdminTookDispute
-            | Action::PaymentFailed
-            | Action::InvoiceUpdated
-            | Action::SendDm
-            | Action::CashuEscrowLocked
-            | Action::CashuPmSignature
-            | Action::PayerDeclared
-            | Action::ReputationExported
-            | Action::ReputationImported
-    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::names::{Action, Wrapper};
+use super::action::Action;
+use super::names::Wrapper;
 use super::payload::Payload;
 
 /// The longest message read: what one NIP-44 ciphertext can carry.
@@ -67,70 +68,8 @@ impl Message {
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         let Body { id, action, payload, .. } = &self.body;
-        let (with_id, payload) = (id.is_some(), payload.as_ref());
-        match action {
-            Action::NewOrder => matches!(payload, Some(Payload::Order(_))),
-            Action::PayInvoice | Action::PayBondInvoice | Action::AddInvoice => {
-                with_id && matches!(payload, Some(Payload::PaymentRequest(..)))
-            }
-            Action::AddBondInvoice => {
-                with_id
-                    && matches!(
-                        payload,
-                        Some(Payload::PaymentRequest(..) | Payload::BondPayoutRequest { .. })
-                    )
-            }
-            Action::AdminSettle | Action::AdminCancel => {
-                with_id && matches!(payload, None | Some(Payload::BondResolution(_)))
-            }
-            Action::AddCashuEscrow => {
-                with_id && matches!(payload, Some(Payload::CashuLockProof(_)))
-            }
-            Action::CashuPmSignature => {
-                with_id
-                    && matches!(payload, Some(Payload::CashuSignatures(list)) if !list.is_empty())
-            }
-            Action::DeclarePayer | Action::PayerDeclared => {
-                with_id && matches!(payload, Some(Payload::PayerDeclaration { .. }))
-            }
-            Action::PaymentHistory => {
-                with_id && matches!(payload, None | Some(Payload::PaymentHistory(_)))
-            }
-            Action::PaymentFailed => {
-                with_id && matches!(payload, Some(Payload::PaymentFailed { .. }))
-            }
-            Action::LastTradeIndex | Action::RestoreSession => payload.is_none(),
-            Action::UserInfo => {
-                self.wrapper == Wrapper::Restore
-                    && !with_id
-                    && matches!(payload, None | Some(Payload::UserInfo(_)))
-            }
-            Action::RateUser => matches!(payload, Some(Payload::RatingUser(_))),
-            Action::CantDo => matches!(payload, Some(Payload::CantDo(_))),
-            Action::Orders => matches!(payload, Some(Payload::Ids(_) | Payload::Orders(_))),
-            Action::ExportReputation => {
-                !with_id && matches!(payload, Some(Payload::ReputationExportRequest { .. }))
-            }
-            Action::ReputationExported | Action::ImportReputation => {
-                !with_id && matches!(payload, Some(Payload::ReputationAttestation(_)))
-            }
-            Action::ReputationImported => !with_id && payload.is_none(),
-            _ => with_id && !payload.is_some_and(Payload::belongs_to_one_action),
-        }
-    }
-}
-
-impl Payload {
-    /// Whether only the actions it was made for may carry it.
-    fn belongs_to_one_action(&self) -> bool {
-        matches!(
-            self,
-            Self::BondResolution(_)
-                | Self::BondPayoutRequest { .. }
-                | Self::PayerDeclaration { .. }
-                | Self::PaymentHistory(_)
-                | Self::UserInfo(_)
-        )
+        let has_its_wrapper = *action != Action::UserInfo || self.wrapper == Wrapper::Restore;
+        has_its_wrapper && action.is_well_formed(id.is_some(), payload.as_ref())
     }
 }
 

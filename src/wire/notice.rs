@@ -3,8 +3,9 @@
 use trade::{Notice, OrderId, OrderView, Reputation};
 use uuid::Uuid;
 
+use super::action::Action;
 use super::message::{Body, Message};
-use super::names::{Action, Wrapper};
+use super::names::Wrapper;
 use super::payload::{Payload, Peer, Private, SmallOrder, UserInfo};
 
 /// The version until an envelope stamps its own.

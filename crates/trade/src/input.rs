@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Destination, HoldSecret, HoldStatus, IdentityKey, Kind, Party, PaymentHash, PaymentStatus,
-    TradeKey,
+    Side, TradeKey,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,27 @@ pub enum Input {
     },
     /// The clock is right, and may have run ahead before (D41).
     ClockCorrected,
+}
+
+impl Input {
+    /// Its name in the journal.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::User(request) => request.command.needs().name,
+            Self::Lightning(observation) => match observation {
+                Observation::HoldOpened { .. } => "hold-opened",
+                Observation::Hold { .. } => "hold",
+                Observation::PayoutUnanswered { .. } => "payout-unanswered",
+                Observation::PayoutRefused { .. } => "payout-refused",
+                Observation::Payment { .. } => "payment",
+                Observation::Htlc { .. } => "htlc",
+            },
+            Self::Deadline => "deadline",
+            Self::HeardAgain { .. } => "heard-again",
+            Self::ClockCorrected => "clock-corrected",
+        }
+    }
 }
 
 /// An authenticated message to one order.
@@ -54,6 +75,36 @@ pub enum Command {
     FiatSent,
     Release,
     Cancel,
+}
+
+/// What is to be known of a command before it is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs<'a> {
+    /// Its name in the journal.
+    pub name: &'static str,
+    /// The side its sender would take: whether an order waits for it there already must be read, and
+    /// its reputation.
+    pub takes: Option<Side>,
+    /// Where it asks to be paid: whether that is on record must be read.
+    pub destination: Option<&'a Destination>,
+}
+
+impl Command {
+    /// One row for each command.
+    #[must_use]
+    pub fn needs(&self) -> Needs<'_> {
+        let row = |name, takes, destination| Needs { name, takes, destination };
+        match self {
+            Self::TakeSell { destination, .. } => {
+                row("take-sell", Some(Side::Buyer), destination.as_ref())
+            }
+            Self::TakeBuy { .. } => row("take-buy", Some(Side::Seller), None),
+            Self::AddInvoice { destination, .. } => row("add-invoice", None, Some(destination)),
+            Self::FiatSent => row("fiat-sent", None, None),
+            Self::Release => row("release", None, None),
+            Self::Cancel => row("cancel", None, None),
+        }
+    }
 }
 
 /// An order that does not exist yet, in the maker's own words.

@@ -39,7 +39,7 @@ pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Decision, Effect, LedgerAccount, LnCommand, Note, Posting};
 pub use env::{Account, Backlog, Env};
 pub use hold::{EscrowEvidence, Held, Hold, HoldDecision, HoldSecret, HoldStatus, Seen};
-pub use input::{Command, Input, NewOrder, Observation, Request, Sender};
+pub use input::{Command, Input, Needs, NewOrder, Observation, Request, Sender};
 pub use invoice::{Destination, Invoice, LightningIdentity, Network};
 pub use keys::{IdentityKey, NodeKey, OrderId, PaymentHash, Preimage, TradeKey};
 pub use money::{Fiat, Msats, Ppm, Sats};
