@@ -136,7 +136,7 @@ impl Engine {
     {
         let (to, request_id) = (request.sender.trade, request.request_id);
         let input = Input::User(request);
-        match self.rounds(Some(delivery), order, input, ask).await? {
+        match self.rounds(Some(delivery), order, input, None, ask).await? {
             Applied::Asks(_) => {
                 let refusal = Refusal::NotAllowedByStatus;
                 let notice = Notice::CantDo(refusal);
@@ -199,8 +199,8 @@ impl Engine {
         self.run(Task::Apply { delivery: None, order, input, facts: Vec::new() }).await
     }
 
-    /// As [`Engine::apply`], asking what the decision needs to know. Without an answer it waits for
-    /// the next tick: [`Applied::Asks`].
+    /// As [`Engine::apply`], for an input that asked this there. Without an answer, or if the decision
+    /// needs to know still more, it waits for the next tick: [`Applied::Asks`].
     ///
     /// # Errors
     /// The order is as it was before.
@@ -208,12 +208,13 @@ impl Engine {
         &self,
         order: OrderId,
         input: Input,
+        asked: Question,
         ask: impl Fn(Question) -> F + Send,
     ) -> Result<Applied, EngineError>
     where
         F: Future<Output = Option<Fact>> + Send,
     {
-        self.rounds(None, order, input, ask).await
+        self.rounds(None, order, input, Some(asked), ask).await
     }
 
     /// A relay is heard now. To be called every ten seconds while one is.
@@ -445,30 +446,30 @@ impl Engine {
         self.write(move |tx, now| Box::pin(tx.forget(now, inbox_memory))).await
     }
 
-    /// Applies an input, and again with each answer to what it asks.
+    /// Applies an input, and again with each answer to what it asks. What it is known to ask, `asked`,
+    /// is answered first.
     async fn rounds<F>(
         &self,
         delivery: Option<Delivery>,
         order: OrderId,
         input: Input,
+        mut asked: Option<Question>,
         ask: impl Fn(Question) -> F + Send,
     ) -> Result<Applied, EngineError>
     where
         F: Future<Output = Option<Fact>> + Send,
     {
         let mut facts = Vec::new();
-        let mut rounds = 0;
         loop {
-            let (input, facts_so_far) = (Box::new(input.clone()), facts.clone());
-            let task = Task::Apply { delivery, order, input, facts: facts_so_far };
-            let applied = self.run(task).await?;
-            let Applied::Asks(question) = applied else { return Ok(applied) };
-            if rounds == ROUNDS {
-                return Ok(applied);
+            if let Some(question) = asked {
+                let Some(fact) = ask(question).await else { return Ok(Applied::Asks(question)) };
+                facts.push(fact);
             }
-            rounds += 1;
-            let Some(fact) = ask(question).await else { return Ok(applied) };
-            facts.push(fact);
+            let (input, facts_so_far) = (Box::new(input.clone()), facts.clone());
+            match self.run(Task::Apply { delivery, order, input, facts: facts_so_far }).await? {
+                Applied::Asks(question) if facts.len() < ROUNDS => asked = Some(question),
+                applied => return Ok(applied),
+            }
         }
     }
 

@@ -11,7 +11,9 @@ use trade::Timestamp;
 pub use nostr_sdk::event::Error as EventError;
 pub use nostr_sdk::{Event, JsonUtil, Keys, SecretKey, ToBech32, Url};
 
-pub use envelope::{Dropped, Opened, Policy, SealError, Transport, glance, open, seal, seal_anew};
+pub use envelope::{
+    Candidate, Dropped, Opened, Policy, SealError, Transport, glance, open, seal, seal_anew,
+};
 pub use pool::{Hearing, Listener, Options, Phase, RelayError, Relays};
 
 /// An event dated this much ahead was dated by a clock that ran ahead and is right again: neither

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
-use trade::{Alarm, Input, OrderId, Timestamp};
+use trade::{Alarm, Input, OrderId, Question, Timestamp};
 
 use crate::clock::Clock;
 use crate::engine::{Applied, Engine, EngineError};
@@ -97,7 +97,7 @@ impl Timers {
             }
             let rests = timers.watch_clock(&mut guard).await;
             match timers.look(rests, &asking.orders()).await {
-                Ok(orders) => orders.into_iter().for_each(|order| asking.start(&timers, order)),
+                Ok(asks) => asks.into_iter().for_each(|ask| asking.start(&timers, ask)),
                 Err(error) => {
                     tracing::error!(error = crate::chain(&error), "due orders cannot be listed");
                     if error.is_fatal() {
@@ -119,7 +119,7 @@ impl Timers {
 
     /// Moves on whatever is due by time, unless that rests, or by blocks, and is not `asking`.
     ///
-    /// Returns the orders that LND has to be asked about first: see [`Timers::ask`]. A look does not
+    /// Returns the orders that have to ask LND first, and what: see [`Timers::ask`]. A look does not
     /// wait for LND, so that one which does not answer delays no other order (INV-9).
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Timers {
         &self,
         time_rests: bool,
         asking: &HashSet<OrderId>,
-    ) -> Result<Vec<OrderId>, StoreError> {
+    ) -> Result<Vec<(OrderId, Question)>, StoreError> {
         let now = if time_rests { Timestamp::default() } else { self.clock.now() };
         let height = self.reader.daemon_state().await?.height.unwrap_or_default();
         // Those are among the ones that are due.
@@ -138,7 +138,7 @@ impl Timers {
         let asks = futures::stream::iter(due)
             .map(|order| async move {
                 match self.engine.apply(order, Input::Deadline).await {
-                    Ok(Applied::Asks(_)) => Some(order),
+                    Ok(Applied::Asks(question)) => Some((order, question)),
                     Ok(_) => None,
                     Err(error) => {
                         not_moved(order, &error);
@@ -150,10 +150,10 @@ impl Timers {
         Ok(asks.filter_map(std::future::ready).collect().await)
     }
 
-    /// Moves an order on with LND's word. Whether it did: there may be none, or none to rely on yet.
-    pub async fn ask(&self, order: OrderId) -> bool {
+    /// Moves an order on with LND's answer. Whether it did: there may be none, or none to rely on yet.
+    pub async fn ask(&self, order: OrderId, question: Question) -> bool {
         let ask = |question| self.facts.ask(question);
-        match self.engine.apply_asking(order, Input::Deadline, ask).await {
+        match self.engine.apply_asking(order, Input::Deadline, question, ask).await {
             Ok(applied) => !matches!(applied, Applied::Asks(_) | Applied::Unchanged),
             Err(error) => {
                 not_moved(order, &error);
@@ -234,14 +234,14 @@ impl Asking {
         self.orders.values().copied().collect()
     }
 
-    fn start(&mut self, timers: &Arc<Timers>, order: OrderId) {
+    fn start(&mut self, timers: &Arc<Timers>, (order, question): (OrderId, Question)) {
         if self.orders.len() >= MOST_ASKING {
             return;
         }
         let (timers, turns) = (Arc::clone(timers), Arc::clone(&self.turns));
         let task = self.tasks.spawn(async move {
             let turn = turns.acquire().await;
-            let has_moved = timers.ask(order).await;
+            let has_moved = timers.ask(order, question).await;
             drop(turn);
             if !has_moved {
                 tokio::time::sleep(UNANSWERED_REST).await;

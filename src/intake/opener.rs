@@ -9,7 +9,7 @@ use super::MAX_EVENT_BYTES;
 use super::age::{self, Age};
 use super::handler::order_id;
 use super::lanes::Lane;
-use crate::nostr::{Event, Keys, Opened, Policy, Transport, glance, open};
+use crate::nostr::{Dropped, Event, Keys, Opened, Policy, Transport, glance, open};
 use crate::store::{EventId, Part, Reader, StoreError};
 
 /// How long reading waits for a database that does not answer.
@@ -40,21 +40,15 @@ impl Opener {
     /// read again. None: it is of no use.
     pub(super) async fn open(self, event: Event, at: Timestamp) -> Option<Received> {
         let bytes = event.content.len();
-        if let Err(dropped) = glance(&event, &self.node, &self.policy()) {
-            tracing::debug!(event.id = %event.id, %dropped, "dropped");
+        let id = event.id;
+        let log = move |dropped: &Dropped| tracing::debug!(event.id = %id, %dropped, "dropped");
+        let candidate = glance(event, &self.node, &self.policy()).inspect_err(log).ok()?;
+        if self.is_remembered(EventId(id.to_bytes())).await {
             return None;
         }
-        if self.is_remembered(EventId(event.id.to_bytes())).await {
-            return None;
-        }
-        let own = self.clone();
-        let opening = tokio::task::spawn_blocking(move || {
-            open(&event, &own.node, &own.policy())
-                .inspect_err(|dropped| {
-                    tracing::debug!(event.id = %event.id, %dropped, "dropped");
-                })
-                .ok()
-        });
+        let node = self.node.clone();
+        let opening =
+            tokio::task::spawn_blocking(move || open(&candidate, &node).inspect_err(log).ok());
         let opened = opening.await.inspect_err(|error| {
             tracing::error!(%error, "an event broke what reads it; please report this");
         });

@@ -9,7 +9,7 @@ use nostr_sdk::Kind;
 mod open;
 mod seal;
 
-pub use open::{Dropped, Opened, Policy, glance, open};
+pub use open::{Candidate, Dropped, Opened, Policy, glance, open};
 pub use seal::{SealError, seal, seal_anew};
 
 /// The way a message travels. Its number is the protocol version of the messages on it.

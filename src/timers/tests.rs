@@ -21,14 +21,19 @@ fn timers(world: &World) -> Timers {
     }
 }
 
-/// Two orders whose sellers did not pay in time, while we heard.
-async fn two_overdue(world: &World) -> [OrderId; 2] {
-    let orders = [world.awaiting_hold(1).await, world.awaiting_hold(2).await];
+/// Two orders whose sellers did not pay in time, while we heard, and what their deadlines ask.
+async fn two_overdue(world: &World) -> [(OrderId, Question); 2] {
+    let mut overdue = Vec::new();
+    for n in [1, 2] {
+        let order = world.awaiting_hold(n).await;
+        let hash = world.order(order).await.state.hold().unwrap();
+        overdue.push((order, Question::HoldStatus { hash }));
+    }
     for _ in 0..31 {
         world.clock.advance(Duration::from_secs(30));
         world.engine.heard().await.unwrap();
     }
-    orders
+    overdue.try_into().unwrap()
 }
 
 // spec: INV-9 C7
@@ -36,11 +41,11 @@ async fn two_overdue(world: &World) -> [OrderId; 2] {
 async fn a_look_names_who_has_to_ask_and_leaves_out_who_asks_already() {
     let world = World::new().await;
     let timers = timers(&world);
-    let orders = two_overdue(&world).await;
+    let overdue = two_overdue(&world).await;
 
-    assert_eq!(timers.look(false, &HashSet::new()).await.unwrap(), orders);
-    let asking = HashSet::from([orders[0]]);
-    assert_eq!(timers.look(false, &asking).await.unwrap(), [orders[1]]);
+    assert_eq!(timers.look(false, &HashSet::new()).await.unwrap(), overdue);
+    let asking = HashSet::from([overdue[0].0]);
+    assert_eq!(timers.look(false, &asking).await.unwrap(), [overdue[1]]);
 }
 
 // spec: INV-9 C7
@@ -48,11 +53,12 @@ async fn a_look_names_who_has_to_ask_and_leaves_out_who_asks_already() {
 async fn an_order_whose_question_had_no_answer_rests_and_then_asks_again() {
     let world = World::new().await;
     let timers = Arc::new(timers(&world));
-    let [order, _] = two_overdue(&world).await;
+    let [ask, _] = two_overdue(&world).await;
+    let (order, _) = ask;
     let mut asking = Asking::default();
     tokio::time::pause();
 
-    asking.start(&timers, order);
+    asking.start(&timers, ask);
     tokio::time::sleep(UNANSWERED_REST / 2).await;
     assert_eq!(asking.orders(), HashSet::from([order]));
 

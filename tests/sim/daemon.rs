@@ -173,8 +173,8 @@ impl Daemon {
         if !rests {
             self.timers.forget().await;
         }
-        for order in self.timers.look(rests, &HashSet::new()).await.map_err(text)? {
-            self.timers.ask(order).await;
+        for (order, question) in self.timers.look(rests, &HashSet::new()).await.map_err(text)? {
+            self.timers.ask(order, question).await;
         }
         Ok(())
     }

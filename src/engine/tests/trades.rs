@@ -178,13 +178,14 @@ async fn a_timeout_waits_while_lnd_is_silent() {
     let before = world.order(id).await;
     world.clock.advance(Duration::from_secs(901));
 
-    let applied = world.engine.apply_asking(id, Input::Deadline, answers(None)).await.unwrap();
+    let Applied::Asks(question) = world.engine.apply(id, Input::Deadline).await.unwrap() else {
+        panic!("it asks LND");
+    };
+    let ask = |lnd| world.engine.apply_asking(id, Input::Deadline, question, answers(lnd));
 
-    assert!(matches!(applied, Applied::Asks(_)));
+    assert_eq!(ask(None).await.unwrap(), Applied::Asks(question));
     assert_eq!(world.order(id).await, before);
-    let again = answers(Some(HoldStatus::Open));
-    let applied = world.engine.apply_asking(id, Input::Deadline, again).await.unwrap();
-    assert_eq!(applied, Applied::Saved);
+    assert_eq!(ask(Some(HoldStatus::Open)).await.unwrap(), Applied::Saved);
     assert_eq!(world.order(id).await.status(), Status::Canceled, "the maker did not pay");
 }
 

@@ -77,13 +77,19 @@ pub enum Dropped {
     OwnAnswer,
 }
 
-/// Opens an event and proves who sent it; checks in the order of wire-protocol §1.2 and §1.3, the
-/// cheap ones first.
+/// An event that passed the cheap checks.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    event: Event,
+    transport: Transport,
+}
+
+/// Opens an event and proves who sent it; checks in the order of wire-protocol §1.2 and §1.3.
 ///
 /// # Errors
 /// With the first check that failed.
-pub fn open(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Opened, Dropped> {
-    let transport = glance(event, node, policy)?;
+pub fn open(candidate: &Candidate, node: &Keys) -> Result<Opened, Dropped> {
+    let Candidate { event, transport } = candidate;
     event.verify().map_err(|_| Dropped::Forged)?;
     match transport {
         Transport::GiftWrap => open_gift_wrap(event, node),
@@ -91,11 +97,12 @@ pub fn open(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Opened, D
     }
 }
 
-/// The checks that cost next to nothing, for whoever must ask somebody before it opens an event.
+/// The checks that cost next to nothing come first: somebody may have to be asked before an event is
+/// worth opening.
 ///
 /// # Errors
 /// With the first check that failed.
-pub fn glance(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Transport, Dropped> {
+pub fn glance(event: Event, node: &Keys, policy: &Policy<'_>) -> Result<Candidate, Dropped> {
     let transport = policy.transports.iter().find(|transport| transport.kind() == event.kind);
     let transport = *transport.ok_or(Dropped::Kind { kind: event.kind.as_u16() })?;
     let node = node.public_key().to_hex();
@@ -114,7 +121,7 @@ pub fn glance(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Transpo
     if bits < policy.pow {
         return Err(Dropped::TooLittleWork { bits, wanted: policy.pow });
     }
-    Ok(transport)
+    Ok(Candidate { event, transport })
 }
 
 fn open_gift_wrap(event: &Event, node: &Keys) -> Result<Opened, Dropped> {

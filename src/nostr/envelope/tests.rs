@@ -22,6 +22,10 @@ fn policy() -> Policy<'static> {
     Policy { pow: 0, max_bytes: 16_384, transports: &Transport::ALL }
 }
 
+fn open(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Opened, Dropped> {
+    super::open(&glance(event.clone(), node, policy)?, node)
+}
+
 fn rows(file: &str) -> Vec<Value> {
     let file: Value = serde_json::from_str(file).unwrap();
     file.get("vectors").unwrap_or(&file).as_array().unwrap().clone()
