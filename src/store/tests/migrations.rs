@@ -43,7 +43,7 @@ const ORDERS: &str = r#"
 // spec: INV-7 D30
 #[tokio::test]
 async fn what_was_published_and_what_is_still_to_be_published_is_known_afterwards() {
-    const ROWS: &str = r#"
+    const ROWS: &str = "
         insert into book (order_id, revision, published, event, event_revision, last_created_at,
             taken_at, attempts, retry_at)
         values
@@ -54,7 +54,7 @@ async fn what_was_published_and_what_is_still_to_be_published_is_known_afterward
             (10002, '', 50, 'relays', 50),
             (38385, 'former key', 10, 'terms under a former key', 10),
             (38385, 'key', 20, 'terms', 20);
-    "#;
+    ";
     let (_folder, path) = written_before(21, &[ORDERS, ROWS]).await;
 
     let (_writer, reader) = open(&path).await.unwrap();
@@ -74,7 +74,7 @@ async fn what_was_published_and_what_is_still_to_be_published_is_known_afterward
 
 #[tokio::test]
 async fn what_queries_ask_of_a_state_is_known_of_orders_that_were_saved_before() {
-    const ROWS: &str = r#"
+    const ROWS: &str = "
         insert into orders (id, version, kind, status, state, maker_key, maker_identity,
             taker_key, taker_identity, fiat_code, fiat_amount, payment_method, premium, amount, fee,
             created_at, expires_at, due_at)
@@ -91,7 +91,7 @@ async fn what_queries_ask_of_a_state_is_known_of_orders_that_were_saved_before()
             (printf('%036d', 7), 'success', null),
             (printf('%036d', 8), 'expired', null)
         );
-    "#;
+    ";
     let (_folder, path) = written_before(22, &[ROWS]).await;
 
     let (_writer, reader) = open(&path).await.unwrap();
