@@ -37,7 +37,8 @@ CREATE TABLE holds (
         check (seen in ('wanted', 'open', 'accepted', 'canceled', 'settled')),
     paid_msat      integer, -- what LND held when it was last seen accepted
     expires_height integer, -- the lowest expiry height of the parts it held
-    decision       text    check (decision in ('settle', 'cancel')), -- written once (E2)
+    decision       text    check (decision in ('settle', 'cancel')), purpose text not null default 'escrow'
+    check (purpose in ('escrow', 'maker-bond', 'taker-bond')), -- written once (E2)
     check (seen <> 'accepted' or (paid_msat is not null and expires_height is not null))
 ) strict;
 
@@ -66,9 +67,10 @@ end;
 CREATE TRIGGER holds_stay_what_they_are before update on holds
 when new.hash is not old.hash or new.order_id is not old.order_id
     or new.preimage is not old.preimage or new.amount is not old.amount
+    or new.purpose is not old.purpose
     or (old.bolt11 is not null and new.bolt11 is not old.bolt11)
 begin
-    select raise(abort, 'the hash, preimage, amount and invoice of a hold do not change');
+    select raise(abort, 'the hash, preimage, purpose, amount and invoice of a hold do not change');
 end;
 
 CREATE TRIGGER holds_take_new_hashes before insert on holds
@@ -323,29 +325,39 @@ begin
     select raise(abort, 'a message is sealed once');
 end;
 
-CREATE TABLE payout_attempts (
-    id               integer primary key autoincrement,
-    payout_id        integer not null references payouts (id),
-    hash             text    not null unique check (length(hash) = 64),
-    bolt11           text    not null,
-    amount           integer check (amount > 0), -- only for an invoice without its own
-    max_fee          integer not null check (max_fee >= 0),
-    cltv_limit       integer not null check (cltv_limit > 0),
-    expires_at       integer not null,
-    state            text    not null
+CREATE TABLE "payout_attempts" (
+    id                 integer primary key autoincrement,
+    payout_id          integer not null references "payouts" (id),
+    hash               text    not null unique check (length(hash) = 64),
+    bolt11             text    not null,
+    amount             integer check (amount > 0), -- only for an invoice without its own
+    max_fee            integer not null check (max_fee >= 0),
+    cltv_limit         integer not null check (cltv_limit > 0),
+    expires_at         integer not null,
+    state              text    not null
         check (state in ('planned', 'dispatching', 'succeeded', 'failed', 'frozen')),
-    tries            integer not null check (tries >= 0),
-    begun_at         integer not null, -- when this try began
-    acked            integer not null check (acked in (0, 1)), -- LND was seen to know this try
-    base_index       integer not null, -- LND's payment index before this try: older news
-    payment_index    integer not null, -- LND's payment index of this try
-    unanswered_since integer, -- the call was made and its answer lost
-    missing_since    integer, -- LND said, after the quiet time, that it knows nothing
-    preimage         text    check (length(preimage) = 64), htlc_missing_since integer, refused_since integer, refusal text, in_doubt_since integer, subsidy_day integer, subsidy_payee text check (length(subsidy_payee) = 66), subsidy_msat integer check (
-    (subsidy_msat is null and subsidy_day is null and subsidy_payee is null)
-    or (subsidy_msat > 0 and subsidy_day is not null and subsidy_payee is not null)
-), -- the receipt
-    check (state <> 'succeeded' or preimage is not null)
+    tries              integer not null check (tries >= 0),
+    begun_at           integer not null, -- when this try began
+    acked              integer not null check (acked in (0, 1)), -- LND was seen to know this try
+    base_index         integer not null, -- LND's payment index before this try: older news
+    payment_index      integer not null, -- LND's payment index of this try
+    unanswered_since   integer, -- the call was made and its answer lost
+    refused_since      integer, -- LND itself answered the last call with an error
+    refusal            text, -- what it said
+    in_doubt_since     integer, -- a call went unanswered, and LND has not known the payment since
+    missing_since      integer, -- LND said, after the quiet time, that it knows nothing
+    htlc_missing_since integer, -- LND calls it in flight, and no channel carries its HTLC
+    -- Of the budget for routes of this day of UTC, counted from 1970-01-01, so much is set aside for a
+    -- payment to this node, or was spent.
+    subsidy_day        integer,
+    subsidy_payee      text    check (length(subsidy_payee) = 66),
+    subsidy_msat       integer,
+    preimage           text    check (length(preimage) = 64), -- the receipt
+    check (state <> 'succeeded' or preimage is not null),
+    check (
+        (subsidy_msat is null and subsidy_day is null and subsidy_payee is null)
+        or (subsidy_msat > 0 and subsidy_day is not null and subsidy_payee is not null)
+    )
 ) strict;
 
 CREATE INDEX payout_attempts_by_payout on payout_attempts (payout_id);
@@ -384,20 +396,25 @@ begin
     select raise(abort, 'the payment hash belongs to a hold');
 end;
 
-CREATE TABLE payouts (
-    id       integer primary key autoincrement,
-    order_id text    not null references orders (id),
-    purpose  text    not null check (purpose in ('buyer', 'dev-fee', 'bond-winner')),
-    amount   integer not null check (amount > 0),
-    state    text    not null
+CREATE TABLE "payouts" (
+    id                 integer primary key autoincrement,
+    order_id           text    not null references orders (id),
+    purpose            text    not null check (purpose in (
+        'buyer', 'dev-fee', 'seller-refund', 'maker-bond-share', 'taker-bond-share'
+    )),
+    amount             integer not null check (amount > 0),
+    owed_since         integer not null, -- when it became a debt
+    state              text    not null
         check (state in ('due', 'sending', 'needs-invoice', 'paid', 'frozen')),
-    failures integer not null default 0 check (failures >= 0), -- of the present destination
-    due_at   integer, -- when to send
-    fee_msat integer check (fee_msat >= 0), failed_sends integer not null default 0 check (failed_sends >= 0), failed_sends_since integer
-    check ((failed_sends = 0) = (failed_sends_since is null)), owed_since integer not null default 0, -- what the route cost
-    unique (order_id, purpose),
+    failures           integer not null default 0 check (failures >= 0), -- of the present destination
+    due_at             integer, -- when to send
+    fee_msat           integer check (fee_msat >= 0), -- what the route cost
+    failed_sends       integer not null default 0 check (failed_sends >= 0), -- in a row
+    failed_sends_since integer,
+    unique (order_id, purpose), -- one debt a purpose (D20)
     check ((state = 'due') = (due_at is not null)),
-    check ((state = 'paid') = (fee_msat is not null))
+    check ((state = 'paid') = (fee_msat is not null)),
+    check ((failed_sends = 0) = (failed_sends_since is null))
 ) strict;
 
 CREATE TRIGGER payouts_are_paid_once before update on payouts

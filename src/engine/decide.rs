@@ -57,8 +57,9 @@ impl Deciding<'_> {
                 }
             }
             Task::BeginPayout { id, order, hash } => {
-                let payout = tx.find_order(order).await?.and_then(|order| order.payout);
-                if !payout.is_some_and(|payout| payout.wants_to_send(hash)) {
+                let order = tx.find_order(order).await?;
+                let mut payouts = order.iter().flat_map(|order| &order.payouts);
+                if !payouts.any(|payout| payout.wants_to_send(hash)) {
                     return Ok(Applied::Unchanged);
                 }
                 tx.begin_act(id, self.now).await?;
@@ -334,7 +335,8 @@ impl Deciding<'_> {
             Input::User(request) => invoice_in(request.command.needs().destination),
             _ => None,
         };
-        let may_pay = order.payout.is_some() || matches!(order.state, OrderState::Settling { .. });
+        let may_pay =
+            !order.payouts.is_empty() || matches!(order.state, OrderState::Settling { .. });
         let Some(invoice) = named.or(order.destination.as_ref()).filter(|_| may_pay) else {
             return Ok(RoutingBudget::default());
         };

@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use trade::{
     Backlog, BlockHeight, Command, Destination, Fact, HoldSecret, HoldStatus, IdentityKey, Input,
     Invoice, Kind, LightningIdentity, Msats, Network, NewOrder, NodeKey, Notice, Observation,
-    Order, OrderId, PaymentHash, Policy, Ppm, Preimage, Question, Request, Sats, Sender, Timestamp,
-    TradeKey,
+    Order, OrderId, PaymentHash, Payout, PayoutPurpose, Policy, Ppm, Preimage, Question, Request,
+    Sats, Sender, Timestamp, TradeKey,
 };
 
 use super::{Applied, Engine, EngineError};
@@ -113,6 +113,11 @@ impl World {
 
     pub(crate) async fn order(&self, id: OrderId) -> Order {
         self.reader.find_order(id).await.unwrap().unwrap()
+    }
+
+    /// What the buyer of an order is owed.
+    async fn payout(&self, id: OrderId) -> Payout {
+        self.order(id).await.payout(PayoutPurpose::Buyer).unwrap().clone()
     }
 
     /// A sell order taken with an invoice, its hold acknowledged by LND.

@@ -209,7 +209,7 @@ fn settling() -> (Order, Vec<Effect>) {
 
 fn wanted(n: u8) -> Hold {
     let secret = HoldSecret { hash: PaymentHash([n; 32]), preimage: Preimage([n; 32]) };
-    Hold::wanted(secret, Sats(101_000))
+    Hold::wanted(secret, trade::HoldPurpose::Escrow, Sats(101_000))
 }
 
 async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Effect>)) {
@@ -258,7 +258,7 @@ fn order() -> Order {
         destination: None,
         state: OrderState::Pending,
         holds: vec![],
-        payout: None,
+        payouts: vec![],
     }
 }
 

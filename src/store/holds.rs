@@ -15,7 +15,7 @@ impl Reader {
         let hash = hash.to_text();
         let row = sqlx::query_as!(
             HoldRow,
-            "select hash, preimage, amount, bolt11, seen, paid_msat, expires_height, decision
+            "select hash, preimage, purpose, amount, bolt11, seen, paid_msat, expires_height, decision
             from holds where hash = ?",
             hash
         )
@@ -53,7 +53,7 @@ pub(super) async fn list_of(
     let (order, named) = (order.to_text(), named.map(|hash| hash.to_text()));
     let rows = sqlx::query_as!(
         HoldRow,
-        "select hash, preimage, amount, bolt11, seen, paid_msat, expires_height, decision
+        "select hash, preimage, purpose, amount, bolt11, seen, paid_msat, expires_height, decision
         from holds
         where order_id = ?1 and (seen not in ('canceled', 'settled') or hash = ?2) order by id",
         order,
@@ -83,6 +83,7 @@ pub(super) async fn save(
 struct HoldRow {
     hash: String,
     preimage: String,
+    purpose: String,
     amount: i64,
     bolt11: Option<String>,
     seen: String,
@@ -108,6 +109,7 @@ impl HoldRow {
         Ok(Hold {
             hash: at.read("hash", &self.hash)?,
             preimage: at.read("preimage", &self.preimage)?,
+            purpose: at.read("purpose", &self.purpose)?,
             amount: Sats(at.number("amount", self.amount)?),
             bolt11: self.bolt11,
             seen,
@@ -139,16 +141,18 @@ async fn insert(
 ) -> Result<(), StoreError> {
     let at = At::new("holds", hold.hash);
     let (hash, order, preimage) = (hold.hash.to_text(), order.to_text(), hold.preimage.to_text());
+    let purpose = hold.purpose.to_text();
     let amount = at.integer("amount", hold.amount.0)?;
     let (seen, paid_msat, expires_height) = seen_columns(&at, hold.seen)?;
     let decision = hold.decision.map(|decision| decision.to_text());
     sqlx::query!(
-        "insert into holds (hash, order_id, preimage, amount, bolt11, seen, paid_msat,
+        "insert into holds (hash, order_id, preimage, purpose, amount, bolt11, seen, paid_msat,
             expires_height, decision)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         hash,
         order,
         preimage,
+        purpose,
         amount,
         hold.bolt11,
         seen,
@@ -164,15 +168,17 @@ async fn insert(
 async fn update(connection: &mut SqliteConnection, hold: &Hold) -> Result<(), StoreError> {
     let at = At::new("holds", hold.hash);
     let (hash, preimage) = (hold.hash.to_text(), hold.preimage.to_text());
+    let purpose = hold.purpose.to_text();
     let amount = at.integer("amount", hold.amount.0)?;
     let (seen, paid_msat, expires_height) = seen_columns(&at, hold.seen)?;
     let decision = hold.decision.map(|decision| decision.to_text());
     sqlx::query!(
-        "update holds set preimage = ?, amount = ?, bolt11 = ?, seen = ?,
+        "update holds set preimage = ?, purpose = ?, amount = ?, bolt11 = ?, seen = ?,
             paid_msat = coalesce(?, paid_msat), expires_height = coalesce(?, expires_height),
             decision = ?
         where hash = ?",
         preimage,
+        purpose,
         amount,
         hold.bolt11,
         seen,

@@ -33,7 +33,7 @@ pub struct Part {
 }
 
 impl WriteTx<'_> {
-    /// The order as it is now, with its unclosed holds and its payout.
+    /// The order as it is now, with its unclosed holds and its payouts.
     ///
     /// # Errors
     /// `Corrupt` if its rows contradict one another: it must be left alone then.
@@ -79,7 +79,7 @@ impl WriteTx<'_> {
         let tx = &mut *self.tx;
         let order = &decision.order;
         holds::save(tx, before.map_or(&[][..], |before| &before.holds), order).await?;
-        payouts::save(tx, before.and_then(|before| before.payout.as_ref()), order).await?;
+        payouts::save(tx, before.map_or(&[][..], |before| &before.payouts), order).await?;
         journal::write(tx, before, decision, version, line).await?;
         if let Some(change) = &decision.account {
             users::change(tx, change, line.at).await?;
@@ -239,7 +239,7 @@ pub struct TimesAhead {
 }
 
 impl Reader {
-    /// The order as it was last committed, with its unclosed holds and its payout.
+    /// The order as it was last committed, with its unclosed holds and its payouts.
     ///
     /// # Errors
     /// `Corrupt` if its rows contradict one another.
@@ -344,13 +344,13 @@ pub(super) async fn find(
     let Some(row) = row else { return Ok(None) };
     let mut order = row.into_order(id)?;
     order.holds = holds::list_of(connection, id, order.state.hold()).await?;
-    order.payout = payouts::find_of(connection, id).await?;
+    order.payouts = payouts::list_of(connection, id).await?;
     trade::invariants::check(&order).map_err(|law| At::new("orders", id).corrupt(law))?;
     Ok(Some(order))
 }
 
 impl OrderRow {
-    /// Without its holds and its payout.
+    /// Without its holds and its payouts.
     fn into_order(self, id: OrderId) -> Result<Order, StoreError> {
         let at = At::new("orders", id);
         let state = OrderState::from(at.parse::<StateDocument>("state", &self.state)?);
@@ -395,7 +395,7 @@ impl OrderRow {
             destination: destination.map(Invoice::from),
             state,
             holds: Vec::new(),
-            payout: None,
+            payouts: Vec::new(),
         })
     }
 }

@@ -107,62 +107,105 @@ impl WriteTx<'_> {
     }
 }
 
-/// What the buyer of an order is owed, with the newest attempt to pay it.
-pub(super) async fn find_of(
-    connection: &mut SqliteConnection,
-    order: OrderId,
-) -> Result<Option<Payout>, StoreError> {
-    let (at, order) = (At::new("payouts", order), order.to_text());
-    let row = sqlx::query!(
-        "select id, amount, owed_since, state, failures, due_at, fee_msat, failed_sends, failed_sends_since
-        from payouts where order_id = ? and purpose = 'buyer'",
-        order
-    )
-    .fetch_optional(&mut *connection)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let state = match (row.state.as_str(), row.due_at, row.fee_msat) {
-        ("due", Some(due_at), None) => PayoutState::Due { at: Timestamp(due_at) },
-        ("sending", None, None) => PayoutState::Sending,
-        ("needs-invoice", None, None) => PayoutState::NeedsInvoice,
-        ("paid", None, Some(fee)) => PayoutState::Paid { fee: Msats(at.number("fee_msat", fee)?) },
-        ("frozen", None, None) => PayoutState::Frozen,
-        _ => return Err(at.corrupt("its state and its columns do not fit")),
-    };
-    let attempt = newest_attempt(connection, row.id).await?;
-    let fits = match &attempt {
-        Some(attempt) => attempt.state == attempt_state(state),
-        None => matches!(state, PayoutState::Due { .. } | PayoutState::NeedsInvoice),
-    };
-    if !fits {
-        return Err(at.corrupt("its state and its newest attempt do not fit"));
-    }
-    Ok(Some(Payout {
-        amount: Sats(at.number("amount", row.amount)?),
-        owed_since: Timestamp(row.owed_since),
-        failures: at.number("failures", row.failures)?,
-        state,
-        failed_sends: match row.failed_sends_since {
-            Some(since) => Some(FailedSends {
-                since: Timestamp(since),
-                count: at.number("failed_sends", row.failed_sends)?,
-            }),
-            None => None,
-        },
-        attempt: attempt.map(AttemptRow::into_attempt).transpose()?,
-    }))
+struct PayoutRow {
+    id: i64,
+    purpose: String,
+    amount: i64,
+    owed_since: i64,
+    state: String,
+    failures: i64,
+    due_at: Option<i64>,
+    fee_msat: Option<i64>,
+    failed_sends: i64,
+    failed_sends_since: Option<i64>,
 }
 
-/// Writes the payout of an order and its newest attempt, if they changed.
+/// What is owed for an order, with the newest attempt to pay each debt.
+pub(super) async fn list_of(
+    connection: &mut SqliteConnection,
+    order: OrderId,
+) -> Result<Vec<Payout>, StoreError> {
+    let (at, order) = (At::new("payouts", order), order.to_text());
+    let rows = sqlx::query_as!(
+        PayoutRow,
+        "select id, purpose, amount, owed_since, state, failures, due_at, fee_msat, failed_sends,
+            failed_sends_since
+        from payouts where order_id = ? order by id",
+        order
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut payouts = Vec::new();
+    for row in rows {
+        let attempt = newest_attempt(connection, row.id).await?;
+        let given_up = given_up(connection, &at, row.id).await?;
+        payouts.push(row.into_payout(&at, attempt, given_up)?);
+    }
+    Ok(payouts)
+}
+
+impl PayoutRow {
+    fn into_payout(
+        self,
+        at: &At,
+        attempt: Option<AttemptRow>,
+        given_up: Vec<PaymentHash>,
+    ) -> Result<Payout, StoreError> {
+        let state = match (self.state.as_str(), self.due_at, self.fee_msat) {
+            ("due", Some(due_at), None) => PayoutState::Due { at: Timestamp(due_at) },
+            ("sending", None, None) => PayoutState::Sending,
+            ("needs-invoice", None, None) => PayoutState::NeedsInvoice,
+            ("paid", None, Some(fee)) => {
+                PayoutState::Paid { fee: Msats(at.number("fee_msat", fee)?) }
+            }
+            ("frozen", None, None) => PayoutState::Frozen,
+            _ => return Err(at.corrupt("its state and its columns do not fit")),
+        };
+        let fits = match &attempt {
+            Some(attempt) => attempt.state == attempt_state(state),
+            None => matches!(state, PayoutState::Due { .. } | PayoutState::NeedsInvoice),
+        };
+        if !fits {
+            return Err(at.corrupt("its state and its newest attempt do not fit"));
+        }
+        Ok(Payout {
+            purpose: at.read("purpose", &self.purpose)?,
+            amount: Sats(at.number("amount", self.amount)?),
+            owed_since: Timestamp(self.owed_since),
+            failures: at.number("failures", self.failures)?,
+            state,
+            failed_sends: match self.failed_sends_since {
+                Some(since) => Some(FailedSends {
+                    since: Timestamp(since),
+                    count: at.number("failed_sends", self.failed_sends)?,
+                }),
+                None => None,
+            },
+            attempt: attempt.map(AttemptRow::into_attempt).transpose()?,
+            given_up,
+        })
+    }
+}
+
+/// Writes the payouts of an order that changed, each with its newest attempt.
 pub(super) async fn save(
     connection: &mut SqliteConnection,
-    before: Option<&Payout>,
+    before: &[Payout],
     order: &Order,
 ) -> Result<(), StoreError> {
-    let Some(payout) = order.payout.as_ref().filter(|payout| before != Some(payout)) else {
-        return Ok(());
-    };
-    let (at, order) = (At::new("payouts", order.id), order.id.to_text());
+    for payout in order.payouts.iter().filter(|payout| !before.contains(payout)) {
+        save_payout(connection, order.id, payout).await?;
+    }
+    Ok(())
+}
+
+async fn save_payout(
+    connection: &mut SqliteConnection,
+    order: OrderId,
+    payout: &Payout,
+) -> Result<(), StoreError> {
+    let (at, order) = (At::new("payouts", order), order.to_text());
+    let purpose = payout.purpose.to_text();
     let (state, due_at, fee_msat) = match payout.state {
         PayoutState::Due { at } => ("due", Some(at.0), None),
         PayoutState::Sending => ("sending", None, None),
@@ -176,13 +219,14 @@ pub(super) async fn save(
     let id = sqlx::query_scalar!(
         r#"insert into payouts (order_id, purpose, amount, owed_since, state, failures, due_at, fee_msat,
             failed_sends, failed_sends_since)
-        values (?, 'buyer', ?, ?, ?, ?, ?, ?, ?, ?)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         on conflict (order_id, purpose) do update set amount = excluded.amount,
             state = excluded.state, failures = excluded.failures, due_at = excluded.due_at,
             fee_msat = excluded.fee_msat, failed_sends = excluded.failed_sends,
             failed_sends_since = excluded.failed_sends_since
         returning id as "id!""#,
         order,
+        purpose,
         amount,
         payout.owed_since.0,
         state,
@@ -289,6 +333,23 @@ async fn newest_attempt(
     .fetch_optional(connection)
     .await?;
     Ok(row)
+}
+
+/// The hashes of the attempts before the newest one.
+async fn given_up(
+    connection: &mut SqliteConnection,
+    at: &At,
+    payout: i64,
+) -> Result<Vec<PaymentHash>, StoreError> {
+    let hashes = sqlx::query_scalar!(
+        "select hash from payout_attempts where payout_id = ?1 and id < (
+            select max(id) from payout_attempts where payout_id = ?1
+        ) order by id",
+        payout
+    )
+    .fetch_all(connection)
+    .await?;
+    hashes.iter().map(|hash| at.read("hash", hash)).collect()
 }
 
 /// One row per hash, however often it is sent (D20). Only the newest of a payout may change.

@@ -8,8 +8,8 @@ mod terms;
 
 use serde::{Deserialize, Serialize};
 use trade::{
-    BlockHeight, FrozenBecause, Held, HorizonWarning, Invoice, Msats, Network, NodeKey, OrderState,
-    Outcome, PaymentHash, Preparing, PreparingFrom, Status, Timestamp,
+    BlockHeight, FrozenBecause, FrozenState, Held, HorizonWarning, Invoice, Msats, Network,
+    NodeKey, OrderState, Outcome, PaymentHash, Preparing, PreparingFrom, Status, Timestamp,
 };
 
 use super::text::Spelled;
@@ -61,6 +61,9 @@ pub(super) enum StateV1 {
     Frozen {
         was: Spelled<Status>,
         because: Spelled<FrozenBecause>,
+        /// Missing in rows of versions that kept the status only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<Box<StateV1>>,
     },
     Ended(Spelled<Outcome>),
 }
@@ -86,10 +89,22 @@ fn nobody_was_warned() -> Spelled<HorizonWarning> {
 
 impl From<&OrderState> for StateDocument {
     fn from(state: &OrderState) -> Self {
-        Self::V1(match state {
-            OrderState::Pending => StateV1::Pending,
+        Self::V1(state.into())
+    }
+}
+
+impl From<StateDocument> for OrderState {
+    fn from(StateDocument::V1(state): StateDocument) -> Self {
+        state.into()
+    }
+}
+
+impl From<&OrderState> for StateV1 {
+    fn from(state: &OrderState) -> Self {
+        match state {
+            OrderState::Pending => Self::Pending,
             OrderState::PreparingHold(Preparing { hash, until, request_id, from }) => {
-                StateV1::PreparingHold {
+                Self::PreparingHold {
                     hash: Spelled(*hash),
                     until: until.0,
                     request_id: *request_id,
@@ -97,31 +112,37 @@ impl From<&OrderState> for StateDocument {
                 }
             }
             OrderState::AwaitingHold { hash, until } => {
-                StateV1::AwaitingHold { hash: Spelled(*hash), until: until.0 }
+                Self::AwaitingHold { hash: Spelled(*hash), until: until.0 }
             }
             OrderState::AwaitingInvoice { escrow, until } => {
-                StateV1::AwaitingInvoice { escrow: escrow.map(HeldV1::from), until: until.0 }
+                Self::AwaitingInvoice { escrow: escrow.map(HeldV1::from), until: until.0 }
             }
-            OrderState::Active { held } => StateV1::Active { held: (*held).into() },
+            OrderState::Active { held } => Self::Active { held: (*held).into() },
             OrderState::FiatSent { held, warned } => {
-                StateV1::FiatSent { held: (*held).into(), warned: Spelled(*warned) }
+                Self::FiatSent { held: (*held).into(), warned: Spelled(*warned) }
             }
-            OrderState::Settling { held, request_id, warned } => StateV1::Settling {
+            OrderState::Settling { held, request_id, warned } => Self::Settling {
                 held: (*held).into(),
                 request_id: *request_id,
                 warned: Spelled(*warned),
             },
-            OrderState::PayingBuyer => StateV1::PayingBuyer,
+            OrderState::PayingBuyer => Self::PayingBuyer,
             OrderState::Frozen { was, because } => {
-                StateV1::Frozen { was: Spelled(*was), because: Spelled(*because) }
+                let (was, state) = match was {
+                    FrozenState::Whole(state) => {
+                        (state.status(), Some(Box::new(Self::from(&**state))))
+                    }
+                    FrozenState::StatusOnly(status) => (*status, None),
+                };
+                Self::Frozen { was: Spelled(was), because: Spelled(*because), state }
             }
-            OrderState::Ended(outcome) => StateV1::Ended(Spelled(*outcome)),
-        })
+            OrderState::Ended(outcome) => Self::Ended(Spelled(*outcome)),
+        }
     }
 }
 
-impl From<StateDocument> for OrderState {
-    fn from(StateDocument::V1(state): StateDocument) -> Self {
+impl From<StateV1> for OrderState {
+    fn from(state: StateV1) -> Self {
         match state {
             StateV1::Pending => Self::Pending,
             StateV1::PreparingHold { hash, until, request_id, from } => {
@@ -146,7 +167,13 @@ impl From<StateDocument> for OrderState {
                 Self::Settling { held: held.into(), request_id, warned: warned.0 }
             }
             StateV1::PayingBuyer => Self::PayingBuyer,
-            StateV1::Frozen { was, because } => Self::Frozen { was: was.0, because: because.0 },
+            StateV1::Frozen { was, because, state } => {
+                let was = match state {
+                    Some(state) => FrozenState::Whole(Box::new(Self::from(*state))),
+                    None => FrozenState::StatusOnly(was.0),
+                };
+                Self::Frozen { was, because: because.0 }
+            }
             StateV1::Ended(outcome) => Self::Ended(outcome.0),
         }
     }

@@ -17,10 +17,10 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use trade::{
-    Attempt, Cause, Decision, Effect, Fiat, FiatAmount, Hold, HoldDecision, HoldSecret,
-    IdentityKey, Invoice, Kind, Network, NodeKey, Order, OrderId, OrderState, Outcome, Party,
-    PaymentHash, Payout, PayoutState, Preimage, Price, Quote, Sats, Seen, Terms, Timestamp,
-    TradeKey,
+    Attempt, Cause, Decision, Effect, Fiat, FiatAmount, Hold, HoldDecision, HoldPurpose,
+    HoldSecret, IdentityKey, Invoice, Kind, Network, NodeKey, Order, OrderId, OrderState, Outcome,
+    Party, PaymentHash, Payout, PayoutPurpose, PayoutState, Preimage, Price, Quote, Sats, Seen,
+    Terms, Timestamp, TradeKey,
 };
 
 use super::{Class, Line, OutboxRow, Reader, StoreError, WriteTx, Writer, open};
@@ -122,7 +122,8 @@ fn hash(n: u8) -> PaymentHash {
 }
 
 fn wanted_hold(n: u8) -> Hold {
-    Hold::wanted(HoldSecret { hash: hash(n), preimage: Preimage([n; 32]) }, Sats(101_000))
+    let secret = HoldSecret { hash: hash(n), preimage: Preimage([n; 32]) };
+    Hold::wanted(secret, HoldPurpose::Escrow, Sats(101_000))
 }
 
 fn canceled_hold(n: u8) -> Hold {
@@ -162,7 +163,7 @@ fn pending(n: u8) -> Order {
         destination: None,
         state: OrderState::Pending,
         holds: vec![],
-        payout: None,
+        payouts: vec![],
     }
 }
 
@@ -187,14 +188,7 @@ fn payout(attempt: Option<Attempt>) -> Payout {
         Some(_) => PayoutState::Sending,
         None => PayoutState::Due { at: Timestamp(5) },
     };
-    Payout {
-        amount: Sats(99_000),
-        owed_since: Timestamp(4),
-        failures: 0,
-        state,
-        failed_sends: None,
-        attempt,
-    }
+    Payout { state, attempt, ..Payout::owed(PayoutPurpose::Buyer, Sats(99_000), Timestamp(4)) }
 }
 
 /// A sell order whose hold was settled.
@@ -203,7 +197,7 @@ fn paying(n: u8, attempt: Option<Attempt>) -> Order {
         taker: Some(party(2)),
         taken_at: Some(Timestamp(2)),
         state: OrderState::PayingBuyer,
-        payout: Some(payout(attempt)),
+        payouts: vec![payout(attempt)],
         ..pending(n)
     }
 }

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trade::{
-    Alarm, FrozenBecause, HoldDecision, HorizonWarning, IdentityKey, Kind, LedgerAccount, Network,
-    NodeKey, OrderId, Outcome, PaymentHash, Preimage, Refusal, Side, Status, TradeKey,
+    Alarm, FrozenBecause, HoldDecision, HoldPurpose, HorizonWarning, IdentityKey, Kind,
+    LedgerAccount, Network, NodeKey, OrderId, Outcome, PaymentHash, PayoutPurpose, Preimage,
+    Refusal, Side, Status, TradeKey,
 };
 
 use super::{Class, EventId, StoreError, Transport};
@@ -181,7 +182,11 @@ names!(FrozenBecause {
 
 names!(HorizonWarning { NotYet => "not-yet", Near => "near", Reached => "reached" });
 
+names!(HoldPurpose { Escrow => "escrow" });
+
 names!(HoldDecision { Settle => "settle", Cancel => "cancel" });
+
+names!(PayoutPurpose { Buyer => "buyer" });
 
 names!(LedgerAccount {
     Lightning => "lightning",

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use trade::{
     BlockHeight, Input, Notice, Observation, OrderId, OrderState, Outcome, PaymentHash,
-    PayoutState, Preimage, Sats, Timestamp, TradeKey,
+    PayoutPurpose, PayoutState, Preimage, Sats, Timestamp, TradeKey,
 };
 
 use crate::check::Checker;
@@ -306,7 +306,8 @@ impl World {
             return Ok(());
         };
         let (buyer, seller) = (order.buyer().copied(), order.seller().copied());
-        let needs = order.payout.map(|payout| payout.state) == Some(PayoutState::NeedsInvoice);
+        let needs = order.payout(PayoutPurpose::Buyer).map(|payout| payout.state)
+            == Some(PayoutState::NeedsInvoice);
         let (sender, what) = match (&order.state, buyer, seller) {
             (OrderState::Pending, ..) if self.are_eager => {
                 return self.say(trade, Who::Rival, Said::TakeWithInvoice).await;

@@ -7,6 +7,7 @@
 mod cancel;
 mod clock;
 mod create;
+mod escrow;
 mod expiry;
 mod hold;
 mod payout;
@@ -18,9 +19,9 @@ pub use create::create;
 
 use crate::{
     Alarm, Cause, Command, Decision, Destination, Effect, Env, Fact, FrozenBecause, Hold,
-    HoldDecision, HoldSecret, HoldStatus, HorizonWarning, Input, Invoice, LnCommand, Notice,
-    Observation, Order, OrderState, OrderView, Outcome, Party, PaymentHash, Preparing,
-    PreparingFrom, Question, Refusal, Request, Side, Status, TradeKey,
+    HoldDecision, HoldPurpose, HoldSecret, HoldStatus, HorizonWarning, Input, Invoice, LnCommand,
+    Notice, Observation, Order, OrderState, OrderView, Outcome, Party, PaymentHash, PayoutPurpose,
+    Preparing, PreparingFrom, Question, Refusal, Request, Sats, Side, Status, TradeKey,
 };
 
 /// Why there is no decision.
@@ -101,9 +102,12 @@ fn add_invoice(
         }
         OrderState::AwaitingInvoice { escrow: Some(held), .. } => {
             let invoice = payable(order, destination, env)?;
-            hold::rely_on_escrow(order, held.hash, invoice, sender, request_id, env)
+            escrow::rely_on(order, held.hash, invoice, sender, request_id, env)
         }
-        OrderState::PayingBuyer => payout::another_destination(order, request_id, destination, env),
+        OrderState::PayingBuyer => {
+            let purpose = PayoutPurpose::Buyer;
+            payout::another_destination(order, purpose, request_id, destination, env)
+        }
         _ => Err(Refusal::NotAllowedByStatus.into()),
     }
 }
@@ -153,10 +157,20 @@ fn release(order: &Order, sender: TradeKey, request_id: Option<u64>) -> Result<D
         .then(LnCommand::EndHold { hash: held.hash }))
 }
 
-/// The invoice in `destination`, if this order's payout may be promised to it (behaviour §4.5).
+/// The invoice in `destination`, if what the buyer is to get may be promised to it (behaviour §4.5).
 fn payable(order: &Order, destination: Destination, env: &Env<'_>) -> Result<Invoice, Refusal> {
-    let Destination::Bolt11(invoice) = destination else { return Err(Refusal::InvalidInvoice) };
     let expected = order.terms.quote.ok_or(Refusal::OutOfRangeSatsAmount)?.to_pay_out();
+    payable_with(order, expected, destination, env)
+}
+
+/// The invoice in `destination`, if so many sats may be promised to it.
+fn payable_with(
+    order: &Order,
+    expected: Sats,
+    destination: Destination,
+    env: &Env<'_>,
+) -> Result<Invoice, Refusal> {
+    let Destination::Bolt11(invoice) = destination else { return Err(Refusal::InvalidInvoice) };
     let is_payable = invoice.is_payable(expected, env.node, env.policy, env.now);
     let is_known = env.payout_hash_is_known
         || order.hold(invoice.hash).is_some()
@@ -170,14 +184,11 @@ fn payable(order: &Order, destination: Destination, env: &Env<'_>) -> Result<Inv
 /// Whether this order already has this payment hash, from another invoice. An attempt keeps its first
 /// text, so the new one would never be paid (D44).
 fn is_known_as_another_text(order: &Order, invoice: &Invoice) -> bool {
-    let attempt = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
-    let known = [
-        order.destination.as_ref().map(|known| (known.hash, known.text.as_str())),
-        attempt.map(|known| (known.hash, known.bolt11.as_str())),
-    ];
-    known
-        .into_iter()
-        .flatten()
+    let attempts = order.payouts.iter().filter_map(|payout| payout.attempt.as_ref());
+    let destination = order.destination.as_ref();
+    attempts
+        .map(|attempt| (attempt.hash, attempt.bolt11.as_str()))
+        .chain(destination.map(|known| (known.hash, known.text.as_str())))
         .any(|(hash, text)| hash == invoice.hash && !text.eq_ignore_ascii_case(&invoice.text))
 }
 
@@ -272,10 +283,10 @@ impl Decision {
         self
     }
 
-    /// Turns every hold nobody decided on into a refund to be made (E7, INV-3).
-    fn give_back(mut self) -> Self {
+    /// Turns every hold of this purpose that nobody decided on into a refund to be made (E7, INV-3).
+    fn give_back(mut self, purpose: HoldPurpose) -> Self {
         for hold in &mut self.order.holds {
-            if hold.decision.is_some() {
+            if hold.purpose != purpose || hold.decision.is_some() {
                 continue;
             }
             hold.decision = Some(HoldDecision::Cancel);
@@ -287,7 +298,7 @@ impl Decision {
         self
     }
 
-    /// Saves the preimage and asks LND for the invoice (E1).
+    /// Saves the preimage of the escrow and asks LND for its invoice (E1).
     fn prepare_hold(
         mut self,
         secret: HoldSecret,
@@ -297,7 +308,7 @@ impl Decision {
     ) -> Result<Self, Refusal> {
         let amount = self.order.terms.quote.ok_or(Refusal::OutOfRangeSatsAmount)?.to_hold();
         let hash = secret.hash;
-        self.order.holds.push(Hold::wanted(secret, amount));
+        self.order.holds.push(Hold::wanted(secret, HoldPurpose::Escrow, amount));
         let until = env.now.after(env.policy.reply_window);
         let add = LnCommand::AddHold {
             hash,
@@ -312,13 +323,13 @@ impl Decision {
 
     /// Stops and calls a person (D13).
     fn freeze(self, because: FrozenBecause) -> Self {
-        let was = self.order.status();
-        self.to(OrderState::Frozen { was, because }).alarm(Alarm::Frozen(because))
+        let state = self.order.state.clone().frozen(because);
+        self.to(state).alarm(Alarm::Frozen(because))
     }
 
     /// T13, T15, T17, T19: clears the take (behaviour §2.4). The taker is answered if it asked.
     fn back_to_book(mut self, request_id: Option<u64>) -> Self {
-        self = self.give_back();
+        self = self.give_back(HoldPurpose::Escrow);
         let maker = self.order.maker;
         self.order.taken_at = None;
         if let Some(taker) = self.order.taker.take() {
@@ -337,7 +348,7 @@ impl Decision {
 
     /// T14, T16, T18, T20, T27: ends the trade. The maker is answered if it asked.
     fn canceled(mut self, request_id: Option<u64>) -> Self {
-        self = self.give_back().to(OrderState::Ended(Outcome::Canceled));
+        self = self.give_back(HoldPurpose::Escrow).to(OrderState::Ended(Outcome::Canceled));
         let maker = self.order.maker;
         self = self.answer(&maker, request_id, Notice::Canceled);
         if let Some(taker) = self.order.taker {

@@ -274,7 +274,7 @@ impl Story {
         self.commit(&decision)
     }
 
-    /// What the store does: holds that LND has ended are loaded no more.
+    /// As the store: of the holds that LND has ended only the one in the state is loaded.
     pub(crate) fn commit(&mut self, decision: &Decision) -> Told {
         self.scene.facts.clear();
         for note in &decision.notes {
@@ -285,7 +285,8 @@ impl Story {
             }
         }
         self.order = decision.order.clone();
-        self.order.holds.retain(|hold| !hold.is_closed());
+        let Order { holds, state, .. } = &mut self.order;
+        holds.retain(|hold| !hold.is_closed() || state.hold() == Some(hold.hash));
         self.last = decision.clone();
         Told { place: place(&self.order), lines: lines(decision) }
     }
@@ -441,7 +442,7 @@ fn asked_by(request_id: u64) -> &'static str {
 /// The name of a state, with what tells it from others of its name.
 pub(crate) fn place(order: &Order) -> String {
     let name = first_word(&order.state);
-    match (&order.state, &order.payout) {
+    match (&order.state, order.payouts.first()) {
         (OrderState::PayingBuyer, Some(payout)) => {
             format!("{name}({})", first_word(&payout.state))
         }
@@ -499,7 +500,6 @@ fn line(effect: &Effect, order: &Order) -> String {
     }
 }
 
-/// A message without its payload.
 pub(crate) fn heading(
     to: TradeKey,
     notice: &Notice,

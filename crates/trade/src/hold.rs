@@ -1,7 +1,8 @@
 //! One hold invoice: wanted, open, accepted, the write-once decision, what LND says at last.
 //!
 //! An order that returns to the book and is taken again has several over its life. Giving sats
-//! back is a debt of the hold, not a state of the order (D16, INV-3).
+//! back is a debt of the hold, not a state of the order (D16, INV-3). What LND's word about a hold
+//! means for the order depends on the purpose of the hold first, and then on the order's state.
 
 use crate::{BlockHeight, Msats, PaymentHash, Preimage, Sats};
 
@@ -10,12 +11,20 @@ pub struct Hold {
     pub hash: PaymentHash,
     /// On disk before LND hears of the hash (E1).
     pub preimage: Preimage,
-    /// What the seller is asked to pay.
+    pub purpose: HoldPurpose,
+    /// What its payer is asked for.
     pub amount: Sats,
     /// LND's invoice; its presence is the acknowledgement that LND has the hash.
     pub bolt11: Option<String>,
     pub seen: Seen,
     pub decision: Option<HoldDecision>,
+}
+
+/// What a hold is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HoldPurpose {
+    /// The seller's sats, for the buyer.
+    Escrow,
 }
 
 /// The furthest LND was seen to be with a hold. Only ever moves on; older news is ignored.
@@ -69,9 +78,9 @@ pub struct Held {
 
 impl Hold {
     #[must_use]
-    pub fn wanted(secret: HoldSecret, amount: Sats) -> Self {
+    pub fn wanted(secret: HoldSecret, purpose: HoldPurpose, amount: Sats) -> Self {
         let HoldSecret { hash, preimage } = secret;
-        Self { hash, preimage, amount, bolt11: None, seen: Seen::Wanted, decision: None }
+        Self { hash, preimage, purpose, amount, bolt11: None, seen: Seen::Wanted, decision: None }
     }
 
     /// What must be seen of the escrow before LND is asked to settle it. LND settles what it has given

@@ -1,6 +1,9 @@
 //! What holds for every order, whatever happened to it.
 
-use crate::{HoldDecision, Order, OrderState, Outcome, PayoutState, Price, Seen};
+use crate::{
+    Hold, HoldDecision, HoldPurpose, Order, OrderState, Outcome, PayoutPurpose, PayoutState, Price,
+    Seen,
+};
 
 /// Checks one order by itself.
 ///
@@ -22,6 +25,7 @@ pub fn check(order: &Order) -> Result<(), &'static str> {
             knows_where_to_pay(order),
             "whoever may send fiat knows that the buyer can be paid (INV-1)",
         ),
+        (owes_once(order), "an order has one debt of each purpose (D20)"),
         (owes_what_it_should(order), "the buyer is owed after SETTLED and until paid (P0, INV-2)"),
         (
             is_one_or_the_other(order),
@@ -37,8 +41,16 @@ fn has_the_parties_it_needs(order: &Order) -> bool {
     }
     match order.state {
         OrderState::Pending => order.taker.is_none(),
+        OrderState::PreparingHold(_)
+        | OrderState::AwaitingHold { .. }
+        | OrderState::AwaitingInvoice { .. }
+        | OrderState::Active { .. }
+        | OrderState::FiatSent { .. }
+        | OrderState::Settling { .. }
+        | OrderState::PayingBuyer
+        | OrderState::Frozen { .. }
+        | OrderState::Ended(Outcome::Success) => order.taker.is_some(),
         OrderState::Ended(Outcome::Canceled | Outcome::Expired) => true,
-        _ => order.taker.is_some(),
     }
 }
 
@@ -49,19 +61,36 @@ fn is_quoted_where_it_must_be(order: &Order) -> bool {
 
 fn stands_on_its_hold(order: &Order) -> bool {
     let Some(hash) = order.state.hold() else { return true };
-    let decision = order.hold(hash).map(|hold| hold.decision);
+    let Some(hold) = order.hold(hash) else { return false };
     match order.state {
-        OrderState::Settling { .. } => decision == Some(Some(HoldDecision::Settle)),
-        _ => decision == Some(None),
+        OrderState::PreparingHold(_)
+        | OrderState::AwaitingHold { .. }
+        | OrderState::AwaitingInvoice { .. }
+        | OrderState::Active { .. }
+        | OrderState::FiatSent { .. } => hold.decision.is_none(),
+        OrderState::Settling { .. } => hold.decision == Some(HoldDecision::Settle),
+        OrderState::Frozen { .. } => hold.decision != Some(HoldDecision::Cancel),
+        OrderState::Pending | OrderState::PayingBuyer | OrderState::Ended(_) => true,
     }
 }
 
 fn nothing_is_left_behind(order: &Order) -> bool {
-    let is_frozen = matches!(order.state, OrderState::Frozen { .. });
-    order
-        .holds
-        .iter()
-        .all(|hold| hold.decision.is_some() || is_frozen || order.state.hold() == Some(hold.hash))
+    let is_frozen = match order.state {
+        OrderState::Frozen { .. } => true,
+        OrderState::Pending
+        | OrderState::PreparingHold(_)
+        | OrderState::AwaitingHold { .. }
+        | OrderState::AwaitingInvoice { .. }
+        | OrderState::Active { .. }
+        | OrderState::FiatSent { .. }
+        | OrderState::Settling { .. }
+        | OrderState::PayingBuyer
+        | OrderState::Ended(_) => false,
+    };
+    let stands_on = order.state.hold();
+    order.holds.iter().all(|hold| match hold.purpose {
+        HoldPurpose::Escrow => hold.decision.is_some() || is_frozen || stands_on == Some(hold.hash),
+    })
 }
 
 fn knows_where_to_pay(order: &Order) -> bool {
@@ -69,45 +98,78 @@ fn knows_where_to_pay(order: &Order) -> bool {
         OrderState::Active { .. } | OrderState::FiatSent { .. } | OrderState::Settling { .. } => {
             order.destination.is_some()
         }
-        _ => true,
+        OrderState::Pending
+        | OrderState::PreparingHold(_)
+        | OrderState::AwaitingHold { .. }
+        | OrderState::AwaitingInvoice { .. }
+        | OrderState::PayingBuyer
+        | OrderState::Frozen { .. }
+        | OrderState::Ended(_) => true,
     }
 }
 
+fn owes_once(order: &Order) -> bool {
+    let firsts = order.payouts.iter().map(|payout| order.payout(payout.purpose));
+    firsts.zip(&order.payouts).all(|(first, payout)| first == Some(payout))
+}
+
+/// The buyer. Other debts are none of the order's state.
 fn owes_what_it_should(order: &Order) -> bool {
-    let payout = order.payout.as_ref().map(|payout| payout.state);
-    let has_attempt = order.payout.as_ref().is_some_and(|payout| payout.attempt.is_some());
-    match (&order.state, payout) {
-        (OrderState::Ended(Outcome::Success), payout) => {
+    let payout = order.payout(PayoutPurpose::Buyer);
+    let has_attempt = payout.is_some_and(|payout| payout.attempt.is_some());
+    let payout = payout.map(|payout| payout.state);
+    match order.state {
+        OrderState::Pending
+        | OrderState::PreparingHold(_)
+        | OrderState::AwaitingHold { .. }
+        | OrderState::AwaitingInvoice { .. }
+        | OrderState::Active { .. }
+        | OrderState::FiatSent { .. }
+        | OrderState::Settling { .. }
+        | OrderState::Ended(Outcome::Canceled | Outcome::Expired) => payout.is_none(),
+        OrderState::PayingBuyer => match payout {
+            Some(PayoutState::Sending) => has_attempt,
+            Some(PayoutState::Due { .. } | PayoutState::NeedsInvoice) => true,
+            Some(PayoutState::Paid { .. } | PayoutState::Frozen) | None => false,
+        },
+        OrderState::Frozen { .. } => matches!(payout, None | Some(PayoutState::Frozen)),
+        OrderState::Ended(Outcome::Success) => {
             matches!(payout, Some(PayoutState::Paid { .. })) && has_attempt
         }
-        (OrderState::PayingBuyer, Some(PayoutState::Sending)) => has_attempt,
-        (OrderState::PayingBuyer, payout) => {
-            matches!(payout, Some(PayoutState::Due { .. } | PayoutState::NeedsInvoice))
-        }
-        (OrderState::Frozen { .. }, payout) => {
-            matches!(payout, None | Some(PayoutState::Frozen))
-        }
-        (_, payout) => payout.is_none(),
     }
 }
 
 fn is_one_or_the_other(order: &Order) -> bool {
-    let settles = |hold: &crate::Hold| hold.decision == Some(HoldDecision::Settle);
-    let is_canceled = matches!(
-        order.state,
-        OrderState::Pending | OrderState::Ended(Outcome::Canceled | Outcome::Expired)
-    );
-    let decisions = order.holds.iter().filter(|hold| settles(hold)).count();
-    let unpaid = order.payout.is_some()
-        && order.holds.iter().any(|hold| settles(hold) && hold.seen != Seen::Settled);
-    decisions <= 1 && !(is_canceled && decisions > 0) && !unpaid
+    let settled: Vec<_> = order.holds.iter().filter(|hold| is_settled_escrow(hold)).collect();
+    let is_canceled = match order.state {
+        OrderState::Pending | OrderState::Ended(Outcome::Canceled | Outcome::Expired) => true,
+        OrderState::PreparingHold(_)
+        | OrderState::AwaitingHold { .. }
+        | OrderState::AwaitingInvoice { .. }
+        | OrderState::Active { .. }
+        | OrderState::FiatSent { .. }
+        | OrderState::Settling { .. }
+        | OrderState::PayingBuyer
+        | OrderState::Frozen { .. }
+        | OrderState::Ended(Outcome::Success) => false,
+    };
+    let is_owed_early = order.payout(PayoutPurpose::Buyer).is_some()
+        && settled.iter().any(|hold| hold.seen != Seen::Settled);
+    settled.len() <= 1 && !(is_canceled && !settled.is_empty()) && !is_owed_early
+}
+
+/// Whether it was decided to settle an escrow.
+fn is_settled_escrow(hold: &Hold) -> bool {
+    match hold.purpose {
+        HoldPurpose::Escrow => hold.decision == Some(HoldDecision::Settle),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fixture::{Story, TAKER, hold_hash, secret};
-    use crate::{Hold, Kind, Sats};
+    use crate::{Kind, Payout, Sats};
 
     #[track_caller]
     fn breaks(story: Story, law: &str, change: impl FnOnce(&mut Order)) {
@@ -141,7 +203,7 @@ mod tests {
             order.holds.clear();
         });
         breaks(Story::active(Kind::Sell), "INV-3", |order| {
-            order.holds.push(Hold::wanted(secret(2), Sats(1)));
+            order.holds.push(Hold::wanted(secret(2), HoldPurpose::Escrow, Sats(1)));
         });
         breaks(Story::fiat_sent(Kind::Sell), "INV-1", |order| order.destination = None);
         breaks(Story::sell(), "has its sats", |order| order.terms.quote = None);
@@ -151,21 +213,25 @@ mod tests {
         });
     }
 
-    // spec: INV-2 INV-4 P0
+    // spec: D20 INV-2 INV-4 P0
     #[test]
     fn a_broken_law_of_money_is_named() {
         let settle = |order: &mut Order| {
-            let mut hold = Hold::wanted(secret(2), Sats(1));
+            let mut hold = Hold::wanted(secret(2), HoldPurpose::Escrow, Sats(1));
             hold.decision = Some(HoldDecision::Settle);
             order.holds.push(hold);
         };
         breaks(Story::sell(), "INV-4", settle);
         breaks(Story::settling(Kind::Sell), "INV-4", settle);
         breaks(Story::paying(Kind::Sell), "INV-4", settle);
-        breaks(Story::paying(Kind::Sell), "INV-2", |order| order.payout = None);
-        breaks(Story::success(Kind::Sell), "INV-2", |order| order.payout = None);
+        breaks(Story::paying(Kind::Sell), "INV-2", |order| order.payouts.clear());
+        breaks(Story::success(Kind::Sell), "INV-2", |order| order.payouts.clear());
         breaks(Story::settling(Kind::Sell), "P0", |order| {
-            order.payout = Story::paying(Kind::Sell).order.payout;
+            order.payouts = Story::paying(Kind::Sell).order.payouts;
+        });
+        breaks(Story::paying(Kind::Sell), "D20", |order| {
+            let again = Payout::owed(PayoutPurpose::Buyer, Sats(1), crate::fixture::NOW);
+            order.payouts.push(again);
         });
     }
 }

@@ -38,20 +38,25 @@ pub use cause::Cause;
 pub use decide::{Undecided, create, decide};
 pub use effect::{AccountChange, Decision, Effect, LedgerAccount, LnCommand, Note, Posting};
 pub use env::{Account, Backlog, Env};
-pub use hold::{EscrowEvidence, Held, Hold, HoldDecision, HoldSecret, HoldStatus, Seen};
+pub use hold::{
+    EscrowEvidence, Held, Hold, HoldDecision, HoldPurpose, HoldSecret, HoldStatus, Seen,
+};
 pub use input::{Command, Input, Needs, NewOrder, Observation, Request, Sender};
 pub use invoice::{Destination, Invoice, LightningIdentity, Network};
 pub use keys::{IdentityKey, NodeKey, OrderId, PaymentHash, Preimage, TradeKey};
 pub use money::{Fiat, Msats, Ppm, Sats};
 pub use notice::{Notice, OrderView, Reputation};
 pub use order::{Kind, Order, Party, PublicStatus, Side};
-pub use payout::{Attempt, FailedSends, FailureReason, PaymentStatus, Payout, PayoutState};
+pub use payout::{
+    Attempt, FailedSends, FailureReason, PaymentStatus, Payout, PayoutPurpose, PayoutState,
+};
 pub use policy::Policy;
 pub use question::{Fact, Question};
 pub use refusal::Refusal;
 pub use routing::{Day, RoutingBudget, Subsidy};
 pub use state::{
-    Deadline, FrozenBecause, HorizonWarning, OrderState, Outcome, Preparing, PreparingFrom, Status,
+    Deadline, FrozenBecause, FrozenState, HorizonWarning, OrderState, Outcome, Preparing,
+    PreparingFrom, Status,
 };
 pub use terms::{FiatAmount, Price, Quote, Terms};
 pub use time::{BlockHeight, Timestamp};

@@ -1,8 +1,8 @@
-//! The aggregate: an order's identity, terms, parties and state; its holds and its payout.
+//! The aggregate: an order's identity, terms, parties and state; its holds and its debts.
 
 use crate::{
-    Hold, IdentityKey, Invoice, OrderId, OrderState, Outcome, PaymentHash, Payout, Status, Terms,
-    Timestamp, TradeKey,
+    Hold, IdentityKey, Invoice, OrderId, OrderState, Outcome, PaymentHash, Payout, PayoutPurpose,
+    Status, Terms, Timestamp, TradeKey,
 };
 
 /// What the maker does: a seller gives bitcoin, a buyer receives it.
@@ -33,7 +33,8 @@ pub struct Order {
     pub state: OrderState,
     /// Those that LND has not ended yet, and those that ended with this decision.
     pub holds: Vec<Hold>,
-    pub payout: Option<Payout>,
+    /// One a purpose.
+    pub payouts: Vec<Payout>,
 }
 
 /// One side of an order.
@@ -80,6 +81,37 @@ impl Order {
         self.holds.iter().find(|hold| hold.hash == hash)
     }
 
+    #[must_use]
+    pub fn payout(&self, purpose: PayoutPurpose) -> Option<&Payout> {
+        self.payouts.iter().find(|payout| payout.purpose == purpose)
+    }
+
+    pub(crate) fn payout_mut(&mut self, purpose: PayoutPurpose) -> Option<&mut Payout> {
+        self.payouts.iter_mut().find(|payout| payout.purpose == purpose)
+    }
+
+    /// The debt that a payment hash was to pay.
+    #[must_use]
+    pub fn payout_with(&self, hash: PaymentHash) -> Option<&Payout> {
+        self.payouts.iter().find(|payout| payout.has_attempt(hash))
+    }
+
+    /// The party that a debt is owed to.
+    #[must_use]
+    pub fn payee(&self, purpose: PayoutPurpose) -> Option<&Party> {
+        match purpose {
+            PayoutPurpose::Buyer => self.buyer(),
+        }
+    }
+
+    /// Where a debt is to be paid.
+    #[must_use]
+    pub fn destination_of(&self, purpose: PayoutPurpose) -> Option<&Invoice> {
+        match purpose {
+            PayoutPurpose::Buyer => self.destination.as_ref(),
+        }
+    }
+
     /// The status the parties know.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -91,9 +123,16 @@ impl Order {
     pub fn public_status(&self) -> PublicStatus {
         match &self.state {
             OrderState::Pending => PublicStatus::Pending,
+            OrderState::PreparingHold(_)
+            | OrderState::AwaitingHold { .. }
+            | OrderState::AwaitingInvoice { .. }
+            | OrderState::Active { .. }
+            | OrderState::FiatSent { .. }
+            | OrderState::Settling { .. }
+            | OrderState::PayingBuyer
+            | OrderState::Frozen { .. } => PublicStatus::InProgress,
             OrderState::Ended(Outcome::Success) => PublicStatus::Success,
-            OrderState::Ended(_) => PublicStatus::Canceled,
-            _ => PublicStatus::InProgress,
+            OrderState::Ended(Outcome::Canceled | Outcome::Expired) => PublicStatus::Canceled,
         }
     }
 }

@@ -3,10 +3,12 @@
 //! The hash is on disk before the send; only LND's own SUCCEEDED or FAILED *of this try* ends it;
 //! a new invoice is refused while a hash is unresolved (reliability §3).
 
-use crate::{Msats, PaymentHash, Preimage, Sats, Subsidy, Timestamp};
+use crate::{LedgerAccount, Msats, PaymentHash, Preimage, Sats, Subsidy, Timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payout {
+    /// An order has one debt a purpose (D20).
+    pub purpose: PayoutPurpose,
     pub amount: Sats,
     /// When it became a debt.
     pub owed_since: Timestamp,
@@ -15,8 +17,27 @@ pub struct Payout {
     pub state: PayoutState,
     /// Sends in a row that LND refused or left unanswered; none since it last took one.
     pub failed_sends: Option<FailedSends>,
-    /// The newest attempt; older ones failed, with other hashes.
+    /// The newest attempt.
     pub attempt: Option<Attempt>,
+    /// The hashes of older attempts, which failed.
+    pub given_up: Vec<PaymentHash>,
+}
+
+/// Why something is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PayoutPurpose {
+    /// What the buyer bought.
+    Buyer,
+}
+
+impl PayoutPurpose {
+    /// The account that the debt stands on.
+    #[must_use]
+    pub fn account(self) -> LedgerAccount {
+        match self {
+            Self::Buyer => LedgerAccount::Buyer,
+        }
+    }
 }
 
 /// A row of sends that LND did not take, whatever invoice they were of.
@@ -85,6 +106,48 @@ pub struct Attempt {
 }
 
 impl Payout {
+    /// A new debt, to be paid at once.
+    #[must_use]
+    pub fn owed(purpose: PayoutPurpose, amount: Sats, now: Timestamp) -> Self {
+        Self {
+            purpose,
+            amount,
+            owed_since: now,
+            failures: 0,
+            state: PayoutState::Due { at: now },
+            failed_sends: None,
+            attempt: None,
+            given_up: Vec::new(),
+        }
+    }
+
+    /// When to send it, if that is decided.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match self.state {
+            PayoutState::Due { at } => Some(at),
+            PayoutState::Sending
+            | PayoutState::NeedsInvoice
+            | PayoutState::Paid { .. }
+            | PayoutState::Frozen => None,
+        }
+    }
+
+    /// Whether one of its attempts, however old, has this hash.
+    #[must_use]
+    pub fn has_attempt(&self, hash: PaymentHash) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.hash == hash)
+            || self.given_up.contains(&hash)
+    }
+
+    /// Begins a try. An attempt with another hash than the one before gives that one up.
+    pub(crate) fn begin(&mut self, attempt: Attempt) {
+        let before = self.attempt.as_ref().map(|before| before.hash);
+        self.given_up.extend(before.filter(|hash| *hash != attempt.hash));
+        self.attempt = Some(attempt);
+        self.state = PayoutState::Sending;
+    }
+
     /// Whether LND is still to be called for `hash`. A call that was made is asked about until the
     /// quiet time is over, and one that LND acknowledged needs no other (P1, P5, P6).
     #[must_use]

@@ -14,8 +14,8 @@ use crate::fixture::{
 use crate::{
     Account, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect, Fact,
     FailureReason, FrozenBecause, Hold, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats,
-    Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus, Posting,
-    Preimage, Request, Sender, Status, TradeKey, decide, invariants,
+    Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus,
+    PayoutPurpose, Posting, Preimage, Request, Sender, Status, TradeKey, decide, invariants,
 };
 
 /// One event in the life of an order.
@@ -99,7 +99,7 @@ impl Life {
 }
 
 fn newest(order: &Order) -> Option<PaymentHash> {
-    let attempt = order.payout.as_ref()?.attempt.as_ref()?;
+    let attempt = order.payout(PayoutPurpose::Buyer)?.attempt.as_ref()?;
     Some(attempt.hash)
 }
 
@@ -373,8 +373,8 @@ proptest! {
         let postings = life.decisions.iter().flat_map(|(_, decision)| &decision.postings);
         let balances = balances(begun.iter().chain(postings));
         prop_assert_eq!(balances.values().sum::<i128>(), 0);
-        let Order { state, payout, .. } = &life.story.order;
-        let is_owed = payout.is_some() && *state != OrderState::Ended(Outcome::Success);
+        let Order { state, payouts, .. } = &life.story.order;
+        let is_owed = !payouts.is_empty() && *state != OrderState::Ended(Outcome::Success);
         let expected = OWED.to_msats().filter(|_| is_owed).unwrap_or_default();
         let owed = balances.get(&LedgerAccount::Buyer).copied().unwrap_or_default();
         prop_assert_eq!(owed.saturating_neg(), i128::from(expected.0));

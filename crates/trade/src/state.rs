@@ -1,6 +1,6 @@
 //! Where an order stands, and what each state carries.
 
-use crate::{Alarm, BlockHeight, Held, Order, PaymentHash, PayoutState, Side, Timestamp};
+use crate::{Alarm, BlockHeight, Held, Order, PaymentHash, Payout, Side, Timestamp};
 
 /// Three of these are not in the protocol: `PreparingHold` (the preimage is on disk before LND hears
 /// of the hash), `Settling` (decided, and LND has not said so yet) and `Frozen` (a person decides).
@@ -32,7 +32,7 @@ pub enum OrderState {
     },
     PayingBuyer,
     Frozen {
-        was: Status,
+        was: FrozenState,
         because: FrozenBecause,
     },
     Ended(Outcome),
@@ -61,6 +61,15 @@ pub enum HorizonWarning {
     NotYet,
     Near,
     Reached,
+}
+
+/// Where a frozen order stood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrozenState {
+    /// All of it: a person can put the order back.
+    Whole(Box<OrderState>),
+    /// As older versions wrote it down: a person settles the trade by hand.
+    StatusOnly(Status),
 }
 
 /// Its text is that of the alarm.
@@ -142,7 +151,8 @@ impl OrderState {
             Self::Active { .. } => Status::Active,
             Self::FiatSent { .. } | Self::Settling { .. } => Status::FiatSent,
             Self::PayingBuyer => Status::SettledHoldInvoice,
-            Self::Frozen { was, .. } => *was,
+            Self::Frozen { was: FrozenState::Whole(state), .. } => state.status(),
+            Self::Frozen { was: FrozenState::StatusOnly(status), .. } => *status,
             Self::Ended(Outcome::Success) => Status::Success,
             Self::Ended(Outcome::Canceled) => Status::Canceled,
             Self::Ended(Outcome::Expired) => Status::Expired,
@@ -160,7 +170,36 @@ impl OrderState {
             Self::Active { held } | Self::FiatSent { held, .. } | Self::Settling { held, .. } => {
                 Some(held.hash)
             }
-            Self::Pending | Self::PayingBuyer | Self::Frozen { .. } | Self::Ended(_) => None,
+            Self::Frozen { .. } => self.before_freeze().and_then(Self::hold),
+            Self::Pending | Self::PayingBuyer | Self::Ended(_) => None,
+        }
+    }
+
+    /// A person decides from now on. What is frozen already stays where it stood first.
+    #[must_use]
+    pub(crate) fn frozen(self, because: FrozenBecause) -> Self {
+        let was = match self {
+            Self::Frozen { was, .. } => was,
+            state => FrozenState::Whole(Box::new(state)),
+        };
+        Self::Frozen { was, because }
+    }
+
+    /// What a person can put a frozen order back into.
+    #[must_use]
+    pub fn before_freeze(&self) -> Option<&Self> {
+        match self {
+            Self::Frozen { was: FrozenState::Whole(state), .. } => Some(state),
+            Self::Frozen { was: FrozenState::StatusOnly(_), .. }
+            | Self::Pending
+            | Self::PreparingHold(_)
+            | Self::AwaitingHold { .. }
+            | Self::AwaitingInvoice { .. }
+            | Self::Active { .. }
+            | Self::FiatSent { .. }
+            | Self::Settling { .. }
+            | Self::PayingBuyer
+            | Self::Ended(_) => None,
         }
     }
 
@@ -256,6 +295,13 @@ impl Order {
     /// A state without a deadline waits for LND (a watched hold or payment) or for a person.
     #[must_use]
     pub fn deadline(&self, margin: u32) -> Deadline {
+        let Deadline { at, height } = self.state_deadline(margin);
+        let payouts = self.payouts.iter().filter_map(Payout::due_at);
+        Deadline { at: payouts.chain(at).min(), height }
+    }
+
+    /// The same, whatever is owed beside it.
+    pub(crate) fn state_deadline(&self, margin: u32) -> Deadline {
         match &self.state {
             OrderState::Pending => Deadline::at(self.terms.expires_at),
             OrderState::PreparingHold(preparing) => Deadline::at(preparing.until),
@@ -271,11 +317,9 @@ impl Order {
                     HorizonWarning::Reached => Deadline::default(),
                 }
             }
-            OrderState::PayingBuyer => match self.payout.as_ref().map(|payout| payout.state) {
-                Some(PayoutState::Due { at }) => Deadline::at(at),
-                _ => Deadline::default(),
-            },
-            OrderState::Frozen { .. } | OrderState::Ended(_) => Deadline::default(),
+            OrderState::PayingBuyer | OrderState::Frozen { .. } | OrderState::Ended(_) => {
+                Deadline::default()
+            }
         }
     }
 }
@@ -300,8 +344,8 @@ mod tests {
             (Story::settling(Kind::Buy).order.state, false, None),
             (Story::paying(Kind::Buy).order.state, false, None),
             (Story::success(Kind::Buy).order.state, false, None),
-            (frozen(Status::Pending), false, None),
-            (frozen(Status::WaitingPayment), false, None),
+            (frozen(FrozenState::StatusOnly(Status::Pending)), false, None),
+            (frozen(FrozenState::StatusOnly(Status::WaitingPayment)), false, None),
         ] {
             assert_eq!((state.is_in_book(), state.waits_for()), (in_book, waits_for), "{state:?}");
         }

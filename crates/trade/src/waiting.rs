@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    BlockHeight, FrozenBecause, HoldDecision, Order, OrderState, PaymentHash, PayoutState, Sats,
+    BlockHeight, FrozenBecause, HoldDecision, HoldPurpose, Order, OrderState, PaymentHash, Payout,
+    PayoutPurpose, PayoutState, Sats,
 };
 
 /// How long LND may take over a settle, a refund or a payment before it is worth a word.
@@ -20,13 +21,13 @@ pub enum Waiting {
     /// A settle was decided, and LND has not confirmed it for long, or not near the horizon.
     Settle { hash: PaymentHash },
     /// A refund was decided, and LND has not confirmed it for long.
-    Refund { hash: PaymentHash, amount: Sats },
+    Refund { of: HoldPurpose, hash: PaymentHash, amount: Sats },
     /// A payout has been on its way for long.
-    Payout { hash: PaymentHash, amount: Sats },
+    Payout { of: PayoutPurpose, hash: PaymentHash, amount: Sats },
     /// A payout failed and is tried again.
-    Retry { amount: Sats, failures: u32 },
-    /// The buyer was asked for another invoice.
-    Invoice { amount: Sats },
+    Retry { of: PayoutPurpose, amount: Sats, failures: u32 },
+    /// Whoever is owed was asked for another invoice.
+    Invoice { of: PayoutPurpose, amount: Sats },
 }
 
 impl Waiting {
@@ -64,7 +65,6 @@ impl Order {
             {
                 found.push(Waiting::Settle { hash: held.hash });
             }
-            OrderState::PayingBuyer => found.extend(self.payout_waiting(is_long)),
             OrderState::Pending
             | OrderState::AwaitingInvoice { .. }
             | OrderState::PreparingHold(_)
@@ -72,30 +72,52 @@ impl Order {
             | OrderState::Active { .. }
             | OrderState::FiatSent { .. }
             | OrderState::Settling { .. }
+            | OrderState::PayingBuyer
             | OrderState::Ended(_) => {}
         }
+        found.extend(self.payouts.iter().filter_map(|payout| payout.waiting(is_long)));
         let refunds = self.holds.iter().filter(|hold| {
             is_long && hold.decision == Some(HoldDecision::Cancel) && !hold.is_closed()
         });
-        found.extend(refunds.map(|hold| Waiting::Refund { hash: hold.hash, amount: hold.amount }));
+        found.extend(refunds.map(|hold| Waiting::Refund {
+            of: hold.purpose,
+            hash: hold.hash,
+            amount: hold.amount,
+        }));
         found
     }
+}
 
-    fn payout_waiting(&self, is_long: bool) -> Option<Waiting> {
-        let payout = self.payout.as_ref()?;
-        let amount = payout.amount;
-        match payout.state {
-            PayoutState::NeedsInvoice => Some(Waiting::Invoice { amount }),
-            PayoutState::Due { .. } => Some(Waiting::Retry { amount, failures: payout.failures }),
-            PayoutState::Sending if payout.failed_sends.is_some() => {
-                let refused = payout.failed_sends.map_or(0, |sends| sends.count);
-                Some(Waiting::Retry { amount, failures: payout.failures.max(refused) })
+impl Payout {
+    fn waiting(&self, is_long: bool) -> Option<Waiting> {
+        let (of, amount) = (self.purpose, self.amount);
+        match self.state {
+            PayoutState::NeedsInvoice => Some(Waiting::Invoice { of, amount }),
+            PayoutState::Due { .. } => Some(Waiting::Retry { of, amount, failures: self.failures }),
+            PayoutState::Sending if self.failed_sends.is_some() => {
+                let refused = self.failed_sends.map_or(0, |sends| sends.count);
+                Some(Waiting::Retry { of, amount, failures: self.failures.max(refused) })
             }
             PayoutState::Sending if is_long => {
-                payout.attempt.as_ref().map(|of| Waiting::Payout { hash: of.hash, amount })
+                let hash = self.attempt.as_ref().map(|attempt| attempt.hash)?;
+                Some(Waiting::Payout { of, hash, amount })
             }
             PayoutState::Sending | PayoutState::Paid { .. } | PayoutState::Frozen => None,
         }
+    }
+}
+
+/// Who gets the sats back.
+fn payer(of: HoldPurpose) -> &'static str {
+    match of {
+        HoldPurpose::Escrow => "the seller",
+    }
+}
+
+/// Who is owed.
+fn payee(of: PayoutPurpose) -> &'static str {
+    match of {
+        PayoutPurpose::Buyer => "the buyer",
     }
 }
 
@@ -113,28 +135,31 @@ impl fmt::Display for Waiting {
                 "a release was decided, and LND has not settled the hold {hash}. Does LND run, and \
                  is its channel to the seller active?"
             ),
-            Self::Refund { hash, amount } => write!(
+            Self::Refund { of, hash, amount } => write!(
                 f,
-                "the seller is to get {} sats back, and LND has not canceled the hold {hash}. Does \
-                 LND run?",
+                "{} is to get {} sats back, and LND has not canceled the hold {hash}. Does LND run?",
+                payer(*of),
                 amount.0
             ),
-            Self::Payout { hash, amount } => write!(
+            Self::Payout { of, hash, amount } => write!(
                 f,
-                "the buyer is owed {} sats; their payment {hash} has been on its way for more than \
+                "{} is owed {} sats; their payment {hash} has been on its way for more than \
                  an hour. Nothing to do while LND calls it in flight",
+                payee(*of),
                 amount.0
             ),
-            Self::Retry { amount, failures } => write!(
+            Self::Retry { of, amount, failures } => write!(
                 f,
-                "the buyer is owed {} sats; the payment failed {failures} times and is tried again. \
+                "{} is owed {} sats; the payment failed {failures} times and is tried again. \
                  Has LND enough to send, and a route?",
+                payee(*of),
                 amount.0
             ),
-            Self::Invoice { amount } => write!(
+            Self::Invoice { of, amount } => write!(
                 f,
-                "the buyer is owed {} sats and was asked for another invoice. It is paid when the \
-                 buyer names one",
+                "{0} is owed {1} sats and was asked for another invoice. It is paid when {0} names \
+                 one",
+                payee(*of),
                 amount.0
             ),
         }
@@ -171,14 +196,15 @@ mod tests {
     fn a_buyer_who_was_asked_for_an_invoice_is_named_with_the_debt_until_it_is_paid() {
         let mut story = Story::paying(Kind::Sell);
         assert_eq!(waiting(&story, Duration::ZERO, 100), []);
-        let on_its_way = Waiting::Payout { hash: invoice_hash(1), amount: OWED };
+        let of = PayoutPurpose::Buyer;
+        let on_its_way = Waiting::Payout { of, hash: invoice_hash(1), amount: OWED };
         assert_eq!(waiting(&story, AGO, 100), [on_its_way]);
 
         let reason = crate::FailureReason::IncorrectPaymentDetails;
         story.hears(payment(1, failed(1, reason)));
 
         let found = waiting(&story, Duration::from_hours(9_000), 100);
-        assert_eq!(found, [Waiting::Invoice { amount: OWED }]);
+        assert_eq!(found, [Waiting::Invoice { of, amount: OWED }]);
         assert!(!found[0].needs_a_person());
         story.says(TAKER, add_invoice(2));
         story.hears(payment(2, SUCCEEDED));
@@ -207,7 +233,10 @@ mod tests {
         assert_eq!(waiting(&story, Duration::from_mins(59), 100), []);
         let amount = story.order.holds[0].amount;
         let found = waiting(&story, AGO, 100);
-        assert_eq!(found, [Waiting::Refund { hash: hold_hash(1), amount }]);
+        assert_eq!(
+            found,
+            [Waiting::Refund { of: HoldPurpose::Escrow, hash: hold_hash(1), amount }]
+        );
         assert!(found[0].needs_a_person());
 
         story.order.holds[0].seen = crate::Seen::Canceled;

@@ -27,11 +27,11 @@ async fn a_trade_goes_from_the_book_to_success() {
     assert_eq!(world.say(buyer(), id, Command::FiatSent).await, Applied::Saved);
     assert_eq!(world.say(seller(), id, Command::Release).await, Applied::Saved);
     assert_eq!(world.lnd_says(id, seen(HoldStatus::Settled)).await, Applied::Saved);
-    if world.order(id).await.payout.unwrap().state != PayoutState::Sending {
+    if world.payout(id).await.state != PayoutState::Sending {
         world.engine.apply(id, Input::Deadline).await.unwrap();
     }
     assert!(world.acts().await.iter().any(is_send));
-    let payout = world.order(id).await.payout.unwrap().attempt.unwrap();
+    let payout = world.payout(id).await.attempt.unwrap();
     let status =
         PaymentStatus::Succeeded { index: 1, receipt: Preimage([8; 32]), fee: Msats(1_500) };
     world.lnd_says(id, Observation::Payment { hash: payout.hash, status }).await;
@@ -57,7 +57,7 @@ async fn a_send_begins_only_while_its_attempt_wants_it() {
     world.say(buyer(), id, Command::FiatSent).await;
     world.say(seller(), id, Command::Release).await;
     world.lnd_says(id, seen(HoldStatus::Settled)).await;
-    let hash = world.order(id).await.payout.unwrap().attempt.unwrap().hash;
+    let hash = world.payout(id).await.attempt.unwrap().hash;
     let send = world.acts().await.into_iter().find(is_send).unwrap().id;
     let begin = || world.engine.begin_payout(send, id, hash);
     let failed = PaymentStatus::Failed { index: 1, reason: FailureReason::NoRoute };

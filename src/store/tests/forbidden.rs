@@ -132,7 +132,7 @@ async fn a_debt_is_paid_once() {
         ..payout(None)
     };
     let success = OrderState::Ended(Outcome::Success);
-    disk.save(&Order { state: success, payout: Some(paid), ..paying(1, None) }, vec![])
+    disk.save(&Order { state: success, payouts: vec![paid], ..paying(1, None) }, vec![])
         .await
         .unwrap();
 

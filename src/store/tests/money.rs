@@ -80,7 +80,8 @@ async fn the_newest_attempt_is_the_one_that_counts() {
     disk.save(&paying(1, Some(attempt(8))), vec![]).await.unwrap();
 
     let order = disk.order(pending(1).id).await;
-    assert_eq!(order.payout.unwrap().attempt, Some(attempt(8)));
+    assert_eq!(order.payouts[0].attempt, Some(attempt(8)));
+    assert_eq!(order.payouts[0].given_up, [hash(9)]);
 }
 
 // spec: P4
@@ -95,13 +96,13 @@ async fn a_receipt_is_kept_with_the_end_of_the_debt() {
         ..payout(None)
     };
     let state = OrderState::Ended(Outcome::Success);
-    disk.save(&Order { state, payout: Some(paid.clone()), ..paying(1, None) }, vec![])
+    disk.save(&Order { state, payouts: vec![paid.clone()], ..paying(1, None) }, vec![])
         .await
         .unwrap();
 
     let disk = disk.reopened().await;
 
-    assert_eq!(disk.order(pending(1).id).await.payout, Some(paid));
+    assert_eq!(disk.order(pending(1).id).await.payouts, [paid]);
     assert_eq!(disk.reader.find_attempt(hash(9)).await.unwrap(), Some((pending(1).id, receipt)));
 }
 
@@ -204,7 +205,7 @@ fn failed(n: u8, of: u8) -> Order {
     let attempt = Some(Attempt { acked: true, payment_index: 5, ..attempt(of) });
     let due = PayoutState::Due { at: Timestamp(60) };
     let payout = Payout { state: due, failures: 1, attempt, ..payout(None) };
-    Order { payout: Some(payout), ..paying(n, None) }
+    Order { payouts: vec![payout], ..paying(n, None) }
 }
 
 // spec: D43

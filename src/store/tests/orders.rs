@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use trade::{
     Attempt, BlockHeight, Day, Decision, Effect, FailedSends, Fiat, FiatAmount, FrozenBecause,
-    Held, Hold, HoldDecision, HorizonWarning, IdentityKey, Invoice, Kind, Msats, Network, NodeKey,
-    Notice, Order, OrderId, OrderState, Outcome, Party, PaymentHash, Payout, PayoutState, Preimage,
-    Preparing, PreparingFrom, Price, Quote, Sats, Seen, Status, Subsidy, Terms, Timestamp,
-    TradeKey,
+    FrozenState, Held, Hold, HoldDecision, HoldPurpose, HorizonWarning, IdentityKey, Invoice, Kind,
+    Msats, Network, NodeKey, Notice, Order, OrderId, OrderState, Outcome, Party, PaymentHash,
+    Payout, PayoutPurpose, PayoutState, Preimage, Preparing, PreparingFrom, Price, Quote, Sats,
+    Seen, Status, Subsidy, Terms, Timestamp, TradeKey,
 };
 
 use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
@@ -46,7 +46,7 @@ fn untouched(order: &Order) -> Order {
         taken_at: None,
         destination: None,
         holds: vec![],
-        payout: None,
+        payouts: vec![],
         ..order.clone()
     }
 }
@@ -529,7 +529,7 @@ fn any_order() -> impl Strategy<Value = Order> {
                 destination: stand.destination,
                 state: stand.state,
                 holds,
-                payout: stand.payout,
+                payouts: stand.payout.into_iter().collect(),
             }
         })
 }
@@ -545,7 +545,7 @@ struct Stand {
 
 fn any_stand() -> impl Strategy<Value = Stand> {
     let parts = (any_hold(), any_held(), any::<i64>(), option::of(any::<u64>()), any_invoice());
-    (0_usize..13, parts, any_payout()).prop_map(|(which, parts, payout)| {
+    (0_usize..16, parts, any_payout()).prop_map(|(which, parts, payout)| {
         let (stood_on, held, until, request_id, invoice) = parts;
         let until = Timestamp(until);
         let held = Held { hash: stood_on.hash, ..held };
@@ -574,13 +574,26 @@ fn any_stand() -> impl Strategy<Value = Stand> {
             9 => (OrderState::PayingBuyer, None, true),
             10 => {
                 let because = FrozenBecause::EscrowLost;
-                (OrderState::Frozen { was: Status::FiatSent, because }, None, true)
+                let was = FrozenState::StatusOnly(Status::FiatSent);
+                (OrderState::Frozen { was, because }, None, true)
             }
-            11 => (OrderState::Ended(Outcome::Success), None, true),
+            11 => {
+                let state = OrderState::FiatSent { held, warned: HorizonWarning::Near };
+                (frozen(state, FrozenBecause::EscrowLost), Some(None), true)
+            }
+            12 => {
+                let state = OrderState::AwaitingHold { hash: stood_on.hash, until };
+                (frozen(state, FrozenBecause::HoldForgotten), Some(None), false)
+            }
+            13 => (frozen(OrderState::PayingBuyer, FrozenBecause::PayoutRefused), None, true),
+            14 => (OrderState::Ended(Outcome::Success), None, true),
             _ => (OrderState::Ended(Outcome::Canceled), None, false),
         };
         let payout = match state {
             OrderState::PayingBuyer => Some(payout),
+            OrderState::Frozen { because: FrozenBecause::PayoutRefused, .. } => {
+                Some(Payout { state: PayoutState::Frozen, ..payout })
+            }
             OrderState::Ended(Outcome::Success) => Some(paid(payout)),
             _ => None,
         };
@@ -591,6 +604,10 @@ fn any_stand() -> impl Strategy<Value = Stand> {
             state,
         }
     })
+}
+
+fn frozen(state: OrderState, because: FrozenBecause) -> OrderState {
+    OrderState::Frozen { was: FrozenState::Whole(Box::new(state)), because }
 }
 
 fn paid(payout: Payout) -> Payout {
@@ -611,7 +628,8 @@ fn any_payout() -> impl Strategy<Value = Payout> {
             let failed_sends =
                 failed_sends.map(|(since, count)| FailedSends { since: Timestamp(since), count });
             let owed_since = Timestamp(i64::from(failures));
-            Payout { amount, owed_since, failures, state, failed_sends, attempt: Some(attempt) }
+            let owed = Payout::owed(PayoutPurpose::Buyer, amount, owed_since);
+            Payout { failures, state, failed_sends, attempt: Some(attempt), ..owed }
         },
     )
 }
@@ -715,6 +733,7 @@ fn any_hold() -> impl Strategy<Value = Hold> {
         |((hash, preimage), amount, bolt11, seen)| Hold {
             hash: PaymentHash(hash),
             preimage: Preimage(preimage),
+            purpose: HoldPurpose::Escrow,
             amount,
             bolt11,
             seen,

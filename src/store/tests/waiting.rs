@@ -1,4 +1,4 @@
-use trade::{FrozenBecause, Order, OrderState, Status, Timestamp};
+use trade::{FrozenBecause, FrozenState, Order, OrderState, Status, Timestamp};
 
 use super::{Disk, party, pending};
 
@@ -10,7 +10,7 @@ async fn what_waits_for_a_person_is_listed_with_the_reason_the_time_and_what_to_
         disk.create(&pending(n)).await;
     }
     let because = FrozenBecause::HoldForgotten;
-    let state = OrderState::Frozen { was: Status::Active, because };
+    let state = OrderState::Frozen { was: FrozenState::StatusOnly(Status::Active), because };
     disk.save(
         &Order { taker: Some(party(2)), taken_at: Some(Timestamp(2)), state, ..pending(2) },
         vec![],

@@ -154,7 +154,7 @@ fn an_order_of_the_core_is_listed_with_its_own_terms() {
         destination: None,
         state: OrderState::Pending,
         holds: Vec::new(),
-        payout: None,
+        payouts: vec![],
     };
     let maker = Reputation {
         rating_milli: 4_500,

@@ -327,7 +327,8 @@ impl World {
 
     /// Where the payout of a trade goes.
     async fn paid_to(&self, trade: u8) -> Result<PaymentHash, String> {
-        let attempt = self.order(trade).await?.payout.and_then(|payout| payout.attempt);
+        let attempt =
+            self.order(trade).await?.payouts.into_iter().find_map(|payout| payout.attempt);
         attempt.map(|attempt| attempt.hash).ok_or_else(|| format!("no attempt of {trade}"))
     }
 
@@ -346,7 +347,8 @@ impl World {
                 OrderState::Ended(outcome) => format!("{outcome:?}"),
                 state => first_word(&format!("{state:?}")),
             };
-            let payout = order.payout.map(|payout| first_word(&format!("{:?}", payout.state)));
+            let payout =
+                order.payouts.first().map(|payout| first_word(&format!("{:?}", payout.state)));
             all.push((trade, payout.map_or(state.clone(), |of| format!("{state} and {of}"))));
         }
         Ok(all)

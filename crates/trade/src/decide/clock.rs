@@ -30,16 +30,20 @@ pub(super) fn corrected(order: &Order, env: &Env<'_>) -> Decision {
         OrderState::AwaitingHold { until, .. } | OrderState::AwaitingInvoice { until, .. } => {
             bring_back(until, now, policy.duty_window);
         }
-        OrderState::PayingBuyer => {
-            if let Some(payout) = &mut decision.order.payout {
-                bring_payout_back(payout, now, policy);
-            }
-        }
         OrderState::Active { .. }
         | OrderState::FiatSent { .. }
         | OrderState::Settling { .. }
+        | OrderState::PayingBuyer
         | OrderState::Frozen { .. }
         | OrderState::Ended(_) => {}
+    }
+    for payout in &mut decision.order.payouts {
+        match payout.state {
+            PayoutState::Due { .. } | PayoutState::Sending | PayoutState::NeedsInvoice => {
+                bring_payout_back(payout, now, policy);
+            }
+            PayoutState::Paid { .. } | PayoutState::Frozen => {}
+        }
     }
     decision
 }

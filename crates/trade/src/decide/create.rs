@@ -46,7 +46,7 @@ pub fn create(
         destination: None,
         state: OrderState::Pending,
         holds: Vec::new(),
-        payout: None,
+        payouts: Vec::new(),
     };
     if let (Kind::Buy, Some(destination)) = (kind, new.destination) {
         order.destination = Some(super::payable(&order, destination, env)?);

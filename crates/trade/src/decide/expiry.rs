@@ -5,35 +5,40 @@ use std::time::Duration;
 
 use super::{Undecided, hold, payout};
 use crate::{
-    AccountChange, Cause, Decision, Env, Held, HoldStatus, HorizonWarning, Notice, Order,
-    OrderState, Outcome, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Side,
+    AccountChange, Cause, Decision, Env, Held, HoldPurpose, HoldStatus, HorizonWarning, Notice,
+    Order, OrderState, Outcome, PaymentHash, Preparing, PreparingFrom, Question, Refusal, Side,
+    Timestamp,
 };
 
 /// Does what `env.now` and `env.height` make due; nothing if nothing is.
 pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecided> {
-    let due = order.deadline(env.policy.escrow_margin);
-    let time = due.at.is_some_and(|at| at <= env.now);
-    let height = due.height.is_some_and(|height| height <= env.height);
+    let is_past = |at: Timestamp| at <= env.now;
+    if let Some(payout) = order.payouts.iter().find(|payout| payout.due_at().is_some_and(is_past)) {
+        return Ok(payout::send(Decision::on(order, Cause::PayoutDue), payout.purpose, env));
+    }
+    let due = order.state_deadline(env.policy.escrow_margin);
+    let is_due =
+        due.at.is_some_and(is_past) || due.height.is_some_and(|height| height <= env.height);
+    let nothing = Decision::on(order, Cause::NothingDue);
+    if !is_due {
+        return Ok(nothing);
+    }
     match &order.state {
-        OrderState::Pending if time => Ok(expired(order)),
-        OrderState::PreparingHold(preparing) if time => {
+        OrderState::Pending => Ok(expired(order)),
+        OrderState::PreparingHold(preparing) => {
             Ok(undo(Decision::on(order, Cause::HoldUnanswered), preparing))
         }
-        OrderState::AwaitingHold { hash, .. } if time => abandoned_unless_paid(order, *hash, env),
-        OrderState::AwaitingInvoice { .. } if time || height => {
+        OrderState::AwaitingHold { hash, .. } => abandoned_unless_paid(order, *hash, env),
+        OrderState::AwaitingInvoice { .. } => {
             Ok(Decision::on(order, Cause::BuyerTimeout).abandoned_by(Side::Buyer))
         }
         // A `fiat-sent` that was written in time may still have to be read (D40).
-        OrderState::Active { held } if height && env.has_heard_all_about(*held) => {
-            Ok(Decision::on(order, Cause::EscrowAtMargin).canceled(None))
-        }
-        OrderState::FiatSent { held, .. } | OrderState::Settling { held, .. } if height => {
+        OrderState::Active { held } if !env.has_heard_all_about(*held) => Ok(nothing),
+        OrderState::Active { .. } => Ok(Decision::on(order, Cause::EscrowAtMargin).canceled(None)),
+        OrderState::FiatSent { held, .. } | OrderState::Settling { held, .. } => {
             Ok(horizon(order, *held, env))
         }
-        OrderState::PayingBuyer if time => {
-            Ok(payout::send(Decision::on(order, Cause::PayoutDue), env))
-        }
-        _ => Ok(Decision::on(order, Cause::NothingDue)),
+        OrderState::PayingBuyer | OrderState::Frozen { .. } | OrderState::Ended(_) => Ok(nothing),
     }
 }
 
@@ -50,7 +55,13 @@ pub(super) fn heard_again(order: &Order, deaf_for: Duration) -> Decision {
         OrderState::AwaitingHold { until, .. } | OrderState::AwaitingInvoice { until, .. } => {
             *until = until.after(deaf_for);
         }
-        _ => {}
+        OrderState::Pending
+        | OrderState::Active { .. }
+        | OrderState::FiatSent { .. }
+        | OrderState::Settling { .. }
+        | OrderState::PayingBuyer
+        | OrderState::Frozen { .. }
+        | OrderState::Ended(_) => {}
     }
     decision
 }
@@ -64,7 +75,7 @@ fn expired(order: &Order) -> Decision {
 
 /// LND has no invoice for us: the order goes back to where it was, and the requester is told (D17).
 pub(super) fn undo(mut decision: Decision, preparing: &Preparing) -> Decision {
-    decision = decision.give_back();
+    decision = decision.give_back(HoldPurpose::Escrow);
     let requester = match preparing.from {
         PreparingFrom::Book { index_before } => {
             let taker = decision.order.taker.take();

@@ -1,4 +1,5 @@
-//! Paying the buyer: T32, and every way a payment can fail to (FL-F8, P1 to P9).
+//! Paying what is owed: T32, and every way a payment can fail to (FL-F8, P1 to P9). What a debt is
+//! owed for says whom its news concerns.
 
 mod calls;
 mod routing;
@@ -7,29 +8,28 @@ pub(super) use calls::{refused, unanswered};
 
 use std::time::Duration;
 
-use super::{Undecided, payable};
+use super::{Undecided, payable_with};
 use crate::policy::HTLC_PATIENCE;
 use crate::{
     Alarm, Attempt, Cause, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice,
     LedgerAccount, Msats, Notice, Order, OrderState, OrderView, Outcome, PaymentHash,
-    PaymentStatus, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
+    PaymentStatus, Payout, PayoutPurpose, PayoutState, Posting, Refusal, Sats, Status, Timestamp,
 };
 
-/// Sends the payout to the present destination, or asks for another one. The attempt is saved with
+/// Sends a payout to its present destination, or asks for another one. The attempt is saved with
 /// this decision, before the first byte leaves (P1).
-pub(super) fn send(decision: Decision, env: &Env<'_>) -> Decision {
-    let Some(payout) = decision.order.payout.clone() else { return decision };
+pub(super) fn send(decision: Decision, purpose: PayoutPurpose, env: &Env<'_>) -> Decision {
+    let Some(payout) = decision.order.payout(purpose).cloned() else { return decision };
     // An expired invoice is not worth a try (K-63).
-    let Some(invoice) =
-        decision.order.destination.clone().filter(|invoice| invoice.expires_at > env.now)
-    else {
-        return ask_for_invoice(decision);
+    let named = decision.order.destination_of(purpose).cloned();
+    let Some(invoice) = named.filter(|invoice| invoice.expires_at > env.now) else {
+        return ask_for_invoice(decision, purpose);
     };
     let attempt = match payout.attempt {
         Some(before) if before.hash == invoice.hash => again(before, env.now),
         _ => first(&invoice, payout.amount, env.now),
     };
-    routing::call(decision, attempt, env)
+    routing::call(decision, purpose, attempt, env)
 }
 
 fn first(invoice: &Invoice, amount: Sats, now: Timestamp) -> Attempt {
@@ -75,10 +75,12 @@ pub(super) fn seen(
     env: &Env<'_>,
 ) -> Decision {
     let unchanged = Decision::on(order, Cause::LateNews);
-    let mut decision = Decision::on(order, Cause::PayoutSeen);
-    if is_success(status) && was_given_up(order, hash) {
-        return paid_though_given_up(order);
+    let Some(payout) = order.payout_with(hash) else { return unchanged };
+    let purpose = payout.purpose;
+    if is_success(status) && payout.given_up.contains(&hash) {
+        return paid_though_given_up(order, payout);
     }
+    let mut decision = Decision::on(order, Cause::PayoutSeen);
     let Some(attempt) = newest_attempt(&mut decision.order, hash) else { return unchanged };
     let was_acked = attempt.acked;
     let decision = match of_this_try(attempt, status) {
@@ -86,15 +88,15 @@ pub(super) fn seen(
             attempt.acked = true;
             attempt.payment_index = index;
             attempt.receipt = Some(receipt);
-            paid(routing::correct(decision, hash, fee, env), fee)
+            paid(routing::correct(decision, purpose, fee, env), purpose, fee)
         }
         PaymentStatus::InFlight { index }
-            if may_begin_anew(order) && index > attempt.base_index.max(attempt.payment_index) =>
+            if may_begin_anew(payout) && index > attempt.base_index.max(attempt.payment_index) =>
         {
             acknowledge(attempt, index);
-            begun_anew(decision, env)
+            begun_anew(decision, purpose, env)
         }
-        _ if !is_open(order) => unchanged,
+        _ if !is_open(order, payout) => unchanged,
         PaymentStatus::InFlight { index }
             if index <= attempt.base_index || index < attempt.payment_index =>
         {
@@ -106,41 +108,50 @@ pub(super) fn seen(
         }
         PaymentStatus::Failed { index, reason } => {
             acknowledge(attempt, index);
-            failed(decision, reason, env)
+            failed(decision, purpose, reason, env)
         }
         PaymentStatus::Unknown => return calls::missing(decision, hash, env),
     };
-    if was_acked || !is_acked(&decision.order) { decision } else { decision.taken(env) }
+    if was_acked || !is_acked(&decision.order, purpose) {
+        decision
+    } else {
+        decision.taken(purpose, env)
+    }
 }
 
-fn is_acked(order: &Order) -> bool {
-    let attempt = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
+fn is_acked(order: &Order, purpose: PayoutPurpose) -> bool {
+    let attempt = order.payout(purpose).and_then(|payout| payout.attempt.as_ref());
     attempt.is_some_and(|attempt| attempt.acked)
 }
 
-/// The attempt with this hash, if the debt is still open.
+/// The newest attempt of its debt, if it has this hash and the debt is still open.
 fn newest_attempt(order: &mut Order, hash: PaymentHash) -> Option<&mut Attempt> {
-    let payout = order.payout.as_mut()?;
+    let purpose = order.payout_with(hash)?.purpose;
+    let payout = order.payout_mut(purpose)?;
     let is_paid = matches!(payout.state, PayoutState::Paid { .. });
     payout.attempt.as_mut().filter(|attempt| !is_paid && attempt.hash == hash)
 }
 
 /// Whether the newest attempt may still pay, as far as LND told us, and its end is news to us.
-fn is_open(order: &Order) -> bool {
-    let state = order.payout.as_ref().map(|payout| payout.state);
-    matches!(state, Some(PayoutState::Sending | PayoutState::Frozen)) && !is_paid_elsewhere(order)
+fn is_open(order: &Order, payout: &Payout) -> bool {
+    match payout.state {
+        PayoutState::Sending | PayoutState::Frozen => !is_paid_elsewhere(order),
+        PayoutState::Due { .. } | PayoutState::NeedsInvoice | PayoutState::Paid { .. } => false,
+    }
 }
 
 /// Whether the newest attempt failed, and no other is on its way.
-fn may_begin_anew(order: &Order) -> bool {
-    let state = order.payout.as_ref().map(|payout| payout.state);
-    matches!(state, Some(PayoutState::Due { .. } | PayoutState::NeedsInvoice))
+fn may_begin_anew(payout: &Payout) -> bool {
+    match payout.state {
+        PayoutState::Due { .. } | PayoutState::NeedsInvoice => true,
+        PayoutState::Sending | PayoutState::Paid { .. } | PayoutState::Frozen => false,
+    }
 }
 
 /// A late copy of a send was taken up after the failure: no other invoice is welcome now (P7).
-fn begun_anew(mut decision: Decision, env: &Env<'_>) -> Decision {
-    routing::set_aside_again(&mut decision.order, env);
-    if let Some(payout) = &mut decision.order.payout {
+fn begun_anew(mut decision: Decision, purpose: PayoutPurpose, env: &Env<'_>) -> Decision {
+    routing::set_aside_again(&mut decision.order, purpose, env);
+    if let Some(payout) = decision.order.payout_mut(purpose) {
         payout.state = PayoutState::Sending;
     }
     decision.cause = Cause::PayoutBegunAnew;
@@ -151,30 +162,32 @@ fn is_success(status: PaymentStatus) -> bool {
     matches!(status, PaymentStatus::Succeeded { .. })
 }
 
-/// Whether the hash is one of an older attempt, which failed before there was the newest.
-fn was_given_up(order: &Order, hash: PaymentHash) -> bool {
-    let newest = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
-    newest.is_some_and(|attempt| attempt.hash != hash)
-}
-
 fn is_paid_elsewhere(order: &Order) -> bool {
     matches!(order.state, OrderState::Frozen { because: FrozenBecause::PaidThoughGivenUp, .. })
 }
 
 /// What should be impossible: the debt is paid, and not by its newest attempt. That one is not sent
 /// again, whatever LND says of it; a person decides (D13).
-fn paid_though_given_up(order: &Order) -> Decision {
-    let mut decision = Decision::on(order, Cause::PaidThoughGivenUp);
+fn paid_though_given_up(order: &Order, payout: &Payout) -> Decision {
+    let decision = Decision::on(order, Cause::PaidThoughGivenUp);
     if is_paid_elsewhere(order) {
         return decision;
     }
-    match &mut decision.order.payout {
-        Some(payout) if !matches!(payout.state, PayoutState::Paid { .. }) => {
-            payout.state = PayoutState::Frozen;
-            decision.freeze(FrozenBecause::PaidThoughGivenUp)
-        }
-        _ => decision.alarm(Alarm::Frozen(FrozenBecause::PaidThoughGivenUp)),
+    match payout.state {
+        PayoutState::Paid { .. } => decision.alarm(Alarm::Frozen(FrozenBecause::PaidThoughGivenUp)),
+        PayoutState::Due { .. }
+        | PayoutState::Sending
+        | PayoutState::NeedsInvoice
+        | PayoutState::Frozen => freeze(decision, payout.purpose, FrozenBecause::PaidThoughGivenUp),
     }
+}
+
+/// A person decides about a debt, and so about its order.
+fn freeze(mut decision: Decision, purpose: PayoutPurpose, because: FrozenBecause) -> Decision {
+    if let Some(payout) = decision.order.payout_mut(purpose) {
+        payout.state = PayoutState::Frozen;
+    }
+    decision.freeze(because)
 }
 
 /// Reads LND's word as a word about this try: what it says of an earlier one is as good as nothing
@@ -201,23 +214,23 @@ fn acknowledge(attempt: &mut Attempt, index: u64) {
 }
 
 /// T32. The receipt, the end of the debt and the messages are one commit (P4).
-fn paid(mut decision: Decision, fee: Msats) -> Decision {
-    let Some(buyer) = decision.order.buyer().copied() else { return decision };
-    if let Some(payout) = &mut decision.order.payout {
+fn paid(mut decision: Decision, purpose: PayoutPurpose, fee: Msats) -> Decision {
+    if let Some(payout) = decision.order.payout_mut(purpose) {
         payout.state = PayoutState::Paid { fee };
-        decision.postings = expense(payout.amount, fee);
+        decision.postings = expense(payout, fee);
     }
-    decision.cause = Cause::BuyerPaid;
-    decision
-        .to(OrderState::Ended(Outcome::Success))
-        .tell(&buyer, Notice::PurchaseCompleted)
-        .tell(&buyer, Notice::Rate)
+    match purpose {
+        PayoutPurpose::Buyer => Decision { cause: Cause::BuyerPaid, ..decision }
+            .to(OrderState::Ended(Outcome::Success))
+            .tell_payee(purpose, Notice::PurchaseCompleted)
+            .tell_payee(purpose, Notice::Rate),
+    }
 }
 
-fn expense(amount: Sats, fee: Msats) -> Vec<Posting> {
+fn expense(payout: &Payout, fee: Msats) -> Vec<Posting> {
     let credit = LedgerAccount::Lightning;
-    let paid = amount.to_msats().unwrap_or_default();
-    [(LedgerAccount::Buyer, paid), (LedgerAccount::RoutingFees, fee)]
+    let paid = payout.amount.to_msats().unwrap_or_default();
+    [(payout.purpose.account(), paid), (LedgerAccount::RoutingFees, fee)]
         .into_iter()
         .filter(|(_, amount)| *amount > Msats::ZERO)
         .map(|(debit, amount)| Posting { debit, credit, amount })
@@ -225,13 +238,19 @@ fn expense(amount: Sats, fee: Msats) -> Vec<Posting> {
 }
 
 /// LND's own FAILED of this try: the only proof that it cannot pay.
-fn failed(mut decision: Decision, reason: FailureReason, env: &Env<'_>) -> Decision {
+fn failed(
+    mut decision: Decision,
+    purpose: PayoutPurpose,
+    reason: FailureReason,
+    env: &Env<'_>,
+) -> Decision {
     decision.cause = Cause::PayoutFailed;
-    decision.order.state = OrderState::PayingBuyer;
-    let Some(buyer) = decision.order.buyer().copied() else { return decision };
-    let is_ours = is_our_fault(&decision.order, env);
-    routing::give_back(&mut decision.order);
-    let Some(payout) = &mut decision.order.payout else { return decision };
+    match purpose {
+        PayoutPurpose::Buyer => decision.order.state = OrderState::PayingBuyer,
+    }
+    let Some(payout) = decision.order.payout_mut(purpose) else { return decision };
+    let is_ours = is_our_fault(payout, env);
+    routing::give_back(payout);
     let retry_at = env.now.after(env.policy.payout_interval);
     payout.state = PayoutState::Due { at: retry_at };
     // While our node is unwell a failure says nothing about the buyer.
@@ -240,46 +259,47 @@ fn failed(mut decision: Decision, reason: FailureReason, env: &Env<'_>) -> Decis
     }
     // There may be one for what the budget of another day allows (D43).
     if reason == FailureReason::NoRoute && routing::was_cut(payout, env) {
-        return retry_slowly(decision, env);
+        return retry_slowly(decision, purpose, env);
     }
     payout.failures = payout.failures.saturating_add(1);
     let failures = payout.failures;
     if failures == 1 {
-        decision = decision.tell(&buyer, payment_failed(failures, env));
+        decision = decision.tell_payee(purpose, payment_failed(failures, env));
     }
     let is_refused = reason == FailureReason::IncorrectPaymentDetails;
     if failures >= env.policy.payout_attempts || is_refused {
-        return ask_for_invoice(decision);
+        return ask_for_invoice(decision, purpose);
     }
     decision
 }
 
-/// No automatic try from here on; the buyer names another destination.
-fn ask_for_invoice(mut decision: Decision) -> Decision {
-    let Some(payout) = &mut decision.order.payout else { return decision };
+/// No automatic try from here on; whoever is owed names another destination.
+fn ask_for_invoice(mut decision: Decision, purpose: PayoutPurpose) -> Decision {
+    let Some(payout) = decision.order.payout_mut(purpose) else { return decision };
     payout.state = PayoutState::NeedsInvoice;
     let amount = payout.amount;
+    let status = match purpose {
+        PayoutPurpose::Buyer => Status::SettledHoldInvoice,
+    };
     let order = &decision.order;
-    let Some(buyer) = order.buyer().copied() else { return decision };
-    let view = OrderView::parties(order, Status::SettledHoldInvoice, amount)
-        .with_invoice(order.destination.as_ref());
-    decision.tell(&buyer, Notice::AddInvoice(view))
+    let view =
+        OrderView::parties(order, status, amount).with_invoice(order.destination_of(purpose));
+    decision.tell_payee(purpose, Notice::AddInvoice(view))
 }
 
 /// Another try of the same invoice, which the buyer can do nothing about: rarely, not counted, and the
 /// buyer is not asked for another invoice before this one expires (D39, D43).
-fn retry_slowly(mut decision: Decision, env: &Env<'_>) -> Decision {
+fn retry_slowly(mut decision: Decision, purpose: PayoutPurpose, env: &Env<'_>) -> Decision {
     let wait = env.policy.payout_slow_interval;
-    let Some(payout) = &mut decision.order.payout else { return decision };
+    let Some(payout) = decision.order.payout_mut(purpose) else { return decision };
     let Some(attempt) = &payout.attempt else { return decision };
     let (failures, is_first) = (payout.failures, attempt.tries == 1);
     payout.state =
         PayoutState::Due { at: env.now.after(wait).min(attempt.expires_at.max(env.now)) };
-    match decision.order.buyer().copied() {
-        Some(buyer) if failures == 0 && is_first => {
-            decision.tell(&buyer, payment_failed_for(failures, wait, env))
-        }
-        _ => decision,
+    if failures == 0 && is_first {
+        decision.tell_payee(purpose, payment_failed_for(failures, wait, env))
+    } else {
+        decision
     }
 }
 
@@ -296,9 +316,10 @@ pub(super) fn htlc_searched(
     env: &Env<'_>,
 ) -> Decision {
     let mut decision = Decision::on(order, Cause::HtlcSearched);
-    let payout = order.payout.as_ref().map(|payout| (payout.state, payout.failures));
-    let (Some((PayoutState::Sending, failures)), Some(attempt)) =
-        (payout, newest_attempt(&mut decision.order, hash))
+    let Some(payout) = order.payout_with(hash) else { return decision };
+    let (purpose, failures) = (payout.purpose, payout.failures);
+    let (PayoutState::Sending, Some(attempt)) =
+        (payout.state, newest_attempt(&mut decision.order, hash))
     else {
         return decision;
     };
@@ -315,14 +336,9 @@ pub(super) fn htlc_searched(
     if restarted_at.max(missing_since).after(patience) > env.now {
         return decision;
     }
-    if let Some(payout) = &mut decision.order.payout {
-        payout.state = PayoutState::Frozen;
-    }
-    if let Some(buyer) = order.buyer() {
-        decision = decision.tell(buyer, payment_failed(failures, env));
-    }
     decision.cause = Cause::PayoutDangling;
-    decision.freeze(FrozenBecause::PayoutDangling)
+    let decision = decision.tell_payee(purpose, payment_failed(failures, env));
+    freeze(decision, purpose, FrozenBecause::PayoutDangling)
 }
 
 fn payment_failed(failures: u32, env: &Env<'_>) -> Notice {
@@ -336,33 +352,44 @@ fn payment_failed_for(failures: u32, interval: Duration, env: &Env<'_>) -> Notic
     }
 }
 
-/// The buyer names another destination while no attempt is open (P7, C18).
+/// Whoever is owed names another destination while no attempt is open (P7, C18).
 pub(super) fn another_destination(
     order: &Order,
+    purpose: PayoutPurpose,
     request_id: Option<u64>,
     destination: Destination,
     env: &Env<'_>,
 ) -> Result<Decision, Undecided> {
-    let is_open = !order.payout.as_ref().is_some_and(|payout| {
-        matches!(payout.state, PayoutState::Due { .. } | PayoutState::NeedsInvoice)
-    });
-    if is_open {
-        return Err(Refusal::NotAllowedByStatus.into());
-    }
-    let invoice = payable(order, destination, env)?;
+    let payout = order.payout(purpose).filter(|payout| may_begin_anew(payout));
+    let Some(payout) = payout else { return Err(Refusal::NotAllowedByStatus.into()) };
+    let invoice = payable_with(order, payout.amount, destination, env)?;
     let mut decision = Decision::on(order, Cause::InvoiceUpdated);
-    decision.order.destination = Some(invoice);
-    if let Some(payout) = &mut decision.order.payout {
+    match purpose {
+        PayoutPurpose::Buyer => decision.order.destination = Some(invoice),
+    }
+    if let Some(payout) = decision.order.payout_mut(purpose) {
         payout.failures = 0;
     }
-    if let Some(buyer) = order.buyer() {
-        decision = decision.answer(buyer, request_id, Notice::InvoiceUpdated);
+    if let Some(payee) = order.payee(purpose) {
+        decision = decision.answer(payee, request_id, Notice::InvoiceUpdated);
     }
-    Ok(send(decision, env))
+    Ok(send(decision, purpose, env))
+}
+
+impl Decision {
+    /// Whoever is owed, if that is a party.
+    fn tell_payee(self, purpose: PayoutPurpose, notice: Notice) -> Self {
+        match self.order.payee(purpose).copied() {
+            Some(payee) => self.tell(&payee, notice),
+            None => self,
+        }
+    }
 }
 
 /// Whether our own node was unwell at any time since the newest try began (behaviour §4.7).
-fn is_our_fault(order: &Order, env: &Env<'_>) -> bool {
-    let attempt = order.payout.as_ref().and_then(|payout| payout.attempt.as_ref());
-    attempt.is_some_and(|attempt| env.lnd_unwell_at.is_some_and(|at| at >= attempt.begun_at))
+fn is_our_fault(payout: &Payout, env: &Env<'_>) -> bool {
+    payout
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| env.lnd_unwell_at.is_some_and(|at| at >= attempt.begun_at))
 }

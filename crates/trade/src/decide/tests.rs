@@ -6,6 +6,7 @@ mod clock;
 mod create;
 mod expiry;
 mod flows;
+mod frozen;
 mod hold;
 mod payout;
 mod refused;

@@ -3,8 +3,8 @@
 use super::orders::{Beginning, long_ago};
 use crate::{
     Cause, Command, Decision, Effect, Env, Fact, FailureReason, Held, HoldDecision, HoldStatus,
-    Input, LnCommand, Observation, Order, OrderState, Outcome, PaymentStatus, PayoutState, Request,
-    Undecided,
+    Input, LnCommand, Observation, Order, OrderState, Outcome, PaymentStatus, PayoutPurpose,
+    PayoutState, Request, Undecided,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,15 +102,16 @@ pub(super) fn decide(
 /// Faults that read the world wrongly.
 fn before(mutant: Mutant, mut order: Order, input: Input) -> (Order, Input) {
     let mut input = input;
-    let is_sending =
-        order.payout.as_ref().is_some_and(|payout| payout.state == PayoutState::Sending);
+    let is_sending = order
+        .payout(PayoutPurpose::Buyer)
+        .is_some_and(|payout| payout.state == PayoutState::Sending);
     let is_at_margin = matches!(order.state, OrderState::FiatSent { .. });
     if let (Mutant::EndsQuietlyAfterFiat, Input::Deadline, true) = (mutant, &input, is_at_margin)
         && let OrderState::FiatSent { held, .. } = order.state
     {
         order.state = OrderState::Active { held };
     }
-    let Some(payout) = &mut order.payout else { return (order, input) };
+    let Some(payout) = order.payout_mut(PayoutPurpose::Buyer) else { return (order, input) };
     let Some(attempt) = &mut payout.attempt else { return (order, input) };
     let is_unknown = matches!(
         input,

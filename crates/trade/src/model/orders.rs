@@ -13,8 +13,8 @@ use crate::fixture::{
 use crate::policy::FAILED_SENDS;
 use crate::{
     BlockHeight, Command, Destination, Effect, Fact, Held, HoldDecision, Input, Invoice, Kind,
-    LnCommand, Notice, Observation, Order, OrderState, PaymentHash, Payout, PayoutState, Policy,
-    Preparing, PreparingFrom, Question, Seen, Sender, Timestamp, Undecided,
+    LnCommand, Notice, Observation, Order, OrderState, PaymentHash, Payout, PayoutPurpose,
+    PayoutState, Policy, Preparing, PreparingFrom, Question, Seen, Sender, Timestamp, Undecided,
 };
 
 /// All waits of the model are this long: they end together, with one tick.
@@ -218,7 +218,7 @@ impl Orders {
         let rows = effects.iter().filter_map(|effect| row(effect, &order)).collect();
         let named = order.state.hold();
         order.holds.retain(|hold| !hold.is_closed() || named == Some(hold.hash));
-        if let Some(payout) = &mut order.payout {
+        if let Some(payout) = order.payout_mut(PayoutPurpose::Buyer) {
             forget_counts(payout, self.counts_sends);
         }
         Rc::new(Outcome {
@@ -334,13 +334,16 @@ fn pass(order: &mut Order, step: Step) {
     match step {
         Step::Tick => tick(order),
         Step::Restart => {
-            let attempt = order.payout.as_mut().and_then(|payout| payout.attempt.as_mut());
+            let attempt =
+                order.payout_mut(PayoutPurpose::Buyer).and_then(|payout| payout.attempt.as_mut());
             if let Some(since) = attempt.and_then(|attempt| attempt.in_doubt_since.as_mut()) {
                 *since = long_ago();
             }
         }
         Step::Day => {
-            let sends = order.payout.as_mut().and_then(|payout| payout.failed_sends.as_mut());
+            let sends = order
+                .payout_mut(PayoutPurpose::Buyer)
+                .and_then(|payout| payout.failed_sends.as_mut());
             if let Some(sends) = sends {
                 sends.since = Timestamp(NOW.0.saturating_sub(86_400));
             }
@@ -352,7 +355,8 @@ fn pass(order: &mut Order, step: Step) {
             if let Some(Invoice { expires_at, .. }) = destination {
                 *expires_at = NOW;
             }
-            let attempt = order.payout.as_mut().and_then(|payout| payout.attempt.as_mut());
+            let attempt =
+                order.payout_mut(PayoutPurpose::Buyer).and_then(|payout| payout.attempt.as_mut());
             if let Some(attempt) = attempt.filter(|attempt| attempt.hash == first) {
                 attempt.expires_at = NOW;
             }
@@ -380,7 +384,7 @@ fn tick(order: &mut Order) {
         | OrderState::AwaitingInvoice { until: duty, .. } => until(duty),
         _ => {}
     }
-    let Some(payout) = &mut order.payout else { return };
+    let Some(payout) = order.payout_mut(PayoutPurpose::Buyer) else { return };
     if let PayoutState::Due { at } = &mut payout.state {
         until(at);
     }

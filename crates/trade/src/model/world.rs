@@ -23,7 +23,8 @@ use super::mutant::Mutant;
 use super::orders::{Orders, Step, expiry, hold_number, invoice_number, seed};
 use crate::fixture::{ASKED, invoice_hash, place};
 use crate::{
-    FailureReason, HoldStatus, Msats, Order, OrderState, PaymentStatus, PayoutState, Preimage,
+    FailureReason, HoldStatus, Msats, Order, OrderState, PaymentStatus, PayoutPurpose, PayoutState,
+    Preimage,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -461,7 +462,7 @@ impl World {
     fn send_begins(&self, orders: &mut Orders, invoice: usize, next: &mut Vec<(Move, Self)>) {
         let mut taken = *self;
         taken.sends[invoice] -= 1;
-        let payout = orders.get(self.order).payout.clone();
+        let payout = orders.get(self.order).payout(PayoutPurpose::Buyer).cloned();
         let hash = invoice_hash(seed(invoice));
         let is_wanted = payout.as_ref().is_some_and(|payout| payout.wants_to_send(hash));
         if !is_wanted && orders.mutant() != Some(Mutant::SendsWhatIsNotWanted) {
@@ -539,10 +540,10 @@ impl World {
 }
 
 fn payout_state(order: &Order) -> Option<PayoutState> {
-    order.payout.as_ref().map(|payout| payout.state)
+    order.payout(PayoutPurpose::Buyer).map(|payout| payout.state)
 }
 
 fn newest_invoice(order: &Order) -> Option<usize> {
-    let attempt = order.payout.as_ref()?.attempt.as_ref()?;
+    let attempt = order.payout(PayoutPurpose::Buyer)?.attempt.as_ref()?;
     invoice_number(attempt.hash)
 }

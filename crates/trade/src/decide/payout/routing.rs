@@ -3,13 +3,17 @@
 use crate::policy::OVERDUE;
 use crate::routing::Subsidy;
 use crate::{
-    Alarm, Attempt, Decision, Env, LnCommand, Msats, Note, Order, PaymentHash, Payout, PayoutState,
-    Sats,
+    Alarm, Attempt, Decision, Env, LnCommand, Msats, Note, Order, Payout, PayoutPurpose, Sats,
 };
 
 /// A call is to be made, with the limits in force now (D39).
-pub(super) fn call(mut decision: Decision, attempt: Attempt, env: &Env<'_>) -> Decision {
-    let Some(limit) = Limit::now(&decision.order, env) else { return decision };
+pub(super) fn call(
+    mut decision: Decision,
+    purpose: PayoutPurpose,
+    attempt: Attempt,
+    env: &Env<'_>,
+) -> Decision {
+    let Some(limit) = Limit::now(&decision.order, purpose, env) else { return decision };
     let hash = attempt.hash;
     let attempt = Attempt {
         max_fee: limit.max_fee,
@@ -21,8 +25,8 @@ pub(super) fn call(mut decision: Decision, attempt: Attempt, env: &Env<'_>) -> D
         missing_since: None,
         ..attempt
     };
-    if let Some(payout) = &mut decision.order.payout {
-        (payout.state, payout.attempt) = (PayoutState::Sending, Some(attempt));
+    if let Some(payout) = decision.order.payout_mut(purpose) {
+        payout.begin(attempt);
     }
     limit.tell(decision, env).then(LnCommand::SendPayout { hash })
 }
@@ -40,9 +44,9 @@ struct Limit {
 impl Limit {
     /// What the trade brings and what is left of today's budget, and never more than the specified
     /// limit. A debt that has waited too long gets that one whatever is left.
-    fn now(order: &Order, env: &Env<'_>) -> Option<Self> {
-        let payout = order.payout.as_ref()?;
-        let (day, payee) = (env.now.day(), order.destination.as_ref()?.payee);
+    fn now(order: &Order, purpose: PayoutPurpose, env: &Env<'_>) -> Option<Self> {
+        let payout = order.payout(purpose)?;
+        let (day, payee) = (env.now.day(), order.destination_of(purpose)?.payee);
         let specified = env.policy.routing_fee_limit(payout.amount);
         let income = order.routing_income().min(specified);
         let wanted = specified.checked_sub(income).unwrap_or_default();
@@ -96,29 +100,28 @@ pub(super) fn was_cut(payout: &Payout, env: &Env<'_>) -> bool {
 }
 
 /// The try is over and has cost nothing.
-pub(super) fn give_back(order: &mut Order) {
-    if let Some(attempt) = order.payout.as_mut().and_then(|payout| payout.attempt.as_mut()) {
+pub(super) fn give_back(payout: &mut Payout) {
+    if let Some(attempt) = &mut payout.attempt {
         attempt.subsidy = None;
     }
 }
 
 /// A try that was given up goes on: LND may spend what it was allowed to.
-pub(super) fn set_aside_again(order: &mut Order, env: &Env<'_>) {
-    let most = newest(order).and_then(|attempt| attempt.max_fee.to_msats());
-    charge(order, most.unwrap_or_default(), env);
+pub(super) fn set_aside_again(order: &mut Order, purpose: PayoutPurpose, env: &Env<'_>) {
+    let most = newest(order, purpose).and_then(|attempt| attempt.max_fee.to_msats());
+    charge(order, purpose, most.unwrap_or_default(), env);
 }
 
 /// What the route really cost takes the place of what was set aside for it.
 pub(super) fn correct(
     mut decision: Decision,
-    hash: PaymentHash,
+    purpose: PayoutPurpose,
     fee: Msats,
     env: &Env<'_>,
 ) -> Decision {
-    debug_assert_eq!(newest(&decision.order).map(|attempt| attempt.hash), Some(hash));
     let today = env.now.day();
-    charge(&mut decision.order, fee, env);
-    let cost = newest(&decision.order).and_then(|attempt| attempt.subsidy);
+    charge(&mut decision.order, purpose, fee, env);
+    let cost = newest(&decision.order, purpose).and_then(|attempt| attempt.subsidy);
     let Some(cost) = cost.filter(|cost| cost.day == today) else { return decision };
     let half = Msats(env.policy.max_routing_subsidy.to_msats().unwrap_or_default().0 / 2);
     let spent = env.routing.spent.checked_add(cost.amount).unwrap_or(Msats(u64::MAX));
@@ -131,18 +134,17 @@ pub(super) fn correct(
 
 /// Charges the newest attempt with what `fee` is beyond the order's income: to the day on which it was
 /// set aside, today otherwise.
-fn charge(order: &mut Order, fee: Msats, env: &Env<'_>) {
+fn charge(order: &mut Order, purpose: PayoutPurpose, fee: Msats, env: &Env<'_>) {
     let income = order.routing_income().to_msats().unwrap_or_default();
     let amount = fee.checked_sub(income).filter(|cost| *cost > Msats::ZERO);
-    let payee = order.destination.as_ref().map(|invoice| invoice.payee);
-    let Some(attempt) = order.payout.as_mut().and_then(|payout| payout.attempt.as_mut()) else {
-        return;
-    };
+    let payee = order.destination_of(purpose).map(|invoice| invoice.payee);
+    let Some(payout) = order.payout_mut(purpose) else { return };
+    let Some(attempt) = &mut payout.attempt else { return };
     let day = attempt.subsidy.map_or(env.now.day(), |held| held.day);
     let payee = attempt.subsidy.map(|held| held.payee).or(payee);
     attempt.subsidy = amount.zip(payee).map(|(amount, payee)| Subsidy { day, payee, amount });
 }
 
-fn newest(order: &Order) -> Option<&Attempt> {
-    order.payout.as_ref()?.attempt.as_ref()
+fn newest(order: &Order, purpose: PayoutPurpose) -> Option<&Attempt> {
+    order.payout(purpose)?.attempt.as_ref()
 }

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use crate::fixture::{Scene, Story, add_invoice, unanswered};
-use crate::{Input, Kind, Order, OrderState, PayoutState, Preparing, PreparingFrom, Timestamp};
+use crate::{
+    Input, Kind, Order, OrderState, PayoutPurpose, PayoutState, Preparing, PreparingFrom, Timestamp,
+};
 
 const DUTY: Duration = Duration::from_mins(15);
 const MONTH: Duration = Duration::from_hours(30 * 24);
@@ -69,7 +71,7 @@ fn an_order_dated_ahead_is_in_the_book_for_as_long_as_its_maker_asked() {
 #[test]
 fn a_payout_that_a_fast_clock_put_off_is_due_now() {
     let mut story = Story::paying(Kind::Sell);
-    let Some(payout) = &mut story.order.payout else { panic!("a payout") };
+    let Some(payout) = story.order.payout_mut(PayoutPurpose::Buyer) else { panic!("a payout") };
     payout.state = PayoutState::Due { at: story.scene.now.after(Duration::from_secs(1)) };
     payout.attempt = None;
     let now = set_back(&mut story, MONTH);
@@ -88,8 +90,8 @@ fn a_quiet_time_that_a_fast_clock_began_begins_now() {
 
     story.does(Input::ClockCorrected);
 
-    let payout = story.order.payout.expect("a payout");
-    let attempt = payout.attempt.expect("an attempt");
+    let payout = story.order.payout(PayoutPurpose::Buyer).expect("a payout");
+    let attempt = payout.attempt.as_ref().expect("an attempt");
     assert_eq!((attempt.unanswered_since, attempt.begun_at), (Some(now), now));
     assert_eq!(payout.state, PayoutState::Sending);
 }

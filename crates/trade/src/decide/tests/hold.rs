@@ -255,7 +255,7 @@ fn an_escrow_that_lnd_gave_back_before_it_was_settled_freezes_the_trade() {
             ],
         );
         assert_eq!(end_of(&story), (Some(HoldDecision::Settle), Seen::Canceled));
-        assert_eq!(story.order.payout, None, "nobody is owed anything");
+        assert_eq!(story.order.payouts, [], "nobody is owed anything");
     }
 }
 

@@ -6,14 +6,14 @@ use crate::fixture::{
 };
 use crate::{
     Attempt, Command, Destination, FailureReason, HoldStatus, Invoice, Kind, Msats, Observation,
-    PaymentStatus, PayoutState, Policy, Ppm, Preimage, Refusal, Sats,
+    PaymentStatus, PayoutPurpose, PayoutState, Policy, Ppm, Preimage, Refusal, Sats,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
 const SENDING: PayoutState = PayoutState::Sending;
 
 fn attempt(story: &Story) -> Attempt {
-    let payout = story.order.payout.clone().expect("a payout");
+    let payout = story.order.payout(PayoutPurpose::Buyer).cloned().expect("a payout");
     payout.attempt.expect("an attempt")
 }
 
@@ -174,7 +174,7 @@ fn a_buyers_node_that_refuses_the_invoice_is_not_asked_again() {
     let told = story.hears(payment(1, failed(1, FailureReason::IncorrectPaymentDetails)));
 
     assert_eq!(told.place, "PayingBuyer(NeedsInvoice)");
-    assert_eq!(story.order.payout.map(|payout| payout.failures), Some(1));
+    assert_eq!(story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.failures), Some(1));
 }
 
 // spec: P9 FL-F8
@@ -187,7 +187,7 @@ fn a_failure_while_our_own_node_was_unwell_is_not_the_buyers() {
         let told = story.hears(payment(1, failed(1, reason)));
 
         check(&told, "PayingBuyer(Due)", &[]);
-        assert_eq!(story.order.payout.map(|payout| payout.failures), Some(0));
+        assert_eq!(story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.failures), Some(0));
     }
     let mut story = Story::paying(Kind::Sell);
     story.scene.lnd_unwell_at = Some(crate::Timestamp(NOW.0.saturating_sub(1)));
@@ -352,7 +352,7 @@ fn the_end_of_an_earlier_try_says_nothing_about_this_one() {
     story.after(MINUTE).wakes();
 
     check(&fails(&mut story, 1), "PayingBuyer(Sending)", &[]);
-    assert_eq!(story.order.payout.as_ref().map(|payout| payout.failures), Some(1));
+    assert_eq!(story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.failures), Some(1));
 
     // It counts as "unknown": after the quiet time the same invoice is sent again.
     story.hears(unanswered(1));
@@ -463,7 +463,10 @@ fn a_payment_that_lnd_takes_up_again_after_its_failure_is_awaited_again() {
 
     for mut story in [due, asked] {
         story.hears(payment(1, PaymentStatus::InFlight { index: 1 }));
-        assert_ne!(story.order.payout.as_ref().map(|payout| payout.state), Some(SENDING));
+        assert_ne!(
+            story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.state),
+            Some(SENDING)
+        );
 
         let again = story.hears(payment(1, PaymentStatus::InFlight { index: 2 }));
         check(&again, "PayingBuyer(Sending)", &[]);
@@ -583,7 +586,7 @@ fn a_settled_order_is_paid_or_has_a_moment_or_a_person_to_wait_for() {
     assert!(
         story.hears(hold(1, HoldStatus::Settled)).lines.contains(&"LND: send payout i1".into())
     );
-    let state = |story: &Story| story.order.payout.as_ref().map(|payout| payout.state);
+    let state = |story: &Story| story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.state);
     assert_eq!(state(&story), Some(PayoutState::Sending));
 
     fails(&mut story, 1);

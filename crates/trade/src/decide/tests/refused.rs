@@ -7,7 +7,8 @@ use crate::fixture::{
     SUCCEEDED, Story, TAKER, add_invoice, check, failed, invoice_hash, payment, refused, unanswered,
 };
 use crate::{
-    Attempt, Cause, FailureReason, Kind, Note, OrderId, PaymentStatus, PayoutState, Refusal,
+    Attempt, Cause, FailureReason, Kind, Note, OrderId, PaymentStatus, PayoutPurpose, PayoutState,
+    Refusal,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -21,7 +22,12 @@ fn unknown() -> crate::Observation {
 }
 
 fn attempt(story: &Story) -> Attempt {
-    story.order.payout.clone().and_then(|payout| payout.attempt).expect("an attempt")
+    story
+        .order
+        .payout(PayoutPurpose::Buyer)
+        .cloned()
+        .and_then(|payout| payout.attempt)
+        .expect("an attempt")
 }
 
 /// LND refuses the send that was decided on, and knows nothing of it, twice.
@@ -44,7 +50,8 @@ fn refused_in_doubt() -> Story {
 fn lasting(mut story: Story) -> Story {
     let far = story.scene.now.after(HOUR * 1_000);
     story.order.destination.as_mut().expect("a destination").expires_at = far;
-    let attempt = story.order.payout.as_mut().and_then(|payout| payout.attempt.as_mut());
+    let attempt =
+        story.order.payout_mut(PayoutPurpose::Buyer).and_then(|payout| payout.attempt.as_mut());
     attempt.expect("an attempt").expires_at = far;
     story
 }
@@ -112,7 +119,7 @@ fn an_old_failure_is_as_good_as_unknown_to_a_refused_try() {
 
     check(&story.hears(old()), "PayingBuyer(Sending)", &[]);
     check(&story.after(MINUTE).hears(old()), "PayingBuyer(Due)", &[]);
-    assert_eq!(story.order.payout.as_ref().map(|payout| payout.failures), Some(2));
+    assert_eq!(story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.failures), Some(2));
 }
 
 // spec: D39 P5 INV-2
@@ -221,7 +228,7 @@ fn three_orders_in_a_row_are_our_fault_and_retried_hourly_without_a_word_to_coun
         check(&story.wakes(), "PayingBuyer(Sending)", &[SEND]);
         check(&refuses(&mut story), "PayingBuyer(Due)", &[]);
     }
-    assert_eq!(story.order.payout.as_ref().map(|payout| payout.failures), Some(0));
+    assert_eq!(story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.failures), Some(0));
 }
 
 // spec: D39
@@ -258,7 +265,7 @@ fn a_buyer_whose_invoice_expires_while_the_fault_is_ours_is_asked_at_that_moment
     refuses(&mut story);
 
     assert_eq!(
-        story.order.payout.as_ref().map(|payout| payout.state),
+        story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.state),
         Some(PayoutState::Due { at: expires_at })
     );
     story.scene.now = expires_at;

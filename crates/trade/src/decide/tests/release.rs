@@ -1,7 +1,10 @@
 use crate::fixture::{
     ACCEPTED, MAKER, OWED, STRANGER, SUCCEEDED, Story, TAKER, check, hold, hold_hash, payment,
 };
-use crate::{Command, HoldDecision, HoldStatus, Kind, LedgerAccount, Msats, PayoutState, Refusal};
+use crate::{
+    Command, HoldDecision, HoldStatus, Kind, LedgerAccount, Msats, PayoutPurpose, PayoutState,
+    Refusal,
+};
 
 // spec: T24 FL-F7 K-25 D14
 #[test]
@@ -55,7 +58,7 @@ fn a_release_is_an_intent_of_which_nobody_is_told_before_lnd_says_settled() {
     let decision = story.order.hold(hold_hash(1)).and_then(|hold| hold.decision);
     assert_eq!(decision, Some(HoldDecision::Settle), "in the commit that asks for it");
     assert_eq!(story.order.status(), crate::Status::FiatSent);
-    assert_eq!(story.order.payout, None, "the buyer is not owed yet");
+    assert_eq!(story.order.payouts, [], "the buyer is not owed yet");
 }
 
 // spec: T29
@@ -133,7 +136,7 @@ fn settled_pays_the_buyer_and_answers_the_release() {
             "books: FeeIncome to Lightning 600000 msats",
         ],
     );
-    assert_eq!(story.order.payout.as_ref().map(|payout| payout.amount), Some(OWED));
+    assert_eq!(story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.amount), Some(OWED));
     assert_eq!(story.order.status(), crate::Status::SettledHoldInvoice);
 }
 
@@ -166,7 +169,7 @@ fn the_receipt_the_end_of_the_debt_and_the_messages_are_one_commit() {
             "books: Lightning to RoutingFees 1500 msats",
         ],
     );
-    let payout = story.order.payout.clone().expect("the debt is on record");
+    let payout = story.order.payout(PayoutPurpose::Buyer).cloned().expect("the debt is on record");
     assert_eq!(payout.state, PayoutState::Paid { fee: Msats(1_500) });
     assert!(payout.attempt.is_some_and(|attempt| attempt.receipt.is_some()));
 }

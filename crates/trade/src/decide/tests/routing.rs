@@ -15,7 +15,8 @@ use crate::fixture::{
 };
 use crate::{
     Attempt, Command, Destination, FailureReason, HoldStatus, Invoice, Kind, Msats, NewOrder,
-    NodeKey, PaymentStatus, PayoutState, Policy, Ppm, Preimage, RoutingBudget, Sats, Subsidy,
+    NodeKey, PaymentStatus, PayoutPurpose, PayoutState, Policy, Ppm, Preimage, RoutingBudget, Sats,
+    Subsidy,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -65,11 +66,16 @@ fn used(scene: Scene, sats: u64, sats_for_payee: u64) -> Scene {
 }
 
 fn attempt(story: &Story) -> Attempt {
-    story.order.payout.clone().and_then(|payout| payout.attempt).expect("an attempt")
+    story
+        .order
+        .payout(PayoutPurpose::Buyer)
+        .cloned()
+        .and_then(|payout| payout.attempt)
+        .expect("an attempt")
 }
 
 fn failures(story: &Story) -> Option<u32> {
-    story.order.payout.as_ref().map(|payout| payout.failures)
+    story.order.payout(PayoutPurpose::Buyer).map(|payout| payout.failures)
 }
 
 fn succeeds(story: &mut Story, fee: Msats) -> crate::fixture::Told {
@@ -98,7 +104,7 @@ impl Day {
     fn budget(&self, payee: u8) -> RoutingBudget {
         let today = self.scene.now.day();
         let charged = |story: &Story| {
-            let payout = story.order.payout.clone()?;
+            let payout = story.order.payout(PayoutPurpose::Buyer).cloned()?;
             let Subsidy { day, payee, amount } = payout.attempt?.subsidy?;
             let is_spent = matches!(payout.state, PayoutState::Paid { .. });
             (day == today).then_some((payee, amount.0, is_spent))
@@ -127,7 +133,11 @@ impl Day {
     fn ends(&mut self, trade: usize, percent: u64) -> u64 {
         let routing = self.budget(0);
         let story = &mut self.trades[trade];
-        if story.order.payout.as_ref().is_some_and(|payout| payout.state != PayoutState::Sending) {
+        if story
+            .order
+            .payout(PayoutPurpose::Buyer)
+            .is_some_and(|payout| payout.state != PayoutState::Sending)
+        {
             return 0;
         }
         story.scene.routing = RoutingBudget { used_for_payee: Msats(0), ..routing };
@@ -144,7 +154,9 @@ impl Day {
     /// What routes cost beyond the fees of their trades, in msat.
     fn costs(&self) -> u64 {
         let cost = |story: &Story| {
-            let PayoutState::Paid { fee } = story.order.payout.as_ref()?.state else { return None };
+            let PayoutState::Paid { fee } = story.order.payout(PayoutPurpose::Buyer)?.state else {
+                return None;
+            };
             Some(fee.0.saturating_sub(story.order.terms.quote?.fee().0 * 2_000))
         };
         self.trades.iter().filter_map(cost).sum()

@@ -6,7 +6,7 @@
 
 use super::super::orders::{Orders, Step, hold_number};
 use super::{LndHold, LndPayment, Move, Refuses, World, newest_invoice};
-use crate::{FrozenBecause, Order, OrderState, Outcome as End, invariants};
+use crate::{FrozenBecause, Order, OrderState, Outcome as End, PayoutPurpose, invariants};
 
 impl World {
     /// Whether this world is safe.
@@ -45,7 +45,7 @@ impl World {
             order.state,
             OrderState::Pending | OrderState::Ended(End::Canceled | End::Expired)
         );
-        let is_owed = order.payout.is_some();
+        let is_owed = order.payout(PayoutPurpose::Buyer).is_some();
         let mut laws = Vec::new();
         let stands_on = order.state.hold().and_then(hold_number);
         for hold in 0..2 {
