@@ -24,6 +24,7 @@ use crate::store::{self, DaemonState, OpenError, Reader};
 use crate::tasks::Tasks;
 use crate::timers::{Reminder, Timers};
 use crate::watcher::{Comparison, HealthMonitor, Streams};
+use crate::wire::notice;
 
 /// Events that may wait to be read from the relays.
 const EVENT_QUEUE: usize = 1_024;
@@ -93,7 +94,7 @@ pub async fn start(
     entropy: Arc<dyn Entropy>,
 ) -> Result<Tasks> {
     let node = node_keys(&settings)?;
-    let (writer, reader) = store::open(&settings.database.file).await?;
+    let (writer, reader) = store::open(&settings.database.file, notice::render).await?;
     let remembered = reader.daemon_state().await?;
     let oldest_take = reader.oldest_take().await?;
     let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);

@@ -232,7 +232,7 @@ impl Outbox {
 
     async fn act(&self, row: &OutboxRow) -> Result<Delivered, OutboxError> {
         match &row.act {
-            Act::Notify(message) => self.messenger.deliver(row, message).await,
+            Act::Notify { to, text } => self.messenger.deliver(row, *to, text).await,
             Act::Lightning(command) => {
                 let was_begun = row.begun_at.is_some();
                 self.lightning.carry_out(row.id, was_begun, row.attempts, command.clone()).await

@@ -8,6 +8,7 @@ mod error;
 mod holds;
 mod inbox;
 mod journal;
+mod notices_v1;
 mod open;
 mod orders;
 mod outbox;
@@ -21,7 +22,7 @@ mod users;
 mod waiting;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fs::File;
 
@@ -34,7 +35,7 @@ pub use error::{OpenError, StoreError, Stuck};
 pub use inbox::{Delivery, EventId, Transport};
 pub use open::{open, open_reader};
 pub use orders::{Line, Part, TimesAhead};
-pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow, Sealed};
+pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow, Render, Sealed};
 pub use publications::{Publication, PublicationId, Published};
 pub use waiting::WaitingOrder;
 
@@ -43,6 +44,7 @@ pub use waiting::WaitingOrder;
 pub struct Writer {
     connection: SqliteConnection,
     options: SqliteConnectOptions,
+    render: Render,
     _lock: File,
 }
 
@@ -50,6 +52,7 @@ pub struct Writer {
 #[derive(Debug)]
 pub struct WriteTx<'c> {
     tx: Transaction<'c, Sqlite>,
+    render: Render,
 }
 
 /// Any number of readers of what was committed. Cheap to clone.
@@ -65,7 +68,7 @@ impl Writer {
     /// If the database does not answer.
     pub async fn begin(&mut self) -> Result<WriteTx<'_>, StoreError> {
         let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(WriteTx { tx })
+        Ok(WriteTx { tx, render: self.render })
     }
 
     /// Takes a new connection in place of one that failed.
@@ -98,7 +101,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// If the database does not answer.
     pub async fn savepoint(&mut self) -> Result<WriteTx<'_>, StoreError> {
-        Ok(WriteTx { tx: self.tx.begin().await? })
+        Ok(WriteTx { tx: self.tx.begin().await?, render: self.render })
     }
 
     /// Makes it durable, or, of a savepoint, a part of the transaction around it.

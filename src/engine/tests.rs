@@ -15,14 +15,15 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use trade::{
     Backlog, BlockHeight, Command, Destination, Fact, HoldSecret, HoldStatus, IdentityKey, Input,
-    Invoice, Kind, LightningIdentity, Msats, Network, NewOrder, NodeKey, Notice, Observation,
-    Order, OrderId, PaymentHash, Payout, PayoutPurpose, Policy, Ppm, Preimage, Question, Request,
-    Sats, Sender, Timestamp, TradeKey,
+    Invoice, Kind, LightningIdentity, Msats, Network, NewOrder, NodeKey, Observation, Order,
+    OrderId, PaymentHash, Payout, PayoutPurpose, Policy, Ppm, Preimage, Question, Request, Sats,
+    Sender, Timestamp, TradeKey,
 };
 
 use super::{Applied, Engine, EngineError};
 use crate::clock::{Clock as _, ManualClock};
-use crate::store::{Act, Class, Delivery, EventId, Message, OutboxRow, Reader, Transport, open};
+use crate::store::tests::open;
+use crate::store::{Act, Class, Delivery, EventId, OutboxRow, Reader, Transport};
 
 const START: Timestamp = Timestamp(1_800_000_000);
 pub(crate) const HEIGHT: BlockHeight = BlockHeight(1_000);
@@ -151,17 +152,13 @@ impl World {
         }
     }
 
-    /// What is due in the outbox for a key; see [`World::acts`].
-    async fn messages(&self, to: TradeKey) -> Vec<Message> {
+    /// What is due in the outbox for a key, in its words; see [`World::acts`].
+    async fn messages(&self, to: TradeKey) -> Vec<String> {
         let messages = self.acts().await.into_iter().filter_map(|row| match row.act {
-            Act::Notify(message) if message.to == to => Some(*message),
+            Act::Notify { to: reader, text } if reader == to => Some(text),
             _ => None,
         });
         messages.collect()
-    }
-
-    async fn notices(&self, to: TradeKey) -> Vec<Notice> {
-        self.messages(to).await.into_iter().map(|message| message.notice).collect()
     }
 }
 

@@ -14,7 +14,8 @@ use super::age::{Age, judge};
 use super::handler::delivery;
 use super::*;
 use crate::nostr::Opened;
-use crate::store::{Writer, open as open_store};
+use crate::store::Writer;
+use crate::store::tests::open as open_store;
 use crate::wire::Message as WireMessage;
 
 const START: i64 = 1_800_000_000;

@@ -12,8 +12,8 @@ use crate::engine::Engine;
 use crate::nostr::{
     Event, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, Relays, Transport, seal, seal_anew, time_of,
 };
-use crate::store::{self, Message, OutboxId, OutboxRow, Reader, Sealed};
-use crate::wire::{self, notice};
+use crate::store::{self, OutboxId, OutboxRow, Reader, Sealed};
+use crate::wire::Message;
 
 /// Seconds between the time that relays refused and the present, from which on sealing anew helps.
 const WORTHWHILE: u64 = 60;
@@ -35,7 +35,8 @@ impl Messenger {
     pub(super) async fn deliver(
         &self,
         row: &OutboxRow,
-        message: &Message,
+        to: TradeKey,
+        text: &str,
     ) -> Result<Delivered, OutboxError> {
         if row.expires_at.is_some_and(|at| at <= self.clock.now()) {
             if !row.to_stranger {
@@ -44,14 +45,17 @@ impl Messenger {
             }
             return Ok(Delivered::quietly());
         }
+        let message =
+            Message::parse(text).map_err(|_| OutboxError::Unreadable("the text of a message"))?;
+        let letter = (to, &message);
         let event = match &row.event {
             Some(event) => Event::from_json(event)
                 .map_err(|_| OutboxError::Unreadable("the saved event of a message"))?,
-            None => self.seal(row.id, message).await?,
+            None => self.seal(row.id, letter).await?,
         };
         let now = self.clock.now();
         if time_of(&event) > now.after(FROM_A_FAST_CLOCK) {
-            let event = self.seal_anew(row, message, &event).await?;
+            let event = self.seal_anew(row, letter, &event).await?;
             return self.send(&event).await;
         }
         match self.send(&event).await {
@@ -59,7 +63,7 @@ impl Messenger {
             Err(OutboxError::Relay(error))
                 if error.is_about_time() && time_of(&event).0.abs_diff(now.0) > WORTHWHILE =>
             {
-                let event = self.seal_anew(row, message, &event).await?;
+                let event = self.seal_anew(row, letter, &event).await?;
                 self.send(&event).await
             }
             sent => sent,
@@ -71,11 +75,15 @@ impl Messenger {
         Ok(Delivered::quietly())
     }
 
-    async fn seal(&self, row: OutboxId, message: &Message) -> Result<Event, OutboxError> {
-        let transport = self.transport_of(message.to).await?;
+    async fn seal(
+        &self,
+        row: OutboxId,
+        (to, message): (TradeKey, &Message),
+    ) -> Result<Event, OutboxError> {
+        let transport = self.transport_of(to).await?;
         let now = self.clock.now();
         let expires_at = now.after(self.retention);
-        let event = seal(&said(message), message.to, transport, &self.node, now, expires_at)?;
+        let event = seal(message, to, transport, &self.node, now, expires_at)?;
         let sealed = Sealed { event: event.as_json(), written_at: now, expires_at };
         self.engine.seal_message(row, sealed).await?;
         Ok(event)
@@ -85,7 +93,7 @@ impl Messenger {
     async fn seal_anew(
         &self,
         row: &OutboxRow,
-        message: &Message,
+        (to, message): (TradeKey, &Message),
         old: &Event,
     ) -> Result<Event, OutboxError> {
         let transport = Transport::of(old.kind).unwrap_or(Transport::Direct);
@@ -93,8 +101,7 @@ impl Messenger {
         let written_at = row.written_at.unwrap_or(now);
         let expires_at = now.after(self.retention);
         let times = [written_at, now];
-        let event =
-            seal_anew(&said(message), message.to, transport, &self.node, times, expires_at)?;
+        let event = seal_anew(message, to, transport, &self.node, times, expires_at)?;
         let sealed = Sealed { event: event.as_json(), written_at, expires_at };
         self.engine.seal_message_anew(row.id, sealed).await?;
         Ok(event)
@@ -109,9 +116,4 @@ impl Messenger {
         let usual = self.transports.first().copied().unwrap_or(Transport::Direct);
         Ok(last.filter(|last| self.transports.contains(last)).unwrap_or(usual))
     }
-}
-
-fn said(message: &Message) -> wire::Message {
-    let Message { order, request_id, trade_index, notice, .. } = message;
-    notice::message(notice, *order, *request_id, *trade_index)
 }

@@ -32,6 +32,7 @@ use crate::nostr::{Options, Relays, Transport};
 use crate::publisher::{AboutNode, Publisher};
 use crate::recorded_log::Log;
 use crate::store::{Class, Delivery, EventId, Line, Message, Writer};
+use crate::wire::notice::render;
 use crate::wire::tags::{Imprint, NodeTerms, Profile};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -67,7 +68,7 @@ impl World {
     ) -> (Self, crate::nostr::Listener) {
         let folder = TempDir::new().unwrap();
         let (mut writer, reader) =
-            crate::store::open(&folder.path().join("trades.db")).await.unwrap();
+            crate::store::open(&folder.path().join("trades.db"), render).await.unwrap();
         fill(&mut writer, people, after).await;
         let clock = Arc::new(ManualClock::at(NOW));
         let (engine, task) = Engine::new(writer, policy(), clock.clone());

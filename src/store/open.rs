@@ -10,7 +10,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
-use super::{OpenError, Reader, Writer};
+use super::{OpenError, Reader, Render, Writer, notices_v1};
 
 /// The first SQLite without the WAL-reset corruption (reliability §2).
 const OLDEST_SQLITE: &str = "3.51.3";
@@ -22,11 +22,11 @@ const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Opens or creates the database, takes the lock against a second daemon, checks what we rely on and
-/// brings the schema up to date.
+/// brings the schema and what waits up to date. `render` finds the words of messages.
 ///
 /// # Errors
 /// With what an operator should do, if anything at all is not as it must be.
-pub async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
+pub async fn open(path: &Path, render: Render) -> Result<(Writer, Reader), OpenError> {
     let lock = lock(path)?;
     private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
 
@@ -44,13 +44,16 @@ pub async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
         .run(&mut connection)
         .await
         .map_err(|source| OpenError::Migration { path: path.to_owned(), source })?;
+    notices_v1::render_waiting(&mut connection, render)
+        .await
+        .map_err(|source| OpenError::of(path, source))?;
 
     let pool = PoolOptions::new().max_connections(READERS);
     let pool = pool
         .connect_with(options.clone().read_only(true))
         .await
         .map_err(|source| OpenError::of(path, source))?;
-    Ok((Writer { connection, options, _lock: lock }, Reader { pool }))
+    Ok((Writer { connection, options, render, _lock: lock }, Reader { pool }))
 }
 
 /// A connection that writes durably, or none.

@@ -76,7 +76,7 @@ impl WriteTx<'_> {
         version: u64,
         line: &Line,
     ) -> Result<(), StoreError> {
-        let tx = &mut *self.tx;
+        let (tx, render) = (&mut *self.tx, self.render);
         let order = &decision.order;
         holds::save(tx, before.map_or(&[][..], |before| &before.holds), order).await?;
         payouts::save(tx, before.map_or(&[][..], |before| &before.payouts), order).await?;
@@ -85,7 +85,7 @@ impl WriteTx<'_> {
             users::change(tx, change, line.at).await?;
         }
         for effect in &decision.effects {
-            outbox::enqueue(tx, order.id, effect, line.at).await?;
+            outbox::enqueue(tx, render, order.id, effect, line.at).await?;
         }
         for note in &decision.notes {
             self.take_note(note).await?;

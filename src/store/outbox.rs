@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use trade::{Alarm, Effect, LnCommand, Notice, OrderId, PaymentHash, Sats, Timestamp, TradeKey};
 
-use super::rows::NoticeV1;
 use super::text::{At, Spelled, Text};
 use super::{Reader, StoreError, Stuck, WriteTx};
 use crate::retry::LONGEST_RETRY;
@@ -73,11 +72,15 @@ pub struct Due {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     Lightning(LnCommand),
-    Notify(Box<Message>),
+    /// The words are those on the wire, but for the version, which the envelope adds.
+    Notify {
+        to: TradeKey,
+        text: String,
+    },
     Alarm(Alarm),
 }
 
-/// A message to one trade key, before it has an envelope.
+/// A message to one trade key, before it has its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub to: TradeKey,
@@ -89,6 +92,10 @@ pub struct Message {
     pub notice: Notice,
 }
 
+/// Finds the words on the wire for what is said about an order, as the answer to a request, to a reader
+/// with a trade index.
+pub type Render = fn(&Notice, Option<OrderId>, Option<u64>, Option<i64>) -> String;
+
 impl WriteTx<'_> {
     /// Stores a message that no decision of an order asked for: a refusal of a trader, an answer
     /// (D19).
@@ -96,7 +103,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// If the database does not answer.
     pub async fn send(&mut self, message: &Message, at: Timestamp) -> Result<(), StoreError> {
-        enqueue_message(&mut self.tx, message, at, None).await
+        enqueue_message(&mut self.tx, self.render, message, at, None).await
     }
 
     /// Says that an act is about to be tried: from now on it may have happened.
@@ -310,6 +317,7 @@ impl Reader {
 /// Stores what a decision asks to be done.
 pub(super) async fn enqueue(
     connection: &mut SqliteConnection,
+    render: Render,
     order: OrderId,
     effect: &Effect,
     at: Timestamp,
@@ -328,7 +336,7 @@ pub(super) async fn enqueue(
                 trade_index: *trade_index,
                 notice: notice.clone(),
             };
-            enqueue_message(connection, &message, at, None).await
+            enqueue_message(connection, render, &message, at, None).await
         }
         Effect::Alarm(alarm) => {
             insert(connection, Some(order), "alarm", ALARM, &Spelled(*alarm), at, None).await
@@ -336,7 +344,7 @@ pub(super) async fn enqueue(
     }
 }
 
-const NOTICE: &str = "notice/1";
+pub(super) const NOTICE: &str = "notice/2";
 const ALARM: &str = "alarm/1";
 const HOLD_ADD: &str = "hold.add/1";
 const HOLD_END: &str = "hold.end/1";
@@ -345,14 +353,11 @@ const HOLD_SETTLE: &str = "hold.settle/1";
 const HOLD_CANCEL: &str = "hold.cancel/1";
 const PAYOUT_SEND: &str = "payout.send/1";
 
-/// The body of `notice/1`.
+/// The body of a message.
 #[derive(Serialize, Deserialize)]
-struct MessageV1 {
-    to: Spelled<TradeKey>,
-    order: Option<Spelled<OrderId>>,
-    request_id: Option<u64>,
-    trade_index: Option<i64>,
-    notice: NoticeV1,
+pub(super) struct Letter {
+    pub(super) to: Spelled<TradeKey>,
+    pub(super) text: String,
 }
 
 /// The bodies of the Lightning kinds.
@@ -408,19 +413,15 @@ pub(super) fn lane_to(key: TradeKey) -> String {
 /// A message that ends somewhen is one to a stranger.
 pub(super) async fn enqueue_message(
     connection: &mut SqliteConnection,
+    render: Render,
     message: &Message,
     at: Timestamp,
     stranger_until: Option<Timestamp>,
 ) -> Result<(), StoreError> {
-    let body = MessageV1 {
-        to: Spelled(message.to),
-        order: message.order.map(Spelled),
-        request_id: message.request_id,
-        trade_index: message.trade_index,
-        notice: NoticeV1::from(&message.notice),
-    };
-    let lane = lane_to(message.to);
-    insert(connection, message.order, &lane, NOTICE, &body, at, stranger_until).await
+    let Message { to, order, request_id, trade_index, notice } = message;
+    let text = render(notice, *order, *request_id, *trade_index);
+    let letter = Letter { to: Spelled(*to), text };
+    insert(connection, *order, &lane_to(*to), NOTICE, &letter, at, stranger_until).await
 }
 
 /// `order` may be an id that a stranger made up: then the row belongs to no order.
@@ -487,14 +488,8 @@ impl Row {
 fn read_act(at: &At, kind: &str, body: &str) -> Result<Act, StoreError> {
     match kind {
         NOTICE => {
-            let body: MessageV1 = at.parse("body", body)?;
-            Ok(Act::Notify(Box::new(Message {
-                to: body.to.0,
-                order: body.order.map(|id| id.0),
-                request_id: body.request_id,
-                trade_index: body.trade_index,
-                notice: body.notice.into(),
-            })))
+            let Letter { to, text } = at.parse("body", body)?;
+            Ok(Act::Notify { to: to.0, text })
         }
         ALARM => Ok(Act::Alarm(at.parse::<Spelled<Alarm>>("body", body)?.0)),
         _ => at

@@ -1,9 +1,8 @@
-//! The stored documents: what a state, terms, an invoice and an outbox row look like as JSON.
+//! The stored documents: what a state, terms and an invoice look like as JSON.
 //!
 //! The core's types do not derive serde. Each document carries its version, so that an old row can
 //! always be read; to change one, add the next version beside it.
 
-mod notice;
 mod terms;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,6 @@ use trade::{
 
 use super::text::Spelled;
 
-pub(super) use notice::NoticeV1;
 pub(super) use terms::TermsDocument;
 
 /// `orders.state`.

@@ -73,7 +73,7 @@ impl WriteTx<'_> {
         message: &Message,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        enqueue_message(&mut self.tx, message, at, Some(at.after(LIFE))).await
+        enqueue_message(&mut self.tx, self.render, message, at, Some(at.after(LIFE))).await
     }
 
     /// Ends a bounded number of answers to strangers that have expired, without a send.

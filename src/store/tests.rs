@@ -13,22 +13,36 @@ mod retention;
 mod traders;
 mod waiting;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use trade::{
     Attempt, Cause, Decision, Effect, Fiat, FiatAmount, Hold, HoldDecision, HoldPurpose,
-    HoldSecret, IdentityKey, Invoice, Kind, Network, NodeKey, Order, OrderId, OrderState, Outcome,
-    Party, PaymentHash, Payout, PayoutPurpose, PayoutState, Preimage, Price, Quote, Sats, Seen,
-    Terms, Timestamp, TradeKey,
+    HoldSecret, IdentityKey, Invoice, Kind, Network, NodeKey, Notice, Order, OrderId, OrderState,
+    Outcome, Party, PaymentHash, Payout, PayoutPurpose, PayoutState, Preimage, Price, Quote, Sats,
+    Seen, Terms, Timestamp, TradeKey,
 };
 
-use super::{Class, Line, OutboxRow, Reader, StoreError, WriteTx, Writer, open};
+use super::{Class, Line, OpenError, OutboxRow, Reader, StoreError, WriteTx, Writer};
 
 /// The escrow margin of these tests.
 const MARGIN: u32 = 24;
 
 /// A database of its own, gone when dropped.
+/// Words for what is said, which show all of it.
+pub(crate) fn spoken(
+    notice: &Notice,
+    order: Option<OrderId>,
+    request_id: Option<u64>,
+    trade_index: Option<i64>,
+) -> String {
+    format!("{notice:?} {order:?} {request_id:?} {trade_index:?}")
+}
+
+pub(crate) async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
+    super::open(path, spoken).await
+}
+
 struct Disk {
     folder: TempDir,
     writer: Writer,

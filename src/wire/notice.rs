@@ -34,6 +34,17 @@ pub fn message(
     }
 }
 
+/// The same as JSON.
+#[must_use]
+pub fn render(
+    notice: &Notice,
+    order: Option<OrderId>,
+    request_id: Option<u64>,
+    trade_index: Option<i64>,
+) -> String {
+    message(notice, order, request_id, trade_index).to_json()
+}
+
 fn said(notice: &Notice) -> (Action, Option<Payload>) {
     match notice {
         Notice::NewOrder(order) => (Action::NewOrder, Some(shown(order))),

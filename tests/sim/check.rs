@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use mostrod::wire::{Action, Message, Payload};
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
-use trade::{Cause, HoldStatus, Notice, OrderId, PaymentHash, PaymentStatus, TradeKey};
+use trade::{Cause, HoldStatus, OrderId, PaymentHash, PaymentStatus, TradeKey};
 
 use crate::lnd::{Ledger, Refusals};
 use crate::world::{World, text};
@@ -305,8 +306,11 @@ impl Checker {
         let often = lnd.refusals.iter().filter(|(_, it)| !it.in_doubt && it.count >= MOST_REFUSALS);
         for (hash, Refusals { count, .. }) in often {
             let Some(order) = world.order_of(*hash) else { continue };
-            let is_told = world.told.values().flatten().any(|notice| {
-                matches!(notice, Notice::PaymentFailed { .. } | Notice::AddInvoice(_))
+            let is_told = world.told.values().flatten().any(|message| {
+                matches!(
+                    (message.body.action, &message.body.payload),
+                    (Action::PaymentFailed, _) | (Action::AddInvoice, Some(Payload::Order(_)))
+                )
             });
             let is_open = attempts.iter().any(|it| it.hash == *hash && it.state == "dispatching");
             if is_open && !is_told {
@@ -407,7 +411,8 @@ impl Checker {
     async fn check_last_words(&self, world: &World) -> Result<(), String> {
         let paid = world.buyers_paid().await?;
         let told = world.told.iter();
-        let told = told.filter(|(_, notices)| notices.contains(&Notice::PurchaseCompleted));
+        let is_completed = |message: &Message| message.body.action == Action::PurchaseCompleted;
+        let told = told.filter(|(_, messages)| messages.iter().any(is_completed));
         let told = told.map(|(key, _)| *key).collect::<BTreeSet<_>>();
         if told == paid {
             return Ok(());

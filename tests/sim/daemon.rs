@@ -14,6 +14,7 @@ use mostrod::outbox::{Messenger, Outbox};
 use mostrod::store::{self, Class, DaemonState, OutboxRow, Reader};
 use mostrod::timers::{JumpGuard, Timers};
 use mostrod::watcher::{Comparison, HealthMonitor};
+use mostrod::wire::notice;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -81,7 +82,8 @@ struct Stream {
 impl Daemon {
     pub(crate) async fn start(around: &Surroundings, node: &Keys) -> Result<Self, String> {
         let Surroundings { folder, clock, lnd, .. } = around;
-        let (writer, reader) = store::open(&folder.path().join("trades.db")).await.map_err(text)?;
+        let file = folder.path().join("trades.db");
+        let (writer, reader) = store::open(&file, notice::render).await.map_err(text)?;
         let lightning: Arc<dyn LightningNode> = Arc::clone(lnd) as _;
         let (engine, task) = Engine::new(writer, policy(), Arc::clone(clock) as _);
         let mut writer = JoinSet::new();

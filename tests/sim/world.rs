@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use mostrod::clock::{Clock as _, Entropy, ManualClock};
 use mostrod::store::{Act, OutboxRow};
-use mostrod::wire::{self, SmallOrder};
+use mostrod::wire::{self, Action, Payload, SmallOrder};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use trade::{
-    BlockHeight, Input, Notice, Observation, OrderId, OrderState, Outcome, PaymentHash,
-    PayoutPurpose, PayoutState, Preimage, Sats, Timestamp, TradeKey,
+    BlockHeight, Input, Observation, OrderId, OrderState, Outcome, PaymentHash, PayoutPurpose,
+    PayoutState, Preimage, Sats, Timestamp, TradeKey,
 };
 
 use crate::check::Checker;
@@ -86,7 +86,7 @@ pub(crate) struct World {
     /// Orders whose buyer said in time that fiat was sent, and their guard heights.
     pub(crate) fiat_sent: BTreeMap<OrderId, BlockHeight>,
     /// What each key was told.
-    pub(crate) told: BTreeMap<TradeKey, Vec<Notice>>,
+    pub(crate) told: BTreeMap<TradeKey, Vec<wire::Message>>,
     pub(crate) taken: BTreeSet<i64>,
     /// Orders whose own seller asked for the release.
     pub(crate) released: BTreeSet<OrderId>,
@@ -500,9 +500,13 @@ impl World {
         let sellers: &[Who] = if is_buy(trade) { &[Who::Taker, Who::Rival] } else { &[Who::Maker] };
         for who in sellers {
             let told = self.told.get(&self.trader(trade, *who).key());
-            let asked = told.into_iter().flatten().rev().find_map(|notice| match notice {
-                Notice::PayInvoice { bolt11, .. } => PaymentHash::from_hex(bolt11),
-                _ => None,
+            let asked = told.into_iter().flatten().rev().find_map(|message| {
+                match (message.body.action, &message.body.payload) {
+                    (Action::PayInvoice, Some(Payload::PaymentRequest(_, bolt11, _))) => {
+                        PaymentHash::from_hex(&bolt11.0)
+                    }
+                    _ => None,
+                }
             });
             if let Some(hash) = asked {
                 self.lnd.ledger().pay(hash, over, lacks);
@@ -636,7 +640,7 @@ impl World {
         match &row.act {
             Act::Lightning(_) => self.daemon.start_act(row),
             Act::Alarm(_) => _ = self.daemon.engine.finish_act(id, None).await.map_err(text)?,
-            Act::Notify(message) => {
+            Act::Notify { to, text: said } => {
                 let is_refused = self.refusals > 0;
                 self.refusals = self.refusals.saturating_sub(1);
                 if is_refused && self.plant != Some(Plant::DropsRefusedMessages) {
@@ -646,7 +650,8 @@ impl World {
                 }
                 if !is_refused {
                     self.taken.insert(id.0);
-                    self.told.entry(message.to).or_default().push(message.notice.clone());
+                    let message = wire::Message::parse(said).map_err(text)?;
+                    self.told.entry(*to).or_default().push(message);
                 }
                 // The relay has it, and the daemon may die before it knows.
                 if self.lnd.kills() {

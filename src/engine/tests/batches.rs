@@ -8,7 +8,8 @@ use trade::{Command, Input, OrderId, Request, Status};
 use super::{START, World, answers, buyer, policy, secret, sell_order, seller};
 use crate::clock::ManualClock;
 use crate::engine::{Applied, Engine, EngineError};
-use crate::store::{StoreError, open};
+use crate::store::StoreError;
+use crate::store::tests::open;
 
 /// Rings so far; one a commit.
 fn commits(engine: &Engine) -> u64 {

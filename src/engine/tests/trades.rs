@@ -9,6 +9,7 @@ use trade::{
 use super::{PAID, START, World, answers, buyer, invoice, secret, seller};
 use crate::clock::Clock as _;
 use crate::engine::Applied;
+use crate::store::tests::spoken;
 use crate::store::{Act, OutboxRow};
 
 fn is_send(row: &OutboxRow) -> bool {
@@ -38,7 +39,9 @@ async fn a_trade_goes_from_the_book_to_success() {
 
     let order = world.order(id).await;
     assert_eq!(order.state, OrderState::Ended(Outcome::Success));
-    assert_eq!(world.notices(buyer().trade).await, [Notice::PurchaseCompleted, Notice::Rate]);
+    let told = [Notice::PurchaseCompleted, Notice::Rate];
+    let told = told.map(|notice| spoken(&notice, Some(id), None, None));
+    assert_eq!(world.messages(buyer().trade).await, told);
     let balances = world.reader.balances().await.unwrap();
     assert_eq!(balances.values().sum::<i64>(), 0);
     assert_eq!(balances["buyer"], 0, "nothing is owed");
@@ -148,9 +151,10 @@ async fn a_cancel_of_a_paid_hold_is_its_acceptance() {
     assert_eq!(world.say_while(buyer(), id, Command::Cancel, Some(PAID)).await, Applied::Saved);
 
     assert_eq!(world.order(id).await.status(), Status::Active);
-    let notices = world.notices(buyer().trade).await;
-    assert_eq!(notices[0], Notice::CantDo(Refusal::NotAllowedByStatus));
-    assert!(matches!(notices[1], Notice::HoldInvoicePaymentAccepted(_)), "{notices:?}");
+    let told = world.messages(buyer().trade).await;
+    let refused = Notice::CantDo(Refusal::NotAllowedByStatus);
+    assert_eq!(told[0], spoken(&refused, Some(id), Some(77), None));
+    assert!(told[1].starts_with("HoldInvoicePaymentAccepted("), "{told:?}");
 }
 
 // spec: C6 D9
@@ -165,9 +169,9 @@ async fn a_cancel_is_refused_while_lnd_is_silent() {
 
     assert_eq!(applied, Applied::Refused(Refusal::NotAllowedByStatus));
     assert_eq!(world.order(id).await, before);
-    let messages = world.messages(buyer().trade).await;
-    assert_eq!((messages.len(), messages[0].request_id), (1, Some(77)));
-    assert_eq!(messages[0].notice, Notice::CantDo(Refusal::NotAllowedByStatus));
+    let refused = Notice::CantDo(Refusal::NotAllowedByStatus);
+    let refused = spoken(&refused, Some(id), Some(77), None);
+    assert_eq!(world.messages(buyer().trade).await, [refused]);
 }
 
 // spec: C7

@@ -5,7 +5,8 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::engine::tests::policy;
 use crate::nostr::{Keys, Options, Relays};
-use crate::store::{Reader, open};
+use crate::store::Reader;
+use crate::store::tests::open;
 
 const NOW: i64 = 1_800_000_000;
 const HOUR: i64 = 3_600;

@@ -3,7 +3,7 @@ use trade::{
     Refusal, Reputation, Sats, Status, Timestamp, TradeKey,
 };
 
-use super::{Disk, awaiting_hold, ended, hash, pending};
+use super::{Disk, awaiting_hold, ended, hash, pending, spoken};
 use crate::store::{
     Act, Class, Delivery, EventId, Message, OutboxId, OutboxRow, PublicationId, Published, Sealed,
     StoreError, Stuck, Transport,
@@ -14,6 +14,11 @@ const SELLER: TradeKey = TradeKey([22; 32]);
 
 fn tell(to: TradeKey, notice: Notice) -> Effect {
     Effect::Notify { to, request_id: Some(u64::MAX), trade_index: Some(4), notice }
+}
+
+/// The act that comes of [`tell`].
+fn told(to: TradeKey, notice: &Notice) -> Act {
+    Act::Notify { to, text: spoken(notice, Some(pending(1).id), Some(u64::MAX), Some(4)) }
 }
 
 fn settle(n: u8) -> Effect {
@@ -62,8 +67,7 @@ async fn a_lane_is_done_in_order_of_commitment() {
     finish(&mut disk, first[0].id).await;
     let rows = due(&disk, 50).await;
     let next = rows.into_iter().find(|row| row.lane == first[0].lane).unwrap();
-    let Act::Notify(message) = next.act else { panic!("no message") };
-    assert_eq!(message.notice, Notice::Rate);
+    assert_eq!(next.act, told(BUYER, &Notice::Rate));
 }
 
 #[tokio::test]
@@ -262,17 +266,32 @@ async fn every_act_comes_back_as_it_was_asked_for() {
 
     let disk = with_effects(effects).await;
 
-    let message = |(n, notice): (usize, Notice)| {
-        let order = Some(pending(1).id);
-        let (request_id, trade_index) = (Some(u64::MAX), Some(4));
-        Act::Notify(Box::new(Message { to: key(n), order, request_id, trade_index, notice }))
-    };
-    let mut acts: Vec<_> = notices.into_iter().enumerate().map(message).collect();
+    let mut acts: Vec<_> =
+        notices.iter().enumerate().map(|(n, notice)| told(key(n), notice)).collect();
     acts.extend(commands.map(Act::Lightning));
     acts.push(Act::Alarm(Alarm::Frozen(FrozenBecause::EscrowLost)));
     let mut rows = due(&disk, 2).await;
     rows.sort_by_key(|row| row.id);
     assert_eq!(rows.into_iter().map(|row| row.act).collect::<Vec<_>>(), acts);
+}
+
+// spec: INV-7
+#[tokio::test]
+async fn a_message_that_waits_from_the_version_before_is_given_its_words_at_the_start() {
+    let mut disk = with_effects(vec![tell(BUYER, Notice::Released)]).await;
+    disk.tamper(
+        r#"update outbox set kind = 'notice/1', body = '{"to":"'
+        || '1515151515151515151515151515151515151515151515151515151515151515'
+        || '","order":null,"request_id":7,"trade_index":null,"notice":"canceled"}'"#,
+    )
+    .await
+    .unwrap();
+
+    let disk = disk.reopened().await;
+
+    let acts: Vec<_> = due(&disk, 2).await.into_iter().map(|row| row.act).collect();
+    let text = spoken(&Notice::Canceled, None, Some(7), None);
+    assert_eq!(acts, [Act::Notify { to: BUYER, text }]);
 }
 
 // spec: E2
@@ -308,7 +327,8 @@ async fn a_refusal_may_name_an_order_that_does_not_exist() {
 
     let row = due(&disk, 1).await.remove(0);
     assert_eq!(row.order, None);
-    assert_eq!(row.act, Act::Notify(Box::new(message)));
+    let text = spoken(&message.notice, Some(made_up), Some(1), None);
+    assert_eq!(row.act, Act::Notify { to: BUYER, text });
 }
 
 fn delivery(event: u8, rumor: Option<u8>) -> Delivery {

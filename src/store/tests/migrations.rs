@@ -7,8 +7,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 use trade::{OrderId, Timestamp};
 
-use super::{folder, pending};
-use crate::store::{PublicationId, open};
+use super::{folder, open, pending};
+use crate::store::PublicationId;
 
 /// A file with the schema before a migration, and these rows in it.
 async fn written_before(migration: i64, rows: &[&'static str]) -> (TempDir, PathBuf) {

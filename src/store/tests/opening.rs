@@ -2,8 +2,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
-use super::folder;
-use crate::store::{OpenError, open, open_reader};
+use super::{folder, open};
+use crate::store::{OpenError, open_reader};
 
 async fn pragma(connection: &mut sqlx::SqliteConnection, name: &'static str) -> String {
     let sql = match name {

@@ -22,6 +22,7 @@ fn check(name: &str, notice: &Notice) {
     let golden = golden(ANSWERS, name);
     let said = message(notice, Some(ORDER), golden.body.request_id, golden.body.trade_index);
     assert_eq!(said.to_json(), golden.to_json(), "{name}");
+    assert_eq!(Message::parse(&said.to_json()).as_ref(), Ok(&said), "{name}");
 }
 
 /// The invoice in a golden `payment_request`.
@@ -172,4 +173,15 @@ fn a_refusal_of_a_request_without_an_order_names_none() {
     let notice = Notice::CantDo(Refusal::InvalidAmount);
     let said = message(&notice, None, golden.body.request_id, None);
     assert_eq!(said.to_json(), golden.to_json());
+}
+
+// spec: INV-6
+#[test]
+fn a_rating_that_waited_as_json_is_sent_to_the_same_byte() {
+    for rating_milli in 0..=5_000 {
+        let known = Reputation { rating_milli, ..taker() };
+        let text = render(&Notice::PayInvoiceReputation(known), Some(ORDER), None, None);
+
+        assert_eq!(Message::parse(&text).unwrap().to_json(), text);
+    }
 }

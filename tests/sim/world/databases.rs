@@ -16,6 +16,7 @@ use std::time::Duration;
 use mostrod::clock::{Entropy as _, ManualClock};
 use mostrod::nostr::JsonUtil as _;
 use mostrod::store::{Class, Sealed};
+use mostrod::wire::notice;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use trade::{
@@ -271,7 +272,7 @@ impl World {
         let folder = folder()?;
         let path = folder.path().join("trades.db");
         std::fs::copy(file, &path).map_err(text)?;
-        let (writer, reader) = mostrod::store::open(&path).await.map_err(text)?;
+        let (writer, reader) = mostrod::store::open(&path, notice::render).await.map_err(text)?;
         let height = reader.daemon_state().await.map_err(text)?.height.unwrap_or_default();
         drop(reader);
         writer.close().await.map_err(text)?;

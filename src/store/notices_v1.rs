@@ -1,15 +1,56 @@
-//! What a message says, as it waits in the outbox.
+//! Messages of versions that kept what is said, and not the words on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use sqlx::{Connection as _, SqliteConnection};
 use trade::{
     Fiat, Kind, Notice, OrderId, OrderView, Refusal, Reputation, Sats, Status, Timestamp, TradeKey,
 };
 
-use crate::store::text::Spelled;
+use super::outbox::{Letter, NOTICE, Render};
+use super::text::{At, Spelled};
 
-#[derive(Serialize, Deserialize)]
+/// Gives every message that waits its words. One that cannot be read stays as it is: its lane stands,
+/// and says so.
+pub(super) async fn render_waiting(
+    connection: &mut SqliteConnection,
+    render: Render,
+) -> Result<(), sqlx::Error> {
+    let mut tx = connection.begin().await?;
+    let rows =
+        sqlx::query!("select id, body from outbox where kind = 'notice/1' and done_at is null")
+            .fetch_all(&mut *tx)
+            .await?;
+    for row in rows {
+        let at = At::new("outbox", row.id);
+        let Ok(message) = at.parse::<MessageV1>("body", &row.body) else { continue };
+        let Ok(body) = at.write("body", &message.into_letter(render)) else { continue };
+        sqlx::query!("update outbox set kind = ?, body = ? where id = ?", NOTICE, body, row.id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await
+}
+
+#[derive(Deserialize)]
+struct MessageV1 {
+    to: Spelled<TradeKey>,
+    order: Option<Spelled<OrderId>>,
+    request_id: Option<u64>,
+    trade_index: Option<i64>,
+    notice: NoticeV1,
+}
+
+impl MessageV1 {
+    fn into_letter(self, render: Render) -> Letter {
+        let (notice, order) = (self.notice.into(), self.order.map(|id| id.0));
+        let text = render(&notice, order, self.request_id, self.trade_index);
+        Letter { to: self.to, text }
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(in crate::store) enum NoticeV1 {
+enum NoticeV1 {
     NewOrder(OrderViewV1),
     AddInvoice(OrderViewV1),
     PayInvoice { order: OrderViewV1, bolt11: String },
@@ -31,9 +72,9 @@ pub(in crate::store) enum NoticeV1 {
     CantDo(Spelled<Refusal>),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::store) struct OrderViewV1 {
+struct OrderViewV1 {
     id: Spelled<OrderId>,
     kind: Spelled<Kind>,
     status: Spelled<Status>,
@@ -49,45 +90,13 @@ pub(in crate::store) struct OrderViewV1 {
     expires_at: Option<i64>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::store) struct ReputationV1 {
+struct ReputationV1 {
     rating_milli: u32,
     reviews: u64,
     operating_days: u64,
     since: Option<i64>,
-}
-
-impl From<&Notice> for NoticeV1 {
-    fn from(notice: &Notice) -> Self {
-        match notice {
-            Notice::NewOrder(order) => Self::NewOrder(order.into()),
-            Notice::AddInvoice(order) => Self::AddInvoice(order.into()),
-            Notice::PayInvoice { order, bolt11 } => {
-                Self::PayInvoice { order: order.into(), bolt11: bolt11.clone() }
-            }
-            Notice::WaitingBuyerInvoice => Self::WaitingBuyerInvoice,
-            Notice::WaitingSellerToPay => Self::WaitingSellerToPay,
-            Notice::BuyerTookOrder(order) => Self::BuyerTookOrder(order.into()),
-            Notice::HoldInvoicePaymentAccepted(order) => {
-                Self::HoldInvoicePaymentAccepted(order.into())
-            }
-            Notice::FiatSentOk { peer } => Self::FiatSentOk { peer: Spelled(*peer) },
-            Notice::Released => Self::Released,
-            Notice::HoldInvoicePaymentSettled => Self::HoldInvoicePaymentSettled,
-            Notice::HoldInvoicePaymentCanceled => Self::HoldInvoicePaymentCanceled,
-            Notice::Rate => Self::Rate,
-            Notice::PurchaseCompleted => Self::PurchaseCompleted,
-            Notice::PaymentFailed { attempts_left, interval_secs } => {
-                Self::PaymentFailed { attempts_left: *attempts_left, interval_secs: *interval_secs }
-            }
-            Notice::InvoiceUpdated => Self::InvoiceUpdated,
-            Notice::Canceled => Self::Canceled,
-            Notice::PayInvoiceReputation(known) => Self::PayInvoiceReputation((*known).into()),
-            Notice::AddInvoiceReputation(known) => Self::AddInvoiceReputation((*known).into()),
-            Notice::CantDo(refusal) => Self::CantDo(Spelled(*refusal)),
-        }
-    }
 }
 
 impl From<NoticeV1> for Notice {
@@ -122,26 +131,6 @@ impl From<NoticeV1> for Notice {
     }
 }
 
-impl From<&OrderView> for OrderViewV1 {
-    fn from(view: &OrderView) -> Self {
-        Self {
-            id: Spelled(view.id),
-            kind: Spelled(view.kind),
-            status: Spelled(view.status),
-            amount: view.amount.0,
-            fiat_code: view.fiat_code.clone(),
-            fiat_amount: view.fiat_amount.0,
-            payment_method: view.payment_method.clone(),
-            premium: view.premium,
-            buyer: view.buyer.map(Spelled),
-            seller: view.seller.map(Spelled),
-            buyer_invoice: view.buyer_invoice.clone(),
-            created_at: view.created_at.map(|at| at.0),
-            expires_at: view.expires_at.map(|at| at.0),
-        }
-    }
-}
-
 impl From<OrderViewV1> for OrderView {
     fn from(view: OrderViewV1) -> Self {
         Self {
@@ -162,12 +151,6 @@ impl From<OrderViewV1> for OrderView {
     }
 }
 
-impl From<Reputation> for ReputationV1 {
-    fn from(Reputation { rating_milli, reviews, operating_days, since }: Reputation) -> Self {
-        Self { rating_milli, reviews, operating_days, since: since.map(|at| at.0) }
-    }
-}
-
 impl From<ReputationV1> for Reputation {
     fn from(known: ReputationV1) -> Self {
         Self {
@@ -178,3 +161,6 @@ impl From<ReputationV1> for Reputation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
