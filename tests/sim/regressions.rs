@@ -213,6 +213,14 @@ fn a_flood_of_the_sellers_leaves_room_for_the_buyers_fiat_sent() {
     check(&[&FIAT_SENT[..4], &away, &[RELEASE]].concat(), "success");
 }
 
+// spec: D42
+#[test]
+fn who_floods_pushes_out_no_more_than_words_of_his_own() {
+    let flood = Op::Flood { trade: 0, who: Maker, times: 60 };
+    let away = [Op::RelaysLeave, RELEASE, flood, Op::RelaysReturn];
+    check_release(&[&away[..], &[RELEASE]].concat(), "success");
+}
+
 // spec: D40 D41
 #[test]
 fn what_is_said_while_a_fast_clock_hears_nobody_is_asked_for_once_it_is_right() {
