@@ -136,10 +136,10 @@ async fn relays(settings: &Settings) -> Result<String> {
     };
     let (relays, listener, _events) = Relays::new(&options, &daemon::node_keys(settings)?).await?;
     let (_cursor, cursor) = tokio::sync::watch::channel(trade::Timestamp(0));
-    let mut hearing = relays.hearing();
+    let mut subscriptions = relays.subscriptions();
     let all = async {
         while !missing(&options.urls, &relays.connected().await).is_empty() {
-            if hearing.changed().await.is_err() {
+            if subscriptions.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }

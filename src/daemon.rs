@@ -15,7 +15,7 @@ use crate::config::{self, Loaded, Settings};
 use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::intake::{self, Intake, MAX_EVENT_BYTES};
-use crate::lightning::{self, Health, LightningNode, Lnd, LndAccess, OurNode};
+use crate::lightning::{self, Health, IdentityGuard, LightningNode, Lnd, LndAccess};
 use crate::nostr::{Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport};
 use crate::outbox::{Arrivals, Messenger, Outbox};
 use crate::publisher::{AboutNode, Publisher};
@@ -99,7 +99,7 @@ pub async fn start(
     let oldest_take = reader.oldest_take().await?;
     let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);
     let lnd = Arc::new(Lnd::new(access(&settings.lightning))?);
-    let lnd = OurNode::new(lnd, ours);
+    let lnd = IdentityGuard::new(lnd, ours);
     let (trouble, lnd): (_, Arc<dyn LightningNode>) = (lnd.bell(), Arc::new(lnd));
     let transports = transports(&settings);
     let options = Options {
@@ -115,7 +115,7 @@ pub async fn start(
     let (engine, engine_task) = Engine::new(writer, settings.policy(), Arc::clone(&clock));
     tasks.spawn("engine", async move {
         if let Err(error) = engine_task.run().await {
-            tracing::error!(error = crate::chain(&error), "the writer cannot go on");
+            tracing::error!(error = crate::chain(&error), "the writer stops");
         }
     });
     let networks = remembered.node.iter().map(|node| node.network.to_string()).collect();
@@ -255,7 +255,7 @@ impl Parts {
     ) {
         let parts = intake::Parts {
             events,
-            hearing: self.relays.hearing(),
+            subscriptions: self.relays.subscriptions(),
             node: self.node.clone(),
             pow: self.settings.mostro.pow,
             transports: self.transports.clone(),

@@ -8,10 +8,10 @@
 mod age;
 mod backlog;
 mod handler;
-mod hearing;
 mod in_flight;
 mod lanes;
 mod opener;
+mod reachability;
 
 #[cfg(test)]
 mod tests;
@@ -28,16 +28,16 @@ use trade::{Destination, Timestamp};
 use crate::clock::{Clock, Entropy};
 use crate::engine::Engine;
 use crate::facts::Facts;
-use crate::nostr::{Event, Hearing, Keys, Transport};
+use crate::nostr::{Event, Keys, Subscriptions, Transport};
 use crate::store::{DaemonState, EventId, Reader};
 use crate::tasks::Shutdown;
 use age::Age;
 pub use age::memory;
 use handler::{Handler, What};
-use hearing::{Ear, Useful};
 use in_flight::{Dropped, InFlight, Ticket};
 use lanes::Lanes;
 use opener::{Opener, Received};
+use reachability::{Reachability, Useful};
 
 /// The largest event we take, wrapped or not (wire-protocol §1.5).
 pub const MAX_EVENT_BYTES: u32 = 65_536;
@@ -64,7 +64,7 @@ const EARLY: usize = 256;
 #[derive(Debug)]
 pub struct Parts {
     pub events: mpsc::Receiver<Event>,
-    pub hearing: watch::Receiver<Hearing>,
+    pub subscriptions: watch::Receiver<Subscriptions>,
     pub node: Keys,
     pub pow: u8,
     pub transports: Vec<Transport>,
@@ -81,10 +81,10 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Intake {
     events: mpsc::Receiver<Event>,
-    hearing: watch::Receiver<Hearing>,
+    subscriptions: watch::Receiver<Subscriptions>,
     engine: Engine,
     opener: Opener,
-    ear: Ear,
+    reachability: Reachability,
     handler: Handler,
     in_flight: InFlight,
     opening: FuturesOrdered<BoxFuture<'static, (Ticket, Option<Received>)>>,
@@ -104,7 +104,7 @@ enum Happened {
     Arrived(Box<Event>),
     /// An event was read; none if it is of no use.
     Opened(Ticket, Option<Box<Received>>),
-    HearingChanged,
+    SubscriptionsChanged,
     /// A message was decided.
     Handled(Ticket),
 }
@@ -118,17 +118,18 @@ impl Intake {
         remembered: &DaemonState,
         oldest_take: Option<Timestamp>,
     ) -> (Self, watch::Receiver<Timestamp>) {
-        let Parts { events, hearing, node, pow, transports, catch_up, .. } = parts;
+        let Parts { events, subscriptions, node, pow, transports, catch_up, .. } = parts;
         let Parts { reader, engine, facts, read_destination, clock, entropy, .. } = parts;
         let waiting = backlog::Waiting::from(clock.monotonic());
         let useful = Useful { catch_up, oldest_take };
-        let (ear, cursor) = Ear::new(engine.clone(), clock, hearing.clone(), remembered, useful);
+        let (reachability, cursor) =
+            Reachability::new(engine.clone(), clock, subscriptions.clone(), remembered, useful);
         let intake = Self {
             events,
-            hearing,
+            subscriptions,
             engine: engine.clone(),
             opener: Opener { node, pow, transports: transports.into(), catch_up, reader },
-            ear,
+            reachability,
             handler: Handler { engine, facts, read_destination, entropy },
             in_flight: InFlight::default(),
             opening: FuturesOrdered::new(),
@@ -144,7 +145,7 @@ impl Intake {
     }
 
     pub async fn run(mut self, mut shutdown: Shutdown) {
-        let mut beat = tokio::time::interval(hearing::BEAT);
+        let mut beat = tokio::time::interval(reachability::BEAT);
         loop {
             tokio::select! {
                 () = shutdown.requested() => break,
@@ -165,7 +166,7 @@ impl Intake {
     /// Writes down that relays are heard, while they are. To be called every ten seconds.
     pub async fn beat(&mut self) {
         self.judge_early_ones_again();
-        self.ear.beat().await;
+        self.reachability.beat().await;
         self.flush_after = self.flush_after.or_else(|| self.listen_up());
         self.note_what_has_arrived();
         self.go_on().await;
@@ -179,7 +180,7 @@ impl Intake {
     }
 
     fn is_busy(&self) -> bool {
-        let has_news = self.hearing.has_changed().unwrap_or(false);
+        let has_news = self.subscriptions.has_changed().unwrap_or(false);
         has_news || !(self.events.is_empty() && self.opening.is_empty() && self.lanes.are_empty())
     }
 
@@ -192,7 +193,7 @@ impl Intake {
             Some((ticket, received)) = self.opening.next() => {
                 Happened::Opened(ticket, received.map(Box::new))
             }
-            Ok(()) = self.hearing.changed() => Happened::HearingChanged,
+            Ok(()) = self.subscriptions.changed() => Happened::SubscriptionsChanged,
             Some(ticket) = self.lanes.next() => Happened::Handled(ticket),
             else => std::future::pending().await,
         }
@@ -208,30 +209,30 @@ impl Intake {
                     None => self.in_flight.end(ticket),
                 }
             }
-            Happened::HearingChanged => self.flush_after = self.listen_up(),
+            Happened::SubscriptionsChanged => self.flush_after = self.listen_up(),
             Happened::Handled(ticket) => self.in_flight.end(ticket),
         }
     }
 
     async fn go_on(&mut self) {
         if self.flush_after == Some(0) {
-            self.ear.resume().await;
+            self.reachability.resume().await;
             self.flush_after = None;
             self.note_what_has_arrived();
         }
-        if self.ear.is_reachable() || self.backlog_bytes >= BACKLOG_BYTES {
+        if self.reachability.is_reachable() || self.backlog_bytes >= BACKLOG_BYTES {
             self.flush();
         }
         let unread = self.unread();
-        let Self { ear, in_flight, waiting, hearing, early, .. } = self;
+        let Self { reachability, in_flight, waiting, subscriptions, early, .. } = self;
         // A place that is promised to a relay's event may stay empty.
         let has_ended =
             |mark| in_flight.are_ended_before(mark) || (unread == 0 && in_flight.is_empty());
-        ear.move_on(has_ended).await;
-        let hearing = hearing.borrow();
+        reachability.move_on(has_ended).await;
+        let subscriptions = subscriptions.borrow();
         let situation = backlog::Situation {
-            now: ear.monotonic(),
-            hearing: &hearing,
+            now: reachability.monotonic(),
+            subscriptions: &subscriptions,
             some_are_early: !early.is_empty(),
         };
         let backlog = waiting.goes_on(&situation, in_flight.mark(unread), has_ended);
@@ -246,19 +247,19 @@ impl Intake {
     /// Not while relays wait for room: they hold events that nobody counts.
     fn note_what_has_arrived(&mut self) {
         if self.events.capacity() > 0 {
-            self.ear.has_all_before(self.in_flight.mark(self.unread()));
+            self.reachability.has_all_before(self.in_flight.mark(self.unread()));
         }
     }
 
     /// What the relays had stored is all here once so many more events have been opened; `None`
     /// while they are still sending, or nobody is heard.
     fn listen_up(&mut self) -> Option<usize> {
-        let hearing = self.hearing.borrow_and_update().clone();
-        if !(hearing.is_hearing() && hearing.is_caught_up()) {
-            self.ear.lose();
+        let subscriptions = self.subscriptions.borrow_and_update().clone();
+        if !(subscriptions.is_reachable() && subscriptions.is_caught_up()) {
+            self.reachability.lose();
             return None;
         }
-        (!self.ear.is_reachable()).then_some(self.events.len() + self.opening.len())
+        (!self.reachability.is_reachable()).then_some(self.events.len() + self.opening.len())
     }
 
     fn start_opening(&mut self, event: Event) {
@@ -266,7 +267,7 @@ impl Intake {
             self.flush_after = self.flush_after.map(|left| left.saturating_sub(1));
             return;
         };
-        let (opener, at) = (self.opener.clone(), self.ear.now());
+        let (opener, at) = (self.opener.clone(), self.reachability.now());
         let opening = async move { (ticket, opener.open(event, at).await) };
         self.opening.push_back(opening.boxed());
     }
@@ -289,7 +290,7 @@ impl Intake {
     }
 
     fn complain(&mut self, received: &Received, dropped: Dropped) {
-        let (sender, now) = (received.opened.sender, self.ear.monotonic());
+        let (sender, now) = (received.opened.sender, self.reachability.monotonic());
         if dropped == Dropped::Copy || !self.in_flight.may_name(sender, now) {
             return;
         }
@@ -297,11 +298,11 @@ impl Intake {
         match dropped {
             Dropped::Copy => {}
             Dropped::TooMany => tracing::warn!(
-                event.id = %event, key = %sender, "dropped: its sender says too much at once"
+                event.id = %event, key = %sender, "dropped: too many messages of this sender are waiting"
             ),
             Dropped::Crowded => tracing::warn!(
                 event.id = %event, key = %sender,
-                "dropped: too many strangers speak at once; `pow` makes that costly"
+                "dropped: too many messages of strangers are waiting; a higher `pow` makes that costly"
             ),
         }
     }
@@ -317,13 +318,13 @@ impl Intake {
         tracing::warn!(
             event.id = %opened.event_id,
             "a trader's message is dated {:?} ahead: it waits. If this machine's clock is slow, set it",
-            opened.created_at.since(self.ear.now())
+            opened.created_at.since(self.reachability.now())
         );
         self.early.push(received);
     }
 
     fn judge_early_ones_again(&mut self) {
-        let now = self.ear.now();
+        let now = self.reachability.now();
         for mut received in std::mem::take(&mut self.early) {
             let Received { opened, taken_at, .. } = &received;
             match self.opener.age(opened, now, *taken_at) {

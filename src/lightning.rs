@@ -25,7 +25,7 @@ use trade::{
 
 pub use client::{Lnd, LndAccess, SEND};
 pub use error::LightningError;
-pub use ours::OurNode;
+pub use ours::IdentityGuard;
 pub use rights::RIGHTS;
 
 /// What a trade needs from a Lightning node.

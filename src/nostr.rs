@@ -14,7 +14,7 @@ pub use nostr_sdk::{Event, JsonUtil, Keys, SecretKey, ToBech32, Url};
 pub use envelope::{
     Candidate, Dropped, Opened, Policy, SealError, Transport, glance, open, seal, seal_anew,
 };
-pub use pool::{Hearing, Listener, Options, Phase, RelayError, Relays};
+pub use pool::{Listener, Options, Phase, RelayError, Relays, Subscriptions};
 
 /// An event dated this much ahead was dated by a clock that ran ahead and is right again: neither
 /// relays nor we take it (D31).

@@ -61,13 +61,13 @@ enum Delivered {
 /// The world says not now, or we are wrong; either way the row stays.
 #[derive(Debug, thiserror::Error)]
 enum OutboxError {
-    #[error("the database did not do its part")]
+    #[error("the database failed")]
     Store(#[from] StoreError),
-    #[error("the engine did not do its part")]
+    #[error("the engine failed")]
     Engine(#[from] EngineError),
-    #[error("LND did not do its part")]
+    #[error("LND failed")]
     Lightning(#[from] LightningError),
-    #[error("the relays did not do their part")]
+    #[error("the relays failed")]
     Relay(#[from] RelayError),
     #[error("a message cannot be sealed")]
     Seal(#[from] SealError),
@@ -197,12 +197,16 @@ impl Outbox {
         if row.to_stranger || !self.reported.is_news(lane.clone(), trouble) {
             tracing::debug!(outbox.lane = lane, error = chain, "not yet");
         } else if trouble == Trouble::Ours {
-            tracing::error!(outbox.lane = lane, error = chain, "an act is stuck, and its lane");
+            tracing::error!(
+                outbox.lane = lane,
+                error = chain,
+                "an act fails, and its lane waits for it"
+            );
         } else {
             tracing::warn!(
                 outbox.lane = lane,
                 error = chain,
-                "an act waits, and its lane; it is tried again, in the end once a minute"
+                "an act failed and is retried, in the end once a minute; its lane waits for it"
             );
         }
         self.put_off(row.id, backoff(row.attempts)).await;

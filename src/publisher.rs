@@ -74,7 +74,7 @@ impl Publisher {
     /// Publishes whatever is behind, until shutdown.
     pub async fn run(mut self, mut shutdown: Shutdown) {
         let mut changes = self.engine.bell();
-        let (mut health, mut hearing) = (self.health.clone(), self.relays.hearing());
+        let (mut health, mut subscriptions) = (self.health.clone(), self.relays.subscriptions());
         loop {
             self.learn_from_lnd();
             self.renew_own_events().await;
@@ -86,7 +86,7 @@ impl Publisher {
                 () = shutdown.requested() => return,
                 Ok(()) = changes.changed() => {}
                 Ok(()) = health.changed() => {}
-                Ok(()) = hearing.changed(), if waits_for_a_relay => {}
+                Ok(()) = subscriptions.changed(), if waits_for_a_relay => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
         }
@@ -103,7 +103,7 @@ impl Publisher {
     /// What the node says of itself is said again at every interval, so that nobody forgets it.
     async fn renew_own_events(&mut self) {
         // What nobody takes need not be made; and whoever reads it may write at once.
-        if self.renewals.is_empty() && !self.relays.hearing().borrow().is_hearing() {
+        if self.renewals.is_empty() && !self.relays.subscriptions().borrow().is_reachable() {
             return;
         }
         let now = self.clock.monotonic();

@@ -184,7 +184,7 @@ impl Timers {
         match self.try_to_correct_times().await {
             Ok(all) => all,
             Err(error) => {
-                tracing::warn!(%error, "what a wrong clock put off stays so for now");
+                tracing::warn!(%error, "times that a wrong clock wrote could not be corrected yet");
                 false
             }
         }
@@ -225,7 +225,7 @@ impl Asking {
             let id = match ended {
                 Ok((id, ())) => id,
                 Err(error) => {
-                    tracing::error!(%error, "a question about a deadline broke; it is asked again");
+                    tracing::error!(%error, "asking about a deadline panicked; it is asked again");
                     error.id()
                 }
             };
@@ -271,7 +271,7 @@ impl JumpGuard {
         (self.wall, self.monotonic) = (wall, monotonic);
         if gap > JUMP.as_secs() {
             tracing::error!(
-                "the clock was set by {gap} s: deadlines by time rest for {REST:?}; check NTP"
+                "the clock was set by {gap} s: deadlines by time are paused for {REST:?}; check NTP"
             );
             self.resting_until = Some(monotonic + REST);
             self.was_set = true;

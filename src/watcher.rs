@@ -24,7 +24,7 @@ use crate::lightning::LightningNode;
 /// Hands LND's word to the engine. What cannot be saved now is asked again by the comparison.
 async fn report(engine: &Engine, order: OrderId, news: Observation) {
     if let Err(error) = engine.apply(order, Input::Lightning(news)).await {
-        tracing::error!(order.id = %order, %error, "LND's word could not be applied");
+        tracing::error!(order.id = %order, %error, "news from LND could not be applied");
     }
 }
 
@@ -33,7 +33,7 @@ async fn look_up(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash
     match node.hold_status(hash).await {
         Ok(status) => report(engine, order, Observation::Hold { hash, status }).await,
         Err(error) => {
-            tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
+            tracing::debug!(%error, ln.hash = %hash, "LND did not answer; asking again later");
         }
     }
 }
@@ -43,7 +43,7 @@ async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: 
     match crash::around("ln.track", node.payment_status(hash)).await {
         Ok(status) => report(engine, order, Observation::Payment { hash, status }).await,
         Err(error) => {
-            tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
+            tracing::debug!(%error, ln.hash = %hash, "LND did not answer; asking again later");
             if error.is_node_away() {
                 note_unwell(engine).await;
             }
@@ -54,6 +54,6 @@ async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: 
 /// How a payment ends after this is not held against the buyer (P9).
 async fn note_unwell(engine: &Engine) {
     if let Err(error) = engine.lnd_is_unwell().await {
-        tracing::error!(%error, "that LND is unwell could not be saved");
+        tracing::error!(%error, "that LND is unhealthy could not be saved");
     }
 }

@@ -30,8 +30,8 @@ pub(super) struct Reported;
 
 /// What it means that a key is not there.
 pub(super) enum Absent<T> {
-    Refused,
-    Means(T),
+    Required,
+    Default(T),
 }
 
 /// The file and the environment, merged; and what was found wrong with them so far.
@@ -185,8 +185,10 @@ impl Section<'_> {
         absent: Absent<T>,
     ) -> Result<T, Reported> {
         match (self.optional(key)?, absent) {
-            (Some(value), _) | (None, Absent::Means(value)) => Ok(value),
-            (None, Absent::Refused) => Err(self.refuse(key, "is missing", example(self.name, key))),
+            (Some(value), _) | (None, Absent::Default(value)) => Ok(value),
+            (None, Absent::Required) => {
+                Err(self.refuse(key, "is missing", example(self.name, key)))
+            }
         }
     }
 
@@ -226,7 +228,7 @@ impl Section<'_> {
         key: &'static str,
         remedy: &'static str,
     ) -> Result<PathBuf, Reported> {
-        let path = PathBuf::from(self.value::<String>(key, Absent::Refused)?);
+        let path = PathBuf::from(self.value::<String>(key, Absent::Required)?);
         let readable = File::open(&path).and_then(|file| {
             let is_file = file.metadata()?.is_file();
             is_file.then_some(()).ok_or_else(|| io::Error::other("not a file"))

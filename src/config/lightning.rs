@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::layers::Absent::{Means, Refused};
+use super::layers::Absent::{Default, Required};
 use super::layers::{Reported, Section};
 use super::url;
 
@@ -54,24 +54,24 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
     let lnd_macaroon_file =
         s.file("lnd_macaroon_file", "bake a macaroon for this daemon and give its path here");
     let lnd_grpc_host = read_host(s);
-    let invoice_expiration_window = s.seconds("invoice_expiration_window", Refused, ..);
-    let hold_invoice_expiration_window = s.seconds("hold_invoice_expiration_window", Refused, 1..);
+    let invoice_expiration_window = s.seconds("invoice_expiration_window", Required, ..);
+    let hold_invoice_expiration_window = s.seconds("hold_invoice_expiration_window", Required, 1..);
     let escrow = read_escrow_blocks(s);
-    let payment_attempts = s.number("payment_attempts", Refused, 1..);
-    let payment_retries_interval = s.seconds("payment_retries_interval", Refused, 1..);
+    let payment_attempts = s.number("payment_attempts", Required, 1..);
+    let payment_retries_interval = s.seconds("payment_retries_interval", Required, 1..);
     let max_final_cltv_expiry_delta = s.number(
         "max_final_cltv_expiry_delta",
-        Means(144),
+        Default(144),
         DEFAULT_FINAL_DELTA..=MAX_ROUTE_BLOCKS - ROUTE_BLOCKS,
     );
     let payment_cltv_limit = read_cltv_limit(s, max_final_cltv_expiry_delta);
     let in_flight = [("max_inflight_payouts", 100), ("max_inflight_payouts_per_destination", 10)]
         .map(|(key, usual)| {
-            let limit = s.number(key, Means(usual), ..);
+            let limit = s.number(key, Default(usual), ..);
             s.without_effect(key, limit, &usual, "no payout waits for another")
         });
-    let payout_quiet = s.seconds("payout_quiet_seconds", Means(60), LEAST_QUIET_SECS..);
-    let allow_node_change = s.value("allow_node_change", Means(false));
+    let payout_quiet = s.seconds("payout_quiet_seconds", Default(60), LEAST_QUIET_SECS..);
+    let allow_node_change = s.value("allow_node_change", Default(false));
 
     in_flight.into_iter().collect::<Result<(), _>>()?;
     let escrow = escrow?;
@@ -95,7 +95,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
 
 fn read_host(s: &mut Section<'_>) -> Result<String, Reported> {
     let key = "lnd_grpc_host";
-    let host = s.value::<String>(key, Refused)?;
+    let host = s.value::<String>(key, Required)?;
     match url::check(&host, &["https"]) {
         Ok(()) => Ok(host),
         Err(fault) => Err(s.refuse(
@@ -115,9 +115,9 @@ struct EscrowBlocks {
 
 fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
     let key = "escrow_deadline_margin_blocks";
-    let held = s.number("hold_invoice_cltv_delta", Refused, 1..=MAX_ROUTE_BLOCKS);
-    let margin = s.number(key, Means(24), ..);
-    let lnd_delta = s.number("lnd_hold_expiry_delta", Means(18), ..=MAX_ROUTE_BLOCKS);
+    let held = s.number("hold_invoice_cltv_delta", Required, 1..=MAX_ROUTE_BLOCKS);
+    let margin = s.number(key, Default(24), ..);
+    let lnd_delta = s.number("lnd_hold_expiry_delta", Default(18), ..=MAX_ROUTE_BLOCKS);
     let (held, margin, lnd_delta) = (held?, margin?, lnd_delta?);
 
     let least = lnd_delta.saturating_add(GUARD_BLOCKS);
@@ -145,7 +145,7 @@ fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
 /// payout would fail, and one above LND's own is refused by LND (D39).
 fn read_cltv_limit(s: &mut Section<'_>, max_final: Result<u32, Reported>) -> Result<u32, Reported> {
     let key = "payment_cltv_limit";
-    let limit = s.number(key, Means(1008), ..);
+    let limit = s.number(key, Default(1008), ..);
     let (limit, max_final) = (limit?, max_final?);
     let least = max_final.saturating_add(ROUTE_BLOCKS);
     if limit < least {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trade::{IdentityKey, Ppm, Sats};
 
-use super::layers::Absent::{Means, Refused};
+use super::layers::Absent::{Default, Required};
 use super::layers::{Reported, Section};
 use super::secret;
 
@@ -62,16 +62,16 @@ pub enum Transport {
 pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
     let fee = read_rate(s, "fee");
     let max_routing_fee = read_rate(s, "max_routing_fee");
-    let max_routing_subsidy = s.number("max_routing_subsidy", Means(10_000), ..);
+    let max_routing_subsidy = s.number("max_routing_subsidy", Default(10_000), ..);
     let amounts = read_amounts(s);
-    let expiration_hours = s.number("expiration_hours", Refused, 1..);
-    let max_expiration_days = s.number("max_expiration_days", Refused, 1..);
-    let waiting_expiration = s.seconds("expiration_seconds", Refused, 1..);
-    let publish_relays_interval = s.seconds("publish_relays_interval", Refused, 1..);
-    let publish_info_interval = s.seconds("publish_mostro_info_interval", Refused, 1..);
-    let pow = s.value("pow", Refused);
-    let fiat_currencies_accepted = s.value("fiat_currencies_accepted", Refused);
-    let max_orders_per_response = s.value("max_orders_per_response", Refused);
+    let expiration_hours = s.number("expiration_hours", Required, 1..);
+    let max_expiration_days = s.number("max_expiration_days", Required, 1..);
+    let waiting_expiration = s.seconds("expiration_seconds", Required, 1..);
+    let publish_relays_interval = s.seconds("publish_relays_interval", Required, 1..);
+    let publish_info_interval = s.seconds("publish_mostro_info_interval", Required, 1..);
+    let pow = s.value("pow", Required);
+    let fiat_currencies_accepted = s.value("fiat_currencies_accepted", Required);
+    let max_orders_per_response = s.value("max_orders_per_response", Required);
     let unbuilt = check_unbuilt(s, pow);
     let transport = read_transport(s);
     let horizon = check_horizon_policy(s);
@@ -106,7 +106,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
 }
 
 fn read_rate(s: &mut Section<'_>, key: &'static str) -> Result<Ppm, Reported> {
-    let rate = s.value::<Ppm>(key, Refused)?;
+    let rate = s.value::<Ppm>(key, Required)?;
     if rate < WHOLE {
         return Ok(rate);
     }
@@ -114,8 +114,8 @@ fn read_rate(s: &mut Section<'_>, key: &'static str) -> Result<Ppm, Reported> {
 }
 
 fn read_amounts(s: &mut Section<'_>) -> Result<(Sats, Sats), Reported> {
-    let min = s.number("min_payment_amount", Refused, 1..);
-    let max = s.number("max_order_amount", Refused, 1..);
+    let min = s.number("min_payment_amount", Required, 1..);
+    let max = s.number("max_order_amount", Required, 1..);
     let (min, max) = (min?, max?);
     if min <= max {
         return Ok((Sats(min.into()), Sats(max.into())));
@@ -130,7 +130,7 @@ fn read_amounts(s: &mut Section<'_>) -> Result<(Sats, Sats), Reported> {
 /// Settings of what is not built yet: there is nothing to hand on.
 fn check_unbuilt(s: &mut Section<'_>, pow: Result<u8, Reported>) -> Result<(), Reported> {
     let key = "user_rates_sent_interval_seconds";
-    let interval = s.number(key, Means(3_600), 1..);
+    let interval = s.number(key, Default(3_600), 1..);
     let ratings = s.without_effect(key, interval, &3_600, "no ratings are published");
 
     let key = "pow_first_contact";
@@ -141,20 +141,20 @@ fn check_unbuilt(s: &mut Section<'_>, pow: Result<u8, Reported>) -> Result<(), R
         s.warn(key, "has no effect yet: known and new keys are asked for the same, `pow`");
     }
     let key = "active_pubkeys_refresh_interval";
-    let interval = s.number(key, Means(60), 1..);
+    let interval = s.number(key, Default(60), 1..);
     let known = s.without_effect(key, interval, &60, "known and new keys are not told apart");
 
     let share = check_dev_fee(s);
     let key = "dev_fee_address";
     let usual = DEV_FEE_ADDRESS.to_owned();
-    let address = s.value(key, Means(usual.clone()));
+    let address = s.value(key, Default(usual.clone()));
     let address = s.without_effect(key, address, &usual, "no development fee is paid");
     ratings.and(first.map(drop)).and(known).and(share).and(address)
 }
 
 fn check_dev_fee(s: &mut Section<'_>) -> Result<(), Reported> {
     let key = "dev_fee_percentage";
-    let share = s.value(key, Means(Ppm(0)));
+    let share = s.value(key, Default(Ppm(0)));
     if share.is_ok_and(|share| share != Ppm(0) && !(LEAST_DEV_SHARE..=WHOLE).contains(&share)) {
         return Err(s.refuse(
             key,
@@ -167,7 +167,7 @@ fn check_dev_fee(s: &mut Section<'_>) -> Result<(), Reported> {
 
 fn read_transport(s: &mut Section<'_>) -> Result<Transport, Reported> {
     let key = "transport";
-    match s.value(key, Means("both".to_owned()))?.as_str() {
+    match s.value(key, Default("both".to_owned()))?.as_str() {
         "both" => Ok(Transport::Both),
         "nip44" => Ok(Transport::Nip44),
         "gift-wrap" => Ok(Transport::GiftWrap),
@@ -182,7 +182,7 @@ fn read_transport(s: &mut Section<'_>) -> Result<Transport, Reported> {
 /// `warn` is the only policy there is so far (D6), so there is nothing to hand on.
 fn check_horizon_policy(s: &mut Section<'_>) -> Result<(), Reported> {
     let key = "escrow_horizon_policy";
-    match s.value(key, Means("warn".to_owned()))?.as_str() {
+    match s.value(key, Default("warn".to_owned()))?.as_str() {
         "warn" => Ok(()),
         "settle" => Err(s.refuse(
             key,

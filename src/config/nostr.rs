@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Problem;
-use super::layers::Absent::{Means, Refused};
+use super::layers::Absent::{Default, Required};
 use super::layers::{Layers, Reported, Section, shown_text};
 use super::secret::NodeSecret;
 use super::url;
@@ -29,7 +29,7 @@ pub(super) fn read(layers: &mut Layers) -> Result<Nostr, Reported> {
     let node_secret = read_node_secret(layers);
     let s = &mut layers.section("nostr");
     let relays = read_relays(s);
-    let hours = s.number("inbox_catch_up_hours", Means(24), 1..=LONGEST_CATCH_UP_HOURS);
+    let hours = s.number("inbox_catch_up_hours", Default(24), 1..=LONGEST_CATCH_UP_HOURS);
     Ok(Nostr {
         node_secret: node_secret?,
         relays: relays?,
@@ -59,7 +59,7 @@ fn read_node_secret(layers: &mut Layers) -> Result<NodeSecret, Reported> {
 
 fn read_relays(s: &mut Section<'_>) -> Result<Vec<String>, Reported> {
     let key = "relays";
-    let relays = s.value::<Vec<String>>(key, Refused)?;
+    let relays = s.value::<Vec<String>>(key, Required)?;
     let mut faults = relays
         .iter()
         .filter_map(|relay| {

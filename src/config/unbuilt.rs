@@ -1,7 +1,7 @@
 //! Upstream's settings for what this daemon does not do: a moved-over file is accepted, and
 //! whatever it switches on is named.
 
-use super::layers::Absent::Means;
+use super::layers::Absent::Default;
 use super::layers::Layers;
 
 /// Sections with a key `enabled`, what it means for users that it does nothing, their other keys.
@@ -71,7 +71,7 @@ pub(super) fn accept(layers: &mut Layers) {
     for (section, effect, keys) in SECTIONS {
         let mut s = layers.section(section);
         s.accept(keys);
-        if let Ok(true) = s.value("enabled", Means(false)) {
+        if let Ok(true) = s.value("enabled", Default(false)) {
             s.warn("enabled", format!("has no effect: {effect}"));
         }
     }

@@ -219,11 +219,11 @@ impl Deciding<'_> {
 
     /// Moves the waiting deadlines by the silence that ends here, each order by itself.
     async fn heard(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
-        let gap = tx.daemon_state().await?.deaf_for(self.now);
+        let gap = tx.daemon_state().await?.offline_for(self.now);
         let gap = gap.map(|gap| self.heard_before.map_or(gap, |lived| gap.min(lived)));
-        if let Some(deaf_for) = gap.filter(|gap| !gap.is_zero()) {
+        if let Some(offline_for) = gap.filter(|gap| !gap.is_zero()) {
             let waiting = tx.list_waiting().await?;
-            self.apply_to_each(tx, waiting, &Input::HeardAgain { deaf_for }).await?;
+            self.apply_to_each(tx, waiting, &Input::ExtendDeadlines { offline_for }).await?;
         }
         tx.set_heard_at(self.now).await?;
         Ok(Applied::Saved)

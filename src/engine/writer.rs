@@ -119,7 +119,7 @@ impl WriterTask {
             self.set_aside(&Subject::Order(*order), error);
         }
         for (subject, result) in subjects.iter().zip(&results) {
-            if matches!((subject, result), (Subject::Hearing, Ok(_))) {
+            if matches!((subject, result), (Subject::Reachability, Ok(_))) {
                 self.heard_at = Some(monotonic);
             }
             match result {
@@ -147,7 +147,7 @@ impl WriterTask {
         }
         for (answer, result) in answers.into_iter().zip(results) {
             if answer.send(result).is_err() {
-                tracing::debug!("whoever asked is gone; what was decided stands");
+                tracing::debug!("the caller is gone; the decision was saved");
             }
         }
     }
@@ -155,7 +155,11 @@ impl WriterTask {
     /// Reports something unusable once, not at every attempt to use it.
     fn set_aside(&mut self, subject: &Subject, error: &EngineError) {
         if self.set_aside.insert(*subject) {
-            tracing::error!(?subject, error = chain(error), "set aside; nothing was changed");
+            tracing::error!(
+                ?subject,
+                error = chain(error),
+                "an input could not be applied; nothing was changed"
+            );
         }
     }
 }
@@ -221,7 +225,7 @@ enum Subject {
     Order(OrderId),
     Act(OutboxId),
     Messages,
-    Hearing,
+    Reachability,
     Times,
     Notes,
 }
@@ -232,7 +236,7 @@ fn subject(task: &Task) -> Subject {
         Task::Create { id, .. } => Subject::Order(*id),
         Task::Answer { .. } => Subject::Messages,
         Task::Finish { id, .. } | Task::BeginPayout { id, .. } => Subject::Act(*id),
-        Task::Heard => Subject::Hearing,
+        Task::Heard => Subject::Reachability,
         Task::ClockCorrected => Subject::Times,
         Task::Write(_) => Subject::Notes,
     }

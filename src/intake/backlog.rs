@@ -5,7 +5,7 @@ use std::time::Duration;
 use trade::Backlog;
 
 use super::in_flight::Ticket;
-use crate::nostr::Hearing;
+use crate::nostr::Subscriptions;
 
 /// How long relays may take to send what they had stored, counted from the first that is heard; and
 /// how long none of them may be heard before they count as out of reach.
@@ -29,7 +29,7 @@ pub(super) struct Waiting {
 /// What there is to go by, at a moment of the monotonic clock.
 pub(super) struct Situation<'a> {
     pub(super) now: Duration,
-    pub(super) hearing: &'a Hearing,
+    pub(super) subscriptions: &'a Subscriptions,
     /// Whether messages of parties wait for the clock to be set right.
     pub(super) some_are_early: bool,
 }
@@ -47,8 +47,8 @@ impl Waiting {
         mark: Ticket,
         has_ended: impl Fn(Ticket) -> bool,
     ) -> Backlog {
-        let Situation { now, hearing, some_are_early } = *situation;
-        if !hearing.is_hearing() {
+        let Situation { now, subscriptions, some_are_early } = *situation;
+        if !subscriptions.is_reachable() {
             if self.is == Backlog::Decided {
                 (self.is, self.heard_since) = (Backlog::Reading, None);
             }
@@ -64,7 +64,7 @@ impl Waiting {
         }
         let heard_for = now.saturating_sub(*self.heard_since.get_or_insert(now));
         let has_patience = heard_for < PATIENCE;
-        let all_are_here = hearing.has_sent_all(heard_for >= LATECOMERS);
+        let all_are_here = subscriptions.has_sent_all(heard_for >= LATECOMERS);
         if all_are_here || !has_patience {
             self.mark.get_or_insert(mark);
         }
@@ -83,7 +83,7 @@ mod tests {
 
     struct Ward {
         waiting: Waiting,
-        hearing: Hearing,
+        subscriptions: Subscriptions,
         now: Duration,
         some_are_early: bool,
     }
@@ -91,12 +91,12 @@ mod tests {
     impl Ward {
         fn new(relays: usize) -> Self {
             let waiting = Waiting::from(Duration::ZERO);
-            let hearing = Hearing::new(relays);
-            Self { waiting, hearing, now: Duration::ZERO, some_are_early: false }
+            let subscriptions = Subscriptions::new(relays);
+            Self { waiting, subscriptions, now: Duration::ZERO, some_are_early: false }
         }
 
         fn stands(&mut self, place: usize, phase: Phase) -> &mut Self {
-            self.hearing.set(place, phase);
+            self.subscriptions.set(place, phase);
             self
         }
 
@@ -107,8 +107,8 @@ mod tests {
 
         /// With everything before this ticket at its end, and three messages that have arrived.
         fn is(&mut self, ended: Ticket) -> Backlog {
-            let Self { waiting, hearing, now, some_are_early } = self;
-            let situation = Situation { now: *now, hearing, some_are_early: *some_are_early };
+            let Self { waiting, subscriptions, now, some_are_early } = self;
+            let situation = Situation { now: *now, subscriptions, some_are_early: *some_are_early };
             waiting.goes_on(&situation, 3, |mark| mark <= ended)
         }
     }

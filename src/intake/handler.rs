@@ -42,7 +42,7 @@ impl Handler {
         let mut wait = FIRST_RETRY;
         while let Err(error) = self.try_to_handle(&opened, what).await {
             if !error.is_unavailable() {
-                tracing::error!(event.id = %opened.event_id, %error, "a message broke its order");
+                tracing::error!(event.id = %opened.event_id, %error, "a message could not be applied to its order");
                 return;
             }
             tracing::warn!(%error, "a message waits for the database; again in {wait:?}");

@@ -72,7 +72,7 @@ impl Lanes {
         let id = match self.running.join_next_with_id().await? {
             Ok((id, ())) => id,
             Err(error) => {
-                tracing::error!(%error, "a message broke what handles it; please report this");
+                tracing::error!(%error, "handling a message panicked; please report this");
                 error.id()
             }
         };
@@ -89,7 +89,9 @@ impl Lanes {
     pub(super) async fn finish(mut self) {
         let all = async { while self.running.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
-            tracing::warn!("some messages were still being handled; the next start takes them up");
+            tracing::warn!(
+                "some messages were still being handled; they are resumed at the next start"
+            );
         }
     }
 

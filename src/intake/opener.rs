@@ -50,7 +50,7 @@ impl Opener {
         let opening =
             tokio::task::spawn_blocking(move || open(&candidate, &node).inspect_err(log).ok());
         let opened = opening.await.inspect_err(|error| {
-            tracing::error!(%error, "an event broke what reads it; please report this");
+            tracing::error!(%error, "reading an event panicked; please report this");
         });
         let opened = opened.ok()??;
         // The same message may come in a wrapping that is new.

@@ -19,7 +19,7 @@ use super::{
 
 /// A node that is asked who it is at the start and after every failure.
 #[derive(Debug)]
-pub struct OurNode {
+pub struct IdentityGuard {
     node: Arc<dyn LightningNode>,
     /// None until the first contact: whoever answers then is ours.
     ours: Mutex<Option<LightningIdentity>>,
@@ -31,7 +31,7 @@ pub struct OurNode {
     bell: watch::Sender<()>,
 }
 
-impl OurNode {
+impl IdentityGuard {
     #[must_use]
     pub fn new(node: Arc<dyn LightningNode>, ours: Option<LightningIdentity>) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl OurNode {
         self.bell.subscribe()
     }
 
-    async fn insist(&self) -> Result<(), LightningError> {
+    async fn ensure_identity(&self) -> Result<(), LightningError> {
         if self.is_known.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl OurNode {
         let answer = self.readiness().await;
         if answer.is_err() {
             self.unanswered.fetch_add(1, Ordering::SeqCst);
-            self.doubt();
+            self.invalidate();
         }
         answer.map(drop)
     }
@@ -75,12 +75,12 @@ impl OurNode {
     /// After a failure it may be another one that answers next.
     fn learn<T>(&self, answer: Result<T, LightningError>) -> Result<T, LightningError> {
         if answer.is_err() {
-            self.doubt();
+            self.invalidate();
         }
         answer
     }
 
-    fn doubt(&self) {
+    fn invalidate(&self) {
         self.is_known.store(false, Ordering::SeqCst);
         self.bell.send_replace(());
     }
@@ -91,7 +91,7 @@ impl OurNode {
         open: impl Fn() -> BoxStream<'a, T> + Send + 'a,
         is_last: fn(&T) -> bool,
     ) -> BoxStream<'a, T> {
-        let words = stream::once(self.insist()).flat_map(move |known| match known {
+        let words = stream::once(self.ensure_identity()).flat_map(move |known| match known {
             Ok(()) => open(),
             Err(_) => stream::empty().boxed(),
         });
@@ -99,7 +99,7 @@ impl OurNode {
         let heard = words.map(Some).chain(ended).scan(false, move |goes_on, word| {
             match &word {
                 Some(word) => *goes_on = !is_last(word),
-                None if *goes_on => self.doubt(),
+                None if *goes_on => self.invalidate(),
                 None => {}
             }
             ready(word)
@@ -109,9 +109,9 @@ impl OurNode {
 }
 
 #[async_trait]
-impl LightningNode for OurNode {
+impl LightningNode for IdentityGuard {
     async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError> {
-        self.insist().await?;
+        self.ensure_identity().await?;
         self.learn(self.node.add_hold(hold).await)
     }
 
@@ -120,32 +120,32 @@ impl LightningNode for OurNode {
         preimage: Preimage,
         evidence: EscrowEvidence,
     ) -> Result<HoldWord, LightningError> {
-        self.insist().await?;
+        self.ensure_identity().await?;
         self.learn(self.node.settle_hold(preimage, evidence).await)
     }
 
     async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
-        self.insist().await?;
+        self.ensure_identity().await?;
         self.learn(self.node.cancel_hold(hash).await)
     }
 
     async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
-        self.insist().await?;
+        self.ensure_identity().await?;
         self.learn(self.node.hold_status(hash).await)
     }
 
     async fn send(&self, payment: NewPayment) -> Result<PaymentStatus, LightningError> {
-        self.insist().await?;
+        self.ensure_identity().await?;
         self.learn(self.node.send(payment).await)
     }
 
     async fn payment_status(&self, hash: PaymentHash) -> Result<PaymentStatus, LightningError> {
-        self.insist().await?;
+        self.ensure_identity().await?;
         self.learn(self.node.payment_status(hash).await)
     }
 
     async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError> {
-        self.insist().await?;
+        self.ensure_identity().await?;
         self.learn(self.node.find_htlc(hash).await)
     }
 

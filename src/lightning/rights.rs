@@ -75,7 +75,7 @@ impl Lnd {
             return Ok(found.lacks.clone());
         }
         let (mut lacks, mut is_certain) = (Vec::new(), true);
-        for answer in self.ask_the_impossible().await {
+        for answer in self.probe_permissions().await {
             match answer {
                 Err(LightningError::Forbidden { call, .. }) => lacks.push(call),
                 Ok(()) | Err(LightningError::Refused { .. }) => {}
@@ -88,7 +88,7 @@ impl Lnd {
         Ok(lacks)
     }
 
-    async fn ask_the_impossible(&self) -> [Result<(), LightningError>; 7] {
+    async fn probe_permissions(&self) -> [Result<(), LightningError>; 7] {
         let hash = || NO_HASH.to_vec();
         let (lightning, invoices, router) = (&self.lightning, &self.invoices, &self.router);
         let add = AddHoldInvoiceRequest { hash: hash(), value: 1, ..Default::default() };

@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::envelope::Transport;
 
-mod hearing;
 mod listen;
+mod subscriptions;
 
-pub use hearing::{Hearing, Phase};
 pub use listen::Listener;
+pub use subscriptions::{Phase, Subscriptions};
 
 /// What a relay puts around an event: the message type and our subscription's name.
 const FRAME_BYTES: u32 = 256;
@@ -118,7 +118,7 @@ pub struct Relays {
     pool: RelayPool,
     /// As configured.
     urls: Vec<RelayUrl>,
-    hearing: watch::Receiver<Hearing>,
+    subscriptions: watch::Receiver<Subscriptions>,
 }
 
 impl Relays {
@@ -142,12 +142,12 @@ impl Relays {
 
         let (events, received) = mpsc::channel(options.queue);
         let tallies: HashMap<_, _> = urls.iter().map(|url| (url.clone(), Arc::default())).collect();
-        let ear = listen::Ear { events, tallies: tallies.clone() };
-        let pool = RelayPoolBuilder::new().admit_policy(ear).build();
+        let sink = listen::EventSink { events, tallies: tallies.clone() };
+        let pool = RelayPoolBuilder::new().admit_policy(sink).build();
         // Some relays hand out messages only to whom they are addressed (NIP-42).
         pool.state().set_signer(node.clone()).await;
 
-        let (hearing, heard) = watch::channel(Hearing::new(urls.len()));
+        let (subscriptions, heard) = watch::channel(Subscriptions::new(urls.len()));
         let mut lines = Vec::new();
         for (place, url) in urls.iter().enumerate() {
             let unusable = |source| RelayError::Unusable { url: url.to_string(), source };
@@ -159,11 +159,11 @@ impl Relays {
                 transports: options.transports.clone(),
                 retry: options.retry,
                 tally: tallies.get(url).cloned().unwrap_or_default(),
-                hearing: hearing.clone(),
+                subscriptions: subscriptions.clone(),
             });
         }
-        let listener = Listener { lines, hearing };
-        Ok((Self { pool, urls, hearing: heard }, listener, received))
+        let listener = Listener { lines, subscriptions };
+        Ok((Self { pool, urls, subscriptions: heard }, listener, received))
     }
 
     /// Sends an event to every connected relay; done when the first one has taken it.
@@ -221,8 +221,8 @@ impl Relays {
 
     /// Tells whether anybody is heard, and whether what was missed has arrived.
     #[must_use]
-    pub fn hearing(&self) -> watch::Receiver<Hearing> {
-        self.hearing.clone()
+    pub fn subscriptions(&self) -> watch::Receiver<Subscriptions> {
+        self.subscriptions.clone()
     }
 }
 

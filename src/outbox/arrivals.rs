@@ -14,7 +14,7 @@ use trade::Timestamp;
 
 use super::OutboxError;
 use crate::clock::Clock;
-use crate::nostr::{Event, Hearing, JsonUtil as _, RelayError, Relays};
+use crate::nostr::{Event, JsonUtil as _, RelayError, Relays, Subscriptions};
 use crate::store::Reader;
 use crate::tasks::Shutdown;
 
@@ -61,14 +61,15 @@ impl Arrivals {
 
     /// Shows one relay everything, each time it comes.
     async fn greet(&self, relay: usize) {
-        let mut hearing = self.relays.hearing();
+        let mut subscriptions = self.relays.subscriptions();
         let mut greeted = 0;
         // Since when it was away, until it has been sent what it missed.
         let mut away_since: Option<Timestamp> = None;
-        while let Some((arrivals, heard_until)) = more_arrivals(&mut hearing, relay, greeted).await
+        while let Some((arrivals, received_until)) =
+            more_arrivals(&mut subscriptions, relay, greeted).await
         {
             greeted = arrivals;
-            let since = away_since.map_or(heard_until, |since| since.min(heard_until));
+            let since = away_since.map_or(received_until, |since| since.min(received_until));
             away_since = Some(since);
             match self.show_all(relay, since).await {
                 Ok(shown) => {
@@ -133,13 +134,13 @@ impl Arrivals {
 
 /// How often it has come, once that is more than known, and until when it had been heard before.
 async fn more_arrivals(
-    hearing: &mut watch::Receiver<Hearing>,
+    subscriptions: &mut watch::Receiver<Subscriptions>,
     relay: usize,
     known: u64,
 ) -> Option<(u64, Timestamp)> {
-    let has_come = |now: &Hearing| now.arrivals_of(relay) > known;
-    let now = hearing.wait_for(has_come).await.ok()?;
-    Some((now.arrivals_of(relay), now.heard_until(relay)?))
+    let has_come = |now: &Subscriptions| now.arrivals_of(relay) > known;
+    let now = subscriptions.wait_for(has_come).await.ok()?;
+    Some((now.arrivals_of(relay), now.received_until(relay)?))
 }
 
 fn before(at: Timestamp, time: Duration) -> Timestamp {

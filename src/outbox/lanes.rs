@@ -97,7 +97,7 @@ impl BusyLanes {
         let id = match ended {
             Ok((id, ())) => id,
             Err(error) => {
-                tracing::error!(%error, "an act broke; it is tried again");
+                tracing::error!(%error, "an act panicked; it is retried");
                 error.id()
             }
         };
@@ -109,7 +109,7 @@ impl BusyLanes {
     pub(super) async fn finish(mut self) {
         let all = async { while self.acts.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_ACTS, all).await.is_err() {
-            tracing::warn!("some acts were under way; the next start takes them up");
+            tracing::warn!("some acts were still running; they are resumed at the next start");
         }
     }
 

@@ -348,8 +348,8 @@ async fn lightning_commands_do_not_wait_for_messages_to_a_silent_relay() {
     let (_cursor, cursor) = tokio::sync::watch::channel(NOW);
     let mut listening = JoinSet::new();
     listening.spawn(listener.run(cursor));
-    let mut hearing = world.outbox.messenger.relays.hearing();
-    hearing.wait_for(crate::nostr::Hearing::is_hearing).await.unwrap();
+    let mut subscriptions = world.outbox.messenger.relays.subscriptions();
+    subscriptions.wait_for(crate::nostr::Subscriptions::is_reachable).await.unwrap();
 
     let mut tasks = crate::tasks::Tasks::new();
     tasks.spawn("outbox", Arc::clone(&world.outbox).run(tasks.shutdown()));
@@ -516,7 +516,7 @@ async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less
     }
 
     assert_eq!(world.canceled(), 6, "after 1, 2, 4, 8 and 16 seconds");
-    assert_eq!(log.count("an act is stuck"), 1, "{log:?}");
+    assert_eq!(log.count("an act fails, and its lane waits for it"), 1, "{log:?}");
     world.writer.abort_all();
 }
 

@@ -36,8 +36,8 @@ pub struct DaemonState {
     pub node: Option<LightningIdentity>,
 }
 
-/// How long after the last word of a relay we count as deaf. It is written every ten seconds.
-const DEAF_AFTER: Duration = Duration::from_secs(30);
+/// How long after the last word of a relay no relay counts as reachable. It is written every ten seconds.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// How long the tip of the chain counts as known: longer than from one question to the next, shorter
 /// than it takes to find blocks that matter.
@@ -56,13 +56,13 @@ impl DaemonState {
         self.lnd_unwell_at.map(|at| at.min(now))
     }
 
-    /// How long no relay was heard, if that is long enough to matter. Never heard is deaf, too.
+    /// How long no relay was heard, if that is long enough to matter. Never heard is unreachable, too.
     #[must_use]
-    pub fn deaf_for(&self, now: Timestamp) -> Option<Duration> {
+    pub fn offline_for(&self, now: Timestamp) -> Option<Duration> {
         // When it was heard is not known if the clock ran ahead then.
-        let heard_at = self.heard_at.filter(|at| *at <= now.after(DEAF_AFTER));
+        let heard_at = self.heard_at.filter(|at| *at <= now.after(UNREACHABLE_AFTER));
         let Some(heard_at) = heard_at else { return Some(Duration::ZERO) };
-        Some(now.since(heard_at)).filter(|gap| *gap > DEAF_AFTER)
+        Some(now.since(heard_at)).filter(|gap| *gap > UNREACHABLE_AFTER)
     }
 }
 

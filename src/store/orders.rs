@@ -120,7 +120,7 @@ impl WriteTx<'_> {
         Ok(failures)
     }
 
-    /// The orders whose waiting deadline stands still while we are deaf (D5).
+    /// The orders whose waiting deadline stands still while no relay is reachable (D5).
     ///
     /// # Errors
     /// If the database does not answer.
@@ -275,7 +275,7 @@ impl Reader {
 
     /// The orders that time or blocks alone must move on, the longest due first.
     ///
-    /// The time of a waiting order stands still while we are deaf: a trader may have done its part
+    /// The time of a waiting order stands still while no relay is reachable: a trader may have done its part
     /// (D5).
     ///
     /// # Errors
@@ -287,7 +287,7 @@ impl Reader {
         limit: u32,
     ) -> Result<Vec<OrderId>, StoreError> {
         let mut tx = self.snapshot().await?;
-        let hears = daemon_state::read(&mut tx).await?.deaf_for(now).is_none();
+        let hears = daemon_state::read(&mut tx).await?.offline_for(now).is_none();
         let rows = sqlx::query_scalar!(
             r#"select id as "id!" from (
                 select id, due_at from orders where due_at <= ?1

@@ -91,7 +91,7 @@ impl Comparison {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::debug!(%error, ln.hash = %hash, "LND did not say; asking again later");
+                tracing::debug!(%error, ln.hash = %hash, "LND did not answer; asking again later");
             }
         }
     }

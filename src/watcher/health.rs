@@ -13,13 +13,13 @@ use crate::lightning::{Health, LightningError, LightningNode, Readiness};
 use crate::tasks::Shutdown;
 
 /// How often a healthy node is asked.
-pub(super) const CALM: Duration = Duration::from_secs(15);
+pub(super) const HEALTHY_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often one is asked that was not well.
-const WORRIED: Duration = Duration::from_secs(2);
+const UNHEALTHY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// From one question to the next, at least, however much fails meanwhile.
-const BREATH: Duration = Duration::from_millis(500);
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub struct HealthMonitor {
@@ -61,7 +61,7 @@ impl HealthMonitor {
         loop {
             self.bell.mark_unchanged();
             let is_well = self.ask().await;
-            let pause = if is_well && !was_rung { CALM } else { WORRIED };
+            let pause = if is_well && !was_rung { HEALTHY_INTERVAL } else { UNHEALTHY_INTERVAL };
             was_rung = tokio::select! {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(pause) => false,
@@ -97,7 +97,7 @@ impl HealthMonitor {
             return;
         }
         if let Some(trouble) = &trouble {
-            tracing::warn!("{trouble}; asking again every {WORRIED:?}");
+            tracing::warn!("{trouble}; asking again every {UNHEALTHY_INTERVAL:?}");
         } else {
             tracing::info!("LND is ready");
         }
@@ -160,7 +160,7 @@ impl HealthMonitor {
 }
 
 async fn rings(bell: &mut watch::Receiver<()>) {
-    tokio::time::sleep(BREATH).await;
+    tokio::time::sleep(MIN_INTERVAL).await;
     if bell.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

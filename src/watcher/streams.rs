@@ -18,7 +18,7 @@ use crate::tasks::Shutdown;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// From one reading of the database to the next, at least: many commits may come together.
-const BREATH: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Streams at once; the comparison alone watches what is beyond.
 const MOST_STREAMS: usize = 2_000;
@@ -53,7 +53,7 @@ impl Streams {
             }
             tokio::select! {
                 () = shutdown.requested() => return,
-                () = tokio::time::sleep(BREATH) => {}
+                () = tokio::time::sleep(MIN_INTERVAL) => {}
             }
             tokio::select! {
                 () = shutdown.requested() => return,

@@ -341,7 +341,7 @@ async fn trouble_anywhere_has_a_calm_monitor_ask_at_once() {
     it.trouble.send_replace(());
 
     let heard = it.health.wait_for(Option::is_none);
-    drop(timeout(health::CALM / 2, heard).await.expect("it asked").unwrap());
+    drop(timeout(health::HEALTHY_INTERVAL / 2, heard).await.expect("it asked").unwrap());
 }
 
 // spec: D33 T10

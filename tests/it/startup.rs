@@ -247,7 +247,7 @@ async fn a_relay_that_comes_up_later_is_found() -> Result<()> {
     for Person { trader, .. } in [&mut w.seller, &mut w.buyer] {
         *trader = Trader::join(trader.name(), &url, node, Transport::V2).await?;
     }
-    process.says("relays are heard").await?;
+    process.says("relays are reachable").await?;
     w.trades().await
 }
 

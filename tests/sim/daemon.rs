@@ -9,7 +9,7 @@ use mostrod::engine::{Engine, EngineError};
 use mostrod::facts::Facts;
 use mostrod::intake::{Intake, Parts, memory};
 use mostrod::lightning::LightningNode;
-use mostrod::nostr::{Event, Hearing, Keys, Options, Phase, Relays as Pool, Transport};
+use mostrod::nostr::{Event, Keys, Options, Phase, Relays as Pool, Subscriptions, Transport};
 use mostrod::outbox::{Messenger, Outbox};
 use mostrod::store::{self, Class, DaemonState, OutboxRow, Reader};
 use mostrod::timers::{JumpGuard, Timers};
@@ -54,7 +54,7 @@ pub(crate) struct Daemon {
     pub(crate) monitor: HealthMonitor,
     timers: Timers,
     guard: JumpGuard,
-    ear: Ear,
+    intake: DrivenIntake,
     clock: Arc<ManualClock>,
     writer: JoinSet<Result<(), EngineError>>,
     acts: JoinSet<String>,
@@ -63,10 +63,10 @@ pub(crate) struct Daemon {
 }
 
 /// Intake, and what the relays' side of it holds.
-struct Ear {
+struct DrivenIntake {
     intake: Intake,
     events: mpsc::Sender<Event>,
-    hearing: watch::Sender<Hearing>,
+    subscriptions: watch::Sender<Subscriptions>,
     /// From when on relays are asked.
     cursor: watch::Receiver<Timestamp>,
 }
@@ -117,7 +117,8 @@ impl Daemon {
             Outbox::new(lightning, messenger, reader, engine, clock, MARGIN)
         };
         let oldest_take = reader.oldest_take().await.map_err(text)?;
-        let ear = Ear::new(around, node, &reader, &engine, facts, &remembered, oldest_take);
+        let intake =
+            DrivenIntake::new(around, node, &reader, &engine, facts, &remembered, oldest_take);
         monitor.ask().await;
         Ok(Self {
             engine,
@@ -127,7 +128,7 @@ impl Daemon {
             monitor,
             timers,
             guard,
-            ear,
+            intake,
             clock: Arc::clone(clock),
             writer,
             acts: JoinSet::new(),
@@ -144,30 +145,30 @@ impl Daemon {
 
     /// A relay sends an event, and everything that follows is done.
     pub(crate) async fn receive(&mut self, event: Event) -> Result<(), String> {
-        self.ear.receive(event).await
+        self.intake.receive(event).await
     }
 
     /// The relays answer: first what they kept, then that it was all.
     pub(crate) async fn connect(&mut self, relays: &Relays) -> Result<(), String> {
-        let cursor = *self.ear.cursor.borrow();
-        self.ear.stands(Phase::Asked).await;
+        let cursor = *self.intake.cursor.borrow();
+        self.intake.stands(Phase::Asked).await;
         for event in relays.since(cursor) {
             for _ in 0..relays.count {
-                self.ear.receive(event.clone()).await?;
+                self.intake.receive(event.clone()).await?;
             }
         }
-        self.ear.stands(Phase::Open).await;
+        self.intake.stands(Phase::Open).await;
         self.beat().await;
         Ok(())
     }
 
     pub(crate) async fn disconnect(&mut self) {
-        self.ear.stands(Phase::Closed).await;
+        self.intake.stands(Phase::Closed).await;
     }
 
     pub(crate) async fn beat(&mut self) {
-        self.ear.intake.beat().await;
-        self.ear.intake.until_idle().await;
+        self.intake.intake.beat().await;
+        self.intake.intake.until_idle().await;
     }
 
     pub(crate) async fn look(&mut self) -> Result<(), String> {
@@ -275,7 +276,7 @@ impl Daemon {
     }
 }
 
-impl Ear {
+impl DrivenIntake {
     fn new(
         around: &Surroundings,
         node: &Keys,
@@ -286,10 +287,10 @@ impl Ear {
         oldest_take: Option<Timestamp>,
     ) -> Self {
         let (events, received) = mpsc::channel(QUEUE);
-        let (hearing, heard) = watch::channel(Hearing::new(1));
+        let (subscriptions, heard) = watch::channel(Subscriptions::new(1));
         let parts = Parts {
             events: received,
-            hearing: heard,
+            subscriptions: heard,
             node: node.clone(),
             pow: 0,
             transports: Transport::ALL.to_vec(),
@@ -302,7 +303,7 @@ impl Ear {
             entropy: Arc::clone(&around.entropy),
         };
         let (intake, cursor) = Intake::new(parts, remembered, oldest_take);
-        Self { intake, events, hearing, cursor }
+        Self { intake, events, subscriptions, cursor }
     }
 
     async fn receive(&mut self, event: Event) -> Result<(), String> {
@@ -312,7 +313,7 @@ impl Ear {
     }
 
     async fn stands(&mut self, phase: Phase) {
-        self.hearing.send_modify(|hearing| hearing.set(0, phase));
+        self.subscriptions.send_modify(|subscriptions| subscriptions.set(0, phase));
         self.intake.until_idle().await;
     }
 }

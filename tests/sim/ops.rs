@@ -62,7 +62,7 @@ pub(crate) enum Op {
         secs: u16,
     },
     /// Seconds without one, and then they are back.
-    Deaf {
+    Offline {
         secs: u16,
     },
     /// No relay is heard from now on. They keep what is said until they are back.
@@ -281,7 +281,7 @@ fn fault(chance: &mut Chance) -> Op {
         4 => Op::HangAfter,
         5 => Op::HangBefore,
         6 => Op::LndFails,
-        7 => Op::Deaf { secs: chance.of(&[20, 45, 400]) },
+        7 => Op::Offline { secs: chance.of(&[20, 45, 400]) },
         8 => Op::RelayRefuses { times: 1 + chance.below(4) },
         9 => Op::Restart,
         10 => Op::Duplicate { back: chance.below(20) },

@@ -2,9 +2,9 @@
 
 use crate::ops::End::{NoRoute, Paid, Refused};
 use crate::ops::Op::{
-    self, Advance, Crash, Deaf, DelayRequest, HangAfter, HangBefore, Hear, HearLate, LnAnswersLate,
-    LnArrives, LoseReply, LoseRequest, Make, Mine, Pay, PeersLeave, PeersReturn, Reconcile,
-    Resolve, Restart, Say, Underpay,
+    self, Advance, Crash, DelayRequest, HangAfter, HangBefore, Hear, HearLate, LnAnswersLate,
+    LnArrives, LoseReply, LoseRequest, Make, Mine, Offline, Pay, PeersLeave, PeersReturn,
+    Reconcile, Resolve, Restart, Say, Underpay,
 };
 use crate::ops::Said::{AddInvoice, Cancel, FiatSent, Release, Take, TakeWithInvoice};
 use crate::ops::Who::{Maker, Rival, Taker};
@@ -122,7 +122,7 @@ fn a_take_that_lnd_does_not_hear_of_goes_back_to_the_book() {
 #[test]
 fn a_take_whose_invoice_ran_out_before_we_heard_of_it_is_undone() {
     let take = Say { trade: 0, who: Taker, what: TakeWithInvoice };
-    let long_away = [HangAfter, take, Deaf { secs: 400 }, Restart, Reconcile, Hear { news: 9 }];
+    let long_away = [HangAfter, take, Offline { secs: 400 }, Restart, Reconcile, Hear { news: 9 }];
     check(&[&[Make { trade: 0 }][..], &long_away].concat(), "expired");
 }
 

@@ -233,7 +233,7 @@ impl World {
             Op::PeersLeave => self.lnd.ledger().is_alone = true,
             Op::PeersReturn => self.lnd.ledger().is_alone = false,
             Op::Advance { secs } => self.advance(secs).await?,
-            Op::Deaf { secs } => self.be_deaf(secs).await?,
+            Op::Offline { secs } => self.be_offline(secs).await?,
             Op::RelaysLeave => self.lose_relays().await,
             Op::RelaysReturn => self.find_relays().await?,
             Op::Clock { ahead } => self.set_clock(ahead).await,
@@ -583,7 +583,7 @@ impl World {
         }
     }
 
-    async fn be_deaf(&mut self, secs: u16) -> Result<(), String> {
+    async fn be_offline(&mut self, secs: u16) -> Result<(), String> {
         self.lose_relays().await;
         self.pass(secs);
         self.daemon.look().await?;

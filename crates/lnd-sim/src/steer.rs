@@ -381,7 +381,7 @@ impl LndSim {
     }
 }
 
-/// What is so.
+/// The current state.
 impl LndSim {
     /// Every law that is broken, in words; empty when all is well.
     #[must_use]

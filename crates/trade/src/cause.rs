@@ -118,7 +118,7 @@ causes! {
     /// The buyer gave another invoice for the payout.
     InvoiceUpdated = "invoice updated",
     /// The relays could not be heard: deadlines move.
-    HeardAgain = "heard again",
+    ExtendDeadlines = "heard again",
     /// No deadline has passed.
     NothingDue = "nothing due",
     /// LND's news is older than what is known.

@@ -44,7 +44,7 @@ pub fn decide(order: &Order, input: Input, env: &Env<'_>) -> Result<Decision, Un
         Input::User(request) => command(order, request, env)?,
         Input::Lightning(observation) => observe(order, observation, env),
         Input::Deadline => expiry::deadline(order, env)?,
-        Input::HeardAgain { deaf_for } => expiry::heard_again(order, deaf_for),
+        Input::ExtendDeadlines { offline_for } => expiry::extend_deadlines(order, offline_for),
         Input::ClockCorrected => clock::corrected(order, env),
     };
     debug_assert_eq!(crate::invariants::check(&decision.order), Ok(()), "after {}", decision.cause);

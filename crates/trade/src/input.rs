@@ -14,8 +14,8 @@ pub enum Input {
     /// Time or blocks passed: `env.now` and `env.height` say how far.
     Deadline,
     /// The relays are heard again after this long: waiting deadlines move by the gap (D5).
-    HeardAgain {
-        deaf_for: Duration,
+    ExtendDeadlines {
+        offline_for: Duration,
     },
     /// The clock is right, and may have run ahead before (D41).
     ClockCorrected,
@@ -36,7 +36,7 @@ impl Input {
                 Observation::Htlc { .. } => "htlc",
             },
             Self::Deadline => "deadline",
-            Self::HeardAgain { .. } => "heard-again",
+            Self::ExtendDeadlines { .. } => "extend-deadlines",
             Self::ClockCorrected => "clock-corrected",
         }
     }

@@ -175,7 +175,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         6 => (senders(), commands()).prop_map(|(who, command)| request(who, command)),
         6 => observations().prop_map(Input::Lightning),
         2 => Just(Input::Deadline),
-        1 => gap.prop_map(|deaf_for| Input::HeardAgain { deaf_for }),
+        1 => gap.prop_map(|offline_for| Input::ExtendDeadlines { offline_for }),
         1 => Just(Input::ClockCorrected),
     ]
 }

@@ -11,13 +11,13 @@ pub enum Refusal {
     InvalidFiatCurrency,
     #[error("the invoice cannot be paid by this node")]
     InvalidInvoice,
-    #[error("a mint has no place on a Lightning node")]
+    #[error("this node takes no Cashu mint")]
     InvalidMintUrl,
-    #[error("the order is of the other kind, or of none")]
+    #[error("the order is of the wrong kind")]
     InvalidOrderKind,
     #[error("the order is in another status")]
     InvalidOrderStatus,
-    #[error("the parameters contradict one another, or the daemon")]
+    #[error("the parameters contradict one another or the node's settings")]
     InvalidParameters,
     #[error("the payload does not belong to the action")]
     InvalidPayload,
@@ -27,7 +27,7 @@ pub enum Refusal {
     InvalidPubkey,
     #[error("who the sender is behind the trade key is not proven")]
     InvalidSignature,
-    #[error("the trade index was used, or is none")]
+    #[error("the trade index is not above the last one used")]
     InvalidTradeIndex,
     #[error("the order is somebody else's")]
     IsNotYourOrder,

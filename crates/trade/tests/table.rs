@@ -375,7 +375,7 @@ fn cases(story: &Story) -> Vec<Case> {
         )
         .at(GUARD.above(3)),
     );
-    let gap = Input::HeardAgain { deaf_for: Duration::from_hours(1) };
+    let gap = Input::ExtendDeadlines { offline_for: Duration::from_hours(1) };
     cases.push(Case::new(TIME, "heard again after an hour", gap));
     let corrected = Case::new(TIME, "the clock was a month ahead", Input::ClockCorrected);
     cases.push(Case { was_ahead: Duration::from_hours(30 * 24), ..corrected });

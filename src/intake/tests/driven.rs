@@ -196,7 +196,7 @@ async fn a_flood_of_the_sellers_does_not_push_out_the_buyers_fiat_sent() {
 // spec: D42 C25
 #[tokio::test]
 async fn honest_retries_over_five_relays_leave_room_for_the_other_party() {
-    let mut stage = Stage::deaf().await;
+    let mut stage = Stage::unreachable().await;
     let order = stage.active().await;
     let now = stage.world.clock.now();
     for retry in 0..7 {

@@ -13,9 +13,9 @@ use crate::clock::{Clock as _, SystemEntropy};
 use crate::engine::Applied;
 use crate::engine::tests::{World, invoice, secret};
 use crate::facts::Facts;
-use crate::intake::{Intake, Parts, hearing};
+use crate::intake::{Intake, Parts, reachability};
 use crate::lightning::{self, Lnd, LndAccess};
-use crate::nostr::{Event, Hearing, Keys, Phase, SecretKey, Transport, seal};
+use crate::nostr::{Event, Keys, Phase, SecretKey, Subscriptions, Transport, seal};
 use crate::store::{Delivery, EventId, Transport as Stored};
 use crate::wire::Message;
 
@@ -29,7 +29,7 @@ pub(super) struct Stage {
     pub(super) world: World,
     pub(super) intake: Intake,
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) hearing: watch::Sender<Hearing>,
+    pub(super) subscriptions: watch::Sender<Subscriptions>,
     pub(super) cursor: watch::Receiver<Timestamp>,
     node: Keys,
     next_order: u8,
@@ -65,19 +65,19 @@ pub(super) fn buyer() -> Trader {
 impl Stage {
     /// Relays are heard, and have sent what they had stored.
     pub(super) async fn new() -> Self {
-        let mut stage = Self::deaf().await;
+        let mut stage = Self::unreachable().await;
         stage.is_heard().await;
         stage
     }
 
     /// No relay has been heard yet.
-    pub(super) async fn deaf() -> Self {
+    pub(super) async fn unreachable() -> Self {
         Self::on(World::new().await).await
     }
 
     pub(super) async fn on(world: World) -> Self {
         let (events, received) = mpsc::channel(QUEUE);
-        let (hearing, heard) = watch::channel(Hearing::new(1));
+        let (subscriptions, heard) = watch::channel(Subscriptions::new(1));
         let node = Trader::new(7).0;
         let nowhere = LndAccess {
             host: "https://127.0.0.1:1".to_owned(),
@@ -86,7 +86,7 @@ impl Stage {
         };
         let parts = Parts {
             events: received,
-            hearing: heard,
+            subscriptions: heard,
             node: node.clone(),
             pow: 0,
             transports: vec![Transport::Direct, Transport::GiftWrap],
@@ -101,7 +101,7 @@ impl Stage {
         let remembered = world.reader.daemon_state().await.unwrap();
         let oldest_take = world.reader.oldest_take().await.unwrap();
         let (intake, cursor) = Intake::new(parts, &remembered, oldest_take);
-        Self { world, intake, events, hearing, cursor, node, next_order: 1 }
+        Self { world, intake, events, subscriptions, cursor, node, next_order: 1 }
     }
 
     /// A daemon that starts on the same file; no relay has been heard yet.
@@ -112,7 +112,7 @@ impl Stage {
     }
 
     pub(super) async fn stands(&mut self, phase: Phase) {
-        self.hearing.send_modify(|hearing| hearing.set(0, phase));
+        self.subscriptions.send_modify(|subscriptions| subscriptions.set(0, phase));
         self.intake.until_idle().await;
     }
 
@@ -123,9 +123,9 @@ impl Stage {
 
     /// Lets time pass as the daemon does, beat by beat.
     pub(super) async fn lives(&mut self, time: Duration) {
-        let beats = time.as_secs().div_ceil(hearing::BEAT.as_secs());
+        let beats = time.as_secs().div_ceil(reachability::BEAT.as_secs());
         for _ in 0..beats {
-            self.world.clock.advance(hearing::BEAT);
+            self.world.clock.advance(reachability::BEAT);
             self.intake.beat().await;
             self.intake.until_idle().await;
         }

@@ -82,9 +82,9 @@ impl LightningNode for Node {
     }
 }
 
-fn ours(node: Node) -> (OurNode, Arc<Node>) {
+fn ours(node: Node) -> (IdentityGuard, Arc<Node>) {
     let node = Arc::new(node);
-    (OurNode::new(Arc::clone(&node) as _, None), node)
+    (IdentityGuard::new(Arc::clone(&node) as _, None), node)
 }
 
 #[tokio::test]

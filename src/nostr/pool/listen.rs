@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use trade::Timestamp;
 
-use super::hearing::{Hearing, Phase};
 use super::quoted;
+use super::subscriptions::{Phase, Subscriptions};
 use crate::nostr::envelope::Transport;
 use crate::wire::tags::unix;
 
@@ -38,7 +38,7 @@ const MAX_PAGES: u32 = 1_000;
 #[derive(Debug)]
 pub struct Listener {
     pub(super) lines: Vec<Line>,
-    pub(super) hearing: watch::Sender<Hearing>,
+    pub(super) subscriptions: watch::Sender<Subscriptions>,
 }
 
 impl Listener {
@@ -46,20 +46,20 @@ impl Listener {
     /// where the cursor stood then. Whoever moves it on says that all that was heard is safe.
     pub async fn run(self, cursor: watch::Receiver<Timestamp>) {
         let lines = join_all(self.lines.iter().map(|line| line.listen(&cursor)));
-        join(lines, watch_patience(&self.hearing)).await;
+        join(lines, watch_patience(&self.subscriptions)).await;
     }
 }
 
 /// Ends a catching up that takes too long, each time there is one.
-pub(super) async fn watch_patience(hearing: &watch::Sender<Hearing>) {
-    let mut seen = hearing.subscribe();
+pub(super) async fn watch_patience(subscriptions: &watch::Sender<Subscriptions>) {
+    let mut seen = subscriptions.subscribe();
     loop {
-        if seen.wait_for(Hearing::is_catching_up).await.is_err() {
+        if seen.wait_for(Subscriptions::is_catching_up).await.is_err() {
             return;
         }
-        let over = seen.wait_for(|hearing| !hearing.is_catching_up());
+        let over = seen.wait_for(|subscriptions| !subscriptions.is_catching_up());
         if timeout(CATCH_UP_PATIENCE, over).await.is_err() {
-            hearing.send_modify(Hearing::run_out_of_patience);
+            subscriptions.send_modify(Subscriptions::run_out_of_patience);
         }
     }
 }
@@ -67,12 +67,12 @@ pub(super) async fn watch_patience(hearing: &watch::Sender<Hearing>) {
 /// Takes each verified event out of the pool, in the task that reads from the relay's socket: a
 /// full queue slows the relay down, and drops nothing.
 #[derive(Debug)]
-pub(super) struct Ear {
+pub(super) struct EventSink {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) tallies: HashMap<RelayUrl, Arc<Tally>>,
 }
 
-impl AdmitPolicy for Ear {
+impl AdmitPolicy for EventSink {
     fn admit_event<'a>(
         &'a self,
         relay_url: &'a RelayUrl,
@@ -210,7 +210,7 @@ pub(super) struct Line {
     pub(super) transports: Vec<Transport>,
     pub(super) retry: Duration,
     pub(super) tally: Arc<Tally>,
-    pub(super) hearing: watch::Sender<Hearing>,
+    pub(super) subscriptions: watch::Sender<Subscriptions>,
 }
 
 type News = Receiver<RelayNotification>;
@@ -224,7 +224,7 @@ impl Line {
         let mut from = *cursor.borrow();
         let mut is_open = false;
         loop {
-            self.hearing.send_modify(|hearing| hearing.ask(self.place, from));
+            self.subscriptions.send_modify(|subscriptions| subscriptions.ask(self.place, from));
             self.connected(&mut news).await;
             // A clock that was set back meanwhile took the cursor back with it.
             from = from.min(*cursor.borrow());
@@ -429,7 +429,7 @@ impl Line {
     }
 
     fn set(&self, phase: Phase) {
-        self.hearing.send_modify(|hearing| hearing.set(self.place, phase));
+        self.subscriptions.send_modify(|subscriptions| subscriptions.set(self.place, phase));
     }
 }
 

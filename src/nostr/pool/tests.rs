@@ -42,10 +42,10 @@ impl World {
         Self { relays, events, cursor, _tasks: tasks }
     }
 
-    /// Waits for the state of hearing that the test is about.
-    async fn until(&self, wanted: impl FnMut(&Hearing) -> bool) {
-        let mut hearing = self.relays.hearing();
-        soon(hearing.wait_for(wanted)).await.unwrap();
+    /// Waits for the state of subscriptions that the test is about.
+    async fn until(&self, wanted: impl FnMut(&Subscriptions) -> bool) {
+        let mut subscriptions = self.relays.subscriptions();
+        soon(subscriptions.wait_for(wanted)).await.unwrap();
     }
 
     /// The ids of the different events that wait to be read.
@@ -155,7 +155,7 @@ async fn what_a_relay_has_stored_comes_before_catching_up_ends_and_what_is_new_a
     let (relay, url) = relay_with(&stored, builder()).await;
 
     let mut world = World::listening_to(&[url]).await;
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
     assert_eq!(world.heard(), ids(&stored));
 
     let new = [message(Kind::GiftWrap, 170_000), direct(0)];
@@ -179,7 +179,7 @@ async fn the_past_is_asked_for_as_far_as_each_transport_may_hide_it() {
     let (_relay, url) = relay_with(&[&wanted[..], &unwanted[..]].concat(), builder()).await;
 
     let mut world = World::listening_to(&[url]).await;
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
     assert_eq!(world.heard(), ids(&wanted));
 }
 
@@ -190,7 +190,7 @@ async fn only_the_transports_in_use_are_listened_to() {
 
     let options = Options { urls: vec![url], transports: vec![Transport::GiftWrap], ..options() };
     let mut world = World::with(options).await;
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
     assert_eq!(world.heard(), [wrap.id]);
 }
 
@@ -202,7 +202,7 @@ async fn a_relay_that_sends_a_few_at_a_time_is_asked_until_all_have_come() {
 
     let mut world = World::listening_to(&[url]).await;
     assert_eq!(world.next(35).await, ids(&stored));
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
 }
 
 // spec: D5
@@ -214,7 +214,7 @@ async fn a_second_that_fills_a_page_does_not_hide_what_is_older() {
     let (_relay, url) = relay_with(&stored, builder().default_filter_limit(10)).await;
 
     let mut world = World::listening_to(&[url]).await;
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
     let heard = world.heard();
     assert!(older.iter().all(|event| heard.contains(&event.id)), "{} came", heard.len());
 }
@@ -236,18 +236,18 @@ async fn an_event_beyond_the_size_limit_is_not_taken_from_a_relay() {
     let max_event_bytes = u32::try_from(small.as_json().len()).unwrap();
 
     let mut world = World::with(Options { urls: vec![url], max_event_bytes, ..options() }).await;
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
     relay.notify_event(with_content("xx"));
     relay.notify_event(small.clone());
     assert_eq!(world.next(1).await, [small.id]);
 }
 
 /// Ends a relay, and waits until that is noticed.
-async fn lose(relay: &LocalRelay, world: &World, is_noticed: impl Fn(&Hearing) -> bool) {
+async fn lose(relay: &LocalRelay, world: &World, is_noticed: impl Fn(&Subscriptions) -> bool) {
     // A connection that is busy misses the word: it is said until it is heard.
-    let hearing = world.relays.hearing();
+    let subscriptions = world.relays.subscriptions();
     let lost = async {
-        while !is_noticed(&hearing.borrow()) {
+        while !is_noticed(&subscriptions.borrow()) {
             relay.shutdown();
             tokio::task::yield_now().await;
         }
@@ -273,17 +273,17 @@ async fn after_a_lost_connection_the_relay_is_asked_again_from_where_it_was_lost
     let (first, url) = relay_with(std::slice::from_ref(&old), builder()).await;
     let mut world = World::listening_to(std::slice::from_ref(&url)).await;
     assert_eq!(world.next(1).await, [old.id]);
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
 
     world.cursor.send_replace(Timestamp(NOW + 10_000));
-    lose(&first, &world, |hearing| !hearing.is_hearing()).await;
-    assert!(!world.relays.hearing().borrow().is_caught_up());
+    lose(&first, &world, |subscriptions| !subscriptions.is_reachable()).await;
+    assert!(!world.relays.subscriptions().borrow().is_caught_up());
     world.heard();
 
     let missed = direct(-9_999);
     let _second = relay_at(&url, &[old, missed.clone()]).await;
     assert_eq!(world.next(1).await, [missed.id]);
-    world.until(Hearing::is_hearing).await;
+    world.until(Subscriptions::is_reachable).await;
 }
 
 // spec: D5
@@ -292,7 +292,7 @@ async fn a_relay_that_comes_late_is_asked_for_what_it_kept_while_others_were_hea
     let (_early, url) = relay(builder()).await;
     let late_url = free_address();
     let mut world = World::listening_to(&[url, late_url.clone()]).await;
-    world.until(|hearing| hearing.arrivals_of(0) == 1).await;
+    world.until(|subscriptions| subscriptions.arrivals_of(0) == 1).await;
     world.cursor.send_replace(Timestamp(NOW + 10_000));
 
     let kept = direct(-60);
@@ -306,10 +306,10 @@ async fn a_relay_that_is_lost_alone_is_asked_from_where_it_was_lost() {
     let (_other, other_url) = relay(builder()).await;
     let (lost, url) = relay(builder()).await;
     let mut world = World::listening_to(&[other_url, url.clone()]).await;
-    let both = |hearing: &Hearing| hearing.open() == 2;
+    let both = |subscriptions: &Subscriptions| subscriptions.open() == 2;
     world.until(both).await;
     world.cursor.send_replace(Timestamp(NOW + 5_000));
-    lose(&lost, &world, |hearing| hearing.open() == 1).await;
+    lose(&lost, &world, |subscriptions| subscriptions.open() == 1).await;
     world.cursor.send_replace(Timestamp(NOW + 50_000));
 
     let (heard, kept) = (direct(-4_000), direct(-4_200));
@@ -347,7 +347,7 @@ async fn a_subscription_that_a_relay_closes_is_opened_again() {
 
     let mut world = World::listening_to(&[url]).await;
     assert_eq!(world.next(1).await, ids(&stored));
-    world.until(Hearing::is_hearing).await;
+    world.until(Subscriptions::is_reachable).await;
 }
 
 // spec: D5
@@ -363,7 +363,7 @@ async fn a_relay_that_confirms_the_end_of_a_question_is_heard() {
     let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
 
     assert_eq!(world.next(1).await, [stored.id]);
-    world.until(Hearing::is_hearing).await;
+    world.until(Subscriptions::is_reachable).await;
 }
 
 // spec: D5
@@ -385,7 +385,7 @@ async fn a_relay_that_ends_each_question_about_the_past_by_itself_is_asked_on() 
     let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
 
     assert_eq!(world.next(5).await, ids(&stored));
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
 }
 
 // spec: D5
@@ -403,9 +403,9 @@ async fn what_is_new_is_heard_while_older_messages_are_still_to_come() {
     .await;
     let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
 
-    world.until(Hearing::is_hearing).await;
+    world.until(Subscriptions::is_reachable).await;
     assert_eq!(world.next(2).await, ids(&[stored, new]));
-    assert!(!world.relays.hearing().borrow().is_caught_up());
+    assert!(!world.relays.subscriptions().borrow().is_caught_up());
 }
 
 // spec: D5
@@ -434,7 +434,7 @@ async fn a_relay_that_wants_its_pages_asked_for_slowly_is_heard_all_the_same() {
     let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
 
     assert_eq!(world.next(2).await, ids(&stored));
-    world.until(Hearing::is_caught_up).await;
+    world.until(Subscriptions::is_caught_up).await;
     assert_eq!(subscriptions.load(Ordering::SeqCst), 2, "one for each transport");
 }
 
@@ -452,14 +452,14 @@ async fn a_relay_that_wants_to_know_its_reader_is_told() {
 // spec: D5
 #[tokio::test(start_paused = true)]
 async fn catching_up_ends_after_ten_seconds_though_a_relay_is_still_sending() {
-    let (hearing, mut seen) = watch::channel(Hearing::new(1));
+    let (subscriptions, mut seen) = watch::channel(Subscriptions::new(1));
     let mut tasks = JoinSet::new();
-    let watched = hearing.clone();
+    let watched = subscriptions.clone();
     tasks.spawn(async move { listen::watch_patience(&watched).await });
     let begun = tokio::time::Instant::now();
 
-    hearing.send_modify(|hearing| hearing.set(0, hearing::Phase::Paging));
-    seen.wait_for(Hearing::is_caught_up).await.unwrap();
+    subscriptions.send_modify(|subscriptions| subscriptions.set(0, subscriptions::Phase::Paging));
+    seen.wait_for(Subscriptions::is_caught_up).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
 }
 
@@ -497,7 +497,7 @@ async fn one_relay_that_takes_an_event_is_enough_however_often_it_is_sent() {
 async fn an_event_that_every_relay_refuses_is_an_error_with_their_reasons() {
     let (_relay, url) = relay(builder().write_policy(TakesNothing)).await;
     let world = World::listening_to(&[url]).await;
-    world.until(Hearing::is_hearing).await;
+    world.until(Subscriptions::is_reachable).await;
 
     let error = world.relays.publish(&direct(0)).await.unwrap_err();
     assert!(matches!(error, RelayError::Refused { .. }));
@@ -518,7 +518,7 @@ async fn connected_relays_are_named_as_in_the_settings() {
     let (_relay, url) = relay(builder()).await;
     let urls = ["ws://127.0.0.1:9".to_owned(), format!("{url}/"), url.clone()];
     let world = World::listening_to(&urls).await;
-    world.until(Hearing::is_hearing).await;
+    world.until(Subscriptions::is_reachable).await;
     assert_eq!(world.relays.connected().await, [url]);
 }
 

@@ -33,8 +33,8 @@ pub(crate) async fn with_a_strict_relay(people: u8) -> (World, impl Drop) {
         let _alive = (relay, cursor);
         listener.run(heard).await;
     });
-    let mut hearing = world.outbox.messenger.relays.hearing();
-    hearing.wait_for(crate::nostr::Hearing::is_hearing).await.unwrap();
+    let mut subscriptions = world.outbox.messenger.relays.subscriptions();
+    subscriptions.wait_for(crate::nostr::Subscriptions::is_reachable).await.unwrap();
     (world, listening)
 }
 

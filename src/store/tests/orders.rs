@@ -369,7 +369,7 @@ async fn an_escrow_is_due_at_its_guard_height() {
 }
 
 #[tokio::test]
-async fn a_waiting_deadline_stands_still_while_we_are_deaf() {
+async fn a_waiting_deadline_stands_still_while_relays_are_unreachable() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 9)).await;
     for (heard_at, due) in [(None, false), (Some(960), false), (Some(995), true)] {

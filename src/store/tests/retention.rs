@@ -74,7 +74,7 @@ async fn nothing_as_old_as_what_was_forgotten_is_taken_even_after_a_restart() {
 
 // spec: D24
 #[tokio::test]
-async fn a_clock_that_runs_ahead_makes_nobody_deaf_to_what_is_said_after_it_was_set_right() {
+async fn a_clock_that_runs_ahead_does_not_keep_messages_out_once_it_was_set_right() {
     let mut disk = Disk::new().await;
     assert!(remember(&mut disk, &message(1, 10)).await);
     forget(&mut disk, Timestamp(1_000_000_000)).await;

@@ -149,7 +149,7 @@ fn a_mark_of_a_clock_that_ran_ahead_is_not_believed() {
         DaemonState { heard_at: Some(ahead), lnd_unwell_at: Some(ahead), ..DaemonState::default() };
 
     assert_eq!(state.lnd_unwell_by(Timestamp(1_000)), Some(Timestamp(1_000)), "perhaps now");
-    assert_eq!(state.deaf_for(Timestamp(1_000)), Some(Duration::ZERO), "it is not known");
+    assert_eq!(state.offline_for(Timestamp(1_000)), Some(Duration::ZERO), "it is not known");
     assert_eq!(state.lnd_unwell_by(ahead), Some(ahead));
-    assert_eq!(state.deaf_for(ahead.after(Duration::from_secs(30))), None);
+    assert_eq!(state.offline_for(ahead.after(Duration::from_secs(30))), None);
 }

@@ -40,7 +40,7 @@ async fn a_payout_that_lnd_never_sends_is_paid_after_the_remedy() -> Result<()> 
 
 // spec: P12 C20 INV-2
 #[tokio::test]
-async fn a_restart_of_lnd_that_the_daemon_slept_through_is_no_less_of_one() -> Result<()> {
+async fn an_lnd_restart_during_daemon_downtime_is_detected() -> Result<()> {
     let mut w = World::with(impatient()?, Transport::V2).await?;
     let sale = payout_unsigned(&mut w).await?;
 

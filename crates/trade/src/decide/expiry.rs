@@ -43,17 +43,17 @@ pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecid
 }
 
 /// Moves every deadline that a trader could not meet because we did not hear (D5, D17).
-pub(super) fn heard_again(order: &Order, deaf_for: Duration) -> Decision {
-    let mut decision = Decision::on(order, Cause::HeardAgain);
+pub(super) fn extend_deadlines(order: &Order, offline_for: Duration) -> Decision {
+    let mut decision = Decision::on(order, Cause::ExtendDeadlines);
     match &mut decision.order.state {
         OrderState::PreparingHold(Preparing { until, from, .. }) => {
-            *until = until.after(deaf_for);
+            *until = until.after(offline_for);
             if let PreparingFrom::AwaitingInvoice { until } = from {
-                *until = until.after(deaf_for);
+                *until = until.after(offline_for);
             }
         }
         OrderState::AwaitingHold { until, .. } | OrderState::AwaitingInvoice { until, .. } => {
-            *until = until.after(deaf_for);
+            *until = until.after(offline_for);
         }
         OrderState::Pending
         | OrderState::Active { .. }

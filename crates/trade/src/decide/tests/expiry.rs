@@ -155,7 +155,7 @@ fn every_duty_has_its_own_time() {
 
 // spec: D5
 #[test]
-fn waiting_deadlines_do_not_run_while_we_are_deaf() {
+fn waiting_deadlines_do_not_run_while_relays_are_unreachable() {
     let gap = Duration::from_hours(1);
     for mut story in [
         Story::awaiting_hold(Kind::Sell),
@@ -165,7 +165,7 @@ fn waiting_deadlines_do_not_run_while_we_are_deaf() {
         let before = story.order.deadline(24);
         story.after(gap);
 
-        assert_eq!(story.does(Input::HeardAgain { deaf_for: gap }).lines, [""; 0]);
+        assert_eq!(story.does(Input::ExtendDeadlines { offline_for: gap }).lines, [""; 0]);
 
         let after = story.order.deadline(24);
         assert_eq!(after.at, before.at.map(|at| at.after(gap)));
@@ -176,11 +176,11 @@ fn waiting_deadlines_do_not_run_while_we_are_deaf() {
 
 // spec: D5
 #[test]
-fn the_book_window_and_the_payout_run_on_while_we_are_deaf() {
+fn the_book_window_and_the_payout_run_on_while_relays_are_unreachable() {
     let gap = Duration::from_hours(1);
     for mut story in [Story::sell(), Story::active(Kind::Sell), Story::paying(Kind::Sell)] {
         let before = story.order.clone();
-        story.does(Input::HeardAgain { deaf_for: gap });
+        story.does(Input::ExtendDeadlines { offline_for: gap });
         assert_eq!(story.order, before);
     }
 }

@@ -398,13 +398,13 @@ fn the_maker_may_cancel_while_lnd_is_asked_for_the_invoice() {
 
 // spec: D17 D5
 #[test]
-fn the_time_for_lnds_answer_does_not_run_while_we_are_deaf() {
+fn the_time_for_lnds_answer_does_not_run_while_relays_are_unreachable() {
     let mut story = Story::sell_awaiting_invoice();
     story.says(TAKER, add_invoice(1));
     let gap = Duration::from_mins(20);
     story.after(gap);
 
-    check(&story.does(crate::Input::HeardAgain { deaf_for: gap }), "PreparingHold", &[]);
+    check(&story.does(crate::Input::ExtendDeadlines { offline_for: gap }), "PreparingHold", &[]);
     check(&story.wakes(), "PreparingHold", &[]);
 
     let OrderState::PreparingHold(preparing) = &story.order.state else { unreachable!() };

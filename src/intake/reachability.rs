@@ -9,7 +9,7 @@ use trade::Timestamp;
 use super::in_flight::Ticket;
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::nostr::Hearing;
+use crate::nostr::Subscriptions;
 use crate::store::DaemonState;
 
 /// How often it is written down that we hear.
@@ -20,10 +20,10 @@ const ROUNDING: i64 = 2;
 
 /// The heartbeat row, by which deadlines rest, and the cursor.
 #[derive(Debug)]
-pub(super) struct Ear {
+pub(super) struct Reachability {
     engine: Engine,
     clock: Arc<dyn Clock>,
-    hearing: watch::Receiver<Hearing>,
+    subscriptions: watch::Receiver<Subscriptions>,
     is_reachable: bool,
     cursor: watch::Sender<Timestamp>,
     /// What the wall clock showed at the start of the monotonic one, when both were last looked at.
@@ -71,19 +71,20 @@ fn epoch(clock: &dyn Clock) -> i64 {
     clock.now().0.saturating_sub(lived)
 }
 
-impl Ear {
+impl Reachability {
     /// What no relay could send that is of use now is not asked for.
     pub(super) fn new(
         engine: Engine,
         clock: Arc<dyn Clock>,
-        hearing: watch::Receiver<Hearing>,
+        subscriptions: watch::Receiver<Subscriptions>,
         remembered: &DaemonState,
         useful: Useful,
     ) -> (Self, watch::Receiver<Timestamp>) {
         let (cursor, asked_from) = watch::channel(asked_from(remembered, useful, clock.now()));
         let epoch = epoch(&*clock);
-        let ear = Self { engine, clock, hearing, is_reachable: false, cursor, epoch, next: None };
-        (ear, asked_from)
+        let reachability =
+            Self { engine, clock, subscriptions, is_reachable: false, cursor, epoch, next: None };
+        (reachability, asked_from)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -103,13 +104,13 @@ impl Ear {
     pub(super) async fn resume(&mut self) {
         if self.is_written_down().await {
             self.is_reachable = true;
-            tracing::info!("relays are heard");
+            tracing::info!("relays are reachable");
         }
     }
 
     pub(super) fn lose(&mut self) {
         if std::mem::replace(&mut self.is_reachable, false) {
-            tracing::warn!("no relay is heard: connecting again; waiting deadlines rest");
+            tracing::warn!("no relay is reachable: reconnecting; waiting deadlines are paused");
         }
     }
 
@@ -147,7 +148,7 @@ impl Ear {
     /// Everything that relays had until now has arrived, before `mark`.
     pub(super) fn has_all_before(&mut self, mark: Ticket) {
         if self.is_reachable() && self.next.is_none() {
-            let missed_since = self.hearing.borrow().missed_since();
+            let missed_since = self.subscriptions.borrow().missed_since();
             self.next = Some(Next { mark, at: self.clock.now(), missed_since });
         }
     }

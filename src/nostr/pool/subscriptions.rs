@@ -1,15 +1,15 @@
-//! Whether anybody is heard: what the relays' subscriptions amount to together.
+//! Whether traders can reach us: what the relays' subscriptions amount to together.
 
 use trade::Timestamp;
 
 /// What is known about the relays' subscriptions. Relays are known by their place in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hearing {
+pub struct Subscriptions {
     phases: Vec<Phase>,
     /// How often each relay has come.
     arrivals: Vec<u64>,
     /// Until when each relay was heard in full; what came to it later is asked for.
-    heard_until: Vec<Option<Timestamp>>,
+    received_until: Vec<Option<Timestamp>>,
     is_caught_up: bool,
 }
 
@@ -27,27 +27,27 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn is_heard(self) -> bool {
+    fn receives(self) -> bool {
         matches!(self, Self::Paging | Self::Open)
     }
 }
 
-impl Hearing {
+impl Subscriptions {
     /// No relay is connected.
     #[must_use]
     pub fn new(relays: usize) -> Self {
         Self {
             phases: vec![Phase::Closed; relays],
             arrivals: vec![0; relays],
-            heard_until: vec![None; relays],
+            received_until: vec![None; relays],
             is_caught_up: false,
         }
     }
 
-    /// Whether a relay sends us what is new. If not, we are deaf.
+    /// Whether a relay sends us what is new. If not, traders cannot reach us.
     #[must_use]
-    pub fn is_hearing(&self) -> bool {
-        self.phases.iter().any(|phase| phase.is_heard())
+    pub fn is_reachable(&self) -> bool {
+        self.phases.iter().any(|phase| phase.receives())
     }
 
     /// Whether every connected relay has sent what it had stored, or has had time enough. False
@@ -63,7 +63,7 @@ impl Hearing {
     /// which there is one at least.
     #[must_use]
     pub fn has_sent_all(&self, as_they_are: bool) -> bool {
-        self.is_hearing()
+        self.is_reachable()
             && self.phases.iter().all(|phase| match phase {
                 Phase::Open => true,
                 Phase::Closed => as_they_are,
@@ -79,14 +79,14 @@ impl Hearing {
 
     /// Until when a relay had been heard in full, before it came; none when it was not looked for yet.
     #[must_use]
-    pub fn heard_until(&self, relay: usize) -> Option<Timestamp> {
-        self.heard_until.get(relay).copied().flatten()
+    pub fn received_until(&self, relay: usize) -> Option<Timestamp> {
+        self.received_until.get(relay).copied().flatten()
     }
 
     /// Since when some relay has not been heard in full; none while all are.
     #[must_use]
     pub fn missed_since(&self) -> Option<Timestamp> {
-        let lines = self.phases.iter().zip(&self.heard_until);
+        let lines = self.phases.iter().zip(&self.received_until);
         lines.filter(|(phase, _)| **phase != Phase::Open).filter_map(|(_, until)| *until).min()
     }
 
@@ -100,7 +100,7 @@ impl Hearing {
         if let (Some(at), Some(arrivals)) =
             (self.phases.get_mut(place), self.arrivals.get_mut(place))
         {
-            let has_come = phase.is_heard() && !at.is_heard();
+            let has_come = phase.receives() && !at.receives();
             *arrivals += u64::from(has_come);
             *at = phase;
         }
@@ -112,7 +112,7 @@ impl Hearing {
     }
 
     pub(super) fn ask(&mut self, place: usize, from: Timestamp) {
-        if let Some(until) = self.heard_until.get_mut(place) {
+        if let Some(until) = self.received_until.get_mut(place) {
             *until = Some(from);
         }
     }
@@ -133,17 +133,20 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(steps: &[(usize, Phase)], is_hearing: bool, is_caught_up: bool) {
-        let mut hearing = Hearing::new(2);
+    fn check(steps: &[(usize, Phase)], is_reachable: bool, is_caught_up: bool) {
+        let mut subscriptions = Subscriptions::new(2);
         for (place, phase) in steps {
-            hearing.set(*place, *phase);
+            subscriptions.set(*place, *phase);
         }
-        assert_eq!((hearing.is_hearing(), hearing.is_caught_up()), (is_hearing, is_caught_up));
+        assert_eq!(
+            (subscriptions.is_reachable(), subscriptions.is_caught_up()),
+            (is_reachable, is_caught_up)
+        );
     }
 
     // spec: D5
     #[test]
-    fn one_open_subscription_is_enough_to_hear() {
+    fn one_open_subscription_is_enough_to_be_reachable() {
         check(&[], false, false);
         check(&[(0, Phase::Asked)], false, false);
         check(&[(0, Phase::Asked), (0, Phase::Open)], true, true);
@@ -173,34 +176,34 @@ mod tests {
 
     // spec: D5
     #[test]
-    fn after_deafness_there_is_something_to_catch_up_with() {
-        let deaf = [(0, Phase::Open), (0, Phase::Closed)];
-        check(&deaf, false, false);
-        check(&[&deaf[..], &[(0, Phase::Asked)]].concat(), false, false);
+    fn after_an_outage_there_is_something_to_catch_up_with() {
+        let lost = [(0, Phase::Open), (0, Phase::Closed)];
+        check(&lost, false, false);
+        check(&[&lost[..], &[(0, Phase::Asked)]].concat(), false, false);
     }
 
     #[test]
     fn a_relay_arrives_each_time_its_subscription_opens() {
-        let mut hearing = Hearing::new(2);
+        let mut subscriptions = Subscriptions::new(2);
         for phase in [Phase::Asked, Phase::Paging, Phase::Open, Phase::Closed, Phase::Open] {
-            hearing.set(1, phase);
+            subscriptions.set(1, phase);
         }
-        assert_eq!((hearing.arrivals_of(0), hearing.arrivals_of(1)), (0, 2));
+        assert_eq!((subscriptions.arrivals_of(0), subscriptions.arrivals_of(1)), (0, 2));
     }
 
     // spec: D5
     #[test]
     fn what_was_missed_began_when_the_first_relay_was_lost() {
-        let mut hearing = Hearing::new(3);
+        let mut subscriptions = Subscriptions::new(3);
         for (place, from) in [(0, 10), (1, 20), (2, 30)] {
-            hearing.ask(place, Timestamp(from));
+            subscriptions.ask(place, Timestamp(from));
         }
-        assert_eq!(hearing.missed_since(), Some(Timestamp(10)));
-        hearing.set(0, Phase::Open);
-        hearing.set(1, Phase::Paging);
-        assert_eq!(hearing.missed_since(), Some(Timestamp(20)));
-        hearing.set(1, Phase::Open);
-        hearing.set(2, Phase::Open);
-        assert_eq!(hearing.missed_since(), None);
+        assert_eq!(subscriptions.missed_since(), Some(Timestamp(10)));
+        subscriptions.set(0, Phase::Open);
+        subscriptions.set(1, Phase::Paging);
+        assert_eq!(subscriptions.missed_since(), Some(Timestamp(20)));
+        subscriptions.set(1, Phase::Open);
+        subscriptions.set(2, Phase::Open);
+        assert_eq!(subscriptions.missed_since(), None);
     }
 }

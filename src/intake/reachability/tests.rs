@@ -31,13 +31,19 @@ impl World {
         Self { engine, reader, clock, _folder: folder, tasks }
     }
 
-    fn ear(
+    fn reachability(
         &self,
         remembered: &DaemonState,
-        hearing: watch::Receiver<Hearing>,
-    ) -> (Ear, watch::Receiver<Timestamp>) {
+        subscriptions: watch::Receiver<Subscriptions>,
+    ) -> (Reachability, watch::Receiver<Timestamp>) {
         let useful = Useful { catch_up: CATCH_UP, oldest_take: None };
-        Ear::new(self.engine.clone(), self.clock.clone(), hearing, remembered, useful)
+        Reachability::new(
+            self.engine.clone(),
+            self.clock.clone(),
+            subscriptions,
+            remembered,
+            useful,
+        )
     }
 }
 
@@ -82,17 +88,18 @@ fn relays_are_asked_from_where_the_first_was_lost_unless_that_is_of_no_use() {
 async fn since_when_a_relay_was_not_heard_is_written_down() {
     let mut world = World::new().await;
     let (relays, listener) = nobody().await;
-    let (mut ear, cursor) = world.ear(&DaemonState::default(), relays.hearing());
+    let (mut reachability, cursor) =
+        world.reachability(&DaemonState::default(), relays.subscriptions());
     world.tasks.spawn(listener.run(cursor));
-    let mut hearing = relays.hearing();
-    hearing.wait_for(|hearing| hearing.missed_since().is_some()).await.unwrap();
+    let mut subscriptions = relays.subscriptions();
+    subscriptions.wait_for(|subscriptions| subscriptions.missed_since().is_some()).await.unwrap();
     world.clock.advance(Duration::from_hours(1));
 
-    ear.resume().await;
-    ear.has_all_before(1);
-    ear.move_on(|mark| mark == 0).await;
+    reachability.resume().await;
+    reachability.has_all_before(1);
+    reachability.move_on(|mark| mark == 0).await;
     assert_eq!(world.reader.daemon_state().await.unwrap().cursor, None, "not all has ended");
-    ear.move_on(|mark| mark == 1).await;
+    reachability.move_on(|mark| mark == 1).await;
 
     let written = world.reader.daemon_state().await.unwrap();
     assert_eq!(written.missed_since, Some(Timestamp(NOW)));
@@ -104,19 +111,19 @@ async fn since_when_a_relay_was_not_heard_is_written_down() {
 #[tokio::test]
 async fn a_clock_that_is_set_back_takes_the_cursor_back_with_it() {
     let world = World::new().await;
-    let (_hearing, heard) = watch::channel(Hearing::new(1));
-    let (mut ear, cursor) = world.ear(&DaemonState::default(), heard);
-    ear.resume().await;
+    let (_hearing, heard) = watch::channel(Subscriptions::new(1));
+    let (mut reachability, cursor) = world.reachability(&DaemonState::default(), heard);
+    reachability.resume().await;
     world.clock.set(Timestamp(NOW + 30 * HOUR));
-    ear.beat().await;
-    ear.has_all_before(1);
-    ear.move_on(|_| true).await;
+    reachability.beat().await;
+    reachability.has_all_before(1);
+    reachability.move_on(|_| true).await;
     assert_eq!(*cursor.borrow(), Timestamp(NOW + 30 * HOUR));
-    ear.lose();
+    reachability.lose();
     world.clock.advance(Duration::from_hours(1));
 
     world.clock.set(Timestamp(NOW + HOUR));
-    ear.beat().await;
+    reachability.beat().await;
 
     assert_eq!(*cursor.borrow(), Timestamp(NOW), "what was written since is asked for");
 }
