@@ -67,6 +67,7 @@ macro_rules! actions {
                 match self { $(Self::$action => Age::$age,)* }
             }
 
+            #[expect(clippy::redundant_pattern_matching, reason = "some rows carry nothing")]
             fn may_carry(self, payload: Option<&Payload>) -> bool {
                 match self { $(Self::$action => matches!(payload, $payload $(if $guard)?),)* }
             }
