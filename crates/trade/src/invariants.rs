@@ -155,7 +155,7 @@ fn is_one_or_the_other(order: &Order) -> bool {
     };
     let is_owed_early = order.payout(PayoutPurpose::Buyer).is_some()
         && settled.iter().any(|hold| hold.seen != Seen::Settled);
-    settled.len() <= 1 && !(is_canceled && !settled.is_empty()) && !is_owed_early
+    settled.len() <= 1 && (settled.is_empty() || !is_canceled) && !is_owed_early
 }
 
 /// Whether it was decided to settle an escrow.

@@ -219,8 +219,8 @@ impl Author {
         let soon = daemon.now().after(Duration::from_mins(1));
         let limits = Class::ALL.map(|class| (class, 64));
         let due = daemon.reader.list_acts_due(soon, &limits).await.map_err(text)?;
-        let message = due.into_iter().filter(|due| due.class == Class::Trade);
-        let message = message.filter_map(|due| due.act.ok()).next().ok_or("no message")?;
+        let mut message = due.into_iter().filter(|due| due.class == Class::Trade);
+        let message = message.find_map(|due| due.act.ok()).ok_or("no message")?;
         let event = relays.stored.last().ok_or("no event")?.event.as_json();
         let sealed =
             Sealed { event, written_at: daemon.now(), expires_at: daemon.now().after(DAY) };
@@ -282,7 +282,8 @@ impl World {
         let now = Timestamp(now.await.map_err(text)?.get(0));
         let time = Arc::new(ManualClock::at(now));
         let lnd = Arc::new(FakeLnd::new(Arc::clone(&time), height.0, None));
-        restore(&mut lnd.ledger(), &all_of(&mut books).await?)?;
+        let orders = all_of(&mut books).await?;
+        restore(&mut lnd.ledger(), &orders)?;
         let mut world = Self::around(folder, time, lnd, SEED, SEED + 1, None).await?;
         world.are_eager = true;
         world.made = (0..=LAST_TRADE).collect();
@@ -462,7 +463,6 @@ fn kept() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/databases")
 }
 
-#[expect(clippy::disallowed_methods, reason = "whether to keep the file is for the caller to say")]
 fn is_to_be_kept() -> bool {
     std::env::var_os("WRITE_DATABASE").is_some()
 }
