@@ -129,7 +129,7 @@ async fn a_release_waits_for_our_own_node() -> Result<()> {
     let mut process = Process::start(&w.net, &at_lnd(&other))?;
     process.says("this is another Lightning node").await?;
     w.seller.trader.release(offer.id).await?;
-    process.says("an act waits, and its lane").await?;
+    process.says("an act failed and is retried").await?;
     process.kill().await?;
 
     w.net.daemon.start().await?;
