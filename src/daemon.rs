@@ -115,7 +115,7 @@ pub async fn start(
     let (engine, engine_task) = Engine::new(writer, settings.policy(), Arc::clone(&clock));
     tasks.spawn("engine", async move {
         if let Err(error) = engine_task.run().await {
-            tracing::error!(error = crate::chain(&error), "the writer stops");
+            tracing::error!(error = crate::error_chain(&error), "the writer stops");
         }
     });
     let networks = remembered.node.iter().map(|node| node.network.to_string()).collect();
@@ -147,8 +147,8 @@ pub fn access(settings: &config::Lightning) -> LndAccess {
 
 fn transports(settings: &Settings) -> Vec<Transport> {
     match settings.mostro.transport {
-        config::Transport::Both => vec![Transport::Direct, Transport::GiftWrap],
-        config::Transport::Nip44 => vec![Transport::Direct],
+        config::Transport::Both => vec![Transport::Nip44, Transport::GiftWrap],
+        config::Transport::Nip44 => vec![Transport::Nip44],
         config::Transport::GiftWrap => vec![Transport::GiftWrap],
     }
 }

@@ -3,13 +3,13 @@
 //! Deciding happens in the crate `trade`; everything here carries inputs to it and carries out
 //! what it decided. `ARCHITECTURE.md` is the map.
 
-mod chain; // an error with its causes, on one line
 pub mod check; // `mostrod check`
 pub mod clock; // time and chance, as values
 pub mod config; // settings: read, checked, taken apart
 pub mod crash; // where a test makes the process die
 pub mod daemon; // the composition root: every part, start and stop order
 pub mod engine; // one writer: load, decide, save, commit
+mod error_chain; // an error with its causes, on one line
 pub mod facts; // what the core asks before it can decide
 pub mod intake; // envelope → authenticated sender → Command
 pub mod lightning; // the port to LND, the client, what answers mean
@@ -26,4 +26,4 @@ pub mod wire; // message JSON ⇄ our types; names of statuses and reasons; even
 #[cfg(test)]
 mod recorded_log; // what a test's code logs
 
-use chain::chain;
+use error_chain::error_chain;

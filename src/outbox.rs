@@ -103,7 +103,7 @@ impl Outbox {
         let mut expired_at = Duration::ZERO;
         loop {
             if let Err(error) = self.start_due(&mut lanes).await {
-                tracing::error!(error = crate::chain(&error), "the outbox cannot be read");
+                tracing::error!(error = crate::error_chain(&error), "the outbox cannot be read");
                 if error.is_fatal() {
                     break; // that ends the daemon
                 }
@@ -191,7 +191,7 @@ impl Outbox {
     /// A lane is told of when it begins to fail, when it fails otherwise, and when it goes on: not at
     /// every try.
     async fn try_again_later(&self, row: &OutboxRow, error: &OutboxError) {
-        let (lane, chain) = (&row.lane, crate::chain(error));
+        let (lane, chain) = (&row.lane, crate::error_chain(error));
         let trouble = error.trouble();
         // Strangers could fill the log.
         if row.to_stranger || !self.reported.is_news(lane.clone(), trouble) {

@@ -79,7 +79,7 @@ impl Publisher {
             self.learn_from_lnd();
             self.renew_own_events().await;
             if let Err(error) = self.look().await {
-                tracing::error!(error = crate::chain(&error), "public events cannot be read");
+                tracing::error!(error = crate::error_chain(&error), "public events cannot be read");
             }
             let waits_for_a_relay = self.renewals.is_empty();
             tokio::select! {
@@ -135,7 +135,7 @@ impl Publisher {
             }
             return;
         };
-        let (trouble, chain) = (error.trouble(), crate::chain(&error));
+        let (trouble, chain) = (error.trouble(), crate::error_chain(&error));
         if !self.reported.is_news(id, trouble) {
             tracing::debug!(publication = %id, error = chain, "not published yet");
         } else if trouble == Trouble::Ours {

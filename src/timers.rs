@@ -99,7 +99,10 @@ impl Timers {
             match timers.look(rests, &asking.orders()).await {
                 Ok(asks) => asks.into_iter().for_each(|ask| asking.start(&timers, ask)),
                 Err(error) => {
-                    tracing::error!(error = crate::chain(&error), "due orders cannot be listed");
+                    tracing::error!(
+                        error = crate::error_chain(&error),
+                        "due orders cannot be listed"
+                    );
                     if error.is_fatal() {
                         return; // that ends the daemon
                     }

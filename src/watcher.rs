@@ -3,7 +3,7 @@
 //! Which hashes to watch is a query, not memory. The end of a stream is never an answer; the
 //! comparison finds what a stream missed (E3). All of it comes back as an input.
 
-mod chain;
+mod block_progress;
 mod comparison;
 mod health;
 mod streams;

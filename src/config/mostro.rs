@@ -32,7 +32,7 @@ pub struct Mostro {
     /// The longest that a maker may ask for (`max_expiration_days`).
     pub max_order_expiration: Duration,
     /// How long a party has for what it owes in a waiting state (`expiration_seconds`).
-    pub waiting_expiration: Duration,
+    pub duty_window: Duration,
     pub publish_relays_interval: Duration,
     pub publish_info_interval: Duration,
     /// Leading zero bits asked of every event.
@@ -66,7 +66,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
     let amounts = read_amounts(s);
     let expiration_hours = s.number("expiration_hours", Required, 1..);
     let max_expiration_days = s.number("max_expiration_days", Required, 1..);
-    let waiting_expiration = s.seconds("expiration_seconds", Required, 1..);
+    let duty_window = s.seconds("expiration_seconds", Required, 1..);
     let publish_relays_interval = s.seconds("publish_relays_interval", Required, 1..);
     let publish_info_interval = s.seconds("publish_mostro_info_interval", Required, 1..);
     let pow = s.value("pow", Required);
@@ -90,7 +90,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
         min_payment_amount,
         order_expiration: Duration::from_hours(expiration_hours?.into()),
         max_order_expiration: Duration::from_hours(u64::from(max_expiration_days?) * HOURS_PER_DAY),
-        waiting_expiration: waiting_expiration?,
+        duty_window: duty_window?,
         publish_relays_interval: publish_relays_interval?,
         publish_info_interval: publish_info_interval?,
         pow: pow?,

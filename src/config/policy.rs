@@ -27,7 +27,7 @@ impl Settings {
             fiat_codes: mostro.fiat_currencies_accepted.clone(),
             book_window: mostro.order_expiration,
             max_book_window: mostro.max_order_expiration,
-            duty_window: mostro.waiting_expiration,
+            duty_window: mostro.duty_window,
             reply_window: REPLY_WINDOW,
             invoice_window: lightning.invoice_expiration_window,
             max_final_cltv: lightning.max_final_cltv_expiry_delta,

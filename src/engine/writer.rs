@@ -11,7 +11,7 @@ use super::decide::Deciding;
 use super::{Applied, EngineError, Job, Task};
 use crate::clock::Clock;
 use crate::store::{OutboxId, WriteTx, Writer};
-use crate::{chain, crash};
+use crate::{crash, error_chain};
 
 /// Jobs in one transaction. More waiting ones come right after.
 const BATCH: usize = 64;
@@ -76,7 +76,7 @@ impl WriterTask {
             if results.is_err()
                 && let Err(error) = self.writer.renew().await
             {
-                tracing::error!(error = chain(&error), "the database cannot be opened again");
+                tracing::error!(error = error_chain(&error), "the database cannot be opened again");
             }
             self.answer(answers, results);
         }
@@ -89,7 +89,7 @@ impl WriterTask {
         let failures = tx.refresh_deadlines(self.policy.escrow_margin).await?;
         tx.commit().await?;
         for error in failures {
-            tracing::error!(error = chain(&error), "an order cannot be used");
+            tracing::error!(error = error_chain(&error), "an order cannot be used");
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ impl WriterTask {
         results: Result<Vec<Result<Applied, EngineError>>, EngineError>,
     ) {
         let results = results.unwrap_or_else(|error| {
-            tracing::warn!(error = chain(&error), jobs = answers.len(), "nothing was saved");
+            tracing::warn!(error = error_chain(&error), jobs = answers.len(), "nothing was saved");
             answers.iter().map(|_| Err(error.clone())).collect()
         });
         if results.iter().any(may_have_written) {
@@ -157,7 +157,7 @@ impl WriterTask {
         if self.set_aside.insert(*subject) {
             tracing::error!(
                 ?subject,
-                error = chain(error),
+                error = error_chain(error),
                 "an input could not be applied; nothing was changed"
             );
         }

@@ -96,7 +96,7 @@ pub(super) fn delivery(opened: &Opened) -> Delivery {
         from: opened.sender,
         transport: match opened.transport {
             Transport::GiftWrap => store::Transport::GiftWrap,
-            Transport::Direct => store::Transport::Nip44,
+            Transport::Nip44 => store::Transport::Nip44,
         },
     }
 }

@@ -122,7 +122,7 @@ impl LightningNode for Lnd {
                 return Err(LightningError::EscrowUnseen { source: Box::new(source) });
             }
             (Err(error), EscrowEvidence::Waived) => {
-                let error = crate::chain(&error);
+                let error = crate::error_chain(&error);
                 tracing::warn!(ln.hash = %hash, error, "an escrow is settled unseen: it runs out");
             }
         }
@@ -222,7 +222,10 @@ impl LightningNode for Lnd {
                 None
             }
             Err(error) => {
-                tracing::debug!(error = crate::chain(&error), "LND does not list its channels");
+                tracing::debug!(
+                    error = crate::error_chain(&error),
+                    "LND does not list its channels"
+                );
                 None
             }
         };

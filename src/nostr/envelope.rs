@@ -18,17 +18,17 @@ pub enum Transport {
     /// NIP-59, kind 1059.
     GiftWrap,
     /// Signed direct message, kind 14.
-    Direct,
+    Nip44,
 }
 
 impl Transport {
-    pub const ALL: [Self; 2] = [Self::GiftWrap, Self::Direct];
+    pub const ALL: [Self; 2] = [Self::GiftWrap, Self::Nip44];
 
     #[must_use]
     pub fn version(self) -> u8 {
         match self {
             Self::GiftWrap => 1,
-            Self::Direct => 2,
+            Self::Nip44 => 2,
         }
     }
 
@@ -42,7 +42,7 @@ impl Transport {
     pub fn kind(self) -> Kind {
         match self {
             Self::GiftWrap => Kind::GiftWrap,
-            Self::Direct => Kind::PrivateDirectMessage,
+            Self::Nip44 => Kind::PrivateDirectMessage,
         }
     }
 }

@@ -77,7 +77,7 @@ impl Arrivals {
                     away_since = away_since.filter(|_| shown.has_left);
                 }
                 Err(error) => {
-                    let error = crate::chain(&error);
+                    let error = crate::error_chain(&error);
                     tracing::error!(error, "what a relay missed cannot be read");
                 }
             }
@@ -125,7 +125,7 @@ impl Arrivals {
                 }
                 Err(error) => {
                     shown.refused += 1;
-                    tracing::debug!(error = crate::chain(&error), "an event was not taken");
+                    tracing::debug!(error = crate::error_chain(&error), "an event was not taken");
                 }
             }
         }

@@ -96,7 +96,7 @@ impl Messenger {
         (to, message): (TradeKey, &Message),
         old: &Event,
     ) -> Result<Event, OutboxError> {
-        let transport = Transport::of(old.kind).unwrap_or(Transport::Direct);
+        let transport = Transport::of(old.kind).unwrap_or(Transport::Nip44);
         let now = self.clock.now();
         let written_at = row.written_at.unwrap_or(now);
         let expires_at = now.after(self.retention);
@@ -111,9 +111,9 @@ impl Messenger {
     async fn transport_of(&self, key: TradeKey) -> Result<Transport, OutboxError> {
         let last = self.reader.find_transport(key).await?.map(|last| match last {
             store::Transport::GiftWrap => Transport::GiftWrap,
-            store::Transport::Nip44 => Transport::Direct,
+            store::Transport::Nip44 => Transport::Nip44,
         });
-        let usual = self.transports.first().copied().unwrap_or(Transport::Direct);
+        let usual = self.transports.first().copied().unwrap_or(Transport::Nip44);
         Ok(last.filter(|last| self.transports.contains(last)).unwrap_or(usual))
     }
 }

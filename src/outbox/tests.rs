@@ -77,7 +77,7 @@ impl World {
         let node = Keys::generate();
         let options = Options {
             urls: relays,
-            transports: vec![Transport::Direct],
+            transports: vec![Transport::Nip44],
             max_event_bytes: 16_384,
             queue: 1,
             retry: Duration::from_millis(50),
@@ -90,7 +90,7 @@ impl World {
             engine: engine.clone(),
             clock: clock.clone(),
             retention: Duration::from_hours(1),
-            transports: vec![Transport::Direct],
+            transports: vec![Transport::Nip44],
         };
         let (cancels, canceled) = mpsc::unbounded_channel();
         let (settles, settled) = mpsc::unbounded_channel();

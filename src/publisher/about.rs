@@ -77,7 +77,7 @@ fn terms(settings: &Settings, transports: &[Transport]) -> NodeTerms {
         max_order_amount: mostro.max_order_amount,
         min_order_amount: mostro.min_payment_amount,
         expiration_hours: whole_hours(mostro.order_expiration),
-        expiration_seconds: whole_secs(mostro.waiting_expiration),
+        expiration_seconds: whole_secs(mostro.duty_window),
         fiat_currencies: mostro.fiat_currencies_accepted.clone(),
         max_orders_per_response: mostro.max_orders_per_response.into(),
         fee: mostro.fee,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chain;
 use crate::clock::Clock;
+use crate::error_chain;
 use crate::store::{Reader, StoreError};
 use crate::tasks::Shutdown;
 
@@ -22,7 +22,10 @@ impl Reminder {
     pub async fn run(self, mut shutdown: Shutdown) {
         loop {
             if let Err(error) = self.remind().await {
-                tracing::error!(error = chain(&error), "what waits for somebody cannot be listed");
+                tracing::error!(
+                    error = error_chain(&error),
+                    "what waits for somebody cannot be listed"
+                );
                 if error.is_fatal() {
                     return;
                 }
@@ -33,7 +36,7 @@ impl Reminder {
             }
             // It was checked when it was opened.
             if let Err(error) = self.reader.check_pages().await {
-                tracing::error!(error = chain(&error), "the database was checked");
+                tracing::error!(error = error_chain(&error), "the database was checked");
                 if error.is_fatal() {
                     return;
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use trade::{Alarm, LightningIdentity, Timestamp};
 
-use super::chain::{Chain, Change};
+use super::block_progress::{BlockProgress, Change};
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError};
 use crate::lightning::{Health, LightningError, LightningNode, Readiness};
@@ -26,7 +26,7 @@ pub struct HealthMonitor {
     node: Arc<dyn LightningNode>,
     engine: Engine,
     clock: Arc<dyn Clock>,
-    chain: Chain,
+    chain: BlockProgress,
     /// As it is saved.
     remembered: Option<LightningIdentity>,
     /// What was last spoken of; empty before the first answer.
@@ -48,7 +48,7 @@ impl HealthMonitor {
         remembered: Option<LightningIdentity>,
     ) -> (Self, Health) {
         let (told, health) = watch::channel(None);
-        let (chain, trouble) = (Chain::new(clock.monotonic()), Some(String::new()));
+        let (chain, trouble) = (BlockProgress::new(clock.monotonic()), Some(String::new()));
         let starting_at = None;
         let monitor =
             Self { node, engine, clock, chain, remembered, trouble, told, starting_at, bell };
@@ -77,7 +77,7 @@ impl HealthMonitor {
         let restarted_at = self.notice_restart(asked_at, &answer);
         let trouble = match &answer {
             Ok(readiness) => readiness.shortcoming(),
-            Err(error) => Some(crate::chain(error)),
+            Err(error) => Some(crate::error_chain(error)),
         };
         let readiness = answer.ok();
         self.watch_blocks(readiness.as_ref());

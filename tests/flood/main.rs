@@ -110,7 +110,7 @@ impl fmt::Display for Took {
 }
 
 fn transport(number: u32) -> Transport {
-    if number.is_multiple_of(2) { Transport::V1 } else { Transport::V2 }
+    if number.is_multiple_of(2) { Transport::GiftWrap } else { Transport::Nip44 }
 }
 
 /// Answers, escrows and payouts.
@@ -196,6 +196,6 @@ async fn message(number: usize, keys: &Keys, node: PublicKey) -> Result<Event> {
     let index = order.is_none().then_some(1);
     let request = u64::try_from(number)?;
     let message = Message::Order(MessageKind::new(order, Some(request), index, action, payload));
-    let transport = if number.is_multiple_of(2) { Transport::V1 } else { Transport::V2 };
+    let transport = if number.is_multiple_of(2) { Transport::GiftWrap } else { Transport::Nip44 };
     transport.seal(&message, keys, keys, node).await
 }

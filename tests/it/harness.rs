@@ -27,9 +27,9 @@ pub(crate) async fn on_both_transports(
     settings: Settings,
     story: impl AsyncFn(&mut World) -> Result<()>,
 ) -> Result<()> {
-    let mut w = World::with(settings, Transport::V1).await?;
+    let mut w = World::with(settings, Transport::GiftWrap).await?;
     story(&mut w).await.context("on v1")?;
-    w.meets_newcomers(Transport::V2).await?;
+    w.meets_newcomers(Transport::Nip44).await?;
     story(&mut w).await.context("on v2")?;
     w.net.end()
 }
@@ -260,7 +260,7 @@ impl Told {
 
     /// Whether this is it, to the last field.
     pub(crate) fn is(&self, got: &Received) -> Result<()> {
-        let version = if got.transport == Transport::V1 { 1 } else { 2 };
+        let version = if got.transport == Transport::GiftWrap { 1 } else { 2 };
         let wrapper = if self.action == Action::CantDo { "cant-do" } else { "order" };
         let wanted = json!({ wrapper: {
             "version": version, "request_id": self.request_id, "trade_index": self.trade_index,

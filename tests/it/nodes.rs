@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// On nodes that are not as usual.
 async fn world(settings: Settings, nodes: Config) -> Result<Box<World>> {
     let net = Box::pin(Net::start_on_nodes(nodes, settings)).await?;
-    Box::pin(World::around(net, Transport::V2)).await
+    Box::pin(World::around(net, Transport::Nip44)).await
 }
 
 /// With a router, and a buyer behind it.

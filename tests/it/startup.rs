@@ -175,7 +175,7 @@ async fn a_damaged_database_is_not_written_to() -> Result<()> {
 // spec: K-59
 #[tokio::test]
 async fn a_daemon_that_was_stopped_leaves_all_it_knows_in_one_file() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.offered(Kind::Sell).await?;
     w.net.daemon.sigterm().await?;
 
@@ -245,7 +245,7 @@ async fn a_relay_that_comes_up_later_is_found() -> Result<()> {
     let node = w.net.node();
     w.book = Book::watch(&url, node).await?;
     for Person { trader, .. } in [&mut w.seller, &mut w.buyer] {
-        *trader = Trader::join(trader.name(), &url, node, Transport::V2).await?;
+        *trader = Trader::join(trader.name(), &url, node, Transport::Nip44).await?;
     }
     process.says("relays are reachable").await?;
     w.trades().await

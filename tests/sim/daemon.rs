@@ -356,7 +356,7 @@ async fn messenger(
         engine: engine.clone(),
         clock: Arc::clone(clock) as _,
         retention: Duration::from_hours(24),
-        transports: vec![Transport::Direct],
+        transports: vec![Transport::Nip44],
     })
 }
 

@@ -69,7 +69,7 @@ impl Trader {
         Self {
             trade: keys(number),
             identity: (who == Who::Maker).then(|| identity(trade)),
-            transport: if speaks_v1 { Transport::GiftWrap } else { Transport::Direct },
+            transport: if speaks_v1 { Transport::GiftWrap } else { Transport::Nip44 },
         }
     }
 
@@ -81,7 +81,7 @@ impl Trader {
     pub(crate) fn write(&self, request: Request<'_>, node: &Keys, at: Timestamp) -> Sent {
         let message = message(request, self.transport, self.identity.is_some()).to_json();
         match self.transport {
-            Transport::Direct => {
+            Transport::Nip44 => {
                 let content = self.direct(&message);
                 let kind = Kind::PrivateDirectMessage;
                 Sent { event: encrypted(&self.trade, kind, &content, node, at), seal: None }

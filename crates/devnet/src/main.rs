@@ -160,8 +160,8 @@ async fn trade_all<L: Lightning>(
     timeline: &Timeline,
 ) -> Result<()> {
     let transport = match arguments.transport {
-        Wire::V1 => Transport::V1,
-        Wire::V2 => Transport::V2,
+        Wire::V1 => Transport::GiftWrap,
+        Wire::V2 => Transport::Nip44,
     };
     let mut shown = Couple::meet(net, transport, timeline.clone()).await?;
     let took = shown.trade(terms(arguments.kind, 0)).await?;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 #[tokio::test]
 async fn a_request_opens_at_the_node_with_trade_key_and_identity() -> Result<()> {
-    for transport in [Transport::V1, Transport::V2] {
+    for transport in [Transport::GiftWrap, Transport::Nip44] {
         let relay = Relay::start().await?;
         let mut node = Node::open(&relay).await?;
         let mut trader = node.trader(&relay, transport).await?;
@@ -36,7 +36,7 @@ async fn a_request_opens_at_the_node_with_trade_key_and_identity() -> Result<()>
 
 #[tokio::test]
 async fn an_answer_arrives_on_the_transport_it_was_sent_on() -> Result<()> {
-    for transport in [Transport::V1, Transport::V2] {
+    for transport in [Transport::GiftWrap, Transport::Nip44] {
         let relay = Relay::start().await?;
         let mut node = Node::open(&relay).await?;
         let mut trader = node.trader(&relay, transport).await?;
@@ -57,7 +57,7 @@ async fn an_answer_arrives_on_the_transport_it_was_sent_on() -> Result<()> {
 async fn each_order_has_a_trade_key_of_its_own() -> Result<()> {
     let relay = Relay::start().await?;
     let mut node = Node::open(&relay).await?;
-    let mut trader = node.trader(&relay, Transport::V2).await?;
+    let mut trader = node.trader(&relay, Transport::Nip44).await?;
     let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
 
     let took_first = trader.take_sell(first, None).await?;
@@ -76,12 +76,12 @@ async fn each_order_has_a_trade_key_of_its_own() -> Result<()> {
 async fn a_message_that_does_not_come_is_an_error_that_lists_what_came() -> Result<()> {
     let relay = Relay::start().await?;
     let mut node = Node::open(&relay).await?;
-    let mut trader = node.trader(&relay, Transport::V2).await?;
+    let mut trader = node.trader(&relay, Transport::Nip44).await?;
     trader.set_patience(Duration::from_millis(200));
 
     trader.new_order(order()).await?;
     let request = node.next().await?;
-    node.refuse(Transport::V2, &request).await?;
+    node.refuse(Transport::Nip44, &request).await?;
     let error = trader.expect(Action::NewOrder).await.unwrap_err().to_string();
 
     assert!(error.contains("anna waited for new-order"), "{error}");
@@ -93,14 +93,14 @@ async fn a_message_that_does_not_come_is_an_error_that_lists_what_came() -> Resu
 async fn silence_is_proved_by_the_refusal_of_an_impossible_request() -> Result<()> {
     let relay = Relay::start().await?;
     let mut node = Node::open(&relay).await?;
-    let mut trader = node.trader(&relay, Transport::V2).await?;
+    let mut trader = node.trader(&relay, Transport::Nip44).await?;
     let order = Uuid::new_v4();
     trader.take_sell(order, None).await?;
     node.next().await?;
 
     tokio::try_join!(trader.hears_no_more(order), async {
         let request = node.next().await?;
-        node.refuse(Transport::V2, &request).await
+        node.refuse(Transport::Nip44, &request).await
     })?;
     Ok(())
 }
@@ -109,11 +109,11 @@ async fn silence_is_proved_by_the_refusal_of_an_impossible_request() -> Result<(
 async fn a_message_signed_inside_is_not_taken_for_the_nodes() -> Result<()> {
     let relay = Relay::start().await?;
     let mut node = Node::open(&relay).await?;
-    let mut trader = node.trader(&relay, Transport::V2).await?;
+    let mut trader = node.trader(&relay, Transport::Nip44).await?;
     trader.new_order(order()).await?;
     let request = node.next().await?;
 
-    node.answer(Transport::V2, &request, WrapOptions { signed: true, ..expiring() }).await?;
+    node.answer(Transport::Nip44, &request, WrapOptions { signed: true, ..expiring() }).await?;
     let error = trader.expect(Action::CantDo).await.unwrap_err();
 
     assert!(format!("{error:#}").contains("signed inside"), "{error:#}");
@@ -124,7 +124,7 @@ async fn a_message_signed_inside_is_not_taken_for_the_nodes() -> Result<()> {
 async fn the_relay_takes_more_than_a_public_one_would() -> Result<()> {
     let relay = Relay::start().await?;
     let node = Node::open(&relay).await?;
-    let mut trader = node.trader(&relay, Transport::V2).await?;
+    let mut trader = node.trader(&relay, Transport::Nip44).await?;
     let order = Uuid::new_v4();
 
     for _ in 0..150 {
@@ -196,11 +196,11 @@ impl Node {
         let reason = Payload::CantDo(Some(CantDoReason::NotFound));
         let mut kind =
             MessageKind::new(asked.id, asked.request_id, None, Action::CantDo, Some(reason));
-        kind.version = if transport == Transport::V1 { 1 } else { 2 };
+        kind.version = if transport == Transport::GiftWrap { 1 } else { 2 };
         let (message, keys, to) = (Message::CantDo(kind), &self.keys, request.sender);
         let event = match transport {
-            Transport::V1 => wrap_message(&message, keys, keys, to, with).await?,
-            Transport::V2 => wrap_message_nip44(&message, keys, keys, to, with)?,
+            Transport::GiftWrap => wrap_message(&message, keys, keys, to, with).await?,
+            Transport::Nip44 => wrap_message_nip44(&message, keys, keys, to, with)?,
         };
         self.client.send_event(&event).await?;
         Ok(())

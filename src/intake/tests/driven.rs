@@ -156,13 +156,8 @@ async fn a_date_that_lies_ahead_leaves_no_row_of_its_author() {
     let (order, somebody) = (stage.pending().await, Trader::new(99));
     let now = stage.world.clock.now();
     for (ahead, is_remembered) in [(2, true), (48, false)] {
-        let event = stage.sent_by(
-            &somebody,
-            order,
-            "take-sell",
-            now.after(HOUR * ahead),
-            Transport::Direct,
-        );
+        let event =
+            stage.sent_by(&somebody, order, "take-sell", now.after(HOUR * ahead), Transport::Nip44);
         let id = crate::store::EventId(event.id.to_bytes());
 
         stage.arrives(event).await;

@@ -89,7 +89,7 @@ impl Stage {
             subscriptions: heard,
             node: node.clone(),
             pow: 0,
-            transports: vec![Transport::Direct, Transport::GiftWrap],
+            transports: vec![Transport::Nip44, Transport::GiftWrap],
             catch_up: Duration::from_hours(24),
             reader: world.reader.clone(),
             engine: world.engine.clone(),
@@ -139,7 +139,7 @@ impl Stage {
         action: &str,
         at: Timestamp,
     ) -> Event {
-        self.sent_by(by, order, action, at, Transport::Direct)
+        self.sent_by(by, order, action, at, Transport::Nip44)
     }
 
     pub(super) fn sent_by(

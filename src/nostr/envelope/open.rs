@@ -93,7 +93,7 @@ pub fn open(candidate: &Candidate, node: &Keys) -> Result<Opened, Dropped> {
     event.verify().map_err(|_| Dropped::Forged)?;
     match transport {
         Transport::GiftWrap => open_gift_wrap(event, node),
-        Transport::Direct => open_direct(event, node),
+        Transport::Nip44 => open_direct(event, node),
     }
 }
 
@@ -179,7 +179,7 @@ fn open_direct(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
         rumor_id: None,
         sender: TradeKey(event.pubkey.to_bytes()),
         identity,
-        transport: Transport::Direct,
+        transport: Transport::Nip44,
         created_at: timestamp(event.created_at),
         message: signed.message,
     };
@@ -202,7 +202,7 @@ impl Opened {
         }
         // Nothing but that signature proves the sender of a gift wrap.
         let is_told =
-            self.transport == Transport::Direct && self.message.body.action == Action::UserInfo;
+            self.transport == Transport::Nip44 && self.message.body.action == Action::UserInfo;
         if is_told { Ok(Self { identity: None, ..self }) } else { Err(Dropped::Unsigned) }
     }
 }

@@ -84,7 +84,7 @@ fn sealed(
     let message = message.to_json();
     match transport {
         Transport::GiftWrap => gift_wrap(&format!("[{message},null]"), to, node, times),
-        Transport::Direct => {
+        Transport::Nip44 => {
             let content = format!("[{message},null,null]");
             let tags = [p_tag(to), Tag::expiration(unix(expires_at))];
             encrypted(node, to, Kind::PrivateDirectMessage, &content, tags, times.now)

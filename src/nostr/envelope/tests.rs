@@ -135,7 +135,7 @@ fn every_broken_gift_wrap_is_dropped_for_its_own_reason() {
 // spec: D4
 #[test]
 fn every_accepted_form_of_a_direct_message_is_opened() {
-    check_accepted(V2, Transport::Direct, V2_REFUSED, V2_OURS);
+    check_accepted(V2, Transport::Nip44, V2_REFUSED, V2_OURS);
 }
 
 // spec: D4
@@ -255,7 +255,7 @@ fn an_event_beyond_the_size_limit_is_dropped_before_its_signature_is_read() {
 // spec: D4
 #[test]
 fn a_transport_that_is_switched_off_is_not_opened() {
-    let only_direct = Policy { transports: &[Transport::Direct], ..policy() };
+    let only_direct = Policy { transports: &[Transport::Nip44], ..policy() };
     let only_wraps = Policy { transports: &[Transport::GiftWrap], ..policy() };
     let (wrap, direct) = (event(&rows(V1)[0]), event(&rows(V2)[0]));
     assert_eq!(open(&wrap, &node(), &only_direct), Err(Dropped::Kind { kind: 1059 }));
@@ -335,8 +335,7 @@ fn every_answer_is_read_by_the_oracle_on_both_transports() {
 fn a_direct_answer_is_by_the_node_with_its_addressee_before_its_expiration() {
     let (_, trade) = maker();
     let to = TradeKey(trade.public_key().to_bytes());
-    let event =
-        seal(&answer(), to, Transport::Direct, &node(), NOW, Timestamp(NOW.0 + 60)).unwrap();
+    let event = seal(&answer(), to, Transport::Nip44, &node(), NOW, Timestamp(NOW.0 + 60)).unwrap();
 
     let tags: Vec<_> = event.tags.iter().map(Tag::as_slice).collect();
     assert_eq!(event.pubkey, node().public_key());
@@ -397,14 +396,14 @@ fn what_is_sealed_anew_says_the_same_with_the_present_time_outside() {
     assert_eq!(rumor(&anew), rumor(&first));
     assert_eq!(anew.created_at.as_secs(), 1_700_500_000, "no relay calls it old");
 
-    let way = Transport::Direct;
+    let way = Transport::Nip44;
     let anew = seal_anew(&answer(), to, way, &node(), [written_at, now], now).unwrap();
     assert_eq!(anew.created_at.as_secs(), 1_700_500_000);
 }
 
 #[test]
 fn nothing_is_sealed_for_what_is_no_key() {
-    let sealed = seal(&answer(), TradeKey([0xff; 32]), Transport::Direct, &node(), NOW, NOW);
+    let sealed = seal(&answer(), TradeKey([0xff; 32]), Transport::Nip44, &node(), NOW, NOW);
     assert!(matches!(sealed, Err(SealError::Encrypt { .. })));
 }
 
@@ -422,7 +421,7 @@ proptest! {
         let row = rows(REQUESTS).swap_remove(which);
         prop_assume!(row["core_0_14_2"]["parses"] == true);
         let mut ours = Message::parse(row["json"].as_str().unwrap()).unwrap();
-        let transport = if gift_wrap { Transport::GiftWrap } else { Transport::Direct };
+        let transport = if gift_wrap { Transport::GiftWrap } else { Transport::Nip44 };
         ours.body.request_id = request_id;
         ours.body.version = transport.version();
         let (identity, trade) = maker();
@@ -491,7 +490,7 @@ fn client_event(
         Transport::GiftWrap => {
             block_on(oracle::wrap_message(request, identity, trade, node, options)).unwrap()
         }
-        Transport::Direct => {
+        Transport::Nip44 => {
             oracle::wrap_message_nip44(request, identity, trade, node, options).unwrap()
         }
     }

@@ -150,7 +150,7 @@ fn is_ours(id: &SubscriptionId) -> bool {
 fn live(transport: Transport) -> SubscriptionId {
     SubscriptionId::new(match transport {
         Transport::GiftWrap => "mostro-wraps",
-        Transport::Direct => "mostro-direct",
+        Transport::Nip44 => "mostro-direct",
     })
 }
 
@@ -295,7 +295,7 @@ impl Line {
         for transport in &self.transports {
             let overlap = match transport {
                 Transport::GiftWrap => WRAP_OVERLAP_SECS,
-                Transport::Direct => DIRECT_OVERLAP_SECS,
+                Transport::Nip44 => DIRECT_OVERLAP_SECS,
             };
             let since = unix(Timestamp(from.0.saturating_sub(overlap)));
             let filter = Filter::new().kind(transport.kind()).pubkey(self.node).since(since);

@@ -29,7 +29,7 @@ async fn what_was_said_while_the_daemon_was_down_is_honoured() -> Result<()> {
 // spec: E3 C20 P5
 #[tokio::test]
 async fn an_escrow_paid_while_the_daemon_was_down_is_seen() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let (offer, hold) = w.sale_invoiced().await?;
 
     w.net.daemon.kill9().await?;
@@ -73,7 +73,7 @@ async fn blocks_mined_while_the_daemon_was_down_do_not_end_a_trade_that_was_paid
 #[tokio::test]
 async fn an_escrow_that_lnd_gave_back_while_we_were_away_freezes_what_was_paid_in_time()
 -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.sale_active().await?;
 
     w.net.daemon.sigterm().await?;
@@ -93,7 +93,7 @@ async fn an_escrow_that_lnd_gave_back_while_we_were_away_freezes_what_was_paid_i
 // spec: D40 T27
 #[tokio::test]
 async fn a_trade_without_fiat_is_ended_once_the_relays_have_said_all() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.sale_active().await?;
 
     w.net.daemon.sigterm().await?;

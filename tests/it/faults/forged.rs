@@ -192,7 +192,7 @@ impl Forger {
     fn forged(&self, message: &str, victim: &Victim) -> Result<Vec<(&'static str, Event)>> {
         let ours = sign(message, &self.trade);
         match self.transport {
-            Transport::V1 => {
+            Transport::GiftWrap => {
                 let sealed = |signature: &str, seal: PublicKey, signer: &Keys| {
                     let content = self.content(message, signature, "");
                     self.letter_as(victim.trade, &content, seal, signer)
@@ -211,7 +211,7 @@ impl Forger {
                     ),
                 ])
             }
-            Transport::V2 => {
+            Transport::Nip44 => {
                 let made_up = json!([victim.identity, "0".repeat(128)]).to_string();
                 let (we, them) = (self.identity.public_key().to_hex(), victim.identity.to_hex());
                 let grafted = self.proof(message, &self.trade).replace(&we, &them);

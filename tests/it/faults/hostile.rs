@@ -114,7 +114,7 @@ async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
 // spec: D26
 #[tokio::test]
 async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let market = SmallOrder { amount: 0, ..order(Side::Buy) };
     let range = SmallOrder {
         amount: 0,
@@ -133,7 +133,7 @@ async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
 // spec: D26
 #[tokio::test]
 async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.offered(Side::Sell).await?;
     let before = in_database(&w, offer.id).await?;
 
@@ -148,7 +148,7 @@ async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() 
 // spec: FL-R5
 #[tokio::test]
 async fn whoever_asks_about_oneself_is_told_that_the_proof_does_not_hold() -> Result<()> {
-    let w = World::open(Transport::V2).await?;
+    let w = World::open(Transport::Nip44).await?;
     let message = json!({ "restore": {
         "version": 2, "request_id": 7, "trade_index": null, "action": "user-info", "payload": null,
     } });
@@ -260,7 +260,7 @@ impl Forger {
     }
 
     pub(super) fn request(&self, order: Uuid, action: &str) -> Value {
-        let version = if self.transport == Transport::V1 { 1 } else { 2 };
+        let version = if self.transport == Transport::GiftWrap { 1 } else { 2 };
         json!({ "order": {
             "version": version, "request_id": 7, "trade_index": null, "id": order,
             "action": action, "payload": null,
@@ -274,8 +274,8 @@ impl Forger {
 
     pub(super) fn content(&self, message: &str, signature: &str, proof: &str) -> String {
         match self.transport {
-            Transport::V1 => format!("[{message},{signature}]"),
-            Transport::V2 => format!("[{message},{signature},{proof}]"),
+            Transport::GiftWrap => format!("[{message},{signature}]"),
+            Transport::Nip44 => format!("[{message},{signature},{proof}]"),
         }
     }
 
@@ -296,8 +296,8 @@ impl Forger {
         let now = i64::try_from(Timestamp::now().as_secs())?;
         let at = Timestamp::from_secs(u64::try_from(now + written)?);
         let (kind, tags) = match self.transport {
-            Transport::V1 => (Kind::TextNote, vec![]),
-            Transport::V2 => (Kind::PrivateDirectMessage, vec![Tag::public_key(self.node)]),
+            Transport::GiftWrap => (Kind::TextNote, vec![]),
+            Transport::Nip44 => (Kind::PrivateDirectMessage, vec![Tag::public_key(self.node)]),
         };
         let mut rumor = UnsignedEvent::new(self.trade.public_key(), at, kind, tags, content);
         rumor.ensure_id();
@@ -306,16 +306,16 @@ impl Forger {
 
     fn seal(&self, rumor: UnsignedEvent) -> Result<Event> {
         match self.transport {
-            Transport::V1 => self.wrap(self.seal_of(Kind::Seal, rumor.as_json())?.as_json()),
-            Transport::V2 => self.direct(rumor.content.clone(), rumor),
+            Transport::GiftWrap => self.wrap(self.seal_of(Kind::Seal, rumor.as_json())?.as_json()),
+            Transport::Nip44 => self.direct(rumor.content.clone(), rumor),
         }
     }
 
     /// The same message in another envelope; on v2 there is none, the event itself is the message.
     fn again(&self, event: &Event, rumor: UnsignedEvent) -> Result<Event> {
         match self.transport {
-            Transport::V1 => self.seal(rumor),
-            Transport::V2 => Ok(event.clone()),
+            Transport::GiftWrap => self.seal(rumor),
+            Transport::Nip44 => Ok(event.clone()),
         }
     }
 
@@ -353,12 +353,12 @@ impl Forger {
             flawed.push((flaw, self.seal(self.rumor(&content, written)?)?));
         }
         // More than 64 KiB once it is sealed: twice on v1.
-        let padding = if self.transport == Transport::V1 { 35_000 } else { 60_000 };
+        let padding = if self.transport == Transport::GiftWrap { 35_000 } else { 60_000 };
         let padded = format!("{content}{}", " ".repeat(padding));
         flawed.push(("too many bytes", self.seal(self.rumor(&padded, NOW)?)?));
         flawed.extend(match self.transport {
-            Transport::V1 => self.badly_wrapped(&content)?,
-            Transport::V2 => self.badly_sent(&content)?,
+            Transport::GiftWrap => self.badly_wrapped(&content)?,
+            Transport::Nip44 => self.badly_sent(&content)?,
         });
         flawed.extend(self.misdirected(&self.letter(&message)?)?);
         Ok(flawed)
@@ -376,7 +376,7 @@ impl Forger {
             ("a signature that is a number", self.content(message, "7", &proof)),
             ("an identity, and no signature", self.content(message, "null", &proof)),
         ];
-        if self.transport == Transport::V2 {
+        if self.transport == Transport::Nip44 {
             let key = self.identity.public_key();
             for (flaw, proof) in [
                 ("a proof for another trade key", self.proof(message, &self.stranger)),

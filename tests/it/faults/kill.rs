@@ -63,7 +63,7 @@ async fn survives(w: &mut World, (story, points): &Fate) -> Result<()> {
 
 /// All of it happens in one world.
 async fn survives_all(fates: impl Iterator<Item = &Fate>) -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     for fate in fates {
         let (story, points) = fate;
         let survived = survives(&mut w, fate).await;

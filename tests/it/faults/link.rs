@@ -88,7 +88,7 @@ async fn dead_when_it_is_released() -> Result<()> {
 
 /// A world whose daemon reaches LND through a proxy only.
 async fn behind_proxy() -> Result<(Box<World>, Proxy)> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let proxy = Proxy::start(w.net.lnd.access(MOSTRO)?.address).await?;
     w.net.daemon.sigterm().await?;
     let home = w.net.daemon.dir();

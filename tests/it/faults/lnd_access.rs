@@ -93,7 +93,7 @@ async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
 // spec: D3
 #[tokio::test]
 async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
-    let w = World::open(Transport::V2).await?;
+    let w = World::open(Transport::Nip44).await?;
     Lightning::renew_certificate(&w.net.lnd, MOSTRO).await?;
     w.trades().await
 }
@@ -101,7 +101,7 @@ async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
 // spec: E2 P0 INV-4
 #[tokio::test]
 async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.sale_fiat_sent().await?;
     let macaroon = w.net.macaroon();
     let right = fs::read(&macaroon)?;
@@ -121,7 +121,7 @@ async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
 // spec: E2 P0 INV-4
 #[tokio::test]
 async fn a_release_waits_for_our_own_node() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.sale_fiat_sent().await?;
     w.net.daemon.sigterm().await?;
 

@@ -60,5 +60,5 @@ async fn killed_together_with_the_daemon() -> Result<()> {
 
 async fn world() -> Result<Box<World<crate::Processes>>> {
     let net = Box::pin(crate::processes(impatient()?)).await?;
-    Box::pin(World::around(net, Transport::V2)).await
+    Box::pin(World::around(net, Transport::Nip44)).await
 }

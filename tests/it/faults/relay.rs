@@ -10,7 +10,7 @@ use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
 // spec: INV-6 D5 T10
 #[tokio::test]
 async fn what_happened_while_the_relay_was_away_is_told_when_it_is_back() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let (offer, hold) = w.sale_invoiced().await?;
 
     w.net.relay.die();
@@ -27,7 +27,7 @@ async fn what_happened_while_the_relay_was_away_is_told_when_it_is_back() -> Res
 // spec: K-09 INV-6
 #[tokio::test]
 async fn a_relay_that_lost_its_memory_shows_the_book_again() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let sale = w.offered(Kind::Sell).await?;
     let purchase = w.offered(Kind::Buy).await?;
     let before = w.book.newest(sale.id).context("it was shown")?.clone();
@@ -45,7 +45,7 @@ async fn a_relay_that_lost_its_memory_shows_the_book_again() -> Result<()> {
 // spec: D15 K-09
 #[tokio::test]
 async fn a_relay_that_was_away_learns_what_has_left_the_book() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let mut other = w.second_relay().await?;
     let offer = w.offered(Kind::Sell).await?;
     Book::watch(other.url(), w.net.node()).await?.until(offer.id, "pending").await?;
@@ -63,7 +63,7 @@ async fn a_relay_that_was_away_learns_what_has_left_the_book() -> Result<()> {
 // spec: INV-6
 #[tokio::test]
 async fn a_message_sent_while_a_relay_was_away_reaches_those_who_read_only_there() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let mut other = w.second_relay().await?;
     let offer = w.offered(Kind::Sell).await?;
     Book::watch(other.url(), w.net.node()).await?.until(offer.id, "pending").await?;

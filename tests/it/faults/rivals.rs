@@ -12,9 +12,9 @@ use crate::harness::World;
 // spec: C1 INV-5 K-02
 #[tokio::test]
 async fn of_two_takers_at_once_one_wins_and_the_other_is_told() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.offered(Kind::Buy).await?;
-    let mut rival = w.net.person(SELLER, Transport::V2).await?;
+    let mut rival = w.net.person(SELLER, Transport::Nip44).await?;
 
     let (first, second) =
         tokio::join!(w.seller.trader.take_buy(offer.id), rival.trader.take_buy(offer.id));

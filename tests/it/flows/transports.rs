@@ -8,7 +8,9 @@ use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
 // spec: D4 D14
 #[tokio::test]
 async fn an_old_and_a_new_client_trade_with_each_other() -> Result<()> {
-    for (seller, buyer) in [(Transport::V1, Transport::V2), (Transport::V2, Transport::V1)] {
+    for (seller, buyer) in
+        [(Transport::GiftWrap, Transport::Nip44), (Transport::Nip44, Transport::GiftWrap)]
+    {
         let mut w = World::open(seller).await?;
         w.buyer.trader.set_transport(buyer);
 
@@ -25,17 +27,17 @@ async fn an_old_and_a_new_client_trade_with_each_other() -> Result<()> {
 // spec: D4
 #[tokio::test]
 async fn a_client_that_is_updated_during_a_trade_is_answered_anew() -> Result<()> {
-    let mut w = World::open(Transport::V1).await?;
+    let mut w = World::open(Transport::GiftWrap).await?;
     let offer = w.sale_active().await?;
     let before = w.buyer.trader.received().len();
 
-    w.buyer.trader.set_transport(Transport::V2);
+    w.buyer.trader.set_transport(Transport::Nip44);
     w.released(&offer).await?;
 
     let heard = heard_on(&w.buyer.trader);
     let (old, new) = heard.split_at(before);
-    assert!(old.iter().all(|transport| *transport == Transport::V1));
-    assert!(new.iter().all(|transport| *transport == Transport::V2));
+    assert!(old.iter().all(|transport| *transport == Transport::GiftWrap));
+    assert!(new.iter().all(|transport| *transport == Transport::Nip44));
     w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 

@@ -96,7 +96,7 @@ impl Process {
 impl World {
     /// Its daemon has run, and has been stopped.
     pub(crate) async fn stopped() -> Result<Box<Self>> {
-        let mut w = Self::open(Transport::V2).await?;
+        let mut w = Self::open(Transport::Nip44).await?;
         w.net.daemon.sigterm().await?;
         Ok(w)
     }

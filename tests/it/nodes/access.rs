@@ -26,7 +26,7 @@ const BEYOND_OUR_RIGHTS: [&str; 14] = [
 // spec: T1 T8 T10 T12 T24 T29 T32
 #[tokio::test]
 async fn our_macaroon_is_enough_for_a_trade_and_for_nothing_else() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = w.sale_active().await?;
     w.released(&sale).await?;
 
@@ -43,7 +43,7 @@ async fn our_macaroon_is_enough_for_a_trade_and_for_nothing_else() -> Result<()>
 // spec: E2 E3 E6 P0 T29
 #[tokio::test]
 async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
     w.net.lnd.kill_node(MOSTRO).await?;
     w.net.lnd.start_locked(MOSTRO).await?;
@@ -59,7 +59,7 @@ async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
 // spec: E3 T29 T32
 #[tokio::test]
 async fn a_certificate_that_is_renewed_during_a_trade_is_read_anew() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = w.sale_active().await?;
 
     w.net.lnd.renew_certificate(MOSTRO).await?;

@@ -11,7 +11,7 @@ use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 #[tokio::test]
 async fn both_are_killed_with_the_escrow_open_then_held_then_with_the_payout_in_flight()
 -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let (first, hold) = w.sale_invoiced().await?;
     strike(&mut w, Victim::Both).await?;
     w.funded(&hold).await?;
@@ -31,7 +31,7 @@ async fn both_are_killed_with_the_escrow_open_then_held_then_with_the_payout_in_
 // spec: E2 P0 P5 T29
 #[tokio::test]
 async fn whoever_is_killed_when_lnd_has_just_settled_the_buyer_is_paid() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let mut last = None;
     for victim in VICTIMS {
         let (sale, hold) = w.sale_invoiced().await?;

@@ -29,7 +29,7 @@ pub(super) enum End {
 // spec: P12 INV-2
 #[tokio::test]
 async fn a_payout_that_lnd_never_sends_is_paid_after_the_remedy() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = payout_unsigned(&mut w).await?;
 
     w.lnd_dies_and_returns().await?;
@@ -41,7 +41,7 @@ async fn a_payout_that_lnd_never_sends_is_paid_after_the_remedy() -> Result<()> 
 // spec: P12 C20 INV-2
 #[tokio::test]
 async fn an_lnd_restart_during_daemon_downtime_is_detected() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = payout_unsigned(&mut w).await?;
 
     w.net.daemon.kill9().await?;

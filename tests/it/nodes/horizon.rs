@@ -18,7 +18,7 @@ const WE_ACT: u32 = 144 + 3 - 24;
 // spec: E2 E5 C13
 #[tokio::test]
 async fn an_escrow_that_lnd_gave_back_while_we_were_away_is_frozen() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let (sale, hold) = w.sale_invoiced().await?;
     w.funded(&hold).await?;
     w.fiat_sent(&sale).await?;
@@ -43,7 +43,7 @@ async fn an_escrow_that_lnd_gave_back_while_we_were_away_is_frozen() -> Result<(
 // spec: E5 E7 T27
 #[tokio::test]
 async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let (sale, hold) = w.sale_invoiced().await?;
     w.funded(&hold).await?;
 
@@ -62,7 +62,7 @@ async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
 // spec: E5 T26 T29
 #[tokio::test]
 async fn when_fiat_was_sent_the_horizon_is_an_alarm_and_a_release_still_pays() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let (sale, hold) = w.sale_invoiced().await?;
     w.funded(&hold).await?;
     w.fiat_sent(&sale).await?;

@@ -24,7 +24,7 @@ const A_SAT_MSAT: u64 = 1_000;
 // spec: D33 T10 T16 INV-1
 #[tokio::test]
 async fn an_escrow_of_one_sat_that_a_modifier_calls_paid_starts_no_trade() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let mut others = JoinSet::new();
     others.spawn(modify(w.net.lnd.wallet(MOSTRO)?, w.net.lnd.wallet(MOSTRO)?));
     let (sale, hold) = w.sale_invoiced().await?;

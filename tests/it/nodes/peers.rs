@@ -15,7 +15,7 @@ const LND_TRIES: Duration = Duration::from_mins(1);
 // spec: E2 P0 T29 T32
 #[tokio::test]
 async fn a_seller_who_is_away_at_the_release_still_pays() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
 
     w.net.lnd.disconnect(MOSTRO, SELLER).await?;
@@ -30,7 +30,7 @@ async fn a_seller_who_is_away_at_the_release_still_pays() -> Result<()> {
 #[tokio::test]
 async fn a_buyer_who_is_away_at_the_payout_is_paid_by_the_same_invoice() -> Result<()> {
     let settings = impatient()?.set("lightning", "payment_attempts", 100);
-    let mut w = World::with(settings, Transport::V2).await?;
+    let mut w = World::with(settings, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
 
     w.net.lnd.disconnect(MOSTRO, BUYER).await?;
@@ -45,7 +45,7 @@ async fn a_buyer_who_is_away_at_the_payout_is_paid_by_the_same_invoice() -> Resu
 // spec: P5 P7 INV-2
 #[tokio::test]
 async fn a_payout_that_is_held_for_longer_than_lnd_tries_is_paid_once() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let (held, preimage) = w.payout_held().await?;
     let since = Instant::now();
     let mut trades = 1;
@@ -69,7 +69,7 @@ async fn a_payout_that_is_held_for_longer_than_lnd_tries_is_paid_once() -> Resul
 // spec: P0 P9 E6
 #[tokio::test]
 async fn nothing_is_paid_before_a_channel_is_active_again() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let (sale, hold) = w.sale_invoiced().await?;
     w.funded(&hold).await?;
     w.fiat_sent(&sale).await?;

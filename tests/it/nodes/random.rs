@@ -98,7 +98,7 @@ async fn struck(w: &mut World, blow: Blow) -> Result<(Offer, End)> {
     };
     if matches!(end, End::Refunded | End::GivenBack) {
         // These two may have been told more than they asked for.
-        w.meets_newcomers(Transport::V2).await?;
+        w.meets_newcomers(Transport::Nip44).await?;
     }
     Ok((sale, end))
 }

@@ -56,7 +56,7 @@ async fn a_payout_whose_way_is_gone_needs_another_invoice() -> Result<()> {
 async fn a_payout_beyond_our_means_needs_another_invoice() -> Result<()> {
     let net = Box::pin(Net::start_on_nodes(far_nodes()?, impatient()?)).await?;
     spend_nearly_all(&net.lnd.wallet(MOSTRO)?, &net.lnd.wallet(BUYER)?).await?;
-    let mut w = World::around(net, Transport::V2).await?;
+    let mut w = World::around(net, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
 
     w.seller.trader.release(sale.id).await?;

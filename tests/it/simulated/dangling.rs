@@ -38,7 +38,7 @@ async fn a_payout_that_never_left_lnd_is_frozen_and_paid_after_the_remedy() -> R
 
 /// The payout dangles, and LND is back.
 async fn left_dangling() -> Result<(Box<World>, Offer, PaymentHash)> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let offer = w.sale_fiat_sent().await?;
     w.net.lnd.dangle_next(MOSTRO)?;
     w.seller.trader.release(offer.id).await?;

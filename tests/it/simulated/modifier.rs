@@ -13,7 +13,7 @@ use crate::harness::{SELLER_PAYS, World};
 async fn an_escrow_of_nothing_or_one_sat_short_starts_no_trade_and_nobody_gains() -> Result<()> {
     let asked = u64::try_from(SELLER_PAYS)?.saturating_mul(1_000);
     for called in [0, asked.saturating_sub(1_000)] {
-        let mut w = World::open(Transport::V2).await?;
+        let mut w = World::open(Transport::Nip44).await?;
         let before = w.net.lnd.balances();
         w.net.lnd.modify_htlcs(MOSTRO, Some(called))?;
         let (sale, hold) = w.sale_invoiced().await?;

@@ -10,7 +10,7 @@ use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 // spec: D39 FL-F8
 #[tokio::test]
 async fn a_payout_that_lnd_refuses_goes_to_another_invoice_of_its_buyer() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::V2).await?;
+    let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let offer = w.sale_fiat_sent().await?;
     w.net.lnd.set_max_cltv_expiry(MOSTRO, 800)?;
     w.seller.trader.release(offer.id).await?;

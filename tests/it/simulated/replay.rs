@@ -14,7 +14,7 @@ const CLTV_DELTA: u32 = 144;
 // spec: P0 E2
 #[tokio::test]
 async fn an_escrow_that_lnd_lost_freezes_a_trade_in_which_fiat_was_sent() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let before = w.net.lnd.balances();
     let offer = w.sale_fiat_sent().await?;
 
@@ -33,7 +33,7 @@ async fn an_escrow_that_lnd_lost_freezes_a_trade_in_which_fiat_was_sent() -> Res
 // spec: P0 T27
 #[tokio::test]
 async fn an_escrow_that_lnd_lost_ends_a_trade_before_fiat_is_sent() -> Result<()> {
-    let mut w = World::open(Transport::V2).await?;
+    let mut w = World::open(Transport::Nip44).await?;
     let offer = w.sale_active().await?;
 
     let held = w.lnd_dies().await?;

@@ -7,7 +7,6 @@ use super::{Fault, fault};
 
 /// Each module of the daemon, and the modules it may name.
 const ARROWS: [(&str, &[&str]); 22] = [
-    ("chain", &[]),
     ("check", &["daemon", "engine", "intake", "lightning", "nostr", "store"]),
     ("clock", &[]),
     ("config", &[]),
@@ -29,6 +28,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
         ],
     ),
     ("engine", &["store"]),
+    ("error_chain", &[]),
     ("facts", &["lightning"]),
     ("intake", &["engine", "facts", "nostr", "store", "wire"]),
     ("lib", &[]),
@@ -46,7 +46,8 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("wire", &[]),
 ];
 /// Modules that anyone may name.
-const FREE: [&str; 7] = ["chain", "clock", "config", "crash", "recorded_log", "retry", "tasks"];
+const FREE: [&str; 7] =
+    ["clock", "config", "crash", "error_chain", "recorded_log", "retry", "tasks"];
 
 /// Crates that belong to one part, and that part.
 const CRATES: [(&str, &[&str]); 6] = [

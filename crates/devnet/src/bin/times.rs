@@ -49,7 +49,7 @@ impl Measured {
         self.up.push(started.elapsed());
         let before = net.quiet_books().await?;
         let silent = Timeline::on_stdout().silenced();
-        let mut couple = Couple::meet(&net, Transport::V2, silent).await?;
+        let mut couple = Couple::meet(&net, Transport::Nip44, silent).await?;
         for number in 0..TRADES {
             let side = if number % 2 == 0 { Kind::Sell } else { Kind::Buy };
             self.trades.push(couple.trade(Terms { side, sats: 10_000, euros: 10 }).await?);

@@ -17,16 +17,16 @@ use super::received::Received;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// A gift wrap, kind 1059: older clients.
-    V1,
+    GiftWrap,
     /// A signed direct message, kind 14.
-    V2,
+    Nip44,
 }
 
 impl Transport {
     pub(super) fn version(self) -> u8 {
         match self {
-            Self::V1 => 1,
-            Self::V2 => 2,
+            Self::GiftWrap => 1,
+            Self::Nip44 => 2,
         }
     }
 
@@ -43,8 +43,8 @@ impl Transport {
     ) -> Result<Event> {
         let options = WrapOptions::default();
         Ok(match self {
-            Self::V1 => wrap_message(message, identity, trade, node, options).await?,
-            Self::V2 => wrap_message_nip44(message, identity, trade, node, options)?,
+            Self::GiftWrap => wrap_message(message, identity, trade, node, options).await?,
+            Self::Nip44 => wrap_message_nip44(message, identity, trade, node, options)?,
         })
     }
 }
@@ -59,8 +59,8 @@ impl fmt::Display for Transport {
 /// the node's own key on every layer, no signature inside, the version of the transport.
 pub(super) async fn open(event: &Event, trade: &Keys, node: PublicKey) -> Result<Received> {
     let (transport, opened) = match event.kind {
-        Kind::GiftWrap => (Transport::V1, unwrap_message(event, trade).await?),
-        _ => (Transport::V2, unwrap_message_nip44(event, trade)?),
+        Kind::GiftWrap => (Transport::GiftWrap, unwrap_message(event, trade).await?),
+        _ => (Transport::Nip44, unwrap_message_nip44(event, trade)?),
     };
     let opened = opened.context("it does not open with the key it is addressed to")?;
     ensure!(opened.sender == node, "its author is {}", opened.sender);
@@ -68,7 +68,7 @@ pub(super) async fn open(event: &Event, trade: &Keys, node: PublicKey) -> Result
     ensure!(opened.signature.is_none(), "it is signed inside, clients take that for their own");
     let version = opened.message.get_inner_message_kind().version;
     ensure!(version == transport.version(), "it says version {version} on {transport}");
-    if transport == Transport::V2 {
+    if transport == Transport::Nip44 {
         ensure!(event.tags.expiration().is_some(), "it has no expiration");
     }
     let json = message_json(event, transport, trade)?;
@@ -87,8 +87,8 @@ fn message_json(event: &Event, transport: Transport, trade: &Keys) -> Result<Val
     let decrypt = |from: &PublicKey, text: &str| nip44::decrypt(trade.secret_key(), from, text);
     let content = decrypt(&event.pubkey, &event.content)?;
     let tuple = match transport {
-        Transport::V2 => content,
-        Transport::V1 => {
+        Transport::Nip44 => content,
+        Transport::GiftWrap => {
             let seal = Event::from_json(content)?;
             let rumor: Value = serde_json::from_str(&decrypt(&seal.pubkey, &seal.content)?)?;
             ensure!(rumor["id"].is_string(), "the rumor has no id, which phones want");

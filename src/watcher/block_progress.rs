@@ -8,7 +8,7 @@ use trade::BlockHeight;
 const STANDSTILL: Duration = Duration::from_mins(90);
 
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(super) struct BlockProgress {
     height: Option<BlockHeight>,
     /// In monotonic time.
     moved_at: Duration,
@@ -22,7 +22,7 @@ pub(super) enum Change {
     Moves,
 }
 
-impl Chain {
+impl BlockProgress {
     pub(super) fn new(now: Duration) -> Self {
         Self { height: None, moved_at: now, stands: false }
     }
@@ -53,7 +53,7 @@ mod tests {
     // spec: E5
     #[test]
     fn a_chain_that_stands_for_ninety_minutes_is_said_once_and_so_is_its_end() {
-        let mut chain = Chain::new(at(0));
+        let mut chain = BlockProgress::new(at(0));
         let (first, next) = (Some(BlockHeight(7)), Some(BlockHeight(8)));
         assert_eq!(chain.hear(first, at(10)), None);
         assert_eq!(chain.hear(first, at(99)), None);
@@ -68,7 +68,7 @@ mod tests {
     // spec: E5
     #[test]
     fn a_chain_that_nobody_tells_of_stands() {
-        let mut chain = Chain::new(at(0));
+        let mut chain = BlockProgress::new(at(0));
         assert_eq!(chain.hear(None, at(89)), None);
         assert_eq!(chain.hear(None, at(90)), Some(Change::Stands));
         assert_eq!(chain.hear(Some(BlockHeight(7)), at(91)), Some(Change::Moves));
