@@ -43,8 +43,7 @@ const LOOKS_PER_FORGETTING: u32 = 10;
 /// A wall clock that moved this much against the monotonic one was set, not lived through (D24).
 const JUMP: Duration = Duration::from_mins(5);
 
-/// How often stored times are corrected although no jump was seen: a clock can be set twice between two
-/// looks.
+/// How often stored times are corrected although no jump was seen.
 const CORRECTED_EVERY: Duration = Duration::from_mins(10);
 
 /// How long deadlines rest after such a jump.
@@ -76,11 +75,11 @@ pub struct JumpGuard {
     wall: Timestamp,
     monotonic: Duration,
     resting_until: Option<Duration>,
-    /// Whether times may lie ahead that a wrong clock wrote, until somebody looked after them: at the
-    /// start, once the clock was set, and every few minutes.
+    /// Whether times may lie ahead that a wrong clock wrote, until all of them are corrected: at the
+    /// start, and once the clock was set.
     was_set: bool,
-    /// When that was last assumed.
-    assumed_at: Duration,
+    /// When stored times were last corrected, as far as they could be.
+    corrected_at: Duration,
 }
 
 impl Timers {
@@ -172,11 +171,14 @@ impl Timers {
     }
 
     /// Whether deadlines by time rest, because the clock was set. At the start and after it was, the
-    /// times that a wrong clock wrote are brought back, until all of them are.
+    /// times that a wrong clock wrote are brought back, until all of them are; every few minutes as
+    /// well, because a clock can be set twice between two looks.
     pub async fn watch_clock(&self, guard: &mut JumpGuard) -> bool {
         let rests = guard.rests(&*self.clock);
-        if guard.was_set {
-            guard.was_set = !self.correct_times().await;
+        let since_corrected = guard.monotonic.saturating_sub(guard.corrected_at);
+        if guard.was_set || since_corrected >= CORRECTED_EVERY {
+            guard.was_set &= !self.correct_times().await;
+            guard.corrected_at = guard.monotonic;
         }
         rests
     }
@@ -262,7 +264,7 @@ impl JumpGuard {
     #[must_use]
     pub fn new(clock: &dyn Clock) -> Self {
         let (wall, monotonic) = (clock.now(), clock.monotonic());
-        Self { wall, monotonic, resting_until: None, was_set: true, assumed_at: monotonic }
+        Self { wall, monotonic, resting_until: None, was_set: true, corrected_at: monotonic }
     }
 
     /// Whether deadlines rest, as of now.
@@ -278,10 +280,6 @@ impl JumpGuard {
             );
             self.resting_until = Some(monotonic + REST);
             self.was_set = true;
-        }
-        if monotonic.saturating_sub(self.assumed_at) >= CORRECTED_EVERY {
-            self.was_set = true;
-            self.assumed_at = monotonic;
         }
         self.resting_until.is_some_and(|until| monotonic < until)
     }
