@@ -211,7 +211,7 @@ impl Reader {
         )
         .fetch_all(&mut *self.connection().await?)
         .await?;
-        // One that cannot be read stops no other.
+        // An order whose id cannot be read was reported at the start; it stops no other.
         Ok(rows.into_iter().filter_map(|row| row.into_publication().ok()).collect())
     }
 
@@ -280,7 +280,8 @@ impl PublicationRow {
             event: self.event.filter(|_| self.event_revision == Some(self.revision)),
             last_created_at: Timestamp(self.last_created_at),
             taken_at: Timestamp(self.taken_at),
-            attempts: At::new("publications", id).number("attempts", self.attempts)?,
+            // It says only how long to wait.
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
         })
     }
 }
