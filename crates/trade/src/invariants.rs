@@ -75,18 +75,7 @@ fn stands_on_its_hold(order: &Order) -> bool {
 }
 
 fn nothing_is_left_behind(order: &Order) -> bool {
-    let is_frozen = match order.state {
-        OrderState::Frozen { .. } => true,
-        OrderState::Pending
-        | OrderState::PreparingHold(_)
-        | OrderState::AwaitingHold { .. }
-        | OrderState::AwaitingInvoice { .. }
-        | OrderState::Active { .. }
-        | OrderState::FiatSent { .. }
-        | OrderState::Settling { .. }
-        | OrderState::PayingBuyer
-        | OrderState::Ended(_) => false,
-    };
+    let is_frozen = order.state.is_frozen();
     let stands_on = order.state.hold();
     order.holds.iter().all(|hold| match hold.purpose {
         HoldPurpose::Escrow => hold.decision.is_some() || is_frozen || stands_on == Some(hold.hash),

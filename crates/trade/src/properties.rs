@@ -13,9 +13,10 @@ use crate::fixture::{
 };
 use crate::{
     Account, Alarm, Backlog, BlockHeight, Command, Decision, Destination, Effect, Fact,
-    FailureReason, FrozenBecause, Hold, HoldStatus, Input, Kind, LedgerAccount, LnCommand, Msats,
-    Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash, PaymentStatus,
-    PayoutPurpose, Posting, Preimage, Request, Sender, Status, TradeKey, decide, invariants,
+    FailureReason, FrozenBecause, Hold, HoldDecision, HoldStatus, Input, Kind, LedgerAccount,
+    LnCommand, Msats, Notice, Observation, Order, OrderState, Outcome, Party, PaymentHash,
+    PaymentStatus, PayoutPurpose, Posting, Preimage, Request, Sender, Status, TradeKey, decide,
+    invariants,
 };
 
 /// One event in the life of an order.
@@ -320,7 +321,13 @@ fn fits(command: &LnCommand, order: &Order) -> bool {
     let decision = order.hold(command.hash()).map(|hold| hold.decision);
     match command {
         LnCommand::AddHold { .. } => decision == Some(None),
-        LnCommand::EndHold { .. } => matches!(decision, Some(Some(_))),
+        LnCommand::EndHold { hash } => match decision {
+            Some(Some(HoldDecision::Settle)) => {
+                matches!(&order.state, OrderState::Settling { held, .. } if held.hash == *hash)
+            }
+            Some(Some(HoldDecision::Cancel)) => order.state.hold() != Some(*hash),
+            Some(None) | None => false,
+        },
         LnCommand::SendPayout { hash } => newest(order) == Some(*hash),
     }
 }

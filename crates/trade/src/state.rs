@@ -234,6 +234,12 @@ impl OrderState {
         matches!(self, Self::Ended(_))
     }
 
+    /// Whether a person decides.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        matches!(self, Self::Frozen { .. })
+    }
+
     /// Whether it can be taken.
     #[must_use]
     pub fn is_in_book(&self) -> bool {

@@ -103,32 +103,16 @@ pub(super) fn undecided(
             | OrderState::Ended(_) => recorded,
         },
         HoldStatus::Canceled => gone(order, recorded, env),
-        HoldStatus::Settled if is_frozen(order) => {
+        HoldStatus::Settled if order.state.is_frozen() => {
             recorded.alarm(Alarm::Frozen(FrozenBecause::SettledWithoutDecision))
         }
         HoldStatus::Settled => Decision { cause: Cause::SettledWithoutDecision, ..recorded }
             .freeze(FrozenBecause::SettledWithoutDecision),
         // Not recorded as canceled: LND did not say so.
-        HoldStatus::Unknown if is_frozen(order) => Decision::on(order, Cause::LateNews),
+        HoldStatus::Unknown if order.state.is_frozen() => Decision::on(order, Cause::LateNews),
         HoldStatus::Unknown => {
             Decision::on(order, Cause::HoldForgotten).freeze(FrozenBecause::HoldForgotten)
         }
-    }
-}
-
-/// Whether a person looks at it already.
-fn is_frozen(order: &Order) -> bool {
-    match order.state {
-        OrderState::Frozen { .. } => true,
-        OrderState::Pending
-        | OrderState::PreparingHold(_)
-        | OrderState::AwaitingHold { .. }
-        | OrderState::AwaitingInvoice { .. }
-        | OrderState::Active { .. }
-        | OrderState::FiatSent { .. }
-        | OrderState::Settling { .. }
-        | OrderState::PayingBuyer
-        | OrderState::Ended(_) => false,
     }
 }
 
@@ -158,8 +142,9 @@ fn gone(order: &Order, recorded: Decision, env: &Env<'_>) -> Decision {
     }
 }
 
-/// The seller has paid: T10 or T11, unless it paid too little (D33), far too much (D10) or too late (D21). Whether it is
-/// too late shows at the tip of the chain: until that is known, LND's word is kept and asked for again.
+/// The seller has paid: T10 or T11, unless it paid too little (D33), far too much (D10) or too late
+/// (D21). Whether it is too late shows at the tip of the chain: until that is known, LND's word is kept
+/// and asked for again.
 fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let seen = Seen::Accepted { paid: held.paid, expires_at: held.expires_at };
     let decision = Decision::on(order, Cause::HoldSeen).record(held.hash, seen);
