@@ -1,9 +1,9 @@
 //! From a relay's event to a command: opened on all cores, judged by age, handed on in order.
 //!
 //! What is unknown, stale or forged leaves no trace. What the parties of one order say is handled one
-//! after the other, everything else side by side (INV-9). While the relays are still sending what they had
-//! stored, nothing is handled: it is sorted first (D5). A message that has arrived comes to its end: it is
-//! decided, or judged and dropped; until then the cursor does not pass it (D42).
+//! after the other, everything else side by side (INV-9). While the relays are still sending what they
+//! had stored, nothing is handled: it is sorted first (D5). A message that has arrived comes to its
+//! end: it is decided, or judged and dropped; until then the cursor does not pass it (D42).
 
 mod age;
 mod backlog;

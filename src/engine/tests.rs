@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// What is due in the outbox for a key, in its words; see [`World::acts`].
+    /// The messages that are due in the outbox for a key; see [`World::acts`].
     async fn messages(&self, to: TradeKey) -> Vec<String> {
         let messages = self.acts().await.into_iter().filter_map(|row| match row.act {
             Act::Notify { to: reader, text } if reader == to => Some(text),

@@ -1,4 +1,4 @@
-//! Messages of versions that kept what is said, and not the words on the wire.
+//! Messages of versions that stored the notice, and rendered it for the wire when it was sent.
 
 use serde::Deserialize;
 use sqlx::{Connection as _, SqliteConnection};
@@ -6,11 +6,11 @@ use trade::{
     Fiat, Kind, Notice, OrderId, OrderView, Refusal, Reputation, Sats, Status, Timestamp, TradeKey,
 };
 
-use super::outbox::{Letter, NOTICE, Render};
+use super::outbox::{MessageV2, NOTICE, Render};
 use super::text::{At, Spelled};
 
-/// Gives every message that waits its words. One that cannot be read stays as it is: its lane stands,
-/// and says so.
+/// Renders every message that still waits. One that cannot be read stays as it is: its lane waits, and
+/// the log names it.
 pub(super) async fn render_waiting(
     connection: &mut SqliteConnection,
     render: Render,
@@ -23,7 +23,7 @@ pub(super) async fn render_waiting(
     for row in rows {
         let at = At::new("outbox", row.id);
         let Ok(message) = at.parse::<MessageV1>("body", &row.body) else { continue };
-        let Ok(body) = at.write("body", &message.into_letter(render)) else { continue };
+        let Ok(body) = at.write("body", &message.render(render)) else { continue };
         sqlx::query!("update outbox set kind = ?, body = ? where id = ?", NOTICE, body, row.id)
             .execute(&mut *tx)
             .await?;
@@ -41,10 +41,10 @@ struct MessageV1 {
 }
 
 impl MessageV1 {
-    fn into_letter(self, render: Render) -> Letter {
+    fn render(self, render: Render) -> MessageV2 {
         let (notice, order) = (self.notice.into(), self.order.map(|id| id.0));
         let text = render(&notice, order, self.request_id, self.trade_index);
-        Letter { to: self.to, text }
+        MessageV2 { to: self.to, text }
     }
 }
 

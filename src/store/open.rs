@@ -22,7 +22,7 @@ const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Opens or creates the database, takes the lock against a second daemon, checks what we rely on and
-/// brings the schema and what waits up to date. `render` finds the words of messages.
+/// brings the schema and waiting messages up to date. `render` makes the text of a message.
 ///
 /// # Errors
 /// With what an operator should do, if anything at all is not as it must be.

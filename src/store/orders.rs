@@ -275,8 +275,8 @@ impl Reader {
 
     /// The orders that time or blocks alone must move on, the longest due first.
     ///
-    /// The time of a waiting order stands still while no relay is reachable: a trader may have done its part
-    /// (D5).
+    /// The time of a waiting order stands still while no relay is reachable: a trader may have done its
+    /// part (D5).
     ///
     /// # Errors
     /// If the database does not answer.

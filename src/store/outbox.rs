@@ -72,7 +72,7 @@ pub struct Due {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     Lightning(LnCommand),
-    /// The words are those on the wire, but for the version, which the envelope adds.
+    /// `text` is the message as JSON of the wire, without the version, which the envelope adds.
     Notify {
         to: TradeKey,
         text: String,
@@ -80,7 +80,7 @@ pub enum Act {
     Alarm(Alarm),
 }
 
-/// A message to one trade key, before it has its words.
+/// A message to one trade key, before it is rendered for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub to: TradeKey,
@@ -92,8 +92,8 @@ pub struct Message {
     pub notice: Notice,
 }
 
-/// Finds the words on the wire for what is said about an order, as the answer to a request, to a reader
-/// with a trade index.
+/// Renders a notice for the wire: about which order, as the answer to which request, and with which
+/// trade index of its reader.
 pub type Render = fn(&Notice, Option<OrderId>, Option<u64>, Option<i64>) -> String;
 
 impl WriteTx<'_> {
@@ -353,9 +353,9 @@ const HOLD_SETTLE: &str = "hold.settle/1";
 const HOLD_CANCEL: &str = "hold.cancel/1";
 const PAYOUT_SEND: &str = "payout.send/1";
 
-/// The body of a message.
+/// The body of [`NOTICE`]: rendered at the commit of the decision that asked for it.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Letter {
+pub(super) struct MessageV2 {
     pub(super) to: Spelled<TradeKey>,
     pub(super) text: String,
 }
@@ -420,8 +420,8 @@ pub(super) async fn enqueue_message(
 ) -> Result<(), StoreError> {
     let Message { to, order, request_id, trade_index, notice } = message;
     let text = render(notice, *order, *request_id, *trade_index);
-    let letter = Letter { to: Spelled(*to), text };
-    insert(connection, *order, &lane_to(*to), NOTICE, &letter, at, stranger_until).await
+    let body = MessageV2 { to: Spelled(*to), text };
+    insert(connection, *order, &lane_to(*to), NOTICE, &body, at, stranger_until).await
 }
 
 /// `order` may be an id that a stranger made up: then the row belongs to no order.
@@ -488,7 +488,7 @@ impl Row {
 fn read_act(at: &At, kind: &str, body: &str) -> Result<Act, StoreError> {
     match kind {
         NOTICE => {
-            let Letter { to, text } = at.parse("body", body)?;
+            let MessageV2 { to, text } = at.parse("body", body)?;
             Ok(Act::Notify { to: to.0, text })
         }
         ALARM => Ok(Act::Alarm(at.parse::<Spelled<Alarm>>("body", body)?.0)),

@@ -83,7 +83,7 @@ fn notices() -> Vec<(String, Notice)> {
 
 // spec: D1
 #[test]
-fn every_message_of_the_version_before_has_its_words() {
+fn every_notice_of_the_version_before_is_rendered() {
     let to = TradeKey([5; 32]);
     for (notice, said) in notices() {
         let body = format!(
@@ -92,7 +92,7 @@ fn every_message_of_the_version_before_has_its_words() {
         );
 
         let message: MessageV1 = serde_json::from_str(&body).expect(&body);
-        let letter = message.into_letter(spoken);
+        let letter = message.render(spoken);
 
         assert_eq!(letter.to.0, to);
         assert_eq!(letter.text, spoken(&said, Some(OrderId([1; 16])), Some(7), Some(4)));

@@ -277,7 +277,7 @@ async fn every_act_comes_back_as_it_was_asked_for() {
 
 // spec: INV-7
 #[tokio::test]
-async fn a_message_that_waits_from_the_version_before_is_given_its_words_at_the_start() {
+async fn a_waiting_message_of_the_version_before_is_rendered_at_the_start() {
     let mut disk = with_effects(vec![tell(BUYER, Notice::Released)]).await;
     disk.tamper(
         r#"update outbox set kind = 'notice/1', body = '{"to":"'
