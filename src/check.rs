@@ -14,6 +14,7 @@ use crate::daemon;
 use crate::lightning::{LightningNode as _, Lnd};
 use crate::nostr::{Options, Relays, ToBech32 as _, Url};
 use crate::store::{self, WaitingOrder};
+use crate::wire::message::MAX_EVENT_BYTES;
 
 /// How long the relays may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -130,7 +131,7 @@ async fn relays(settings: &Settings) -> Result<String> {
     let options = Options {
         urls: settings.nostr.relays.clone(),
         transports: Vec::new(),
-        max_event_bytes: crate::intake::MAX_EVENT_BYTES,
+        max_event_bytes: MAX_EVENT_BYTES,
         queue: 1,
         retry: PATIENCE,
     };

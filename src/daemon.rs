@@ -14,7 +14,7 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::{self, Loaded, Settings};
 use crate::engine::Engine;
 use crate::facts::Facts;
-use crate::intake::{self, Intake, MAX_EVENT_BYTES};
+use crate::intake::{self, Intake};
 use crate::lightning::{self, Health, IdentityGuard, LightningNode, Lnd, LndAccess};
 use crate::nostr::{Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport};
 use crate::outbox::{Arrivals, Messenger, Outbox};
@@ -24,6 +24,7 @@ use crate::store::{self, DaemonState, OpenError, Reader};
 use crate::tasks::Tasks;
 use crate::timers::{Reminder, Timers};
 use crate::watcher::{Comparison, HealthMonitor, Streams};
+use crate::wire::message::MAX_EVENT_BYTES;
 use crate::wire::notice;
 
 /// Events that may wait to be read from the relays.

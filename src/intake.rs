@@ -39,9 +39,6 @@ use lanes::Lanes;
 use opener::{Opener, Received};
 use reachability::{Reachability, Useful};
 
-/// The largest event we take, wrapped or not (wire-protocol §1.5).
-pub const MAX_EVENT_BYTES: u32 = 65_536;
-
 /// Events being decrypted at once.
 const OPENING_AT_ONCE: usize = 16;
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use trade::Timestamp;
 
-use super::MAX_EVENT_BYTES;
 use super::age::{self, Age};
 use super::handler::order_id;
 use super::lanes::Lane;
 use crate::nostr::{Dropped, Event, Keys, Opened, Policy, Transport, glance, open};
 use crate::store::{EventId, Part, Reader, StoreError};
+use crate::wire::message::MAX_EVENT_BYTES;
 
 /// How long reading waits for a database that does not answer.
 const RETRY: Duration = Duration::from_secs(1);

@@ -10,6 +10,9 @@ use super::payload::Payload;
 /// The longest message read: what one NIP-44 ciphertext can carry.
 pub const MAX_MESSAGE_BYTES: usize = 65_535;
 
+/// The largest event read, as JSON, wrapped or not.
+pub const MAX_EVENT_BYTES: u32 = 65_536;
+
 /// One message of the protocol.
 ///
 /// Serialising gives the canonical bytes that signatures cover.

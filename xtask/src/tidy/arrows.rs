@@ -7,7 +7,7 @@ use super::{Fault, fault};
 
 /// Each module of the daemon, and the modules it may name.
 const ARROWS: [(&str, &[&str]); 22] = [
-    ("check", &["daemon", "engine", "intake", "lightning", "nostr", "store"]),
+    ("check", &["daemon", "engine", "lightning", "nostr", "store", "wire"]),
     ("clock", &[]),
     ("config", &[]),
     ("crash", &[]),
