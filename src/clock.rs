@@ -1,10 +1,9 @@
-//! Time and chance, as values: everybody who needs them is handed them here.
+//! Time, as a value: whoever needs it is handed it.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest as _, Sha256};
-use trade::{HoldSecret, OrderId, PaymentHash, Preimage, Timestamp};
+use trade::Timestamp;
 
 /// Where the daemon's parts learn the time. Two implementations: the system's and a test's.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -79,39 +78,4 @@ impl Clock for ManualClock {
     fn monotonic(&self) -> Duration {
         self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1
     }
-}
-
-/// Where preimages and ids come from. Two implementations: the system's and a test's.
-pub trait Entropy: Send + Sync + std::fmt::Debug {
-    /// 32 unpredictable bytes.
-    fn draw(&self) -> [u8; 32];
-}
-
-/// The operating system's generator.
-#[derive(Debug)]
-pub struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    /// # Panics
-    /// If the operating system has no randomness to give: nothing safe can be done then.
-    fn draw(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-        bytes
-    }
-}
-
-/// A fresh preimage and its hash (E1).
-#[must_use]
-pub fn draw_hold_secret(entropy: &dyn Entropy) -> HoldSecret {
-    let preimage = Preimage(entropy.draw());
-    HoldSecret { hash: PaymentHash(Sha256::digest(preimage.0).into()), preimage }
-}
-
-/// A fresh id: a UUID v4.
-#[must_use]
-pub fn draw_order_id(entropy: &dyn Entropy) -> OrderId {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&entropy.draw()[..16]);
-    OrderId(uuid::Builder::from_random_bytes(bytes).into_uuid().into_bytes())
 }

@@ -10,9 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use trade::{LightningIdentity, Timestamp};
 
-use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Loaded, Settings};
 use crate::engine::Engine;
+use crate::entropy::{Entropy, SystemEntropy};
 use crate::facts::Facts;
 use crate::intake::{self, Intake};
 use crate::lightning::{self, Health, IdentityGuard, LightningNode, Lnd, LndAccess};

@@ -25,8 +25,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use trade::{Destination, Timestamp};
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::entropy::Entropy;
 use crate::facts::Facts;
 use crate::nostr::{Event, Keys, Subscriptions, Transport};
 use crate::store::{DaemonState, EventId, Reader};

@@ -4,11 +4,12 @@
 //! what it decided. `ARCHITECTURE.md` is the map.
 
 pub mod check; // `mostrod check`
-pub mod clock; // time and chance, as values
+pub mod clock; // time, as a value
 pub mod config; // settings: read, checked, taken apart
 pub mod crash; // where a test makes the process die
 pub mod daemon; // the composition root: every part, start and stop order
 pub mod engine; // one writer: load, decide, save, commit
+pub mod entropy; // chance, as a value; preimages and ids
 mod error_chain; // an error with its causes, on one line
 pub mod facts; // what the core asks before it can decide
 pub mod intake; // envelope → authenticated sender → Command

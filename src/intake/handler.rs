@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use trade::{Destination, Notice, OrderId, Refusal, Request, Sender};
 
-use crate::clock::{Entropy, draw_hold_secret, draw_order_id};
 use crate::crash;
 use crate::engine::{Applied, Engine, EngineError};
+use crate::entropy::{Entropy, draw_hold_secret, draw_order_id};
 use crate::facts::Facts;
 use crate::nostr::{Opened, Transport};
 use crate::store::{self, Delivery, EventId, Message};

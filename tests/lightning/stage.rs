@@ -7,7 +7,7 @@ use fedimint_tonic_lnd::lnrpc::{FeatureBit, PayReqString};
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use futures::{Stream, StreamExt};
 use lightning_invoice::Bolt11Invoice;
-use mostrod::clock::{SystemEntropy, draw_hold_secret};
+use mostrod::entropy::{SystemEntropy, draw_hold_secret};
 use mostrod::lightning::{
     HoldWord, LightningNode, Lnd, LndAccess, NewHold, NewPayment, Readiness, invoice,
 };

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mostrod::clock::{Clock as _, Entropy, ManualClock};
+use mostrod::clock::{Clock as _, ManualClock};
 use mostrod::engine::{Engine, EngineError};
+use mostrod::entropy::Entropy;
 use mostrod::facts::Facts;
 use mostrod::intake::{Intake, Parts, memory};
 use mostrod::lightning::LightningNode;

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mostrod::clock::{Clock as _, Entropy, ManualClock};
+use mostrod::clock::{Clock as _, ManualClock};
+use mostrod::entropy::Entropy;
 use mostrod::store::{Act, OutboxRow};
 use mostrod::wire::{self, Action, Payload, SmallOrder};
 use sha2::{Digest as _, Sha256};

@@ -9,9 +9,10 @@ use trade::{
     Observation, Order, OrderId, Request, Sender, Timestamp, TradeKey,
 };
 
-use crate::clock::{Clock as _, SystemEntropy};
+use crate::clock::Clock as _;
 use crate::engine::Applied;
 use crate::engine::tests::{World, invoice, secret};
+use crate::entropy::SystemEntropy;
 use crate::facts::Facts;
 use crate::intake::{Intake, Parts, reachability};
 use crate::lightning::{self, Lnd, LndAccess};

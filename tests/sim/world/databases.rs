@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mostrod::clock::{Entropy as _, ManualClock};
+use mostrod::clock::ManualClock;
+use mostrod::entropy::Entropy as _;
 use mostrod::nostr::JsonUtil as _;
 use mostrod::store::{Class, Sealed};
 use mostrod::wire::notice;

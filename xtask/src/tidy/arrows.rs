@@ -6,7 +6,7 @@ use super::source::Source;
 use super::{Fault, fault};
 
 /// Each module of the daemon, and the modules it may name.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("check", &["daemon", "engine", "lightning", "nostr", "store", "wire"]),
     ("clock", &[]),
     ("config", &[]),
@@ -28,6 +28,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
         ],
     ),
     ("engine", &["store"]),
+    ("entropy", &[]),
     ("error_chain", &[]),
     ("facts", &["lightning"]),
     ("intake", &["engine", "facts", "nostr", "store", "wire"]),
@@ -46,13 +47,13 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("wire", &[]),
 ];
 /// Modules that anyone may name.
-const FREE: [&str; 7] =
-    ["clock", "config", "crash", "error_chain", "recorded_log", "retry", "tasks"];
+const FREE: [&str; 8] =
+    ["clock", "config", "crash", "entropy", "error_chain", "recorded_log", "retry", "tasks"];
 
 /// Crates that belong to one part, and that part.
 const CRATES: [(&str, &[&str]); 6] = [
     ("fedimint_tonic_lnd", &["lightning"]),
-    ("getrandom", &["clock"]),
+    ("getrandom", &["entropy"]),
     ("mostro_core", &[]),
     ("nostr_sdk", &["nostr", "wire"]),
     ("sqlx", &["store"]),
