@@ -5,26 +5,24 @@
 //! order spoils nothing but its own job. Nothing here waits for a network.
 
 mod decide;
+mod write;
 mod writer;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 use trade::{
-    Backlog, BlockHeight, Fact, Input, LightningIdentity, NewOrder, Notice, OrderId, PaymentHash,
-    Policy, Question, Refusal, Request, Sender, Timestamp,
+    Backlog, Fact, Input, NewOrder, Notice, OrderId, PaymentHash, Policy, Question, Refusal,
+    Request, Sender,
 };
 
 use crate::clock::Clock;
-use crate::store::{
-    Delivery, Message, OutboxId, PublicationId, Published, Sealed, StoreError, WriteTx, Writer,
-};
+use crate::store::{Delivery, Message, OutboxId, StoreError, Writer};
 
+pub use write::Write;
 pub use writer::WriterTask;
 
 /// Jobs that may wait for the writer; whoever brings more waits for room.
@@ -178,18 +176,6 @@ impl Engine {
         self.run(Task::Answer { delivery, message: Box::new(message) }).await
     }
 
-    /// Remembers a message that is not to be acted on, also if it comes again, and nothing of its
-    /// author.
-    ///
-    /// # Errors
-    /// Nothing was remembered then.
-    pub async fn disregard(&self, delivery: Delivery) -> Result<Applied, EngineError> {
-        self.write(move |tx, now| {
-            Box::pin(async move { tx.remember_id(&delivery, now).await.map(drop) })
-        })
-        .await
-    }
-
     /// Applies what nobody said: news from LND, time, blocks. May answer [`Applied::Asks`].
     ///
     /// # Errors
@@ -255,117 +241,6 @@ impl Engine {
         self.run(Task::BeginPayout { id, order, hash }).await
     }
 
-    /// Puts an act off, and its lane with it.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn retry_act(&self, id: OutboxId, at: Timestamp) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.retry_act(id, at))).await
-    }
-
-    /// Ends some answers to strangers that have expired.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn expire_answers(&self) -> Result<Applied, EngineError> {
-        self.write(|tx, now| Box::pin(tx.expire_answers(now))).await
-    }
-
-    /// Saves the signed event of a message; it may be sent afterwards.
-    ///
-    /// # Errors
-    /// If it could not be written; it must not be sent then.
-    pub async fn seal_message(&self, id: OutboxId, sealed: Sealed) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(async move { tx.seal_message(id, &sealed).await })).await
-    }
-
-    /// Saves another signed event of a message, whose saved one has a time that no relay takes.
-    ///
-    /// # Errors
-    /// If it could not be written; it must not be sent then.
-    pub async fn seal_message_anew(
-        &self,
-        id: OutboxId,
-        sealed: Sealed,
-    ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(async move { tx.seal_message_anew(id, &sealed).await }))
-            .await
-    }
-
-    /// What a public event shows is to be said again.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn renew_publication(&self, id: PublicationId) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.renew_publication(id))).await
-    }
-
-    /// Saves the signed public event of a revision; it may be sent afterwards.
-    ///
-    /// # Errors
-    /// If it could not be written; it must not be sent then.
-    pub async fn seal_publication(
-        &self,
-        id: PublicationId,
-        revision: i64,
-        published: Published,
-    ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| {
-            Box::pin(async move { tx.seal_publication(id, revision, &published).await })
-        })
-        .await
-    }
-
-    /// Saves another public event of a revision, whose saved one has a time that no relay takes.
-    ///
-    /// # Errors
-    /// If it could not be written; it must not be sent then.
-    pub async fn seal_publication_anew(
-        &self,
-        id: PublicationId,
-        revision: i64,
-        published: Published,
-    ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| {
-            Box::pin(async move { tx.seal_publication_anew(id, revision, &published).await })
-        })
-        .await
-    }
-
-    /// A relay has this revision of a public event, in an event of this time.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn record_published(
-        &self,
-        id: PublicationId,
-        revision: i64,
-        created_at: Timestamp,
-    ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.record_published(id, revision, created_at))).await
-    }
-
-    /// Puts a publication off.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn retry_publication(
-        &self,
-        id: PublicationId,
-        at: Timestamp,
-    ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.retry_publication(id, at))).await
-    }
-
-    /// Our own retries that a clock which ran ahead has put off are due now (D41). To be called at
-    /// the start and when the clock was set.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn retry_what_lies_ahead(&self) -> Result<Applied, EngineError> {
-        self.write(|tx, now| Box::pin(tx.retry_what_lies_ahead(now))).await
-    }
-
     /// The clock is right: the times of orders that lie further ahead than their kind can ask for are
     /// brought back, each order by itself (D41). To be called once the clock is confirmed after the
     /// start, and after it was set.
@@ -376,74 +251,18 @@ impl Engine {
         self.run(Task::ClockCorrected).await
     }
 
-    /// This is the tip of our node's chain at this moment; decisions see it from now on. To be called
-    /// every few seconds while it is known.
+    /// Writes down what decides nothing about an order.
     ///
     /// # Errors
-    /// If it could not be written.
-    pub async fn set_tip(&self, height: BlockHeight) -> Result<Applied, EngineError> {
-        self.write(move |tx, now| Box::pin(tx.set_tip(height, now))).await
-    }
-
-    /// Our node's chain is at least so high.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn raise_height(&self, height: BlockHeight) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.raise_height(height))).await
-    }
-
-    /// Remembers who our Lightning node is; decisions see it from now on.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn set_node(&self, node: LightningIdentity) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.set_node(node))).await
-    }
-
-    /// Everything that relays had before `at` is decided or judged, but for what one of them has
-    /// kept since `missed_since`: it was not heard in full.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn set_cursor(
-        &self,
-        at: Timestamp,
-        missed_since: Option<Timestamp>,
-    ) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.set_cursor(at, missed_since))).await
+    /// Nothing was written then.
+    pub async fn write(&self, write: Write) -> Result<(), EngineError> {
+        self.run(Task::Write(write)).await.map(drop)
     }
 
     /// Says whether all is decided that traders may have written while no relay was heard. Every
     /// decision from now on goes by it; at the start messages are still to be read.
     pub fn set_backlog(&self, backlog: Backlog) {
         self.backlog.send_replace(backlog);
-    }
-
-    /// LND is unreachable or out of sync at this moment.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn lnd_is_unwell(&self) -> Result<Applied, EngineError> {
-        self.write(|tx, now| Box::pin(tx.set_lnd_unwell_at(now))).await
-    }
-
-    /// LND was seen starting at that moment, or later: no call of ours from before is on its way.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub async fn lnd_has_restarted(&self, at: Timestamp) -> Result<Applied, EngineError> {
-        self.write(move |tx, _| Box::pin(tx.set_lnd_restarted_at(at))).await
-    }
-
-    /// Forgets a little of what is of no more use; ids of messages not before `inbox_memory` after
-    /// they were written. To be called every few seconds while LND's chain confirms the clock: what a
-    /// wrong one forgets is refused for as long as it was wrong.
-    ///
-    /// # Errors
-    /// If it could not be written; nothing was forgotten then.
-    pub async fn forget(&self, inbox_memory: Duration) -> Result<Applied, EngineError> {
-        self.write(move |tx, now| Box::pin(tx.forget(now, inbox_memory))).await
     }
 
     /// Applies an input, and again with each answer to what it asks. What it is known to ask, `asked`,
@@ -471,13 +290,6 @@ impl Engine {
                 applied => return Ok(applied),
             }
         }
-    }
-
-    async fn write(
-        &self,
-        write: impl for<'t> FnOnce(&'t mut WriteTx<'_>, Timestamp) -> Written<'t> + Send + 'static,
-    ) -> Result<Applied, EngineError> {
-        self.run(Task::Write(Box::new(write))).await
     }
 
     async fn run(&self, task: Task) -> Result<Applied, EngineError> {
@@ -524,7 +336,3 @@ enum Task {
     ClockCorrected,
     Write(Write),
 }
-
-/// A small write that decides nothing.
-type Write = Box<dyn for<'t> FnOnce(&'t mut WriteTx<'_>, Timestamp) -> Written<'t> + Send>;
-type Written<'t> = BoxFuture<'t, Result<(), StoreError>>;

@@ -25,7 +25,7 @@ pub use messages::Messenger;
 
 use crate::clock::Clock;
 use crate::crash;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Write};
 use crate::lightning::{LightningError, LightningNode};
 use crate::nostr::{RelayError, SealError};
 use crate::retry::{FIRST_RETRY, LONGEST_RETRY, Reported, Trouble, backoff};
@@ -145,7 +145,7 @@ impl Outbox {
         let now = self.clock.now();
         let ended = match self.reader.has_expired_answers(now).await {
             Ok(false) => return,
-            Ok(true) => self.engine.expire_answers().await.map(drop),
+            Ok(true) => self.engine.write(Write::ExpireAnswers).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = ended {
@@ -227,7 +227,8 @@ impl Outbox {
     }
 
     async fn put_off(&self, id: OutboxId, wait: Duration) {
-        if let Err(error) = self.engine.retry_act(id, self.clock.now().after(wait)).await {
+        let at = self.clock.now().after(wait);
+        if let Err(error) = self.engine.write(Write::RetryAct { id, at }).await {
             tracing::debug!(outbox.id = id.0, %error, "an act could not be put off");
             // It is still due: without a pause it would be tried in a circle.
             tokio::time::sleep(FIRST_RETRY).await;

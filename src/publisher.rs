@@ -22,7 +22,7 @@ pub use about::AboutNode;
 
 use crate::clock::Clock;
 use crate::crash;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Write};
 use crate::lightning::Health;
 use crate::nostr::{
     Event, EventError, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, RelayError, Relays, time_of,
@@ -111,8 +111,8 @@ impl Publisher {
             if self.renewals.get(&id).is_some_and(|at| *at > now) {
                 continue;
             }
-            match self.engine.renew_publication(id).await {
-                Ok(_) => _ = self.renewals.insert(id, now.saturating_add(interval)),
+            match self.engine.write(Write::RenewPublication(id)).await {
+                Ok(()) => _ = self.renewals.insert(id, now.saturating_add(interval)),
                 Err(error) => tracing::debug!(publication = %id, %error, "not renewed yet"),
             }
         }
@@ -151,7 +151,8 @@ impl Publisher {
     }
 
     async fn put_off(&self, id: PublicationId, wait: Duration) {
-        if let Err(error) = self.engine.retry_publication(id, self.clock.now().after(wait)).await {
+        let at = self.clock.now().after(wait);
+        if let Err(error) = self.engine.write(Write::RetryPublication { id, at }).await {
             tracing::debug!(publication = %id, %error, "a public event could not be put off");
             // It is still due: without a pause it would be tried in a circle.
             tokio::time::sleep(FIRST_RETRY).await;
@@ -182,21 +183,23 @@ impl Publisher {
     async fn send(&self, row: &Publication, event: &Event) -> Result<(), PublishError> {
         let name = format!("publish.{}", row.id.what());
         crash::around(&name, self.relays.publish(event)).await?;
-        self.engine.record_published(row.id, row.revision, time_of(event)).await?;
-        Ok(())
+        let (id, revision, created_at) = (row.id, row.revision, time_of(event));
+        Ok(self.engine.write(Write::RecordPublished { id, revision, created_at }).await?)
     }
 
     /// Revisions of one event never share a second (INV-7).
     async fn seal(&self, row: &Publication, at: Timestamp) -> Result<Event, PublishError> {
-        let (event, published) = self.sign(row.id, at).await?;
-        self.engine.seal_publication(row.id, row.revision, published).await?;
+        let (id, revision) = (row.id, row.revision);
+        let (event, published) = self.sign(id, at).await?;
+        self.engine.write(Write::SealPublication { id, revision, published }).await?;
         Ok(event)
     }
 
     /// In place of one that no relay took.
     async fn seal_anew(&self, row: &Publication, at: Timestamp) -> Result<Event, PublishError> {
-        let (event, published) = self.sign(row.id, at).await?;
-        self.engine.seal_publication_anew(row.id, row.revision, published).await?;
+        let (id, revision) = (row.id, row.revision);
+        let (event, published) = self.sign(id, at).await?;
+        self.engine.write(Write::SealPublicationAnew { id, revision, published }).await?;
         Ok(event)
     }
 

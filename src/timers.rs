@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinSet};
 use trade::{Alarm, Input, OrderId, Question, Timestamp};
 
 use crate::clock::Clock;
-use crate::engine::{Applied, Engine, EngineError};
+use crate::engine::{Applied, Engine, EngineError, Write};
 use crate::facts::Facts;
 use crate::lightning::{ClockIs, Health};
 use crate::store::{Reader, StoreError};
@@ -196,7 +196,7 @@ impl Timers {
     }
 
     async fn try_to_correct_times(&self) -> Result<bool, EngineError> {
-        self.engine.retry_what_lies_ahead().await?;
+        self.engine.write(Write::RetryWhatLiesAhead).await?;
         let is_confirmed = self.clock_is() == ClockIs::Confirmed;
         if is_confirmed {
             self.engine.clock_corrected().await?;
@@ -210,7 +210,8 @@ impl Timers {
         if self.clock_is() != ClockIs::Confirmed {
             return;
         }
-        if let Err(error) = self.engine.forget(self.inbox_memory).await {
+        let inbox_memory = self.inbox_memory;
+        if let Err(error) = self.engine.write(Write::Forget { inbox_memory }).await {
             tracing::warn!(%error, "nothing is forgotten for now: the database grows");
         }
     }

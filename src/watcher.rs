@@ -18,7 +18,7 @@ pub use streams::Streams;
 use trade::{Input, Observation, OrderId, PaymentHash};
 
 use crate::crash;
-use crate::engine::Engine;
+use crate::engine::{Engine, Write};
 use crate::lightning::LightningNode;
 
 /// Hands LND's word to the engine. What cannot be saved now is asked again by the comparison.
@@ -53,7 +53,7 @@ async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: 
 
 /// How a payment ends after this is not held against the buyer (P9).
 async fn note_unwell(engine: &Engine) {
-    if let Err(error) = engine.lnd_is_unwell().await {
+    if let Err(error) = engine.write(Write::LndIsUnwell).await {
         tracing::error!(%error, "that LND is unhealthy could not be saved");
     }
 }

@@ -68,7 +68,7 @@ impl Deciding<'_> {
             Task::Heard => self.heard(tx).await,
             Task::ClockCorrected => self.clock_corrected(tx).await,
             Task::Write(write) => {
-                write(tx, self.now).await?;
+                write.carry_out(tx, self.now).await?;
                 Ok(Applied::Saved)
             }
         }

@@ -20,7 +20,7 @@ use trade::{
     Sender, Timestamp, TradeKey,
 };
 
-use super::{Applied, Engine, EngineError};
+use super::{Applied, Engine, EngineError, Write};
 use crate::clock::{Clock as _, ManualClock};
 use crate::store::tests::open;
 use crate::store::{Act, Class, Delivery, EventId, OutboxRow, Reader, Transport};
@@ -46,9 +46,9 @@ impl World {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let world = Self::on(folder, clock, 1).await;
-        world.engine.set_tip(HEIGHT).await.unwrap();
+        world.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
         let node = LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
-        world.engine.set_node(node).await.unwrap();
+        world.engine.write(Write::SetNode(node)).await.unwrap();
         world.engine.heard().await.unwrap();
         world.engine.set_backlog(Backlog::Decided);
         world

@@ -6,7 +6,7 @@ use std::time::Duration;
 use trade::{Destination, Notice, OrderId, Refusal, Request, Sender};
 
 use crate::crash;
-use crate::engine::{Applied, Engine, EngineError};
+use crate::engine::{Applied, Engine, EngineError, Write};
 use crate::entropy::{Entropy, draw_hold_secret, draw_order_id};
 use crate::facts::Facts;
 use crate::nostr::{Opened, Transport};
@@ -51,10 +51,10 @@ impl Handler {
         }
     }
 
-    async fn try_to_handle(&self, opened: &Opened, what: What) -> Result<Applied, EngineError> {
+    async fn try_to_handle(&self, opened: &Opened, what: What) -> Result<(), EngineError> {
         match what {
-            What::Act => self.act_on(opened).await,
-            What::Remember => self.engine.disregard(delivery(opened)).await,
+            What::Act => self.act_on(opened).await.map(drop),
+            What::Remember => self.engine.write(Write::Disregard(delivery(opened))).await,
         }
     }
 

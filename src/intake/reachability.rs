@@ -8,7 +8,7 @@ use trade::Timestamp;
 
 use super::in_flight::Ticket;
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, Write};
 use crate::nostr::Subscriptions;
 use crate::store::DaemonState;
 
@@ -159,8 +159,8 @@ impl Reachability {
         else {
             return;
         };
-        match self.engine.set_cursor(at, missed_since).await {
-            Ok(_) => _ = self.cursor.send_replace(at),
+        match self.engine.write(Write::SetCursor { at, missed_since }).await {
+            Ok(()) => _ = self.cursor.send_replace(at),
             Err(error) => tracing::error!(%error, "the cursor could not be saved"),
         }
         self.next = None;

@@ -9,7 +9,7 @@ use trade::{
 
 use super::{Delivered, OutboxError};
 use crate::crash;
-use crate::engine::{Applied, Engine};
+use crate::engine::{Applied, Engine, Write};
 use crate::lightning::verdict;
 use crate::lightning::{
     AddedHold, HoldWord, LightningError, LightningNode, NewHold, NewPayment, SEND,
@@ -155,7 +155,7 @@ impl ToLightning {
     ) -> Result<Observation, OutboxError> {
         if error.is_node_away() {
             tracing::warn!(order.id = %order, ln.hash = %hash, %error, "LND did not answer a payout's call: asking it about the payment from now on");
-            self.engine.lnd_is_unwell().await?;
+            self.engine.write(Write::LndIsUnwell).await?;
             return Ok(Observation::PayoutUnanswered { hash });
         }
         if let Some(because) = error.refusal_of(SEND)

@@ -8,7 +8,7 @@ use trade::TradeKey;
 use super::{Delivered, OutboxError};
 use crate::clock::Clock;
 use crate::crash;
-use crate::engine::Engine;
+use crate::engine::{Engine, Write};
 use crate::nostr::{
     Event, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, Relays, Transport, seal, seal_anew, time_of,
 };
@@ -85,7 +85,7 @@ impl Messenger {
         let expires_at = now.after(self.retention);
         let event = seal(message, to, transport, &self.node, now, expires_at)?;
         let sealed = Sealed { event: event.as_json(), written_at: now, expires_at };
-        self.engine.seal_message(row, sealed).await?;
+        self.engine.write(Write::SealMessage { id: row, sealed }).await?;
         Ok(event)
     }
 
@@ -103,7 +103,7 @@ impl Messenger {
         let times = [written_at, now];
         let event = seal_anew(message, to, transport, &self.node, times, expires_at)?;
         let sealed = Sealed { event: event.as_json(), written_at, expires_at };
-        self.engine.seal_message_anew(row.id, sealed).await?;
+        self.engine.write(Write::SealMessageAnew { id: row.id, sealed }).await?;
         Ok(event)
     }
 

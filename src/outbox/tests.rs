@@ -452,7 +452,7 @@ async fn a_settle_waits_to_see_its_escrow_with_one_alarm_and_no_longer_than_to_t
     let _logging = log.begin();
     let (mut world, _) = World::with(vec![], 0, settling()).await;
     let Outbox { engine, .. } = &*world.outbox;
-    engine.raise_height(BlockHeight(475)).await.unwrap();
+    engine.write(Write::RaiseHeight(BlockHeight(475))).await.unwrap();
     for _ in 0..60 {
         world.look().await;
         world.clock.advance(Duration::from_secs(1));
@@ -462,7 +462,7 @@ async fn a_settle_waits_to_see_its_escrow_with_one_alarm_and_no_longer_than_to_t
     assert!(waits.iter().all(|evidence| *evidence == EscrowEvidence::Required), "{waits:?}");
     assert_eq!(log.count("ALARM: an escrow that was released is not settled"), 1, "{log:?}");
 
-    world.outbox.engine.raise_height(BlockHeight(476)).await.unwrap();
+    world.outbox.engine.write(Write::RaiseHeight(BlockHeight(476))).await.unwrap();
     world.clock.advance(LONGEST_RETRY);
     world.look().await;
 

@@ -94,7 +94,7 @@ async fn an_order_that_a_fast_clock_dated_is_published_with_the_present_time() {
     publisher.look().await.unwrap();
 
     world.clock.set(NOW);
-    publisher.engine.retry_what_lies_ahead().await.unwrap();
+    publisher.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
     publisher.look().await.unwrap();
 
     let due = publisher.reader.list_publications_due(NOW.after(MONTH), 9).await.unwrap();
@@ -109,14 +109,14 @@ async fn an_order_that_a_fast_clock_dated_is_published_with_the_present_time() {
 async fn what_the_node_says_of_itself_recovers_from_a_clock_that_was_ahead() {
     let (world, _relay) = with_a_strict_relay(0).await;
     let publisher = world.publisher("regtest");
-    publisher.engine.renew_publication(PublicationId::RelayList).await.unwrap();
+    publisher.engine.write(Write::RenewPublication(PublicationId::RelayList)).await.unwrap();
     world.clock.set(NOW.after(MONTH));
     publisher.look().await.unwrap();
     let due = publisher.reader.list_publications_due(NOW.after(MONTH * 2), 9).await.unwrap();
     assert!(due.iter().any(|row| row.id == PublicationId::RelayList), "{due:?}");
 
     world.clock.set(NOW);
-    publisher.engine.retry_what_lies_ahead().await.unwrap();
+    publisher.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
     publisher.look().await.unwrap();
 
     let due = publisher.reader.list_publications_due(NOW.after(MONTH), 9).await.unwrap();

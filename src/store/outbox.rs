@@ -194,11 +194,8 @@ impl WriteTx<'_> {
         At::new("outbox", id.0).read_some("order_id", order.flatten().as_deref())
     }
 
-    /// Whatever a clock that ran ahead put off for longer than anything is put off is due now (D41).
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn retry_what_lies_ahead(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    /// Acts that a clock which ran ahead put off for longer than any act is put off are due now.
+    pub async fn retry_acts_that_lie_ahead(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let latest = now.after(LONGEST_RETRY);
         sqlx::query!(
             "update lanes set due_at = ?1
@@ -208,14 +205,7 @@ impl WriteTx<'_> {
         )
         .execute(&mut *self.tx)
         .await?;
-        sqlx::query!(
-            "update publications set retry_at = ?1 where published < revision and retry_at > ?2",
-            now.0,
-            latest.0
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        self.shorten_answers(now).await
+        Ok(())
     }
 
     /// Puts an act off after a failure. Its lane waits with it.

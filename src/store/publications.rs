@@ -7,6 +7,7 @@ use trade::{OrderId, Timestamp};
 
 use super::text::{At, Text as _};
 use super::{Reader, StoreError, WriteTx};
+use crate::retry::LONGEST_RETRY;
 
 /// What a public event shows. Relays keep the newest event of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +185,22 @@ impl WriteTx<'_> {
             at.0,
             what,
             about
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Publications that a clock which ran ahead put off for longer than any is put off are due now.
+    pub async fn retry_publications_that_lie_ahead(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let latest = now.after(LONGEST_RETRY);
+        sqlx::query!(
+            "update publications set retry_at = ?1 where published < revision and retry_at > ?2",
+            now.0,
+            latest.0
         )
         .execute(&mut *self.tx)
         .await?;

@@ -93,11 +93,9 @@ impl WriteTx<'_> {
         .await?;
         Ok(())
     }
-}
 
-impl WriteTx<'_> {
-    /// No answer to a stranger lives longer than it can have been given.
-    pub(super) async fn shorten_answers(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    /// An answer whose expiry a clock that ran ahead has written expires as one that is stored now.
+    pub async fn shorten_answers(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let latest = now.after(LIFE);
         sqlx::query!(
             "update outbox set expires_at = ?1 where to_stranger = 1 and expires_at > ?1",

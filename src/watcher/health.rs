@@ -8,7 +8,7 @@ use trade::{Alarm, LightningIdentity, Timestamp};
 
 use super::block_progress::{BlockProgress, Change};
 use crate::clock::Clock;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Write};
 use crate::lightning::{Health, LightningError, LightningNode, Readiness};
 use crate::tasks::Shutdown;
 
@@ -137,25 +137,23 @@ impl HealthMonitor {
         restarted_at: Option<Timestamp>,
     ) -> Result<(), EngineError> {
         if let Some(at) = restarted_at {
-            self.engine.lnd_has_restarted(at).await?;
+            self.engine.write(Write::LndHasRestarted(at)).await?;
         }
         // One that was not heard before, also because we were away, may have been restarted since.
         let was_heard = self.told.borrow().is_some();
         if !was_heard || !readiness.is_some_and(Readiness::may_escrow) {
-            self.engine.lnd_is_unwell().await?;
+            self.engine.write(Write::LndIsUnwell).await?;
         }
         let Some(readiness) = readiness else { return Ok(()) };
         if self.remembered.is_none() {
-            self.engine.set_node(readiness.identity).await?;
+            self.engine.write(Write::SetNode(readiness.identity)).await?;
             self.remembered = Some(readiness.identity);
         }
         // Where an LND that is not synced stands is not the tip.
-        if readiness.may_escrow() {
-            self.engine.set_tip(readiness.height).await?;
-        } else {
-            self.engine.raise_height(readiness.height).await?;
-        }
-        Ok(())
+        let height = readiness.height;
+        let write =
+            if readiness.may_escrow() { Write::SetTip(height) } else { Write::RaiseHeight(height) };
+        self.engine.write(write).await
     }
 }
 

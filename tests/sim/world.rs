@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mostrod::clock::{Clock as _, ManualClock};
+use mostrod::engine::Write;
 use mostrod::entropy::Entropy;
 use mostrod::store::{Act, OutboxRow};
 use mostrod::wire::{self, Action, Payload, SmallOrder};
@@ -670,8 +671,8 @@ impl World {
                 let is_refused = self.refusals > 0;
                 self.refusals = self.refusals.saturating_sub(1);
                 if is_refused && self.plant != Some(Plant::DropsRefusedMessages) {
-                    let again = self.daemon.now().after(Duration::from_secs(1));
-                    self.daemon.engine.retry_act(id, again).await.map_err(text)?;
+                    let at = self.daemon.now().after(Duration::from_secs(1));
+                    self.daemon.engine.write(Write::RetryAct { id, at }).await.map_err(text)?;
                     return Ok(());
                 }
                 if !is_refused {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use trade::OrderState;
 
 use super::{START, World, invoice, policy};
-use crate::engine::Applied;
+use crate::engine::{Applied, Write};
 
 const AHEAD: Duration = Duration::from_hours(10);
 
@@ -44,7 +44,7 @@ async fn what_a_fast_clock_asked_for_is_done_at_once_when_it_is_right() {
     world.clock.set(START);
     assert_eq!(world.acts().await, [], "all of it lies ahead");
 
-    world.engine.retry_what_lies_ahead().await.unwrap();
+    world.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
 
     assert!(!world.acts().await.is_empty());
 }

@@ -4,7 +4,7 @@ use trade::{
 };
 
 use super::{World, answers, buyer, invoice, secret, sell_order, seller};
-use crate::engine::{Applied, EngineError};
+use crate::engine::{Applied, EngineError, Write};
 use crate::store::tests::spoken;
 use crate::store::{Act, Class, Message, Transport};
 
@@ -66,7 +66,7 @@ async fn a_message_that_was_disregarded_is_not_acted_on_later() {
     let delivery = world.delivery(seller().trade);
     let cancel = Request { sender: seller(), request_id: None, command: Command::Cancel };
 
-    world.engine.disregard(delivery).await.unwrap();
+    world.engine.write(Write::Disregard(delivery)).await.unwrap();
 
     let later = world.engine.deliver(delivery, id, cancel, answers(None)).await.unwrap();
     assert_eq!(later, Applied::Repeat);

@@ -6,7 +6,7 @@ use trade::{Command, LightningIdentity, Network, NodeKey, Observation, Request, 
 
 use super::{HEIGHT, PAID, World, answers, buyer, secret, seller};
 use crate::clock::Clock as _;
-use crate::engine::Applied;
+use crate::engine::{Applied, Write};
 use crate::facts::Facts;
 use crate::lightning::{Lnd, LndAccess, NodeDescription, Readiness};
 use crate::tasks::Tasks;
@@ -27,7 +27,7 @@ async fn a_message_whose_id_was_forgotten_is_a_repeat_all_the_same() {
     world.acts().await;
     world.clock.advance(MEMORY + SECOND);
 
-    world.engine.forget(MEMORY).await.unwrap();
+    world.engine.write(Write::Forget { inbox_memory: MEMORY }).await.unwrap();
 
     assert!(!world.reader.is_remembered(delivery.event_id).await.unwrap());
     assert_eq!(deliver().await.unwrap(), Applied::Repeat);
@@ -42,10 +42,10 @@ async fn a_trade_goes_on_after_its_first_messages_were_forgotten() {
     world.acts().await;
     world.clock.advance(MEMORY + SECOND);
 
-    world.engine.forget(MEMORY).await.unwrap();
+    world.engine.write(Write::Forget { inbox_memory: MEMORY }).await.unwrap();
 
     let world = world.restarted().await;
-    world.engine.set_tip(HEIGHT).await.unwrap();
+    world.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
     let paid = Observation::Hold { hash: secret(1).hash, status: PAID };
     assert_eq!(world.lnd_says(id, paid).await, Applied::Saved);
     assert_eq!(world.say(buyer(), id, Command::FiatSent).await, Applied::Saved);

@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use trade::{Command, IdentityKey, Notice, OrderId, Refusal, Sender, TradeKey};
 
 use super::{World, seller};
-use crate::engine::Applied;
+use crate::engine::{Applied, Write};
 use crate::store::{Delivery, EventId, Message, Transport};
 
 /// Answers that may wait for one stranger, and for all of them.
@@ -115,7 +115,7 @@ async fn a_message_that_was_not_answered_is_judged_again_when_it_comes_again() {
     assert_eq!(strangers_ask(&world, MOST, MOST + 1).await, [Applied::Unanswered]);
 
     world.clock.advance(Duration::from_mins(5));
-    world.engine.expire_answers().await.unwrap();
+    world.engine.write(Write::ExpireAnswers).await.unwrap();
 
     assert_eq!(strangers_ask(&world, MOST, MOST + 1).await, [Applied::Saved]);
     assert_eq!(strangers_ask(&world, MOST, MOST + 1).await, [Applied::Repeat]);

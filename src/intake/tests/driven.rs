@@ -6,6 +6,7 @@ use trade::{FrozenBecause, HoldStatus, Input, Observation, OrderState, Timestamp
 
 use super::stage::{Stage, Trader, buyer, seller};
 use crate::clock::Clock as _;
+use crate::engine::Write;
 use crate::engine::tests::HEIGHT;
 use crate::nostr::{Phase, Transport};
 
@@ -210,7 +211,7 @@ async fn honest_retries_over_five_relays_leave_room_for_the_other_party() {
 
 impl Stage {
     async fn mines(&self, blocks: u32) {
-        self.world.engine.set_tip(HEIGHT.above(blocks)).await.unwrap();
+        self.world.engine.write(Write::SetTip(HEIGHT.above(blocks))).await.unwrap();
     }
 
     async fn wakes(&self, order: trade::OrderId) {

@@ -49,7 +49,7 @@ async fn a_message_that_a_fast_clock_dated_goes_out_once_the_clock_is_right() {
     assert_eq!(world.count("event is not null and seals = 0 and attempts = 1").await, 1);
 
     world.clock.set(NOW);
-    world.outbox.engine.retry_what_lies_ahead().await.unwrap();
+    world.outbox.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
     world.look().await;
 
     assert_eq!(world.count("done_at is not null and seals = 1").await, 1);
@@ -60,7 +60,7 @@ async fn a_message_that_a_fast_clock_dated_goes_out_once_the_clock_is_right() {
 async fn a_message_that_relays_call_too_old_is_sealed_anew_at_once() {
     let (world, _relay) = with_a_strict_relay(1).await;
     world.clock.set(Timestamp(NOW.0 - 1_800));
-    world.outbox.engine.retry_what_lies_ahead().await.unwrap();
+    world.outbox.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
     world.look().await;
     assert_eq!(world.count("event is not null and seals = 0 and attempts = 1").await, 1);
 

@@ -165,7 +165,8 @@ async fn retries_that_a_fast_clock_put_off_are_due_once_it_is_right() {
     assert_eq!(due(&disk, 10).await, []);
 
     let mut tx = disk.begin().await;
-    tx.retry_what_lies_ahead(Timestamp(10)).await.unwrap();
+    tx.retry_acts_that_lie_ahead(Timestamp(10)).await.unwrap();
+    tx.retry_publications_that_lie_ahead(Timestamp(10)).await.unwrap();
     tx.commit().await.unwrap();
 
     let due = due(&disk, 10).await;

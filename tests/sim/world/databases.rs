@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mostrod::clock::ManualClock;
+use mostrod::engine::Write;
 use mostrod::entropy::Entropy as _;
 use mostrod::nostr::JsonUtil as _;
 use mostrod::store::{Class, Sealed};
@@ -225,10 +226,10 @@ impl Author {
         let event = relays.stored.last().ok_or("no event")?.event.as_json();
         let sealed =
             Sealed { event, written_at: daemon.now(), expires_at: daemon.now().after(DAY) };
-        daemon.engine.seal_message(message.id, sealed).await.map_err(text)?;
+        daemon.engine.write(Write::SealMessage { id: message.id, sealed }).await.map_err(text)?;
 
         let height = self.world.lnd.ledger().height().0;
-        daemon.engine.raise_height(BlockHeight(height + 11)).await.map_err(text)?;
+        daemon.engine.write(Write::RaiseHeight(BlockHeight(height + 11))).await.map_err(text)?;
         let order = self.world.orders[&18];
         daemon.engine.apply(order, Input::Deadline).await.map_err(text)?;
         Ok(())
