@@ -5,6 +5,7 @@
 //! order spoils nothing but its own job. Nothing here waits for a network.
 
 mod decide;
+mod surroundings;
 mod write;
 mod writer;
 
@@ -22,6 +23,7 @@ use trade::{
 use crate::clock::Clock;
 use crate::store::{Delivery, Message, OutboxId, StoreError, Writer};
 
+pub use surroundings::is_reachable;
 pub use write::Write;
 pub use writer::WriterTask;
 

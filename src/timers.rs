@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinSet};
 use trade::{Alarm, Input, OrderId, Question, Timestamp};
 
 use crate::clock::Clock;
-use crate::engine::{Applied, Engine, EngineError, Write};
+use crate::engine::{Applied, Engine, EngineError, Write, is_reachable};
 use crate::facts::Facts;
 use crate::lightning::{ClockIs, Health};
 use crate::store::{Reader, StoreError};
@@ -132,10 +132,11 @@ impl Timers {
         asking: &HashSet<OrderId>,
     ) -> Result<Vec<(OrderId, Question)>, StoreError> {
         let now = if time_rests { Timestamp::default() } else { self.clock.now() };
-        let height = self.reader.daemon_state().await?.height.unwrap_or_default();
+        let state = self.reader.daemon_state().await?;
+        let (height, is_reachable) = (state.height.unwrap_or_default(), is_reachable(&state, now));
         // Those are among the ones that are due.
         let limit = AT_ONCE.saturating_add(u32::try_from(asking.len()).unwrap_or(u32::MAX));
-        let due = self.reader.list_due(now, height, limit).await?;
+        let due = self.reader.list_due(now, height, is_reachable, limit).await?;
         let due = due.into_iter().filter(|order| !asking.contains(order));
         let asks = futures::stream::iter(due)
             .map(|order| async move {

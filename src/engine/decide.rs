@@ -9,7 +9,7 @@ use trade::{
     Request, RoutingBudget, Sender, Timestamp, Undecided,
 };
 
-use super::{Applied, EngineError, Task};
+use super::{Applied, EngineError, Task, surroundings};
 use crate::store::{DaemonState, Delivery, Line, Message, TimesAhead, WriteTx};
 
 /// What every job of one batch shares.
@@ -219,7 +219,7 @@ impl Deciding<'_> {
 
     /// Moves the waiting deadlines by the silence that ends here, each order by itself.
     async fn heard(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
-        let gap = tx.daemon_state().await?.offline_for(self.now);
+        let gap = surroundings::offline_for(&tx.daemon_state().await?, self.now);
         let gap = gap.map(|gap| self.heard_before.map_or(gap, |lived| gap.min(lived)));
         if let Some(offline_for) = gap.filter(|gap| !gap.is_zero()) {
             let waiting = tx.list_waiting().await?;
@@ -272,10 +272,10 @@ impl Deciding<'_> {
         Env {
             now: self.now,
             height: found.daemon.height.unwrap_or_default(),
-            is_at_tip: found.daemon.is_at_tip(self.now),
+            is_at_tip: surroundings::is_at_tip(&found.daemon, self.now),
             policy: self.policy,
             node: found.daemon.node.as_ref(),
-            lnd_unwell_at: found.daemon.lnd_unwell_by(self.now),
+            lnd_unwell_at: surroundings::lnd_unwell_by(&found.daemon, self.now),
             lnd_restarted_at: found.daemon.lnd_restarted_at,
             refused_orders: &found.daemon.refused_orders,
             backlog: self.backlog,

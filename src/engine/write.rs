@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use trade::{BlockHeight, LightningIdentity, Timestamp};
 
+use super::surroundings;
 use crate::store::{
     Delivery, OutboxId, PublicationId, Published, Sealed, StoreError, WriteTx,
 };
@@ -95,8 +96,8 @@ impl Write {
                 tx.shorten_answers(now).await
             }
             Self::Forget { inbox_memory } => tx.forget(now, inbox_memory).await,
-            Self::SetTip(height) => tx.set_tip(height, now).await,
-            Self::RaiseHeight(height) => tx.raise_height(height).await,
+            Self::SetTip(height) => surroundings::set_tip(tx, height, now).await,
+            Self::RaiseHeight(height) => surroundings::raise_height(tx, height).await,
             Self::SetNode(node) => tx.set_node(node).await,
             Self::LndIsUnwell => tx.set_lnd_unwell_at(now).await,
             Self::LndHasRestarted(at) => tx.set_lnd_restarted_at(at).await,

@@ -1,7 +1,5 @@
 //! What the daemon knows of itself and of its surroundings across restarts.
 
-use std::time::Duration;
-
 use sqlx::SqliteConnection;
 use trade::{BlockHeight, Day, LightningIdentity, Note, OrderId, Timestamp};
 
@@ -36,36 +34,6 @@ pub struct DaemonState {
     pub node: Option<LightningIdentity>,
 }
 
-/// How long after the last word of a relay no relay counts as reachable. It is written every ten seconds.
-const UNREACHABLE_AFTER: Duration = Duration::from_secs(30);
-
-/// How long the tip of the chain counts as known: longer than from one question to the next, shorter
-/// than it takes to find blocks that matter.
-const TIP_LASTS: Duration = Duration::from_mins(1);
-
-impl DaemonState {
-    /// Whether `height` was the tip a moment ago.
-    #[must_use]
-    pub fn is_at_tip(&self, now: Timestamp) -> bool {
-        self.tip_seen_at.is_some_and(|at| at <= now && now.since(at) <= TIP_LASTS)
-    }
-
-    /// When LND was last unwell. If the clock ran ahead then, that may have been a moment ago.
-    #[must_use]
-    pub fn lnd_unwell_by(&self, now: Timestamp) -> Option<Timestamp> {
-        self.lnd_unwell_at.map(|at| at.min(now))
-    }
-
-    /// How long no relay was heard, if that is long enough to matter. Never heard is unreachable, too.
-    #[must_use]
-    pub fn offline_for(&self, now: Timestamp) -> Option<Duration> {
-        // When it was heard is not known if the clock ran ahead then.
-        let heard_at = self.heard_at.filter(|at| *at <= now.after(UNREACHABLE_AFTER));
-        let Some(heard_at) = heard_at else { return Some(Duration::ZERO) };
-        Some(now.since(heard_at)).filter(|gap| *gap > UNREACHABLE_AFTER)
-    }
-}
-
 impl WriteTx<'_> {
     /// # Errors
     /// `Corrupt` if a value is unreadable.
@@ -79,26 +47,12 @@ impl WriteTx<'_> {
         self.set("heard_at", &at.0.to_string()).await
     }
 
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn set_tip(&mut self, height: BlockHeight, at: Timestamp) -> Result<(), StoreError> {
-        // Written by a clock that ran ahead, it would not pass for as long.
-        if self.daemon_state().await?.lnd_unwell_at.is_some_and(|unwell| unwell > at) {
-            self.set_lnd_unwell_at(at).await?;
-        }
-        self.set("height", &height.0.to_string()).await?;
-        self.set("tip_seen_at", &at.0.to_string()).await
+    pub async fn set_height(&mut self, height: BlockHeight) -> Result<(), StoreError> {
+        self.set("height", &height.0.to_string()).await
     }
 
-    /// The chain is at least so high; what is known already may be higher.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn raise_height(&mut self, height: BlockHeight) -> Result<(), StoreError> {
-        if self.daemon_state().await?.height < Some(height) {
-            self.set("height", &height.0.to_string()).await?;
-        }
-        Ok(())
+    pub async fn set_tip_seen_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
+        self.set("tip_seen_at", &at.0.to_string()).await
     }
 
     /// Everything sent before `at` is decided or judged, but for what a relay has kept since
@@ -192,7 +146,7 @@ impl Reader {
     }
 }
 
-pub(super) async fn read(connection: &mut SqliteConnection) -> Result<DaemonState, StoreError> {
+async fn read(connection: &mut SqliteConnection) -> Result<DaemonState, StoreError> {
     let rows = sqlx::query!("select key, value from daemon_state").fetch_all(connection).await?;
     let value = |key| rows.iter().find(|row| row.key == key).map(|row| row.value.as_str());
     let time = |key| value(key).map(|text| number(key, text).map(Timestamp)).transpose();

@@ -9,8 +9,8 @@ use trade::{
 use super::rows::{DestinationDocument, StateDocument, TermsDocument};
 use super::text::{At, Text as _};
 use super::{
-    EventId, PublicationId, Reader, StoreError, WriteTx, daemon_state, holds, journal, outbox,
-    payouts, publications, users,
+    EventId, PublicationId, Reader, StoreError, WriteTx, holds, journal, outbox, payouts,
+    publications, users,
 };
 
 /// How a new version of an order came about.
@@ -284,10 +284,9 @@ impl Reader {
         &self,
         now: Timestamp,
         height: BlockHeight,
+        is_reachable: bool,
         limit: u32,
     ) -> Result<Vec<OrderId>, StoreError> {
-        let mut tx = self.snapshot().await?;
-        let hears = daemon_state::read(&mut tx).await?.offline_for(now).is_none();
         let rows = sqlx::query_scalar!(
             r#"select id as "id!" from (
                 select id, due_at from orders where due_at <= ?1
@@ -296,11 +295,11 @@ impl Reader {
                 select id, due_at from orders where due_height <= ?3
             ) order by due_at is null, due_at limit ?4"#,
             now.0,
-            hears,
+            is_reachable,
             height.0,
             limit
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(readable(&rows))
     }

@@ -8,7 +8,7 @@ use trade::{
 
 use super::{PAID, START, World, answers, buyer, invoice, secret, seller};
 use crate::clock::Clock as _;
-use crate::engine::Applied;
+use crate::engine::{Applied, is_reachable};
 use crate::store::tests::spoken;
 use crate::store::{Act, OutboxRow};
 
@@ -265,7 +265,11 @@ async fn a_silence_counts_when_the_daemon_was_down() {
     let waiting = world.awaiting_hold(1).await;
     world.clock.advance(Duration::from_hours(1));
     let world = world.restarted().await;
-    let due = async || world.reader.list_due(world.clock.now(), super::HEIGHT, 10).await.unwrap();
+    let due = async || {
+        let (now, state) = (world.clock.now(), world.reader.daemon_state().await.unwrap());
+        let is_reachable = is_reachable(&state, now);
+        world.reader.list_due(now, super::HEIGHT, is_reachable, 10).await.unwrap()
+    };
     assert_eq!(due().await, [], "nobody could be heard");
 
     world.engine.heard().await.unwrap();

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use trade::{
     AccountChange, BlockHeight, Day, Decision, LightningIdentity, Network, NodeKey, Note, Order,
     OrderId, Reputation, Timestamp,
@@ -95,7 +93,8 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     };
     let mut tx = disk.begin().await;
     tx.set_heard_at(Timestamp(1)).await.unwrap();
-    tx.set_tip(BlockHeight(3), Timestamp(2)).await.unwrap();
+    tx.set_height(BlockHeight(3)).await.unwrap();
+    tx.set_tip_seen_at(Timestamp(2)).await.unwrap();
     tx.set_cursor(Timestamp(9), Some(Timestamp(2))).await.unwrap();
     tx.set_lnd_unwell_at(Timestamp(4)).await.unwrap();
     tx.set_lnd_restarted_at(Timestamp(5)).await.unwrap();
@@ -112,44 +111,4 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     tx.set_cursor(Timestamp(3), None).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(disk.reader.daemon_state().await.unwrap().missed_since, None);
-}
-
-// spec: D21
-#[tokio::test]
-async fn a_height_that_is_not_the_tip_raises_what_is_known_and_no_more() {
-    let mut disk = Disk::new().await;
-    let mut tx = disk.begin().await;
-    tx.set_tip(BlockHeight(7), Timestamp(100)).await.unwrap();
-    tx.raise_height(BlockHeight(6)).await.unwrap();
-    assert_eq!(tx.daemon_state().await.unwrap().height, Some(BlockHeight(7)));
-    tx.raise_height(BlockHeight(8)).await.unwrap();
-
-    let state = tx.daemon_state().await.unwrap();
-
-    assert_eq!((state.height, state.tip_seen_at), (Some(BlockHeight(8)), Some(Timestamp(100))));
-}
-
-// spec: D21 INV-1
-#[test]
-fn the_tip_of_the_chain_is_known_for_a_minute() {
-    let state = DaemonState { tip_seen_at: Some(Timestamp(100)), ..DaemonState::default() };
-
-    assert!(state.is_at_tip(Timestamp(100)));
-    assert!(state.is_at_tip(Timestamp(160)));
-    assert!(!state.is_at_tip(Timestamp(161)));
-    assert!(!state.is_at_tip(Timestamp(99)), "a mark in the future");
-    assert!(!DaemonState::default().is_at_tip(Timestamp(100)));
-}
-
-// spec: D24 D5 P9
-#[test]
-fn a_mark_of_a_clock_that_ran_ahead_is_not_believed() {
-    let ahead = Timestamp(3 * 86_400);
-    let state =
-        DaemonState { heard_at: Some(ahead), lnd_unwell_at: Some(ahead), ..DaemonState::default() };
-
-    assert_eq!(state.lnd_unwell_by(Timestamp(1_000)), Some(Timestamp(1_000)), "perhaps now");
-    assert_eq!(state.offline_for(Timestamp(1_000)), Some(Duration::ZERO), "it is not known");
-    assert_eq!(state.lnd_unwell_by(ahead), Some(ahead));
-    assert_eq!(state.offline_for(ahead.after(Duration::from_secs(30))), None);
 }

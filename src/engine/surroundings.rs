@@ -1,0 +1,141 @@
+//! What the marks that were left about relays and LND say at a given time.
+
+use std::time::Duration;
+
+use trade::{BlockHeight, Timestamp};
+
+use crate::store::{DaemonState, StoreError, WriteTx};
+
+/// How long after the last word of a relay no relay counts as reachable. It is written every ten
+/// seconds.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(30);
+
+/// How long the tip of the chain counts as known: longer than from one question to the next, shorter
+/// than it takes to find blocks that matter.
+const TIP_LASTS: Duration = Duration::from_mins(1);
+
+/// Whether a relay was heard a moment ago: deadlines of traders run only then (D5).
+#[must_use]
+pub fn is_reachable(state: &DaemonState, now: Timestamp) -> bool {
+    offline_for(state, now).is_none()
+}
+
+/// How long no relay was heard, if that is long enough to matter. Never heard is unreachable, too.
+pub(super) fn offline_for(state: &DaemonState, now: Timestamp) -> Option<Duration> {
+    // When it was heard is not known if the clock ran ahead then.
+    let heard_at = state.heard_at.filter(|at| *at <= now.after(UNREACHABLE_AFTER));
+    let Some(heard_at) = heard_at else { return Some(Duration::ZERO) };
+    Some(now.since(heard_at)).filter(|gap| *gap > UNREACHABLE_AFTER)
+}
+
+/// Whether the known height was the tip a moment ago.
+pub(super) fn is_at_tip(state: &DaemonState, now: Timestamp) -> bool {
+    state.tip_seen_at.is_some_and(|at| at <= now && now.since(at) <= TIP_LASTS)
+}
+
+/// When LND was last unwell. If the clock ran ahead then, that may have been a moment ago.
+pub(super) fn lnd_unwell_by(state: &DaemonState, now: Timestamp) -> Option<Timestamp> {
+    state.lnd_unwell_at.map(|at| at.min(now))
+}
+
+/// This is the tip of our node's chain now.
+pub(super) async fn set_tip(
+    tx: &mut WriteTx<'_>,
+    height: BlockHeight,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // Where a clock that ran ahead wrote when LND was unwell, it would seem so until that time.
+    if tx.daemon_state().await?.lnd_unwell_at.is_some_and(|unwell| unwell > now) {
+        tx.set_lnd_unwell_at(now).await?;
+    }
+    tx.set_height(height).await?;
+    tx.set_tip_seen_at(now).await
+}
+
+/// The chain is at least so high; what is known already may be higher.
+pub(super) async fn raise_height(
+    tx: &mut WriteTx<'_>,
+    height: BlockHeight,
+) -> Result<(), StoreError> {
+    if tx.daemon_state().await?.height < Some(height) {
+        tx.set_height(height).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock as _;
+    use crate::engine::Write;
+    use crate::engine::tests::{HEIGHT, World};
+
+    // spec: D21 INV-1
+    #[test]
+    fn the_tip_of_the_chain_is_known_for_a_minute() {
+        let state = DaemonState { tip_seen_at: Some(Timestamp(100)), ..DaemonState::default() };
+
+        assert!(is_at_tip(&state, Timestamp(100)));
+        assert!(is_at_tip(&state, Timestamp(160)));
+        assert!(!is_at_tip(&state, Timestamp(161)));
+        assert!(!is_at_tip(&state, Timestamp(99)), "a mark in the future");
+        assert!(!is_at_tip(&DaemonState::default(), Timestamp(100)));
+    }
+
+    // spec: D5
+    #[test]
+    fn relays_are_reachable_for_thirty_seconds_after_one_was_heard() {
+        for (heard_at, reachable) in [(None, false), (Some(960), false), (Some(995), true)] {
+            let heard_at = heard_at.map(Timestamp);
+            let state = DaemonState { heard_at, ..DaemonState::default() };
+
+            assert_eq!(is_reachable(&state, Timestamp(999)), reachable, "heard at {heard_at:?}");
+        }
+    }
+
+    // spec: D24 D5 P9
+    #[test]
+    fn a_mark_of_a_clock_that_ran_ahead_is_not_believed() {
+        let ahead = Timestamp(3 * 86_400);
+        let state = DaemonState {
+            heard_at: Some(ahead),
+            lnd_unwell_at: Some(ahead),
+            ..DaemonState::default()
+        };
+        let now = Timestamp(1_000);
+
+        assert_eq!(lnd_unwell_by(&state, now), Some(now), "perhaps now");
+        assert_eq!(offline_for(&state, now), Some(Duration::ZERO), "it is not known");
+        assert_eq!(lnd_unwell_by(&state, ahead), Some(ahead));
+        assert_eq!(offline_for(&state, ahead.after(Duration::from_secs(30))), None);
+    }
+
+    // spec: D21
+    #[tokio::test]
+    async fn a_height_that_is_not_the_tip_raises_what_is_known_and_no_more() {
+        let world = World::new().await;
+        let seen_at = world.clock.now();
+        world.clock.advance(Duration::from_secs(1));
+        for (height, known) in [(HEIGHT.before(1), HEIGHT), (HEIGHT.above(1), HEIGHT.above(1))] {
+            world.engine.write(Write::RaiseHeight(height)).await.unwrap();
+
+            let state = world.reader.daemon_state().await.unwrap();
+            assert_eq!((state.height, state.tip_seen_at), (Some(known), Some(seen_at)));
+        }
+    }
+
+    // spec: D24 P9
+    #[tokio::test]
+    async fn a_tip_takes_back_that_lnd_will_have_been_unwell() {
+        let world = World::new().await;
+        let right = world.clock.now();
+        world.clock.set(right.after(Duration::from_hours(72)));
+        world.engine.write(Write::LndIsUnwell).await.unwrap();
+        world.clock.set(right);
+
+        world.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
+
+        let state = world.reader.daemon_state().await.unwrap();
+        assert_eq!(state.lnd_unwell_at, Some(right));
+    }
+}
