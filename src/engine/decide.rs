@@ -10,7 +10,7 @@ use trade::{
 };
 
 use super::{Applied, EngineError, Task, surroundings};
-use crate::store::{DaemonState, Delivery, Line, Message, TimesAhead, WriteTx};
+use crate::store::{DaemonState, Delivery, JournalLine, Message, TimesAhead, WriteTx};
 
 /// What every job of one batch shares.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Deciding<'_> {
                     return Ok(Applied::Unchanged);
                 }
                 check(&decision)?;
-                tx.save(&order, &decision, &line).await?;
+                tx.save(&order, &decision, &line, self.policy.escrow_margin).await?;
                 Ok(Applied::Saved)
             }
             Err(Undecided::Ask(question)) => Ok(Applied::Asks(question)),
@@ -154,7 +154,8 @@ impl Deciding<'_> {
                 if !self.remember(tx, Some(&delivery)).await? {
                     return Ok(Applied::Repeat);
                 }
-                tx.create(&decision, &self.line("new-order", Some(delivery))).await?;
+                let line = self.line("new-order", Some(delivery));
+                tx.create(&decision, &line, self.policy.escrow_margin).await?;
                 Ok(Applied::Saved)
             }
             Err(refusal) => {
@@ -263,9 +264,9 @@ impl Deciding<'_> {
         Ok(())
     }
 
-    fn line(&self, input: &'static str, delivery: Option<Delivery>) -> Line {
+    fn line(&self, input: &'static str, delivery: Option<Delivery>) -> JournalLine {
         let event_id = delivery.map(|delivery| delivery.event_id);
-        Line { at: self.now, input, event_id, margin: self.policy.escrow_margin }
+        JournalLine { at: self.now, input, event_id }
     }
 
     fn env<'e>(&'e self, found: &'e Found, facts: &'e [Fact]) -> Env<'e> {

@@ -31,12 +31,13 @@ use crate::lightning::{
 use crate::nostr::{Options, Relays, Transport};
 use crate::publisher::{AboutNode, Publisher};
 use crate::recorded_log::Log;
-use crate::store::{Class, Delivery, EventId, Line, Message, Writer};
+use crate::store::{Class, Delivery, EventId, JournalLine, Message, Writer};
 use crate::wire::notice::render;
 use crate::wire::tags::{Imprint, NodeTerms, Profile};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
 const ORDER: OrderId = OrderId([1; 16]);
+const MARGIN: u32 = 24;
 
 /// An outbox on a file of its own, of an order whose holds are all to be given back.
 pub(crate) struct World {
@@ -95,7 +96,7 @@ impl World {
         let (cancels, canceled) = mpsc::unbounded_channel();
         let (settles, settled) = mpsc::unbounded_channel();
         let lnd = Arc::new(Lnd { cancels, settles });
-        let outbox = Outbox::new(lnd, messenger, reader, engine, clock.clone(), 24);
+        let outbox = Outbox::new(lnd, messenger, reader, engine, clock.clone(), MARGIN);
         (Self { folder, clock, outbox, canceled, settled, writer }, listener)
     }
 
@@ -215,7 +216,7 @@ fn wanted(n: u8) -> Hold {
 
 async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Effect>)) {
     let before = order();
-    let line = Line { at: NOW, input: "test", event_id: None, margin: 24 };
+    let line = JournalLine { at: NOW, input: "test", event_id: None };
     let decision = |order, effects| Decision {
         order,
         effects,
@@ -226,7 +227,7 @@ async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Eff
         cause: Cause::LateNews,
     };
     let mut tx = writer.begin().await.unwrap();
-    tx.create(&decision(before.clone(), vec![]), &line).await.unwrap();
+    tx.create(&decision(before.clone(), vec![]), &line, MARGIN).await.unwrap();
     for n in 1..=people {
         let to = TradeKey(Keys::generate().public_key().to_bytes());
         let (order, request_id) = (Some(ORDER), Some(n.into()));
@@ -234,7 +235,7 @@ async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Eff
             Message { to, order, request_id, trade_index: None, notice: Notice::Released };
         tx.send(&message, NOW).await.unwrap();
     }
-    tx.save(&before, &decision(after, effects), &line).await.unwrap();
+    tx.save(&before, &decision(after, effects), &line, MARGIN).await.unwrap();
     tx.commit().await.unwrap();
 }
 

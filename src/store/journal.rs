@@ -3,11 +3,20 @@
 use std::collections::BTreeMap;
 
 use sqlx::SqliteConnection;
-use trade::{Decision, Order, Posting};
+use trade::{Decision, Order, Posting, Timestamp};
 
-use super::orders::Line;
 use super::text::{At, Text as _};
-use super::{Reader, StoreError};
+use super::{EventId, Reader, StoreError};
+
+/// How a new version of an order came about.
+#[derive(Debug, Clone, Copy)]
+pub struct JournalLine {
+    pub at: Timestamp,
+    /// What was applied, by name.
+    pub input: &'static str,
+    /// The message it came in.
+    pub event_id: Option<EventId>,
+}
 
 impl Reader {
     /// Debits less credits of every account of the ledger, in msat, over all orders.
@@ -33,7 +42,7 @@ pub(super) async fn write(
     before: Option<&Order>,
     decision: &Decision,
     version: u64,
-    line: &Line,
+    line: &JournalLine,
 ) -> Result<(), StoreError> {
     let at = At::new("journal", decision.order.id);
     let (order, version) = (decision.order.id.to_text(), at.integer("version", version)?);

@@ -6,24 +6,12 @@ use trade::{
     PaymentHash, PublicStatus, Side, Terms, Timestamp, TradeKey,
 };
 
+use super::journal::{self, JournalLine};
 use super::rows::{DestinationDocument, StateDocument, TermsDocument};
 use super::text::{At, Text as _};
 use super::{
-    EventId, PublicationId, Reader, StoreError, WriteTx, holds, journal, outbox, payouts,
-    publications, users,
+    PublicationId, Reader, StoreError, WriteTx, holds, outbox, payouts, publications, users,
 };
-
-/// How a new version of an order came about.
-#[derive(Debug, Clone, Copy)]
-pub struct Line {
-    pub at: Timestamp,
-    /// What was applied, by name.
-    pub input: &'static str,
-    /// The message it came in.
-    pub event_id: Option<EventId>,
-    /// The escrow margin in force; it decides when the order is due.
-    pub margin: u32,
-}
 
 /// That a trade key is a party of an order that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +29,18 @@ impl WriteTx<'_> {
         find(&mut self.tx, id).await
     }
 
-    /// Saves an order that did not exist, and all that its creation asks for.
+    /// Saves an order that did not exist, and all that its creation asks for. The escrow margin in
+    /// force decides when it is due.
     ///
     /// # Errors
     /// `Forbidden` if the id is taken.
-    pub async fn create(&mut self, decision: &Decision, line: &Line) -> Result<(), StoreError> {
-        insert(&mut self.tx, &decision.order, line.margin).await?;
+    pub async fn create(
+        &mut self,
+        decision: &Decision,
+        line: &JournalLine,
+        margin: u32,
+    ) -> Result<(), StoreError> {
+        insert(&mut self.tx, &decision.order, margin).await?;
         self.carry_out(None, decision, 1, line).await
     }
 
@@ -58,13 +52,14 @@ impl WriteTx<'_> {
         &mut self,
         before: &Order,
         decision: &Decision,
-        line: &Line,
+        line: &JournalLine,
+        margin: u32,
     ) -> Result<(), StoreError> {
         let version = before.version.saturating_add(1);
-        update(&mut self.tx, before, &decision.order, version, line.margin).await?;
+        update(&mut self.tx, before, &decision.order, version, margin).await?;
         self.carry_out(Some(before), decision, version, line).await?;
         match &decision.child {
-            Some(child) => self.create(child, line).await,
+            Some(child) => self.create(child, line, margin).await,
             None => Ok(()),
         }
     }
@@ -74,7 +69,7 @@ impl WriteTx<'_> {
         before: Option<&Order>,
         decision: &Decision,
         version: u64,
-        line: &Line,
+        line: &JournalLine,
     ) -> Result<(), StoreError> {
         let (tx, render) = (&mut *self.tx, self.render);
         let order = &decision.order;

@@ -23,7 +23,7 @@ use trade::{
     Seen, Terms, Timestamp, TradeKey,
 };
 
-use super::{Class, Line, OpenError, OutboxRow, Reader, StoreError, WriteTx, Writer};
+use super::{Class, JournalLine, OpenError, OutboxRow, Reader, StoreError, WriteTx, Writer};
 
 /// The escrow margin of these tests.
 const MARGIN: u32 = 24;
@@ -71,7 +71,7 @@ impl Disk {
 
     async fn create(&mut self, order: &Order) {
         let mut tx = self.begin().await;
-        tx.create(&decision(order.clone(), vec![]), &line(1)).await.unwrap();
+        tx.create(&decision(order.clone(), vec![]), &line(1), MARGIN).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -79,7 +79,7 @@ impl Disk {
     async fn save(&mut self, after: &Order, effects: Vec<Effect>) -> Result<(), StoreError> {
         let before = self.order(after.id).await;
         let mut tx = self.begin().await;
-        tx.save(&before, &decision(after.clone(), effects), &line(2)).await?;
+        tx.save(&before, &decision(after.clone(), effects), &line(2), MARGIN).await?;
         tx.commit().await
     }
 
@@ -107,8 +107,8 @@ fn folder() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn line(at: i64) -> Line {
-    Line { at: Timestamp(at), input: "test", event_id: None, margin: MARGIN }
+fn line(at: i64) -> JournalLine {
+    JournalLine { at: Timestamp(at), input: "test", event_id: None }
 }
 
 fn decision(order: Order, effects: Vec<Effect>) -> Decision {

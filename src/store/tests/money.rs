@@ -4,7 +4,7 @@ use trade::{
 };
 
 use super::{
-    Disk, attempt, awaiting_hold, canceled_hold, decision, hash, invoice, line, paying, payout,
+    Disk, MARGIN, attempt, awaiting_hold, canceled_hold, decision, hash, invoice, line, paying, payout,
     pending, wanted_hold,
 };
 
@@ -160,7 +160,7 @@ async fn the_ledger_balances() {
         vec![post(Lightning, Buyer, 99), post(Lightning, FeeIncome, 2), post(Buyer, Lightning, 99)];
     let mut tx = disk.begin().await;
     let settled = Decision { postings, ..decision(paying(1, None), vec![]) };
-    tx.save(&before, &settled, &line(2)).await.unwrap();
+    tx.save(&before, &settled, &line(2), MARGIN).await.unwrap();
     tx.commit().await.unwrap();
 
     let balances = disk.reader.balances().await.unwrap();

@@ -72,7 +72,7 @@ async fn an_order_that_nobody_made_is_none() {
 async fn what_is_not_committed_is_not_there() {
     let mut disk = Disk::new().await;
     let mut tx = disk.begin().await;
-    tx.create(&decision(pending(1), vec![]), &line(1)).await.unwrap();
+    tx.create(&decision(pending(1), vec![]), &line(1), MARGIN).await.unwrap();
     drop(tx);
 
     assert_eq!(disk.reader.find_order(pending(1).id).await.unwrap(), None);
@@ -84,7 +84,7 @@ async fn a_savepoint_is_undone_alone() {
     let mut tx = disk.begin().await;
     for (order, keep) in [(pending(1), true), (pending(2), false), (pending(3), true)] {
         let mut part = tx.savepoint().await.unwrap();
-        part.create(&decision(order, vec![]), &line(1)).await.unwrap();
+        part.create(&decision(order, vec![]), &line(1), MARGIN).await.unwrap();
         if keep { part.commit().await.unwrap() } else { part.rollback().await.unwrap() }
     }
     tx.commit().await.unwrap();
@@ -106,10 +106,10 @@ async fn a_full_disk_leaves_no_half_step_and_writes_go_on_when_there_is_room() {
     };
     let mut tx = disk.begin().await;
     let mut part = tx.savepoint().await.unwrap();
-    part.create(&decision(pending(2), vec![]), &line(1)).await.unwrap();
+    part.create(&decision(pending(2), vec![]), &line(1), MARGIN).await.unwrap();
     part.commit().await.unwrap();
     let mut part = tx.savepoint().await.unwrap();
-    let error = part.create(&decision(wordy(3), vec![]), &line(1)).await.unwrap_err();
+    let error = part.create(&decision(wordy(3), vec![]), &line(1), MARGIN).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     drop(part);
     drop(tx);
@@ -133,7 +133,7 @@ async fn a_decision_on_an_order_that_moved_is_not_saved() {
 
     let mut tx = disk.begin().await;
     let lost = decision(ended(1, Outcome::Expired), vec![]);
-    let error = tx.save(&stale, &lost, &line(3)).await.unwrap_err();
+    let error = tx.save(&stale, &lost, &line(3), MARGIN).await.unwrap_err();
 
     assert!(matches!(error, StoreError::Moved { version: 1, .. }), "{error}");
 }
@@ -450,7 +450,7 @@ async fn a_child_is_born_in_the_transaction_of_its_parent() {
     disk.create(&pending(1)).await;
 
     let mut tx = disk.begin().await;
-    tx.save(&pending(1), &with_child(2), &line(2)).await.unwrap();
+    tx.save(&pending(1), &with_child(2), &line(2), MARGIN).await.unwrap();
     tx.commit().await.unwrap();
 
     assert_eq!(disk.order(pending(2).id).await, pending(2));
@@ -473,7 +473,7 @@ async fn a_child_that_cannot_be_saved_leaves_its_parent_as_it_was() {
 
     let mut tx = disk.begin().await;
     let mut part = tx.savepoint().await.unwrap();
-    let error = part.save(&pending(1), &with_child(2), &line(2)).await.unwrap_err();
+    let error = part.save(&pending(1), &with_child(2), &line(2), MARGIN).await.unwrap_err();
     drop(part);
     tx.commit().await.unwrap();
 

@@ -3,7 +3,7 @@ use trade::{
     OrderId, Reputation, Timestamp,
 };
 
-use super::{Disk, decision, line, party, pending};
+use super::{Disk, MARGIN, decision, line, party, pending};
 use crate::store::DaemonState;
 
 async fn change(disk: &mut Disk, change: AccountChange) {
@@ -15,7 +15,7 @@ async fn change(disk: &mut Disk, change: AccountChange) {
     let mut tx = disk.begin().await;
     let changed =
         Decision { account: Some(change), ..decision(Order { ..before.clone() }, vec![]) };
-    tx.save(&before, &changed, &line(50_000)).await.unwrap();
+    tx.save(&before, &changed, &line(50_000), MARGIN).await.unwrap();
     tx.commit().await.unwrap();
 }
 
