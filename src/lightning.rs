@@ -4,11 +4,13 @@
 //! and the watcher's business.
 
 mod answers;
+mod calls;
 mod channel;
-pub mod client;
-pub mod error;
+mod client;
+mod error;
+mod identity_guard;
 pub mod invoice;
-pub mod ours;
+mod permissions;
 mod rights;
 pub mod verdict;
 
@@ -23,9 +25,9 @@ use trade::{
     Preimage, Sats, Timestamp,
 };
 
-pub use client::{Lnd, LndAccess, SEND};
+pub use calls::{Lnd, LndAccess, SEND};
 pub use error::LightningError;
-pub use ours::IdentityGuard;
+pub use identity_guard::IdentityGuard;
 pub use rights::RIGHTS;
 
 /// What a trade needs from a Lightning node.

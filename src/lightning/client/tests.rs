@@ -1,8 +1,12 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use trade::Sats;
 
 use super::*;
+use crate::lightning::LndAccess;
 
 /// Any certificate: nobody here presents one.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
