@@ -209,9 +209,6 @@ impl Engine {
     ///
     /// After a silence, also one in which the daemon was down, the waiting deadlines move by the gap
     /// first (D5).
-    ///
-    /// # Errors
-    /// If it could not be written.
     pub async fn heard(&self) -> Result<Applied, EngineError> {
         self.run(Task::Heard).await
     }
@@ -246,9 +243,6 @@ impl Engine {
     /// The clock is right: the times of orders that lie further ahead than their kind can ask for are
     /// brought back, each order by itself (D41). To be called once the clock is confirmed after the
     /// start, and after it was set.
-    ///
-    /// # Errors
-    /// If it could not be written.
     pub async fn clock_corrected(&self) -> Result<Applied, EngineError> {
         self.run(Task::ClockCorrected).await
     }

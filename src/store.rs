@@ -64,9 +64,6 @@ pub struct Reader {
 
 impl Writer {
     /// Begins a transaction that no other can come between.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn begin(&mut self) -> Result<WriteTx<'_>, StoreError> {
         let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         Ok(WriteTx { tx, render: self.render })
@@ -86,9 +83,6 @@ impl Writer {
 
     /// Closes the file. What was committed is safe without it; with it, all of it is in the one
     /// file, and a copy of that is a backup.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn close(mut self) -> Result<(), StoreError> {
         // Readers that close later write nothing, so SQLite would leave this to the next start.
         sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut self.connection).await?;
@@ -98,9 +92,6 @@ impl Writer {
 
 impl WriteTx<'_> {
     /// A part of this transaction that can be undone by itself.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn savepoint(&mut self) -> Result<WriteTx<'_>, StoreError> {
         Ok(WriteTx { tx: self.tx.begin().await?, render: self.render })
     }
@@ -114,9 +105,6 @@ impl WriteTx<'_> {
     }
 
     /// Undoes it.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn rollback(self) -> Result<(), StoreError> {
         Ok(self.tx.rollback().await?)
     }

@@ -123,9 +123,6 @@ impl Timers {
     ///
     /// Returns the orders that have to ask LND first, and what: see [`Timers::ask`]. A look does not
     /// wait for LND, so that one which does not answer delays no other order (INV-9).
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn look(
         &self,
         time_rests: bool,

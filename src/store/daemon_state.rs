@@ -41,8 +41,6 @@ impl WriteTx<'_> {
         read(&mut self.tx).await
     }
 
-    /// # Errors
-    /// If the database does not answer.
     pub async fn set_heard_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
         self.set("heard_at", &at.0.to_string()).await
     }
@@ -57,9 +55,6 @@ impl WriteTx<'_> {
 
     /// Everything sent before `at` is decided or judged, but for what a relay has kept since
     /// `missed_since` that was not heard in full.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn set_cursor(
         &mut self,
         at: Timestamp,
@@ -75,14 +70,10 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// # Errors
-    /// If the database does not answer.
     pub async fn set_lnd_unwell_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
         self.set("lnd_unwell_at", &at.0.to_string()).await
     }
 
-    /// # Errors
-    /// If the database does not answer.
     pub async fn set_lnd_restarted_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
         self.set("lnd_restarted_at", &at.0.to_string()).await
     }
@@ -99,8 +90,6 @@ impl WriteTx<'_> {
         }
     }
 
-    /// # Errors
-    /// If the database does not answer.
     pub async fn set_node(&mut self, node: LightningIdentity) -> Result<(), StoreError> {
         self.set("node_key", &node.key.to_text()).await?;
         self.set("node_network", &node.network.to_text()).await

@@ -26,9 +26,6 @@ impl Reader {
 
     /// What LND must be asked about: the holds it acknowledged and has not ended. One that cannot be
     /// read stops no other; it was reported at the start.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_holds_to_watch(&self) -> Result<Vec<(OrderId, PaymentHash)>, StoreError> {
         let rows = sqlx::query!(
             "select order_id, hash from holds

@@ -34,9 +34,6 @@ pub struct Delivery {
 impl WriteTx<'_> {
     /// Whether a message was acted on before, or is as old as what was forgotten, so that it may
     /// have been: [`WriteTx::remember`] would not take it.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn is_repeat(&mut self, delivery: &Delivery) -> Result<bool, StoreError> {
         let event = delivery.event_id.to_text();
         let rumor = delivery.rumor_id.map(|id| id.to_text());
@@ -61,9 +58,6 @@ impl WriteTx<'_> {
     ///
     /// A message dated ahead counts, for the transport, as written when it was received: no date keeps
     /// its author from changing the transport.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn remember(
         &mut self,
         delivery: &Delivery,
@@ -90,9 +84,6 @@ impl WriteTx<'_> {
     }
 
     /// Remembers a message that is not to be acted on, and nothing of its author. False: as above.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn remember_id(
         &mut self,
         delivery: &Delivery,
@@ -120,9 +111,6 @@ impl WriteTx<'_> {
 
 impl Reader {
     /// Whether a message was acted on: cheaper than asking the writer, and never wrong with yes.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn is_remembered(&self, event_id: EventId) -> Result<bool, StoreError> {
         let event = event_id.to_text();
         let found = sqlx::query_scalar!(
@@ -136,9 +124,6 @@ impl Reader {
     }
 
     /// The transport a trade key last wrote on.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn find_transport(&self, key: TradeKey) -> Result<Option<Transport>, StoreError> {
         let key = key.to_text();
         let transport = sqlx::query_scalar!("select transport from trade_keys where key = ?", key)

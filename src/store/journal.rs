@@ -20,9 +20,6 @@ pub struct JournalLine {
 
 impl Reader {
     /// Debits less credits of every account of the ledger, in msat, over all orders.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn balances(&self) -> Result<BTreeMap<String, i64>, StoreError> {
         let rows = sqlx::query!(
             r#"select account as "account!: String", sum(msat) as "msat!: i64" from (

@@ -95,9 +95,6 @@ impl WriteTx<'_> {
     /// Writes the deadlines again under the margin in force, of every order that has not ended.
     ///
     /// Returns what went wrong with single orders; those are left as they are.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn refresh_deadlines(&mut self, margin: u32) -> Result<Vec<StoreError>, StoreError> {
         let mut failures = Vec::new();
         for id in open(&mut self.tx).await? {
@@ -116,9 +113,6 @@ impl WriteTx<'_> {
     }
 
     /// The orders whose waiting deadline stands still while no relay is reachable (D5).
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_waiting(&mut self) -> Result<Vec<OrderId>, StoreError> {
         let rows = sqlx::query_scalar!("select id from orders where waits_for is not null")
             .fetch_all(&mut *self.tx)
@@ -127,9 +121,6 @@ impl WriteTx<'_> {
     }
 
     /// The orders with a time that lies ahead further than these.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_times_ahead(
         &mut self,
         than: &TimesAhead,
@@ -164,9 +155,6 @@ impl WriteTx<'_> {
 
     /// Whether an unfinished order waits for this identity on that side: a buyer's invoice, a
     /// seller's payment.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn has_duty(&mut self, of: IdentityKey, side: Side) -> Result<bool, StoreError> {
         let makes = match side {
             Side::Buyer => Kind::Buy,
@@ -192,9 +180,6 @@ impl WriteTx<'_> {
 
     /// Whether a payment hash already names a hold, a payout, or the place another running order
     /// pays to (C26, K-24). The present destination and attempt of `order` itself do not count.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn is_payment_hash_known(
         &mut self,
         hash: PaymentHash,
@@ -244,9 +229,6 @@ impl Reader {
 
     /// The part that a trade key has in an order; none if that has ended, or the key has no part in
     /// it.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn find_part(&self, id: OrderId, key: TradeKey) -> Result<Option<Part>, StoreError> {
         let (id, key) = (id.to_text(), key.to_text());
         let row = sqlx::query!(
@@ -261,9 +243,6 @@ impl Reader {
     }
 
     /// When the oldest trade that has not ended began; messages since then are of use.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn oldest_take(&self) -> Result<Option<Timestamp>, StoreError> {
         oldest_take(&mut *self.connection().await?).await
     }
@@ -272,9 +251,6 @@ impl Reader {
     ///
     /// The time of a waiting order stands still while no relay is reachable: a trader may have done its
     /// part (D5).
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_due(
         &self,
         now: Timestamp,

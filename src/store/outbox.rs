@@ -99,17 +99,11 @@ pub type Render = fn(&Notice, Option<OrderId>, Option<u64>, Option<i64>) -> Stri
 impl WriteTx<'_> {
     /// Stores a message that no decision of an order asked for: a refusal of a trader, an answer
     /// (D19).
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn send(&mut self, message: &Message, at: Timestamp) -> Result<(), StoreError> {
         enqueue_message(&mut self.tx, self.render, message, at, None).await
     }
 
     /// Says that an act is about to be tried: from now on it may have happened.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn begin_act(&mut self, id: OutboxId, at: Timestamp) -> Result<(), StoreError> {
         sqlx::query!(
             "update outbox set begun_at = coalesce(begun_at, ?) where id = ? and done_at is null",
@@ -142,9 +136,6 @@ impl WriteTx<'_> {
 
     /// Saves another signed event of a message: every relay that answered refused the time of the one
     /// before, or that was dated by a clock that ran ahead (D31).
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn seal_message_anew(
         &mut self,
         id: OutboxId,
@@ -165,9 +156,6 @@ impl WriteTx<'_> {
     }
 
     /// Marks an act as done. False: it was done before. Nothing is kept of an answer to a stranger.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn finish_act(&mut self, id: OutboxId, at: Timestamp) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"update outbox set done_at = ? where id = ? and done_at is null
@@ -209,9 +197,6 @@ impl WriteTx<'_> {
     }
 
     /// Puts an act off after a failure. Its lane waits with it.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn retry_act(&mut self, id: OutboxId, due_at: Timestamp) -> Result<(), StoreError> {
         sqlx::query!(
             "update outbox set attempts = attempts + 1 where id = ? and done_at is null",
@@ -229,9 +214,6 @@ impl WriteTx<'_> {
 impl Reader {
     /// What may be done now: the first unfinished act of each lane, if it is due; of each class at
     /// most so many, those that have been due the longest. However much waits, no more is read.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_acts_due(
         &self,
         now: Timestamp,
@@ -266,9 +248,6 @@ impl Reader {
 
     /// The sealed events of messages that a relay took since then and that have not expired: the
     /// newest ones, the oldest of them first.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_sent(
         &self,
         since: Timestamp,
@@ -290,9 +269,6 @@ impl Reader {
     }
 
     /// How many acts wait, and since when the oldest.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn outbox_depth(&self) -> Result<(i64, Option<Timestamp>), StoreError> {
         let row = sqlx::query!(
             r#"select count(*) as "count!: i64", min(at) as "oldest: i64"

@@ -37,9 +37,6 @@ impl Reader {
     }
 
     /// What LND last said when it refused to pay for an order.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn find_refusal(&self, order: OrderId) -> Result<Option<String>, StoreError> {
         let order = order.to_text();
         let refusal = sqlx::query_scalar!(
@@ -55,9 +52,6 @@ impl Reader {
 
     /// What LND must be asked about: the attempts whose send was begun and that have no end yet. One
     /// that cannot be read stops no other; it was reported at the start.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_payments_to_follow(&self) -> Result<Vec<(OrderId, PaymentHash)>, StoreError> {
         // `+`, or SQLite reads all attempts there ever were in the order of their ids.
         let rows = sqlx::query!(

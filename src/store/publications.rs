@@ -86,9 +86,6 @@ impl fmt::Display for PublicationId {
 
 impl WriteTx<'_> {
     /// What an event shows has changed, or is to be said again: the event is behind now.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn renew_publication(&mut self, id: PublicationId) -> Result<(), StoreError> {
         renew(&mut self.tx, id).await
     }
@@ -145,9 +142,6 @@ impl WriteTx<'_> {
     }
 
     /// Records that a relay has a revision, in an event of this time.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn record_published(
         &mut self,
         id: PublicationId,
@@ -170,9 +164,6 @@ impl WriteTx<'_> {
     }
 
     /// Puts a publication off after a failure.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn retry_publication(
         &mut self,
         id: PublicationId,
@@ -210,9 +201,6 @@ impl WriteTx<'_> {
 
 impl Reader {
     /// The public events that are behind and may be sent now.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_publications_due(
         &self,
         now: Timestamp,
@@ -235,9 +223,6 @@ impl Reader {
     /// The newest signed event of each order that a relay may still show: of those under way, and
     /// of those that would be in the book if nobody had said that they have left it. In the order
     /// of the ids, after `after`.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_shown(
         &self,
         now: Timestamp,
@@ -265,9 +250,6 @@ impl Reader {
     }
 
     /// The newest signed events of what the node says of itself.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_own_events(&self) -> Result<Vec<String>, StoreError> {
         let events = sqlx::query_scalar!(
             r#"select event as "event!" from publications

@@ -29,9 +29,6 @@ impl WriteTx<'_> {
     /// Forgets a little of what is of no more use: ids of messages written longer than
     /// `inbox_memory` ago and before the oldest running trade began, acts done long ago, the
     /// transports of idle keys. `now` is a time that LND's chain confirms.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn forget(
         &mut self,
         now: Timestamp,

@@ -23,9 +23,6 @@ const EXPIRED_AT_ONCE: u32 = 500;
 
 impl WriteTx<'_> {
     /// Whether a key is the maker's or taker's of an order that has not ended.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn is_trader(&mut self, key: TradeKey) -> Result<bool, StoreError> {
         let key = key.to_text();
         let found = sqlx::query_scalar!(
@@ -42,9 +39,6 @@ impl WriteTx<'_> {
     }
 
     /// Whether one more answer to a stranger may be stored.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn may_answer_stranger(&mut self, key: TradeKey) -> Result<bool, StoreError> {
         let lane = lane_to(key);
         let may = sqlx::query_scalar!(
@@ -65,9 +59,6 @@ impl WriteTx<'_> {
     }
 
     /// Stores an answer to a stranger; see [`WriteTx::may_answer_stranger`].
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn answer_stranger(
         &mut self,
         message: &Message,
@@ -77,9 +68,6 @@ impl WriteTx<'_> {
     }
 
     /// Ends a bounded number of answers to strangers that have expired, without a send.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn expire_answers(&mut self, now: Timestamp) -> Result<(), StoreError> {
         sqlx::query!(
             "delete from outbox where id in (
@@ -109,9 +97,6 @@ impl WriteTx<'_> {
 
 impl Reader {
     /// Whether an answer to a stranger has expired.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn has_expired_answers(&self, now: Timestamp) -> Result<bool, StoreError> {
         let found = sqlx::query_scalar!(
             r#"select exists (select 1 from outbox where to_stranger = 1 and expires_at <= ?)

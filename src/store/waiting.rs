@@ -29,9 +29,6 @@ impl WaitingOrder {
 
 impl Reader {
     /// What is frozen, cannot be read, is owed, or has waited for LND for long.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn list_waiting(
         &self,
         now: Timestamp,

@@ -46,9 +46,6 @@ impl Comparison {
     }
 
     /// Asks LND about everything that is open, once.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn round(&self) -> Result<(), StoreError> {
         if self.health.borrow().is_none() {
             return Ok(());
