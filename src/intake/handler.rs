@@ -10,13 +10,13 @@ use crate::engine::{Applied, Engine, EngineError, Write};
 use crate::entropy::{Entropy, draw_hold_secret, draw_order_id};
 use crate::facts::Facts;
 use crate::nostr::{Opened, Transport};
+use crate::retry::backoff;
 use crate::store::{self, Delivery, EventId, Message};
 use crate::wire::command::{self, Asked, Declined};
 use crate::wire::message::Body;
 
-/// How long a message waits for a database that does not answer: doubled each time, up to the longest.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// The longest wait of a message for a database that does not answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
 pub(super) struct Handler {
@@ -39,15 +39,15 @@ impl Handler {
     /// answer, it is tried again.
     pub(super) async fn handle(self, opened: Opened, what: What) {
         crash::point("intake.received");
-        let mut wait = FIRST_RETRY;
-        while let Err(error) = self.try_to_handle(&opened, what).await {
+        for failures in 0.. {
+            let Err(error) = self.try_to_handle(&opened, what).await else { return };
             if !error.is_unavailable() {
                 tracing::error!(event.id = %opened.event_id, %error, "a message could not be applied to its order");
                 return;
             }
+            let wait = backoff(failures).min(LONGEST_WAIT);
             tracing::warn!(%error, "a message waits for the database; again in {wait:?}");
             tokio::time::sleep(wait).await;
-            wait = wait.saturating_mul(2).min(LONGEST_RETRY);
         }
     }
 
