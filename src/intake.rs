@@ -35,7 +35,7 @@ use crate::tasks::Shutdown;
 use age::Age;
 pub use age::memory;
 use handler::{Handler, What};
-use in_flight::{Dropped, InFlight, Ticket};
+use in_flight::{Dropped, InFlight};
 use lanes::Lanes;
 use opener::{Opener, Received};
 use reachability::{Reachability, Useful};
@@ -57,6 +57,9 @@ const BACKLOG_BYTES: usize = 32 << 20;
 /// Messages kept until the clock is set right, of one sender and of all.
 const EARLY_PER_SENDER: usize = 4;
 const EARLY: usize = 256;
+
+/// Numbers the messages in the order of their arrival.
+type Ticket = u64;
 
 /// What intake needs of the others.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trade::Backlog;
 
-use super::in_flight::Ticket;
+use super::Ticket;
 use crate::nostr::Subscriptions;
 
 /// How long relays may take to send what they had stored, counted from the first that is heard; and

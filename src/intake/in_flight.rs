@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use trade::TradeKey;
 
+use super::Ticket;
 use super::lanes::Lane;
 use crate::store::EventId;
 
@@ -17,9 +18,6 @@ const OF_STRANGERS: usize = 512;
 /// How long who was named in a warning is not named again, and how many are named in that time.
 const QUIET: Duration = Duration::from_mins(1);
 const NAMED: usize = 16;
-
-/// Numbers the messages in the order of their arrival.
-pub(super) type Ticket = u64;
 
 /// Why a message is not handled. It is judged with that: nobody asks for it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tokio::task::{Id, JoinSet};
 use trade::{OrderId, TradeKey};
 
-use super::in_flight::Ticket;
+use super::Ticket;
 
 /// How long shutdown waits for commands that are being handled (behaviour §12.5).
 const LAST_WORDS: Duration = Duration::from_secs(10);

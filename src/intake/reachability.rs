@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use trade::Timestamp;
 
-use super::in_flight::Ticket;
+use super::Ticket;
 use crate::clock::Clock;
 use crate::engine::{Engine, Write};
 use crate::nostr::Subscriptions;
