@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use futures::FutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use trade::{LightningIdentity, Timestamp};
@@ -271,13 +272,8 @@ impl Parts {
         };
         let (intake, cursor) = Intake::new(parts, remembered, oldest_take);
         tasks.spawn("intake", intake.run(tasks.shutdown()));
-        let mut shutdown = tasks.shutdown();
-        tasks.spawn("relays", async move {
-            tokio::select! {
-                () = shutdown.requested() => {}
-                () = listener.run(cursor) => {}
-            }
-        });
+        let relays = tasks.shutdown().run_until_cancelled_owned(listener.run(cursor));
+        tasks.spawn("relays", relays.map(drop));
     }
 
     fn start_timers(&self, tasks: &mut Tasks, health: Health) {

@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use trade::{Destination, Timestamp};
 
 use crate::clock::Clock;
@@ -31,7 +32,6 @@ use crate::entropy::Entropy;
 use crate::facts::Facts;
 use crate::nostr::{Event, Keys, Subscriptions, Transport};
 use crate::store::{DaemonState, EventId, Reader};
-use crate::tasks::Shutdown;
 use age::Age;
 pub use age::memory;
 use handler::{Handler, What};
@@ -145,11 +145,11 @@ impl Intake {
         (intake, cursor)
     }
 
-    pub async fn run(mut self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut beat = tokio::time::interval(reachability::BEAT);
         loop {
             tokio::select! {
-                () = shutdown.requested() => break,
+                () = shutdown.cancelled() => break,
                 () = self.step() => {}
                 _ = beat.tick() => self.beat().await,
             }

@@ -18,6 +18,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use trade::{Alarm, FrozenBecause, Input, Observation, OrderId};
 
 pub use arrivals::Arrivals;
@@ -30,7 +31,6 @@ use crate::lightning::{LightningError, LightningNode};
 use crate::nostr::{RelayError, SealError};
 use crate::retry::{FIRST_RETRY, LONGEST_RETRY, Reported, Trouble, backoff};
 use crate::store::{Act, Due, OutboxId, OutboxRow, Reader, StoreError, Stuck};
-use crate::tasks::Shutdown;
 use lanes::BusyLanes;
 use lightning::ToLightning;
 
@@ -97,7 +97,7 @@ impl Outbox {
     }
 
     /// Carries out whatever is due, until shutdown; then lets what is under way come to its end.
-    pub async fn run(self: Arc<Self>, mut shutdown: Shutdown) {
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut changes = self.engine.bell();
         let mut lanes = BusyLanes::new();
         let mut expired_at = Duration::ZERO;
@@ -114,7 +114,7 @@ impl Outbox {
                 expired_at = monotonic;
             }
             tokio::select! {
-                () = shutdown.requested() => break,
+                () = shutdown.cancelled() => break,
                 Ok(()) = changes.changed() => {}
                 () = lanes.some_done() => {}
                 () = tokio::time::sleep(IDLE) => {}

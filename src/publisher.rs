@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 use trade::Timestamp;
 
 pub use about::AboutNode;
@@ -29,7 +30,6 @@ use crate::nostr::{
 };
 use crate::retry::{FIRST_RETRY, Reported, Trouble, backoff};
 use crate::store::{Publication, PublicationId, Published, Reader, StoreError};
-use crate::tasks::Shutdown;
 use crate::wire::tags::{self, BookEntry, Draft};
 
 /// How long the loop sleeps when nothing rings.
@@ -72,7 +72,7 @@ enum PublishError {
 
 impl Publisher {
     /// Publishes whatever is behind, until shutdown.
-    pub async fn run(mut self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changes = self.engine.bell();
         let (mut health, mut subscriptions) = (self.health.clone(), self.relays.subscriptions());
         loop {
@@ -83,7 +83,7 @@ impl Publisher {
             }
             let waits_for_a_relay = self.renewals.is_empty();
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 Ok(()) = changes.changed() => {}
                 Ok(()) = health.changed() => {}
                 Ok(()) = subscriptions.changed(), if waits_for_a_relay => {}

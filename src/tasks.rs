@@ -3,25 +3,20 @@
 //! A supervisor starts the daemon again; coming back is a well-tested path, limping on is not.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::JoinMap;
 
 /// The daemon's tasks. Dropped, it aborts them all where they stand.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tasks {
-    running: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
-    stop: watch::Sender<bool>,
+    running: JoinMap<&'static str, ()>,
+    shutdown: CancellationToken,
 }
-
-/// Tells a task when to come to its end. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Shutdown(watch::Receiver<bool>);
 
 /// A task that ended, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,27 +36,28 @@ pub enum End {
 impl Tasks {
     #[must_use]
     pub fn new() -> Self {
-        let (stop, _) = watch::channel(false);
-        Self { running: JoinSet::new(), names: HashMap::new(), stop }
+        Self::default()
     }
 
-    /// What a task awaits to learn that it should end. Ask before spawning the task.
+    /// What a task awaits to learn that it should end.
     #[must_use]
-    pub fn shutdown(&self) -> Shutdown {
-        Shutdown(self.stop.subscribe())
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
     }
 
-    /// Starts a task that runs until shutdown.
+    /// Starts a task that runs until shutdown, under a name that no running one has.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let handle = self.running.spawn(task);
-        self.names.insert(handle.id(), name);
+        // The map would abort the older one.
+        debug_assert!(!self.running.contains_key(name), "two tasks are called {name}");
+        self.running.spawn(name, task);
     }
 
     /// Waits for the first task to end, which none should before shutdown. Without tasks it waits
     /// for ever. Cancel safe.
     pub async fn watch(&mut self) -> Ended {
-        match self.running.join_next_with_id().await {
-            Some(joined) => ended(&mut self.names, joined),
+        match self.running.join_next().await {
+            Some((name, Ok(()))) => Ended { name, how: End::Returned },
+            Some((name, Err(error))) => Ended { name, how: how_it_broke(error) },
             None => std::future::pending().await,
         }
     }
@@ -69,36 +65,21 @@ impl Tasks {
     /// Asks every task to end and waits for at most `bound`. Returns the names of those that did
     /// not end by themselves: they were aborted, or they panicked.
     pub async fn stop(mut self, bound: Duration) -> Vec<&'static str> {
-        self.stop.send_replace(true);
+        self.shutdown.cancel();
         let mut unwilling = Vec::new();
         let all_ended = async {
-            while let Some(joined) = self.running.join_next_with_id().await {
-                match ended(&mut self.names, joined) {
-                    Ended { how: End::Returned, .. } => {}
-                    Ended { name, .. } => unwilling.push(name),
+            while let Some((name, ended)) = self.running.join_next().await {
+                if ended.is_err() {
+                    unwilling.push(name);
                 }
             }
         };
         if tokio::time::timeout(bound, all_ended).await.is_err() {
-            unwilling.extend(self.names.into_values());
+            unwilling.extend(self.running.keys());
             self.running.shutdown().await;
         }
         unwilling.sort_unstable();
         unwilling
-    }
-}
-
-impl Default for Tasks {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Shutdown {
-    /// Returns once the daemon is to stop. Cancel safe, and true for ever after.
-    pub async fn requested(&mut self) {
-        // An error means that `Tasks` is gone: a reason to stop as well.
-        drop(self.0.wait_for(|stop| *stop).await);
     }
 }
 
@@ -109,14 +90,6 @@ impl fmt::Display for Ended {
             End::Panicked(message) => write!(f, "task {} panicked: {message}", self.name),
         }
     }
-}
-
-fn ended(names: &mut HashMap<Id, &'static str>, joined: Result<(Id, ()), JoinError>) -> Ended {
-    let (id, how) = match joined {
-        Ok((id, ())) => (id, End::Returned),
-        Err(error) => (error.id(), how_it_broke(error)),
-    };
-    Ended { name: names.remove(&id).unwrap_or("without a name"), how }
 }
 
 fn how_it_broke(error: JoinError) -> End {
@@ -155,8 +128,8 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_hears_of_shutdown_ends_by_itself() {
         let mut tasks = Tasks::new();
-        let mut shutdown = tasks.shutdown();
-        tasks.spawn("intake", async move { shutdown.requested().await });
+        let shutdown = tasks.shutdown();
+        tasks.spawn("intake", async move { shutdown.cancelled().await });
 
         let unwilling = tasks.stop(Duration::from_mins(1)).await;
 
@@ -166,12 +139,12 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_does_not_listen_is_aborted_and_named() {
         let mut tasks = Tasks::new();
-        let mut shutdown = tasks.shutdown();
+        let shutdown = tasks.shutdown();
         tasks.spawn("timers", std::future::pending());
 
         let unwilling = tasks.stop(Duration::from_millis(1)).await;
 
         assert_eq!(unwilling, ["timers"]);
-        shutdown.requested().await;
+        shutdown.cancelled().await;
     }
 }

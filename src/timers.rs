@@ -3,13 +3,14 @@
 
 mod reminder;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
-use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::JoinMap;
 use trade::{Alarm, Input, OrderId, Question, Timestamp};
 
 use crate::clock::Clock;
@@ -17,7 +18,6 @@ use crate::engine::{Applied, Engine, EngineError, Write, is_reachable};
 use crate::facts::Facts;
 use crate::lightning::{ClockIs, Health};
 use crate::store::{Reader, StoreError};
-use crate::tasks::Shutdown;
 
 pub use reminder::Reminder;
 
@@ -64,8 +64,7 @@ pub struct Timers {
 /// The orders that LND is asked about, or was without an answer.
 #[derive(Debug)]
 struct Asking {
-    tasks: JoinSet<()>,
-    orders: HashMap<Id, OrderId>,
+    tasks: JoinMap<OrderId, ()>,
     turns: Arc<Semaphore>,
 }
 
@@ -83,7 +82,7 @@ pub struct JumpGuard {
 }
 
 impl Timers {
-    pub async fn run(self, mut shutdown: Shutdown) {
+    pub async fn run(self, shutdown: CancellationToken) {
         let timers = Arc::new(self);
         let mut guard = JumpGuard::new(&*timers.clock);
         let mut asking = Asking::default();
@@ -91,7 +90,7 @@ impl Timers {
         let mut clock_was = ClockIs::Unknown;
         loop {
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
             let rests = timers.watch_clock(&mut guard).await;
@@ -218,32 +217,27 @@ impl Timers {
 impl Default for Asking {
     fn default() -> Self {
         let turns = Arc::new(Semaphore::new(SIDE_BY_SIDE));
-        Self { tasks: JoinSet::new(), orders: HashMap::new(), turns }
+        Self { tasks: JoinMap::new(), turns }
     }
 }
 
 impl Asking {
     /// Those that ask now, wait for their turn, or rest.
     fn orders(&mut self) -> HashSet<OrderId> {
-        while let Some(ended) = self.tasks.try_join_next_with_id() {
-            let id = match ended {
-                Ok((id, ())) => id,
-                Err(error) => {
-                    tracing::error!(%error, "asking about a deadline panicked; it is asked again");
-                    error.id()
-                }
-            };
-            self.orders.remove(&id);
+        while let Some((_, ended)) = self.tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "asking about a deadline panicked; it is asked again");
+            }
         }
-        self.orders.values().copied().collect()
+        self.tasks.keys().copied().collect()
     }
 
     fn start(&mut self, timers: &Arc<Timers>, (order, question): (OrderId, Question)) {
-        if self.orders.len() >= MOST_ASKING {
+        if self.tasks.len() >= MOST_ASKING || self.tasks.contains_key(&order) {
             return;
         }
         let (timers, turns) = (Arc::clone(timers), Arc::clone(&self.turns));
-        let task = self.tasks.spawn(async move {
+        self.tasks.spawn(order, async move {
             let turn = turns.acquire().await;
             let has_moved = timers.ask(order, question).await;
             drop(turn);
@@ -251,7 +245,6 @@ impl Asking {
                 tokio::time::sleep(UNANSWERED_REST).await;
             }
         });
-        self.orders.insert(task.id(), order);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::task::{Id, JoinSet};
+use tokio_util::task::JoinMap;
 use trade::{OrderId, TradeKey};
 
 use super::Ticket;
@@ -34,8 +34,7 @@ impl Lane {
 #[derive(Default)]
 pub(super) struct Lanes {
     waiting: HashMap<Lane, VecDeque<(Ticket, BoxFuture<'static, ()>)>>,
-    running: JoinSet<()>,
-    tasks: HashMap<Id, (Lane, Ticket)>,
+    running: JoinMap<(Lane, Ticket), ()>,
 }
 
 impl std::fmt::Debug for Lanes {
@@ -69,19 +68,15 @@ impl Lanes {
     /// Waits for the end of some work, whose ticket it returns, and starts what stood behind it.
     /// `None` if there is none. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Ticket> {
-        let id = match self.running.join_next_with_id().await? {
-            Ok((id, ())) => id,
-            Err(error) => {
-                tracing::error!(%error, "handling a message panicked; please report this");
-                error.id()
-            }
-        };
-        let (lane, ended) = self.tasks.remove(&id)?;
+        let ((lane, ticket), ended) = self.running.join_next().await?;
+        if let Err(error) = ended {
+            tracing::error!(%error, "handling a message panicked; please report this");
+        }
         match self.waiting.get_mut(&lane).and_then(VecDeque::pop_front) {
-            Some((ticket, work)) => self.start(lane, ticket, work),
+            Some((next, work)) => self.start(lane, next, work),
             None => drop(self.waiting.remove(&lane)),
         }
-        Some(ended)
+        Some(ticket)
     }
 
     /// Lets what runs come to its end, within a bound. What waits is asked for again by the next
@@ -96,8 +91,7 @@ impl Lanes {
     }
 
     fn start(&mut self, lane: Lane, ticket: Ticket, work: BoxFuture<'static, ()>) {
-        let handle = self.running.spawn(work);
-        self.tasks.insert(handle.id(), (lane, ticket));
+        self.running.spawn((lane, ticket), work);
     }
 }
 

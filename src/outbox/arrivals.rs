@@ -10,13 +10,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use trade::Timestamp;
 
 use super::OutboxError;
 use crate::clock::Clock;
 use crate::nostr::{Event, JsonUtil as _, RelayError, Relays, Subscriptions};
 use crate::store::Reader;
-use crate::tasks::Shutdown;
 
 /// Events sent to one relay at once.
 const SIDE_BY_SIDE: usize = 8;
@@ -50,12 +50,12 @@ struct Shown {
 }
 
 impl Arrivals {
-    pub async fn run(self, mut shutdown: Shutdown) {
+    pub async fn run(self, shutdown: CancellationToken) {
         let greeting = join_all((0..self.relays.count()).map(|relay| self.greet(relay)));
         tokio::select! {
-            () = shutdown.requested() => {}
+            () = shutdown.cancelled() => {}
             // Nobody listens any more, so nobody comes.
-            _ = greeting => shutdown.requested().await,
+            _ = greeting => shutdown.cancelled().await,
         }
     }
 

@@ -1,9 +1,10 @@
 //! The lanes with an act under way, and who has a place free.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinError;
+use tokio_util::task::JoinMap;
 
 use crate::store::Class;
 
@@ -21,9 +22,10 @@ const STRANGERS_AT_ONCE: u32 = 20;
 /// what is behind it.
 #[derive(Debug)]
 pub(super) struct BusyLanes {
-    acts: JoinSet<()>,
-    lanes: HashMap<Id, (Class, String)>,
-    names: HashSet<String>,
+    /// By lane.
+    acts: JoinMap<String, ()>,
+    /// Of each lane with an act: a lane can change its class while the act runs.
+    classes: HashMap<String, Class>,
     /// Up to when, in monotonic time, answers to strangers have used up their pace.
     strangers_until: Duration,
 }
@@ -31,9 +33,8 @@ pub(super) struct BusyLanes {
 impl BusyLanes {
     pub(super) fn new() -> Self {
         Self {
-            acts: JoinSet::new(),
-            lanes: HashMap::new(),
-            names: HashSet::new(),
+            acts: JoinMap::new(),
+            classes: HashMap::new(),
             strangers_until: Duration::ZERO,
         }
     }
@@ -41,7 +42,7 @@ impl BusyLanes {
     /// How many due lanes to ask for so that every free place can be filled: the busy ones are
     /// among them. No class without a free place.
     pub(super) fn limits(&self, monotonic: Duration) -> Vec<(Class, u32)> {
-        let busy = count(self.names.len());
+        let busy = count(self.classes.len());
         let with_busy = |class| match self.free(class, monotonic) {
             0 => None,
             free => Some((class, free.saturating_add(busy))),
@@ -50,7 +51,7 @@ impl BusyLanes {
     }
 
     fn free(&self, class: Class, monotonic: Duration) -> u32 {
-        let taken = self.lanes.values().filter(|(of, _)| *of == class).count();
+        let taken = self.classes.values().filter(|of| **of == class).count();
         let free = places(class).saturating_sub(count(taken));
         match class {
             Class::Lightning | Class::Alarm | Class::Trade => free,
@@ -71,39 +72,33 @@ impl BusyLanes {
         monotonic: Duration,
         act: impl Future<Output = ()> + Send + 'static,
     ) {
-        if self.free(class, monotonic) == 0 || !self.names.insert(lane.clone()) {
+        if self.free(class, monotonic) == 0 || self.classes.contains_key(&lane) {
             return;
         }
         if class == Class::Stranger {
             self.strangers_until = self.strangers_until.max(monotonic) + STRANGERS_PACE;
         }
-        let id = self.acts.spawn(act).id();
-        self.lanes.insert(id, (class, lane));
+        self.classes.insert(lane.clone(), class);
+        self.acts.spawn(lane, act);
     }
 
     /// Waits for an act to end, and frees the places of all that have; for ever if there is none.
     /// Cancel safe.
     pub(super) async fn some_done(&mut self) {
-        match self.acts.join_next_with_id().await {
+        match self.acts.join_next().await {
             Some(ended) => self.free_place(ended),
             None => std::future::pending().await,
         }
-        while let Some(ended) = self.acts.try_join_next_with_id() {
+        while let Some(ended) = self.acts.try_join_next() {
             self.free_place(ended);
         }
     }
 
-    fn free_place(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
-        let id = match ended {
-            Ok((id, ())) => id,
-            Err(error) => {
-                tracing::error!(%error, "an act panicked; it is retried");
-                error.id()
-            }
-        };
-        if let Some((_, lane)) = self.lanes.remove(&id) {
-            self.names.remove(&lane);
+    fn free_place(&mut self, (lane, ended): (String, Result<(), JoinError>)) {
+        if let Err(error) = ended {
+            tracing::error!(%error, "an act panicked; it is retried");
         }
+        self.classes.remove(&lane);
     }
 
     pub(super) async fn finish(mut self) {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::Clock;
 use crate::error_chain;
 use crate::store::{Reader, StoreError};
-use crate::tasks::Shutdown;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -19,7 +20,7 @@ pub struct Reminder {
 
 impl Reminder {
     /// Ends before shutdown only where the database is for a person to mend; that ends the daemon.
-    pub async fn run(self, mut shutdown: Shutdown) {
+    pub async fn run(self, shutdown: CancellationToken) {
         loop {
             if let Err(error) = self.remind().await {
                 tracing::error!(
@@ -31,7 +32,7 @@ impl Reminder {
                 }
             }
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(DAY) => {}
             }
             // It was checked when it was opened.

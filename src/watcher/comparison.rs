@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 use trade::{Observation, OrderId, PaymentHash};
 
 use crate::engine::Engine;
 use crate::lightning::{Health, Htlc, LightningNode};
 use crate::store::{Reader, StoreError};
-use crate::tasks::Shutdown;
 
 /// Questions to LND at once.
 const SIDE_BY_SIDE: usize = 16;
@@ -31,14 +31,14 @@ enum Open {
 }
 
 impl Comparison {
-    pub async fn run(mut self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             let standing = Standing::now(&mut self.health);
             if let Err(error) = self.round().await {
                 tracing::error!(%error, "what is open at LND cannot be listed");
             }
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(self.period) => {}
                 () = standing.rises(&mut self.health) => {}
             }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use trade::{Alarm, LightningIdentity, Timestamp};
 
 use super::block_progress::{BlockProgress, Change};
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, Write};
 use crate::lightning::{Health, LightningError, LightningNode, Readiness};
-use crate::tasks::Shutdown;
 
 /// How often a healthy node is asked.
 pub(super) const HEALTHY_INTERVAL: Duration = Duration::from_secs(15);
@@ -56,14 +56,14 @@ impl HealthMonitor {
     }
 
     /// Asks until shutdown, and at once when somebody had trouble: LND may be gone for a second only.
-    pub async fn run(mut self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut was_rung = false;
         loop {
             self.bell.mark_unchanged();
             let is_well = self.ask().await;
             let pause = if is_well && !was_rung { HEALTHY_INTERVAL } else { UNHEALTHY_INTERVAL };
             was_rung = tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => false,
                 () = rings(&mut self.bell), if is_well => true,
             };

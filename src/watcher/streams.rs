@@ -1,21 +1,24 @@
 //! The fast path: one live stream for every open hold and payment.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use tokio::task::JoinSet;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::JoinMap;
 use trade::{HoldStatus, Observation, OrderId, PaymentHash, PaymentStatus};
 
 use crate::crash;
 use crate::engine::Engine;
 use crate::lightning::{Health, HoldWord, LightningNode};
 use crate::store::{Reader, StoreError};
-use crate::tasks::Shutdown;
 
 /// How long a hash whose stream ended waits for another one.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long it waits if following the stream panicked.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_hours(1);
 
 /// From one reading of the database to the next, at least: many commits may come together.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -29,8 +32,7 @@ pub struct Streams {
     reader: Reader,
     engine: Engine,
     health: Health,
-    running: JoinSet<PaymentHash>,
-    watched: HashSet<PaymentHash>,
+    running: JoinMap<PaymentHash, ()>,
 }
 
 impl Streams {
@@ -41,36 +43,38 @@ impl Streams {
         engine: Engine,
         health: Health,
     ) -> Self {
-        Self { node, reader, engine, health, running: JoinSet::new(), watched: HashSet::new() }
+        Self { node, reader, engine, health, running: JoinMap::new() }
     }
 
     /// Opens a stream for whatever the database says is open while LND answers, until shutdown.
-    pub async fn run(mut self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changes = self.engine.bell();
         loop {
             if let Err(error) = self.open_missing().await {
                 tracing::error!(%error, "what is open at LND cannot be listed");
             }
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(MIN_INTERVAL) => {}
             }
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 Ok(()) = changes.changed() => {}
                 Ok(()) = self.health.changed() => {}
-                Some(ended) = self.running.join_next() => self.forget(ended.ok()),
+                Some(ended) = self.running.join_next() => self.report_panic(ended),
             }
             // When LND stops, all of them end at once.
             while let Some(ended) = self.running.try_join_next() {
-                self.forget(ended.ok());
+                self.report_panic(ended);
             }
         }
     }
 
-    fn forget(&mut self, ended: Option<PaymentHash>) {
-        if let Some(hash) = ended {
-            self.watched.remove(&hash);
+    fn report_panic(&mut self, (hash, ended): (PaymentHash, Result<(), JoinError>)) {
+        if let Err(error) = ended {
+            tracing::error!(%error, ln.hash = %hash, "a stream of LND's panicked; please report this");
+            // The comparison alone watches it meanwhile.
+            self.running.spawn(hash, tokio::time::sleep(PAUSE_AFTER_PANIC));
         }
     }
 
@@ -81,20 +85,20 @@ impl Streams {
         for (order, hash) in self.reader.list_holds_to_watch().await? {
             if self.is_new(hash) {
                 let (node, engine) = (Arc::clone(&self.node), self.engine.clone());
-                self.running.spawn(watch_hold(node, engine, order, hash));
+                self.running.spawn(hash, watch_hold(node, engine, order, hash));
             }
         }
         for (order, hash) in self.reader.list_payments_to_follow().await? {
             if self.is_new(hash) {
                 let (node, engine) = (Arc::clone(&self.node), self.engine.clone());
-                self.running.spawn(follow_payment(node, engine, order, hash));
+                self.running.spawn(hash, follow_payment(node, engine, order, hash));
             }
         }
         Ok(())
     }
 
-    fn is_new(&mut self, hash: PaymentHash) -> bool {
-        self.watched.len() < MOST_STREAMS && self.watched.insert(hash)
+    fn is_new(&self, hash: PaymentHash) -> bool {
+        self.running.len() < MOST_STREAMS && !self.running.contains_key(&hash)
     }
 }
 
@@ -103,7 +107,7 @@ async fn watch_hold(
     engine: Engine,
     order: OrderId,
     hash: PaymentHash,
-) -> PaymentHash {
+) {
     let mut words = node.watch(hash);
     while let Some(word) = words.next().await {
         let status = match word {
@@ -120,7 +124,6 @@ async fn watch_hold(
         super::report(&engine, order, Observation::Hold { hash, status }).await;
     }
     tokio::time::sleep(PAUSE).await;
-    hash
 }
 
 pub(super) async fn follow_payment(
@@ -128,7 +131,7 @@ pub(super) async fn follow_payment(
     engine: Engine,
     order: OrderId,
     hash: PaymentHash,
-) -> PaymentHash {
+) {
     let mut statuses = node.follow(hash);
     let mut status = crash::around("ln.track", statuses.next()).await;
     let mut last = None;
@@ -142,5 +145,4 @@ pub(super) async fn follow_payment(
         super::track(&*node, &engine, order, hash).await;
     }
     tokio::time::sleep(PAUSE).await;
-    hash
 }
