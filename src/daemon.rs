@@ -103,7 +103,7 @@ pub async fn start(
     let ours = remembered.node.filter(|_| !settings.lightning.allow_node_change);
     let lnd = Arc::new(Lnd::new(access(&settings.lightning))?);
     let lnd = IdentityGuard::new(lnd, ours);
-    let (trouble, lnd): (_, Arc<dyn LightningNode>) = (lnd.bell(), Arc::new(lnd));
+    let (failures, lnd): (_, Arc<dyn LightningNode>) = (lnd.failures(), Arc::new(lnd));
     let transports = transports(&settings);
     let options = Options {
         urls: settings.nostr.relays.clone(),
@@ -122,13 +122,23 @@ pub async fn start(
         }
     });
     let networks = remembered.node.iter().map(|node| node.network.to_string()).collect();
-    let parts =
-        Parts { settings, clock, entropy, node, reader, engine, lnd, relays, transports, networks };
+    let resources = Resources {
+        settings,
+        clock,
+        entropy,
+        node,
+        reader,
+        engine,
+        lnd,
+        relays,
+        transports,
+        networks,
+    };
 
-    let health = parts.start_watcher(&mut tasks, trouble, ours);
-    parts.start_outbox(&mut tasks, &health);
-    parts.start_intake(&mut tasks, events, listener, &remembered, oldest_take);
-    parts.start_timers(&mut tasks, health);
+    let health = resources.start_watcher(&mut tasks, failures, ours);
+    resources.start_outbox(&mut tasks, &health);
+    resources.start_intake(&mut tasks, events, listener, &remembered, oldest_take);
+    resources.start_timers(&mut tasks, health);
     Ok(tasks)
 }
 
@@ -156,8 +166,8 @@ fn transports(settings: &Settings) -> Vec<Transport> {
     }
 }
 
-/// What the parts are made of.
-struct Parts {
+/// What several parts are made of.
+struct Resources {
     settings: Settings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -171,18 +181,18 @@ struct Parts {
     networks: Vec<String>,
 }
 
-impl Parts {
+impl Resources {
     fn start_watcher(
         &self,
         tasks: &mut Tasks,
-        trouble: watch::Receiver<()>,
+        failures: watch::Receiver<()>,
         remembered: Option<LightningIdentity>,
     ) -> Health {
         let (monitor, health) = HealthMonitor::new(
             Arc::clone(&self.lnd),
             self.engine.clone(),
             Arc::clone(&self.clock),
-            trouble,
+            failures,
             remembered,
         );
         tasks.spawn("LND health", monitor.run(tasks.shutdown()));

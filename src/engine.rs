@@ -21,7 +21,7 @@ use trade::{
 };
 
 use crate::clock::Clock;
-use crate::store::{Delivery, Message, OutboxId, StoreError, Writer};
+use crate::store::{Delivery, Notification, OutboxId, StoreError, Writer};
 
 pub use surroundings::is_reachable;
 pub use write::Write;
@@ -37,7 +37,7 @@ const ROUNDS: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Engine {
     jobs: mpsc::Sender<Job>,
-    bell: watch::Receiver<u64>,
+    commits: watch::Receiver<u64>,
     backlog: watch::Sender<Backlog>,
 }
 
@@ -105,16 +105,16 @@ impl Engine {
     #[must_use]
     pub fn new(writer: Writer, policy: Policy, clock: Arc<dyn Clock>) -> (Self, WriterTask) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let (ring, bell) = watch::channel(0);
+        let (committed, commits) = watch::channel(0);
         let (backlog, judged_by) = watch::channel(Backlog::default());
-        let task = WriterTask::new(writer, policy, clock, waiting, ring, judged_by);
-        (Self { jobs, bell, backlog }, task)
+        let task = WriterTask::new(writer, policy, clock, waiting, committed, judged_by);
+        (Self { jobs, commits, backlog }, task)
     }
 
     /// Changes after every commit that wrote something: there may be something to send or to publish.
     #[must_use]
-    pub fn bell(&self) -> watch::Receiver<u64> {
-        self.bell.clone()
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     /// Applies a user's message to the order it names, asking what the decision needs to know.
@@ -141,7 +141,7 @@ impl Engine {
                 let refusal = Refusal::NotAllowedByStatus;
                 let notice = Notice::CantDo(refusal);
                 let message =
-                    Message { to, order: Some(order), request_id, trade_index: None, notice };
+                    Notification { to, order: Some(order), request_id, trade_index: None, notice };
                 Ok(match self.answer(delivery, message).await? {
                     Applied::Saved => Applied::Refused(refusal),
                     unanswered => unanswered,
@@ -173,7 +173,7 @@ impl Engine {
     pub async fn answer(
         &self,
         delivery: Delivery,
-        message: Message,
+        message: Notification,
     ) -> Result<Applied, EngineError> {
         self.run(Task::Answer { delivery, message: Box::new(message) }).await
     }
@@ -209,8 +209,8 @@ impl Engine {
     ///
     /// After a silence, also one in which the daemon was down, the waiting deadlines move by the gap
     /// first (D5).
-    pub async fn heard(&self) -> Result<Applied, EngineError> {
-        self.run(Task::Heard).await
+    pub async fn relays_reachable(&self) -> Result<Applied, EngineError> {
+        self.run(Task::RelaysReachable).await
     }
 
     /// Marks an act as done and applies what it brought to light, in one transaction.
@@ -317,7 +317,7 @@ enum Task {
     },
     Answer {
         delivery: Delivery,
-        message: Box<Message>,
+        message: Box<Notification>,
     },
     Finish {
         id: OutboxId,
@@ -328,7 +328,7 @@ enum Task {
         order: OrderId,
         hash: PaymentHash,
     },
-    Heard,
+    RelaysReachable,
     ClockCorrected,
     Write(Write),
 }

@@ -98,7 +98,7 @@ impl Outbox {
 
     /// Carries out whatever is due, until shutdown; then lets what is under way come to its end.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut changes = self.engine.bell();
+        let mut changes = self.engine.commits();
         let mut lanes = BusyLanes::new();
         let mut expired_at = Duration::ZERO;
         loop {

@@ -73,7 +73,7 @@ enum PublishError {
 impl Publisher {
     /// Publishes whatever is behind, until shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut changes = self.engine.bell();
+        let mut changes = self.engine.commits();
         let (mut health, mut subscriptions) = (self.health.clone(), self.relays.subscriptions());
         loop {
             self.learn_from_lnd();

@@ -36,7 +36,7 @@ pub use inbox::{Delivery, EventId, Transport};
 pub use journal::JournalLine;
 pub use open::{open, open_reader};
 pub use orders::{Part, TimesAhead};
-pub use outbox::{Act, Class, Due, Message, OutboxId, OutboxRow, Render, Sealed};
+pub use outbox::{Act, Class, Due, Notification, OutboxId, OutboxRow, Render, Sealed};
 pub use publications::{Publication, PublicationId, Published};
 pub use waiting::WaitingOrder;
 

@@ -10,7 +10,7 @@ use trade::{
 };
 
 use super::{Applied, EngineError, Task, surroundings};
-use crate::store::{DaemonState, Delivery, JournalLine, Message, TimesAhead, WriteTx};
+use crate::store::{DaemonState, Delivery, JournalLine, Notification, TimesAhead, WriteTx};
 
 /// What every job of one batch shares.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub(super) struct Deciding<'a> {
     pub(super) policy: &'a Policy,
     pub(super) now: Timestamp,
     pub(super) backlog: Backlog,
-    /// How long ago this process last wrote down that a relay was heard, whatever the wall clock
-    /// says (D24).
-    pub(super) heard_before: Option<Duration>,
+    /// How long ago this process last wrote down that a relay was reachable, whatever the wall clock
+    /// says.
+    pub(super) reachable_before: Option<Duration>,
     /// Orders that a job over many orders could not use; the job went on without them.
     pub(super) failures: Vec<(OrderId, EngineError)>,
 }
@@ -65,7 +65,7 @@ impl Deciding<'_> {
                 tx.begin_act(id, self.now).await?;
                 Ok(Applied::Saved)
             }
-            Task::Heard => self.heard(tx).await,
+            Task::RelaysReachable => self.relays_reachable(tx).await,
             Task::ClockCorrected => self.clock_corrected(tx).await,
             Task::Write(write) => {
                 write.carry_out(tx, self.now).await?;
@@ -178,7 +178,7 @@ impl Deciding<'_> {
         let is_party = of.is_some_and(|order| !order.state.is_final() && order.is_party(to));
         let is_trader = is_party || tx.is_trader(to).await?;
         let notice = Notice::CantDo(refusal);
-        let message = Message { to, order, request_id, trade_index: None, notice };
+        let message = Notification { to, order, request_id, trade_index: None, notice };
         self.answer(tx, delivery.as_ref(), &message, is_trader, Applied::Refused(refusal)).await
     }
 
@@ -188,7 +188,7 @@ impl Deciding<'_> {
         &self,
         tx: &mut WriteTx<'_>,
         delivery: Option<&Delivery>,
-        message: &Message,
+        message: &Notification,
         is_trader: bool,
         answered: Applied,
     ) -> Result<Applied, EngineError> {
@@ -219,9 +219,9 @@ impl Deciding<'_> {
     }
 
     /// Moves the waiting deadlines by the silence that ends here, each order by itself.
-    async fn heard(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
+    async fn relays_reachable(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
         let gap = surroundings::offline_for(&tx.daemon_state().await?, self.now);
-        let gap = gap.map(|gap| self.heard_before.map_or(gap, |lived| gap.min(lived)));
+        let gap = gap.map(|gap| self.reachable_before.map_or(gap, |lived| gap.min(lived)));
         if let Some(offline_for) = gap.filter(|gap| !gap.is_zero()) {
             let waiting = tx.list_waiting().await?;
             self.apply_to_each(tx, waiting, &Input::ExtendDeadlines { offline_for }).await?;

@@ -49,7 +49,7 @@ impl World {
         world.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
         let node = LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
         world.engine.write(Write::SetNode(node)).await.unwrap();
-        world.engine.heard().await.unwrap();
+        world.engine.relays_reachable().await.unwrap();
         world.engine.set_backlog(Backlog::Decided);
         world
     }

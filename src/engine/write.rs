@@ -5,9 +5,7 @@ use std::time::Duration;
 use trade::{BlockHeight, LightningIdentity, Timestamp};
 
 use super::surroundings;
-use crate::store::{
-    Delivery, OutboxId, PublicationId, Published, Sealed, StoreError, WriteTx,
-};
+use crate::store::{Delivery, OutboxId, PublicationId, Published, Sealed, StoreError, WriteTx};
 
 /// One small write, for [`Engine::write`](super::Engine::write).
 ///

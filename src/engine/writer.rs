@@ -21,12 +21,12 @@ const BATCH: usize = 64;
 pub struct WriterTask {
     writer: Writer,
     waiting: mpsc::Receiver<Job>,
-    ring: watch::Sender<u64>,
+    committed: watch::Sender<u64>,
     backlog: watch::Receiver<Backlog>,
     policy: Policy,
     clock: Arc<dyn Clock>,
-    /// When a relay was last heard, in monotonic time; `None` before the first time.
-    heard_at: Option<Duration>,
+    /// When a relay was last reachable, in monotonic time; `None` before the first time.
+    reachable_at: Option<Duration>,
     /// What was reported as unusable; each is reported once.
     set_aside: BTreeSet<Subject>,
     unanswered: Unanswered,
@@ -38,17 +38,17 @@ impl WriterTask {
         policy: Policy,
         clock: Arc<dyn Clock>,
         waiting: mpsc::Receiver<Job>,
-        ring: watch::Sender<u64>,
+        committed: watch::Sender<u64>,
         backlog: watch::Receiver<Backlog>,
     ) -> Self {
         Self {
             writer,
             waiting,
-            ring,
+            committed,
             backlog,
             policy,
             clock,
-            heard_at: None,
+            reachable_at: None,
             set_aside: BTreeSet::new(),
             unanswered: Unanswered::default(),
         }
@@ -104,7 +104,7 @@ impl WriterTask {
             policy: &self.policy,
             now: self.clock.now(),
             backlog: *self.backlog.borrow(),
-            heard_before: self.heard_at.map(|at| monotonic.saturating_sub(at)),
+            reachable_before: self.reachable_at.map(|at| monotonic.saturating_sub(at)),
             failures: Vec::new(),
         };
         let subjects: Vec<_> = tasks.iter().map(subject).collect();
@@ -120,7 +120,7 @@ impl WriterTask {
         }
         for (subject, result) in subjects.iter().zip(&results) {
             if matches!((subject, result), (Subject::Reachability, Ok(_))) {
-                self.heard_at = Some(monotonic);
+                self.reachable_at = Some(monotonic);
             }
             match result {
                 Ok(Applied::Unanswered) => self.unanswered.count(monotonic),
@@ -131,8 +131,8 @@ impl WriterTask {
         Ok(results)
     }
 
-    /// Rings before it answers, so that whoever was answered finds the bell rung. Not if nothing was
-    /// written: a flood of messages that are not answered wakes nobody.
+    /// Announces the commit before it answers, so that whoever was answered finds it announced. Not if
+    /// nothing was written: a flood of messages that are not answered wakes nobody.
     fn answer(
         &self,
         answers: Vec<oneshot::Sender<Result<Applied, EngineError>>>,
@@ -143,7 +143,7 @@ impl WriterTask {
             answers.iter().map(|_| Err(error.clone())).collect()
         });
         if results.iter().any(may_have_written) {
-            self.ring.send_modify(|commits| *commits = commits.wrapping_add(1));
+            self.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
         }
         for (answer, result) in answers.into_iter().zip(results) {
             if answer.send(result).is_err() {
@@ -236,7 +236,7 @@ fn subject(task: &Task) -> Subject {
         Task::Create { id, .. } => Subject::Order(*id),
         Task::Answer { .. } => Subject::Messages,
         Task::Finish { id, .. } | Task::BeginPayout { id, .. } => Subject::Act(*id),
-        Task::Heard => Subject::Reachability,
+        Task::RelaysReachable => Subject::Reachability,
         Task::ClockCorrected => Subject::Times,
         Task::Write(_) => Subject::Notes,
     }

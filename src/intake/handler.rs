@@ -11,7 +11,7 @@ use crate::entropy::{Entropy, draw_hold_secret, draw_order_id};
 use crate::facts::Facts;
 use crate::nostr::{Opened, Transport};
 use crate::retry::backoff;
-use crate::store::{self, Delivery, EventId, Message};
+use crate::store::{self, Delivery, EventId, Notification};
 use crate::wire::command::{self, Asked, Declined};
 use crate::wire::message::Body;
 
@@ -64,7 +64,7 @@ impl Handler {
         let trade = opened.sender;
         let refuse = |refusal| {
             let (order, notice) = (id.map(order_id), Notice::CantDo(refusal));
-            let message = Message { to: trade, order, request_id, trade_index: None, notice };
+            let message = Notification { to: trade, order, request_id, trade_index: None, notice };
             self.engine.answer(delivery, message)
         };
         let Some(identity) = opened.identity else {

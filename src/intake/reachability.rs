@@ -139,7 +139,7 @@ impl Reachability {
     }
 
     async fn is_written_down(&self) -> bool {
-        let written = self.engine.heard().await;
+        let written = self.engine.relays_reachable().await;
         written
             .inspect_err(|error| tracing::error!(%error, "the heartbeat could not be saved"))
             .is_ok()

@@ -28,7 +28,7 @@ pub struct IdentityGuard {
     asking: tokio::sync::Mutex<()>,
     /// How often that question had no answer.
     unanswered: AtomicU64,
-    bell: watch::Sender<()>,
+    failures: watch::Sender<()>,
 }
 
 impl IdentityGuard {
@@ -40,15 +40,15 @@ impl IdentityGuard {
             is_known: AtomicBool::new(false),
             asking: tokio::sync::Mutex::new(()),
             unanswered: AtomicU64::new(0),
-            bell: watch::Sender::new(()),
+            failures: watch::Sender::new(()),
         }
     }
 
     /// Changes whenever a call failed or a stream broke: somebody should see how the node is. Asking
-    /// for its readiness does not ring.
+    /// for its readiness does not count.
     #[must_use]
-    pub fn bell(&self) -> watch::Receiver<()> {
-        self.bell.subscribe()
+    pub fn failures(&self) -> watch::Receiver<()> {
+        self.failures.subscribe()
     }
 
     async fn ensure_identity(&self) -> Result<(), LightningError> {
@@ -82,7 +82,7 @@ impl IdentityGuard {
 
     fn invalidate(&self) {
         self.is_known.store(false, Ordering::SeqCst);
-        self.bell.send_replace(());
+        self.failures.send_replace(());
     }
 
     /// What a stream says that only our node may open. One that breaks off is a failure.

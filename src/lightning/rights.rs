@@ -17,10 +17,10 @@ pub const RIGHTS: [&str; 9] = [
 
 /// What was found out about the macaroon that was last looked at. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownRights(Arc<Mutex<Option<Found>>>);
+pub(super) struct KnownRights(Arc<Mutex<Option<Checked>>>);
 
 #[derive(Debug)]
-struct Found {
+struct Checked {
     macaroon: [u8; 32],
     lacks: Vec<&'static str>,
 }
@@ -28,12 +28,13 @@ struct Found {
 impl KnownRights {
     /// The calls that the macaroon of this digest does not allow, if that is known.
     pub(super) fn lacking(&self, macaroon: [u8; 32]) -> Option<Vec<&'static str>> {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.as_ref().filter(|found| found.macaroon == macaroon).map(|found| found.lacks.clone())
+        let checked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = checked.as_ref().filter(|checked| checked.macaroon == macaroon);
+        known.map(|checked| checked.lacks.clone())
     }
 
     pub(super) fn learn(&self, macaroon: [u8; 32], lacks: Vec<&'static str>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Found { macaroon, lacks });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Checked { macaroon, lacks });
     }
 }
 

@@ -32,11 +32,7 @@ pub(super) struct BusyLanes {
 
 impl BusyLanes {
     pub(super) fn new() -> Self {
-        Self {
-            acts: JoinMap::new(),
-            classes: HashMap::new(),
-            strangers_until: Duration::ZERO,
-        }
+        Self { acts: JoinMap::new(), classes: HashMap::new(), strangers_until: Duration::ZERO }
     }
 
     /// How many due lanes to ask for so that every free place can be filled: the busy ones are

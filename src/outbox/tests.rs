@@ -31,7 +31,7 @@ use crate::lightning::{
 use crate::nostr::{Options, Relays, Transport};
 use crate::publisher::{AboutNode, Publisher};
 use crate::recorded_log::Log;
-use crate::store::{Class, Delivery, EventId, JournalLine, Message, Writer};
+use crate::store::{Class, Delivery, EventId, JournalLine, Notification, Writer};
 use crate::wire::notice::render;
 use crate::wire::tags::{Imprint, NodeTerms, Profile};
 
@@ -121,7 +121,8 @@ impl World {
                 transport: crate::store::Transport::Nip44,
             };
             let notice = Notice::CantDo(Refusal::NotFound);
-            let message = Message { to, order: None, request_id: None, trade_index: None, notice };
+            let message =
+                Notification { to, order: None, request_id: None, trade_index: None, notice };
             let answered = self.outbox.engine.answer(delivery, message).await.unwrap();
             assert_eq!(answered, Applied::Saved);
         }
@@ -232,7 +233,7 @@ async fn fill(writer: &mut Writer, people: u8, (after, effects): (Order, Vec<Eff
         let to = TradeKey(Keys::generate().public_key().to_bytes());
         let (order, request_id) = (Some(ORDER), Some(n.into()));
         let message =
-            Message { to, order, request_id, trade_index: None, notice: Notice::Released };
+            Notification { to, order, request_id, trade_index: None, notice: Notice::Released };
         tx.send(&message, NOW).await.unwrap();
     }
     tx.save(&before, &decision(after, effects), &line, MARGIN).await.unwrap();

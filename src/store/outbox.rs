@@ -82,7 +82,7 @@ pub enum Act {
 
 /// A message to one trade key, before it is rendered for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct Notification {
     pub to: TradeKey,
     /// The id the message names; of a refusal, also one that no order has.
     pub order: Option<OrderId>,
@@ -99,7 +99,7 @@ pub type Render = fn(&Notice, Option<OrderId>, Option<u64>, Option<i64>) -> Stri
 impl WriteTx<'_> {
     /// Stores a message that no decision of an order asked for: a refusal of a trader, an answer
     /// (D19).
-    pub async fn send(&mut self, message: &Message, at: Timestamp) -> Result<(), StoreError> {
+    pub async fn send(&mut self, message: &Notification, at: Timestamp) -> Result<(), StoreError> {
         enqueue_message(&mut self.tx, self.render, message, at, None).await
     }
 
@@ -295,7 +295,7 @@ pub(super) async fn enqueue(
             insert(connection, Some(order), &lane, kind, &body, at, None).await
         }
         Effect::Notify { to, request_id, trade_index, notice } => {
-            let message = Message {
+            let message = Notification {
                 to: *to,
                 order: Some(order),
                 request_id: *request_id,
@@ -380,11 +380,11 @@ pub(super) fn lane_to(key: TradeKey) -> String {
 pub(super) async fn enqueue_message(
     connection: &mut SqliteConnection,
     render: Render,
-    message: &Message,
+    message: &Notification,
     at: Timestamp,
     stranger_until: Option<Timestamp>,
 ) -> Result<(), StoreError> {
-    let Message { to, order, request_id, trade_index, notice } = message;
+    let Notification { to, order, request_id, trade_index, notice } = message;
     let text = render(notice, *order, *request_id, *trade_index);
     let body = MessageV2 { to: Spelled(*to), text };
     insert(connection, *order, &lane_to(*to), NOTICE, &body, at, stranger_until).await

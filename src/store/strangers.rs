@@ -7,7 +7,7 @@ use trade::{Timestamp, TradeKey};
 
 use super::outbox::{enqueue_message, lane_to};
 use super::text::Text as _;
-use super::{Message, Reader, StoreError, WriteTx};
+use super::{Notification, Reader, StoreError, WriteTx};
 
 /// How long an answer to a stranger is of use: clients wait for seconds.
 const LIFE: Duration = Duration::from_mins(5);
@@ -61,7 +61,7 @@ impl WriteTx<'_> {
     /// Stores an answer to a stranger; see [`WriteTx::may_answer_stranger`].
     pub async fn answer_stranger(
         &mut self,
-        message: &Message,
+        message: &Notification,
         at: Timestamp,
     ) -> Result<(), StoreError> {
         enqueue_message(&mut self.tx, self.render, message, at, Some(at.after(LIFE))).await

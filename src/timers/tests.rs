@@ -31,7 +31,7 @@ async fn two_overdue(world: &World) -> [(OrderId, Question); 2] {
     }
     for _ in 0..31 {
         world.clock.advance(Duration::from_secs(30));
-        world.engine.heard().await.unwrap();
+        world.engine.relays_reachable().await.unwrap();
     }
     overdue.try_into().unwrap()
 }

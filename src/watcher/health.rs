@@ -34,8 +34,8 @@ pub struct HealthMonitor {
     told: watch::Sender<Option<Readiness>>,
     /// When it was asked who said that it is starting, and nobody else has answered since.
     starting_at: Option<Timestamp>,
-    /// Rings when somebody had trouble with LND.
-    bell: watch::Receiver<()>,
+    /// Changes when somebody's call of LND failed.
+    failures: watch::Receiver<()>,
 }
 
 impl HealthMonitor {
@@ -44,28 +44,28 @@ impl HealthMonitor {
         node: Arc<dyn LightningNode>,
         engine: Engine,
         clock: Arc<dyn Clock>,
-        bell: watch::Receiver<()>,
+        failures: watch::Receiver<()>,
         remembered: Option<LightningIdentity>,
     ) -> (Self, Health) {
         let (told, health) = watch::channel(None);
         let (chain, trouble) = (BlockProgress::new(clock.monotonic()), Some(String::new()));
         let starting_at = None;
         let monitor =
-            Self { node, engine, clock, chain, remembered, trouble, told, starting_at, bell };
+            Self { node, engine, clock, chain, remembered, trouble, told, starting_at, failures };
         (monitor, health)
     }
 
     /// Asks until shutdown, and at once when somebody had trouble: LND may be gone for a second only.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut was_rung = false;
+        let mut has_failed = false;
         loop {
-            self.bell.mark_unchanged();
+            self.failures.mark_unchanged();
             let is_well = self.ask().await;
-            let pause = if is_well && !was_rung { HEALTHY_INTERVAL } else { UNHEALTHY_INTERVAL };
-            was_rung = tokio::select! {
+            let pause = if is_well && !has_failed { HEALTHY_INTERVAL } else { UNHEALTHY_INTERVAL };
+            has_failed = tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => false,
-                () = rings(&mut self.bell), if is_well => true,
+                () = a_call_fails(&mut self.failures), if is_well => true,
             };
         }
     }
@@ -157,9 +157,9 @@ impl HealthMonitor {
     }
 }
 
-async fn rings(bell: &mut watch::Receiver<()>) {
+async fn a_call_fails(failures: &mut watch::Receiver<()>) {
     tokio::time::sleep(MIN_INTERVAL).await;
-    if bell.changed().await.is_err() {
+    if failures.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -48,7 +48,7 @@ impl Streams {
 
     /// Opens a stream for whatever the database says is open while LND answers, until shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut changes = self.engine.bell();
+        let mut changes = self.engine.commits();
         loop {
             if let Err(error) = self.open_missing().await {
                 tracing::error!(%error, "what is open at LND cannot be listed");

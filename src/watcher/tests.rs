@@ -141,9 +141,14 @@ impl Watched {
     async fn new() -> Self {
         let world = World::new().await;
         let node = Arc::new(Node::default());
-        let (trouble, bell) = watch::channel(());
-        let (monitor, health) =
-            HealthMonitor::new(node.clone(), world.engine.clone(), world.clock.clone(), bell, None);
+        let (trouble, failures) = watch::channel(());
+        let (monitor, health) = HealthMonitor::new(
+            node.clone(),
+            world.engine.clone(),
+            world.clock.clone(),
+            failures,
+            None,
+        );
         let comparison = Comparison {
             node: node.clone(),
             reader: world.reader.clone(),
@@ -200,7 +205,7 @@ async fn an_lnd_that_is_at_the_tip_again_is_asked_at_once_about_every_escrow() {
     it.world.clock.advance(OUTAGE);
     it.node.catches_up_at(HEIGHT);
     it.monitor.ask().await;
-    let mut commits = it.world.engine.bell();
+    let mut commits = it.world.engine.commits();
     let mut tasks = Tasks::new();
     tasks.spawn("LND comparison", it.comparison.run(tasks.shutdown()));
     while it.world.order(order).await.holds.iter().all(|hold| hold.seen == Seen::Open) {
@@ -355,7 +360,7 @@ async fn what_an_escrow_is_worth_is_looked_up_whatever_a_stream_calls_it() {
         let HoldStatus::Accepted { expires_at, .. } = PAID else { unreachable!("it is paid") };
         let shown = HoldStatus::Accepted { paid: Msats(paid), expires_at };
         *it.node.hold.lock().unwrap() = Some(shown);
-        let mut commits = it.world.engine.bell();
+        let mut commits = it.world.engine.commits();
         let waits = it.world.order(order).await.state;
 
         let mut tasks = Tasks::new();

@@ -92,8 +92,8 @@ impl Daemon {
         let remembered = reader.daemon_state().await.map_err(text)?;
         let (mut monitor, health) = {
             let (lightning, clock) = (Arc::clone(&lightning), Arc::clone(clock) as _);
-            let bell = watch::channel(()).1;
-            HealthMonitor::new(lightning, engine.clone(), clock, bell, remembered.node)
+            let failures = watch::channel(()).1;
+            HealthMonitor::new(lightning, engine.clone(), clock, failures, remembered.node)
         };
         let comparison = Comparison {
             node: Arc::clone(&lightning),

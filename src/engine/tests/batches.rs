@@ -11,9 +11,9 @@ use crate::engine::{Applied, Engine, EngineError};
 use crate::store::StoreError;
 use crate::store::tests::open;
 
-/// Rings so far; one a commit.
+/// Commits so far.
 fn commits(engine: &Engine) -> u64 {
-    *engine.bell().borrow()
+    *engine.commits().borrow()
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_corrupt_order_does_not_keep_the_others_from_being_heard_again() {
     tamper(&world, "update orders set state = '{}', version = version + 1 where rowid = 1").await;
     world.clock.advance(std::time::Duration::from_mins(1));
 
-    world.engine.heard().await.unwrap();
+    world.engine.relays_reachable().await.unwrap();
 
     assert!(world.reader.find_order(broken).await.is_err());
     assert_ne!(world.order(sound).await, before);
@@ -119,7 +119,7 @@ async fn a_stopped_writer_says_so() {
     let (engine, task) = Engine::new(writer, policy(), clock);
     drop(task);
 
-    let error = engine.heard().await.unwrap_err();
+    let error = engine.relays_reachable().await.unwrap_err();
 
     assert!(matches!(error, EngineError::Stopped));
 }

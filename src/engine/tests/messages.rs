@@ -6,7 +6,7 @@ use trade::{
 use super::{World, answers, buyer, invoice, secret, sell_order, seller};
 use crate::engine::{Applied, EngineError, Write};
 use crate::store::tests::spoken;
-use crate::store::{Act, Class, Message, Transport};
+use crate::store::{Act, Class, Notification, Transport};
 
 // spec: I7 C25
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn an_answer_without_an_order_is_given_once() {
     let notice = Notice::CantDo(Refusal::InvalidAction);
     let to = buyer().trade;
     let words = spoken(&notice, None, Some(5), None);
-    let answer = Message { to, order: None, request_id: Some(5), trade_index: None, notice };
+    let answer = Notification { to, order: None, request_id: Some(5), trade_index: None, notice };
     for applied in [Applied::Saved, Applied::Repeat] {
         assert_eq!(world.engine.answer(delivery, answer.clone()).await.unwrap(), applied);
     }
@@ -222,11 +222,11 @@ async fn an_act_is_done_in_the_commit_of_its_news() {
 async fn the_bell_rings_before_the_answer_comes() {
     let world = World::new().await;
     let id = world.create(1).await;
-    let mut bell = world.engine.bell();
-    bell.mark_unchanged();
+    let mut commits = world.engine.commits();
+    commits.mark_unchanged();
 
     world.say(seller(), id, Command::Cancel).await;
 
-    assert!(bell.has_changed().unwrap());
+    assert!(commits.has_changed().unwrap());
     assert_eq!(world.order(id).await.status(), Status::Canceled);
 }

@@ -73,7 +73,7 @@ async fn what_was_kept_long_enough_is_forgotten_while_the_daemon_runs() {
         inbox_memory: MEMORY,
     };
 
-    let mut commits = world.engine.bell();
+    let mut commits = world.engine.commits();
     let mut tasks = Tasks::new();
     tasks.spawn("timers", timers.run(tasks.shutdown()));
 

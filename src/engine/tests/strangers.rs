@@ -7,7 +7,7 @@ use trade::{Command, IdentityKey, Notice, OrderId, Refusal, Sender, TradeKey};
 
 use super::{World, seller};
 use crate::engine::{Applied, Write};
-use crate::store::{Delivery, EventId, Message, Transport};
+use crate::store::{Delivery, EventId, Notification, Transport};
 
 /// Answers that may wait for one stranger, and for all of them.
 const MOST_TO_ONE: usize = 4;
@@ -46,8 +46,13 @@ async fn strangers_ask(world: &World, from: u32, to: u32) -> Vec<Applied> {
             transport: Transport::Nip44,
         };
         let notice = Notice::CantDo(Refusal::InvalidAction);
-        let message =
-            Message { to: sender.trade, order: None, request_id: None, trade_index: None, notice };
+        let message = Notification {
+            to: sender.trade,
+            order: None,
+            request_id: None,
+            trade_index: None,
+            notice,
+        };
         world.engine.answer(delivery, message)
     });
     futures::future::join_all(asked).await.into_iter().map(Result::unwrap).collect()
@@ -61,14 +66,14 @@ async fn a_stranger_is_answered_a_few_times_and_then_leaves_no_trace() {
         assert_eq!(world.say(stranger(1), NOBODYS, Command::Cancel).await, REFUSED);
     }
     let before = [rows(&world, "inbox").await, rows(&world, "outbox").await];
-    let mut bell = world.engine.bell();
-    bell.mark_unchanged();
+    let mut commits = world.engine.commits();
+    commits.mark_unchanged();
 
     let applied = world.say(stranger(1), NOBODYS, Command::Cancel).await;
 
     assert_eq!(applied, Applied::Unanswered);
     assert_eq!([rows(&world, "inbox").await, rows(&world, "outbox").await], before);
-    assert!(!bell.has_changed().unwrap(), "nobody is waked for it");
+    assert!(!commits.has_changed().unwrap(), "nobody is waked for it");
     assert_eq!(world.say(stranger(2), NOBODYS, Command::Cancel).await, REFUSED, "another is");
 }
 

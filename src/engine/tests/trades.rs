@@ -247,11 +247,11 @@ async fn waiting_deadlines_move_by_the_silence() {
     let waiting = world.awaiting_hold(1).await;
     let pending = world.create(2).await;
     world.clock.advance(Duration::from_secs(10));
-    world.engine.heard().await.unwrap();
+    world.engine.relays_reachable().await.unwrap();
     assert_eq!(until(&world, waiting).await, START.after(Duration::from_mins(15)));
 
     world.clock.advance(Duration::from_mins(10));
-    world.engine.heard().await.unwrap();
+    world.engine.relays_reachable().await.unwrap();
 
     assert_eq!(until(&world, waiting).await, START.after(Duration::from_mins(25)));
     let book_end = START.after(Duration::from_hours(24));
@@ -272,7 +272,7 @@ async fn a_silence_counts_when_the_daemon_was_down() {
     };
     assert_eq!(due().await, [], "nobody could be heard");
 
-    world.engine.heard().await.unwrap();
+    world.engine.relays_reachable().await.unwrap();
 
     assert_eq!(due().await, [], "and there is as much time left as there was");
     assert_eq!(until(&world, waiting).await, START.after(Duration::from_mins(75)));
@@ -287,9 +287,9 @@ async fn a_clock_that_was_wrong_for_a_moment_is_no_silence() {
     let right = world.clock.now();
 
     world.clock.set(right.after(Duration::from_hours(72)));
-    world.engine.heard().await.unwrap();
+    world.engine.relays_reachable().await.unwrap();
     world.clock.set(right);
-    world.engine.heard().await.unwrap();
+    world.engine.relays_reachable().await.unwrap();
 
     assert_eq!(until(&world, waiting).await, before);
 }

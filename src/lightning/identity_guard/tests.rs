@@ -102,16 +102,16 @@ async fn a_thousand_callers_ask_once_who_the_node_is() {
 #[tokio::test]
 async fn a_call_that_fails_rings() {
     let (ours, node) = ours(Node::default());
-    let mut bell = ours.bell();
+    let mut failures = ours.failures();
     ours.hold_status(HASH).await.unwrap();
-    assert!(!bell.has_changed().unwrap());
+    assert!(!failures.has_changed().unwrap());
 
     node.is_away.store(true, Ordering::SeqCst);
     assert!(ours.readiness().await.is_err());
-    assert!(!bell.has_changed().unwrap(), "whoever asks for it hears the answer");
+    assert!(!failures.has_changed().unwrap(), "whoever asks for it hears the answer");
     assert!(ours.hold_status(HASH).await.is_err());
 
-    timeout(Duration::from_secs(5), bell.changed()).await.unwrap().unwrap();
+    timeout(Duration::from_secs(5), failures.changed()).await.unwrap().unwrap();
 }
 
 // spec: E3
@@ -125,11 +125,11 @@ async fn a_stream_that_breaks_off_rings_and_one_that_said_its_last_word_does_not
     ];
     for (words, rings) in stories {
         let (ours, _) = ours(Node { words: words.to_vec(), ..Node::default() });
-        let bell = ours.bell();
+        let failures = ours.failures();
 
         assert_eq!(ours.watch(HASH).collect::<Vec<_>>().await, words);
 
-        assert_eq!(bell.has_changed().unwrap(), rings, "{words:?}");
+        assert_eq!(failures.has_changed().unwrap(), rings, "{words:?}");
         assert_eq!(ours.is_known.load(Ordering::SeqCst), !rings, "{words:?}");
     }
 }

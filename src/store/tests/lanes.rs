@@ -5,7 +5,7 @@ use trade::{Effect, LnCommand, Notice, Refusal, Timestamp, TradeKey};
 
 use super::{Disk, awaiting_hold, hash, party, pending};
 use crate::store::strangers::{MOST, MOST_TO_ONE};
-use crate::store::{Class, Message, OutboxRow, Sealed};
+use crate::store::{Class, Notification, OutboxRow, Sealed};
 
 const STRANGER: TradeKey = TradeKey([77; 32]);
 
@@ -15,9 +15,9 @@ fn key(n: u32) -> TradeKey {
     TradeKey(key)
 }
 
-fn refusal(to: TradeKey) -> Message {
+fn refusal(to: TradeKey) -> Notification {
     let notice = Notice::CantDo(Refusal::NotFound);
-    Message { to, order: None, request_id: Some(1), trade_index: None, notice }
+    Notification { to, order: None, request_id: Some(1), trade_index: None, notice }
 }
 
 async fn answer_stranger(disk: &mut Disk, to: TradeKey, at: i64) {

@@ -5,8 +5,8 @@ use trade::{
 
 use super::{Disk, awaiting_hold, ended, hash, pending, spoken};
 use crate::store::{
-    Act, Class, Delivery, EventId, Message, OutboxId, OutboxRow, PublicationId, Published, Sealed,
-    StoreError, Stuck, Transport,
+    Act, Class, Delivery, EventId, Notification, OutboxId, OutboxRow, PublicationId, Published,
+    Sealed, StoreError, Stuck, Transport,
 };
 
 const BUYER: TradeKey = TradeKey([21; 32]);
@@ -315,7 +315,7 @@ async fn the_end_of_a_hold_that_an_older_version_ordered_is_carried_out() {
 async fn a_refusal_may_name_an_order_that_does_not_exist() {
     let mut disk = Disk::new().await;
     let made_up = OrderId([99; 16]);
-    let message = Message {
+    let message = Notification {
         to: BUYER,
         order: Some(made_up),
         request_id: Some(1),

@@ -4,8 +4,8 @@ use trade::{
 };
 
 use super::{
-    Disk, MARGIN, attempt, awaiting_hold, canceled_hold, decision, hash, invoice, line, paying, payout,
-    pending, wanted_hold,
+    Disk, MARGIN, attempt, awaiting_hold, canceled_hold, decision, hash, invoice, line, paying,
+    payout, pending, wanted_hold,
 };
 
 // spec: INV-3 E3

@@ -342,9 +342,8 @@ async fn a_settling_order_of_a_version_that_did_not_warn_is_read_and_due_by_bloc
 async fn an_order_is_due_when_its_time_has_come() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
-    let due = async |now| {
-        disk.reader.list_due(Timestamp(now), BlockHeight(0), true, 10).await.unwrap()
-    };
+    let due =
+        async |now| disk.reader.list_due(Timestamp(now), BlockHeight(0), true, 10).await.unwrap();
 
     assert_eq!(due(999).await, []);
     assert_eq!(due(1_000).await, [pending(1).id]);

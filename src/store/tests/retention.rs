@@ -4,7 +4,7 @@ use trade::{Effect, LnCommand, Notice, Order, Outcome, Timestamp, TradeKey};
 
 use super::{Disk, awaiting_hold, hash, party, pending};
 use crate::store::retention::AT_ONCE;
-use crate::store::{Delivery, EventId, Message, Transport};
+use crate::store::{Delivery, EventId, Notification, Transport};
 
 const DAY: Duration = Duration::from_hours(24);
 /// How long these tests remember a message.
@@ -253,7 +253,8 @@ async fn whoever_is_in_a_running_trade_or_is_owed_a_message_is_told_on_its_own_t
     let ended = Order { maker: party(3), ..super::ended(2, Outcome::Canceled) };
     disk.create(&ended).await;
     let notice = Notice::Canceled;
-    let owed = Message { to: STRANGER, order: None, request_id: None, trade_index: None, notice };
+    let owed =
+        Notification { to: STRANGER, order: None, request_id: None, trade_index: None, notice };
     let mut tx = disk.begin().await;
     tx.send(&owed, Timestamp(1)).await.unwrap();
     tx.commit().await.unwrap();
