@@ -9,7 +9,7 @@ use trade::Timestamp;
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Unix time in whole seconds.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed moment; never goes back, whatever happens to the wall clock (D24).
+    /// Time since some fixed moment; it never goes back, whatever happens to the wall clock.
     fn monotonic(&self) -> Duration;
 }
 
@@ -57,7 +57,7 @@ impl ManualClock {
         Self { now: Mutex::new((now, Duration::ZERO)) }
     }
 
-    /// Lets `by` pass, on the wall and on the monotonic clock.
+    /// Lets `by` pass, on the wall clock and on the monotonic one.
     pub fn advance(&self, by: Duration) {
         let mut now = self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         now.0 = now.0.after(by);

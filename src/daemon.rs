@@ -32,13 +32,13 @@ use crate::wire::notice;
 /// Events that may wait to be read from the relays.
 const EVENT_QUEUE: usize = 1_024;
 
-/// How long a lost relay waits to be tried again.
+/// The interval at which a lost relay is dialed again.
 const RELAY_RETRY: Duration = Duration::from_secs(5);
 
 /// The longest time between two comparisons with LND (E3).
 const COMPARISON: Duration = Duration::from_mins(1);
 
-/// How long the parts may take to come to their end (behaviour §12.5).
+/// How long the parts may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs until a signal or until a part fails.
@@ -54,18 +54,18 @@ pub async fn run(Loaded { settings, warnings }: Loaded) -> Result<()> {
         tracing::warn!("{warning}");
     }
     let clock = Arc::new(SystemClock::new());
-    // Checking a large database may take longer than a supervisor waits.
+    // Checking a large database takes time; a signal ends the daemon meanwhile, too.
     let mut tasks = tokio::select! {
         started = start(settings, clock, Arc::new(SystemEntropy)) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
     tokio::select! {
-        ended = tasks.watch() => bail!("{ended}: stopping, so that a supervisor starts it anew"),
+        ended = tasks.watch() => bail!("{ended}: stopping, so that a supervisor starts the daemon again"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("stopping; a second signal does not wait");
+    tracing::info!("stopping; a second signal stops at once");
     tokio::select! {
         unwilling = tasks.stop(STOP_WITHIN) => {
             if !unwilling.is_empty() {
@@ -90,7 +90,7 @@ pub fn node_keys(settings: &Settings) -> Result<Keys> {
 /// Starts every part and returns without waiting for LND or a relay.
 ///
 /// # Errors
-/// If the database or a setting stands in the way.
+/// If the database cannot be opened, or a setting cannot be used.
 pub async fn start(
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -142,13 +142,13 @@ pub async fn start(
     Ok(tasks)
 }
 
-/// Whether the next start would fail as this one did, until a person has done something.
+/// Whether the next start would fail as this one did, until a person has acted.
 #[must_use]
 pub fn needs_a_person(error: &anyhow::Error) -> bool {
     error.downcast_ref::<OpenError>().is_some_and(OpenError::needs_a_person)
 }
 
-/// Where LND is, as its client wants to know it.
+/// How to reach LND.
 #[must_use]
 pub fn access(settings: &config::Lightning) -> LndAccess {
     LndAccess {
@@ -177,7 +177,7 @@ struct Resources {
     lnd: Arc<dyn LightningNode>,
     relays: Relays,
     transports: Vec<Transport>,
-    /// Of the LND that was last seen, until it is heard again.
+    /// Of the LND that last answered, until it answers again.
     networks: Vec<String>,
 }
 

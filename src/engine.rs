@@ -1,8 +1,8 @@
 //! One writer: load, decide, save, commit, and only then answer.
 //!
 //! Everything that changes the database goes through here. All jobs that wait become one durable
-//! transaction, each under its own savepoint, so that one sync serves many decisions and one bad
-//! order spoils nothing but its own job. Nothing here waits for a network.
+//! transaction, each under its own savepoint: one sync serves many decisions, and a job that fails
+//! undoes no other. Nothing here waits for a network.
 
 mod decide;
 mod surroundings;
@@ -27,13 +27,13 @@ pub use surroundings::is_reachable;
 pub use write::Write;
 pub use writer::WriterTask;
 
-/// Jobs that may wait for the writer; whoever brings more waits for room.
+/// Jobs that may wait for the writer; further callers wait for room.
 const QUEUE: usize = 256;
 
-/// How often an input is decided anew with another fact.
-const ROUNDS: usize = 3;
+/// Facts that one input may ask for.
+const MAX_FACTS: usize = 3;
 
-/// The door to the writer. Cheap to clone; when the last one is dropped, the writer ends.
+/// The handle to the writer. Cheap to clone; when the last one is dropped, the writer ends.
 #[derive(Debug, Clone)]
 pub struct Engine {
     jobs: mpsc::Sender<Job>,
@@ -41,7 +41,7 @@ pub struct Engine {
     backlog: watch::Sender<Backlog>,
 }
 
-/// What came of a job. Whatever it says is on disk.
+/// The result of a job. Whatever it says is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// The order moved, or what was asked for was written.
@@ -50,8 +50,8 @@ pub enum Applied {
     Unchanged,
     /// The rules say no; the sender's refusal is in the outbox.
     Refused(Refusal),
-    /// Nothing was written, and the sender hears nothing: it is party to no open order, and too many
-    /// such answers wait already (D42).
+    /// Nothing was written, and the sender gets no answer: it is party to no open order, and too many
+    /// such answers wait already.
     Unanswered,
     /// The message was acted on before.
     Repeat,
@@ -59,7 +59,7 @@ pub enum Applied {
     Asks(Question),
 }
 
-/// A job that left no trace.
+/// Why a job failed. It has changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
     #[error("the writer has stopped: the daemon is shutting down")]
@@ -101,7 +101,7 @@ impl EngineError {
 }
 
 impl Engine {
-    /// The door and the task behind it; nothing happens until the task runs.
+    /// The handle and the task behind it; nothing happens until the task runs.
     #[must_use]
     pub fn new(writer: Writer, policy: Policy, clock: Arc<dyn Clock>) -> (Self, WriterTask) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
@@ -136,7 +136,7 @@ impl Engine {
     {
         let (to, request_id) = (request.sender.trade, request.request_id);
         let input = Input::User(request);
-        match self.rounds(Some(delivery), order, input, None, ask).await? {
+        match self.apply_with_facts(Some(delivery), order, input, None, ask).await? {
             Applied::Asks(_) => {
                 let refusal = Refusal::NotAllowedByStatus;
                 let notice = Notice::CantDo(refusal);
@@ -151,7 +151,7 @@ impl Engine {
         }
     }
 
-    /// Brings an order into being. `id` was drawn by the caller.
+    /// Creates an order. `id` was drawn by the caller.
     ///
     /// # Errors
     /// Nothing was remembered or answered then: the message may come again.
@@ -166,7 +166,7 @@ impl Engine {
         self.run(Task::Create { delivery, id, sender, request_id, new: Box::new(new) }).await
     }
 
-    /// Answers a message that moves no order: a refusal, or what was only asked for (D19).
+    /// Answers a message that moves no order: a refusal, or what was only asked for.
     ///
     /// # Errors
     /// Nothing was remembered or answered then: the message may come again.
@@ -178,7 +178,7 @@ impl Engine {
         self.run(Task::Answer { delivery, message: Box::new(message) }).await
     }
 
-    /// Applies what nobody said: news from LND, time, blocks. May answer [`Applied::Asks`].
+    /// Applies an input that no user sent: news from LND, time, blocks. May answer [`Applied::Asks`].
     ///
     /// # Errors
     /// The order is as it was before.
@@ -187,8 +187,8 @@ impl Engine {
         self.run(Task::Apply { delivery: None, order, input, facts: Vec::new() }).await
     }
 
-    /// As [`Engine::apply`], for an input that asked this there. Without an answer, or if the decision
-    /// needs to know still more, it waits for the next tick: [`Applied::Asks`].
+    /// As [`Engine::apply`], for an input that was answered with this question there. If it has no
+    /// answer, or the decision needs still more facts, the result is [`Applied::Asks`] again.
     ///
     /// # Errors
     /// The order is as it was before.
@@ -202,18 +202,18 @@ impl Engine {
     where
         F: Future<Output = Option<Fact>> + Send,
     {
-        self.rounds(None, order, input, Some(asked), ask).await
+        self.apply_with_facts(None, order, input, Some(asked), ask).await
     }
 
-    /// A relay is heard now. To be called every ten seconds while one is.
+    /// A relay is reachable now. To be called every ten seconds while one is.
     ///
-    /// After a silence, also one in which the daemon was down, the waiting deadlines move by the gap
-    /// first (D5).
+    /// If none was for a while, also because the daemon was down, the waiting deadlines move by that
+    /// time first (D5).
     pub async fn relays_reachable(&self) -> Result<Applied, EngineError> {
         self.run(Task::RelaysReachable).await
     }
 
-    /// Marks an act as done and applies what it brought to light, in one transaction.
+    /// Marks an act as done and applies what was learned by it, in one transaction.
     ///
     /// # Errors
     /// The act is still to be done then.
@@ -225,12 +225,12 @@ impl Engine {
         self.run(Task::Finish { id, news: news.map(Box::new) }).await
     }
 
-    /// The send of a payout is about to be tried: from now on it may have happened.
+    /// The send of a payout is about to be tried: from now on it may have happened (P1).
     ///
-    /// [`Applied::Unchanged`] if its attempt does not want it any more (P1).
+    /// [`Applied::Unchanged`] if its attempt does not want it any more.
     ///
     /// # Errors
-    /// If it could not be written; the send must not be tried then.
+    /// The send must not be tried then.
     pub async fn begin_payout(
         &self,
         id: OutboxId,
@@ -240,14 +240,14 @@ impl Engine {
         self.run(Task::BeginPayout { id, order, hash }).await
     }
 
-    /// The clock is right: the times of orders that lie further ahead than their kind can ask for are
-    /// brought back, each order by itself (D41). To be called once the clock is confirmed after the
-    /// start, and after it was set.
+    /// The clock is right: times of orders that lie further ahead than their kind can are brought back,
+    /// each order by itself (D41). To be called once the clock is confirmed after the start, and after
+    /// it was set.
     pub async fn clock_corrected(&self) -> Result<Applied, EngineError> {
         self.run(Task::ClockCorrected).await
     }
 
-    /// Writes down what decides nothing about an order.
+    /// Makes a small write, one that decides nothing about an order.
     ///
     /// # Errors
     /// Nothing was written then.
@@ -255,15 +255,15 @@ impl Engine {
         self.run(Task::Write(write)).await.map(drop)
     }
 
-    /// Says whether all is decided that traders may have written while no relay was heard. Every
+    /// Says whether all is decided that traders may have written while no relay was reachable. Every
     /// decision from now on goes by it; at the start messages are still to be read.
     pub fn set_backlog(&self, backlog: Backlog) {
         self.backlog.send_replace(backlog);
     }
 
-    /// Applies an input, and again with each answer to what it asks. What it is known to ask, `asked`,
-    /// is answered first.
-    async fn rounds<F>(
+    /// Applies an input, and again with each answer to what it asks. `asked` is a question that it is
+    /// known to ask first.
+    async fn apply_with_facts<F>(
         &self,
         delivery: Option<Delivery>,
         order: OrderId,
@@ -282,7 +282,7 @@ impl Engine {
             }
             let (input, facts_so_far) = (Box::new(input.clone()), facts.clone());
             match self.run(Task::Apply { delivery, order, input, facts: facts_so_far }).await? {
-                Applied::Asks(question) if facts.len() < ROUNDS => asked = Some(question),
+                Applied::Asks(question) if facts.len() < MAX_FACTS => asked = Some(question),
                 applied => return Ok(applied),
             }
         }

@@ -1,7 +1,7 @@
 //! Lightning: what a trade needs from a node, and our client for LND.
 //!
-//! Nothing here knows an order. [`verdict`] says what an answer means; acting on it is the outbox's
-//! and the watcher's business.
+//! Nothing here knows an order. [`verdict`] says what an answer means; the outbox and the watcher act on
+//! it.
 
 mod answers;
 mod calls;
@@ -37,20 +37,20 @@ pub use rights::RIGHTS;
 /// * an error says nothing about whether the call took effect, nor does any deadline; only one that
 ///   [`LightningError::refusal_of`] a send knows is the node's own answer, given before it registered
 ///   anything in this call;
-/// * an answer about a hash is the node's own word, never derived from a timer;
-/// * `Unknown` is said by a node that is fully started, and says no more than that it has no such
+/// * an answer about a hash comes from the node, it is never derived from a timer;
+/// * `Unknown` comes from a node that is fully started, and means no more than that it has no such
 ///   record: not "never", not "failed";
-/// * a stream says where the hash stands, then every change; it ends after a final state, when the
-///   node stops, when the link breaks, and when the node has nothing to say of the hash. So its end
-///   means nothing: look up, and ask for another stream.
+/// * a stream tells the state of the hash, then every change; it ends after a final state, when the
+///   node stops, when the connection breaks, and when the node does not know the hash. So its end means
+///   nothing: look up, and open another stream.
 #[async_trait]
 pub trait LightningNode: Send + Sync + fmt::Debug {
     /// Makes the hold invoice, or adopts the one that LND has for this hash and amount (E1), which
-    /// may be over by now.
+    /// may have ended by now.
     async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError>;
 
-    /// Asks LND to take the sats, if they are seen to be there or that is waived, then answers with
-    /// LND's word. An escrow that is seen to be gone is `Canceled`, and LND is not asked (P0, D23).
+    /// Asks LND to take the sats, if they are seen in its channels or `evidence` waives that, then
+    /// looks the hold up. An escrow that is seen to be gone is `Canceled`, and LND is not asked (D23).
     ///
     /// Anything but `Settled` means that it is not done, whatever the call itself said.
     async fn settle_hold(
@@ -59,34 +59,35 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
         evidence: EscrowEvidence,
     ) -> Result<HoldWord, LightningError>;
 
-    /// Asks LND to give the sats back, then answers with LND's word. It needs no list of channels.
+    /// Asks LND to give the sats back, then looks the hold up. It needs no list of channels.
     async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError>;
 
     /// Looks a hold up, in LND's invoices and in its channels. Sats that the node no longer has are
-    /// `Canceled`, whatever it calls them: LND can lose a payment, call it accepted all the same, and
-    /// settle it (P0). What an accepted one is worth, its channels show (D33).
+    /// `Canceled`, whatever its invoice says: LND can lose a payment, still call it accepted, and settle
+    /// it (P0). What an accepted one is worth is seen in the channels (D33).
     async fn hold_status(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError>;
 
     /// Answers with LND's first update; what follows comes from `follow`.
     ///
-    /// A hash that is in flight or paid is never sent again: the answer is where it stands. The
-    /// payment goes on when this call, its caller or the daemon dies. On an error ask
-    /// `payment_status` until it answers (P5).
+    /// A hash that is in flight or paid is never sent again: the answer is its state. The payment goes
+    /// on when this call, its caller or the daemon dies. On an error ask `payment_status` until it
+    /// answers (P5).
     async fn send(&self, payment: NewPayment) -> Result<PaymentStatus, LightningError>;
 
     /// Looks a payment up.
     async fn payment_status(&self, hash: PaymentHash) -> Result<PaymentStatus, LightningError>;
 
-    /// Looks for the HTLC of a payment in flight; `None` of one that is not (P12).
+    /// Looks for the HTLC of a payment; `None` if it is not in flight.
     async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError>;
 
-    /// LND's word about a hold, and every change of it. Parts of a payment are not announced.
+    /// The state of a hold's invoice, and every change of it. Parts of a payment are not announced.
     fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldWord>;
 
-    /// Where a payment stands, and every change of it.
+    /// The state of a payment, and every change of it.
     fn follow(&self, hash: PaymentHash) -> BoxStream<'_, PaymentStatus>;
 
-    /// Active, synced, channels up: what may be started now (D23), and the chain height.
+    /// Whether the node is active, synced and has channels, so what may be started now; and the chain
+    /// height.
     ///
     /// A node whose wallet is locked, or that is still starting, is an error that says so.
     async fn readiness(&self) -> Result<Readiness, LightningError>;
@@ -127,15 +128,15 @@ pub struct Htlc {
     pub missing_from: Option<u64>,
 }
 
-/// One of our own invoices, and LND's word about it.
+/// One of our own invoices, and its state.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AddedHold {
     pub bolt11: String,
     pub word: HoldWord,
 }
 
-/// What LND calls a hold: the state of its invoice. That it is accepted does not yet say what it is
-/// worth: other software on the LND can have written the amounts of its parts (D33).
+/// The state of a hold's invoice at LND. That it is accepted does not yet say what it is worth: other
+/// software on the LND can have written the amounts of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldWord {
     /// LND has no such invoice.
@@ -190,14 +191,14 @@ pub struct NodeDescription {
 }
 
 impl Readiness {
-    /// Whether a new escrow may be made (E6): not if a call is forbidden that will be needed to
-    /// bring its trade to an end.
+    /// Whether a new escrow may be made (E6): not if a call is forbidden that will be needed to end its
+    /// trade.
     #[must_use]
     pub fn may_escrow(&self) -> bool {
         self.active && self.synced && self.channels_active.is_some() && self.lacks.is_empty()
     }
 
-    /// What keeps it from escrows and payouts, or from payouts.
+    /// Why no escrow and no payout may be started, or no payout.
     #[must_use]
     pub fn shortcoming(&self) -> Option<String> {
         let text = if !self.lacks.is_empty() {
@@ -220,7 +221,7 @@ impl Readiness {
     }
 
     /// What LND's chain says of a clock that shows `now`: miners' times are right within two hours,
-    /// and blocks are seldom an hour apart (D41).
+    /// and blocks are seldom an hour apart.
     #[must_use]
     pub fn judges(&self, now: Timestamp) -> ClockIs {
         let gap = now.0.abs_diff(self.best_header_at.0);
@@ -231,7 +232,7 @@ impl Readiness {
         }
     }
 
-    /// Insists on the node that our holds and payments are known to.
+    /// Checks that it is the node that our holds and payments are known to.
     ///
     /// # Errors
     /// If this is another one.
@@ -240,7 +241,7 @@ impl Readiness {
         if found == ours { Ok(()) } else { Err(LightningError::OtherNode { found, ours }) }
     }
 
-    /// Whether a payout may be sent: LND fails it for reasons of its own before (P9).
+    /// Whether a payout may be sent. Before that LND fails it for reasons that are not the buyer's (P9).
     #[must_use]
     pub fn may_pay(&self) -> bool {
         self.may_escrow() && self.channels_active.is_some_and(|channels| channels > 0)
@@ -248,7 +249,7 @@ impl Readiness {
 }
 
 impl fmt::Debug for NewPayment {
-    /// Without the text: users' invoices do not belong into logs.
+    /// Without the invoice: users' invoices do not belong in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NewPayment({}, {:?}, fee ≤ {})", self.hash, self.amount, self.max_fee)
     }

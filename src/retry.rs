@@ -1,4 +1,4 @@
-//! What cannot be done now: when it is tried again, and what the log says of it.
+//! What failed: when it is retried, and what the log says of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,28 +16,28 @@ pub fn backoff(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
 }
 
-/// What keeps something from being done, as far as it is worth a line of its own in the log.
+/// Why something failed, as far as the log makes a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// A relay, LND or the database is away.
+    /// A relay, LND or the database does not answer.
     Away,
     /// It was refused.
     Refused,
-    /// Something of ours is wrong, and stays so until somebody looks.
+    /// A fault of ours, which stays until a person acts.
     Ours,
 }
 
-/// What does not work and was reported: once for each trouble, not at every try.
+/// What fails and was reported: once for each kind of trouble, not at every try.
 #[derive(Debug)]
 pub struct Reported<Id>(Mutex<BTreeMap<Id, Trouble>>);
 
 impl<Id: Ord> Reported<Id> {
-    /// Whether this trouble is to be reported: it is another one than before.
+    /// Whether this trouble is to be reported: it is not the one that was reported last.
     pub fn is_news(&self, id: Id, trouble: Trouble) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, trouble) != Some(trouble)
     }
 
-    /// Whether there was trouble that is over now.
+    /// Whether trouble was reported; it is over now.
     pub fn is_over(&self, id: &Id) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id).is_some()
     }

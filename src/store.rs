@@ -1,7 +1,7 @@
 //! All SQL: what was decided, on disk before anybody hears of it.
 //!
-//! One connection writes, a pool reads. Others ask in words of the domain, and there is one way to
-//! save an order. The schema is in `migrations/`, what each table means in `docs/DATA_MODEL.md`.
+//! One connection writes, a pool reads. Callers use types of the core, and there is one way to save an
+//! order. The schema is in `migrations/`, what each table means in `docs/DATA_MODEL.md`.
 
 mod daemon_state;
 mod error;
@@ -63,16 +63,16 @@ pub struct Reader {
 }
 
 impl Writer {
-    /// Begins a transaction that no other can come between.
+    /// Begins a transaction; there is only one at a time.
     pub async fn begin(&mut self) -> Result<WriteTx<'_>, StoreError> {
         let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         Ok(WriteTx { tx, render: self.render })
     }
 
-    /// Takes a new connection in place of one that failed.
+    /// Opens a new connection in place of one that failed.
     ///
-    /// SQLite may have ended the transaction by itself, on a full disk for one; the old connection
-    /// does not know and would refuse to begin another.
+    /// SQLite may have ended the transaction by itself, for example on a full disk; the old connection
+    /// does not know that and would refuse to begin another.
     ///
     /// # Errors
     /// If the file cannot be opened; the old connection stays then.
@@ -81,10 +81,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the file. What was committed is safe without it; with it, all of it is in the one
-    /// file, and a copy of that is a backup.
+    /// Closes the file. What was committed is safe without it; after it, all of it is in one file, and
+    /// a copy of that is a backup.
     pub async fn close(mut self) -> Result<(), StoreError> {
-        // Readers that close later write nothing, so SQLite would leave this to the next start.
+        // If readers close later, SQLite would leave the checkpoint to the next start.
         sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut self.connection).await?;
         Ok(self.connection.close().await?)
     }
@@ -111,7 +111,7 @@ impl WriteTx<'_> {
 }
 
 impl Reader {
-    /// Reads the whole file. As a whole file is read when it is opened, so once in a while after.
+    /// Checks the whole file, as is done when it is opened.
     ///
     /// # Errors
     /// If it is damaged, or the database does not answer.

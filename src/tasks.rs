@@ -1,6 +1,7 @@
-//! Long-lived tasks with names: one that ends too early brings the daemon down, by name.
+//! Long-lived tasks with names: one that ends too early stops the daemon, and the log names it.
 //!
-//! A supervisor starts the daemon again; coming back is a well-tested path, limping on is not.
+//! A supervisor starts the daemon again. A start is well tested; running without one of the parts is
+//! not.
 
 use std::any::Any;
 use std::fmt;
@@ -11,7 +12,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
-/// The daemon's tasks. Dropped, it aborts them all where they stand.
+/// The daemon's tasks. All are aborted when it is dropped.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: JoinMap<&'static str, ()>,
@@ -29,7 +30,7 @@ pub struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     Returned,
-    /// With the panic's message, where it was text.
+    /// With the panic's message, if it was text.
     Panicked(String),
 }
 
@@ -39,7 +40,7 @@ impl Tasks {
         Self::default()
     }
 
-    /// What a task awaits to learn that it should end.
+    /// Canceled when tasks should end.
     #[must_use]
     pub fn shutdown(&self) -> CancellationToken {
         self.shutdown.clone()

@@ -1,5 +1,5 @@
-//! Whose deadline passed? One loop over time and blocks; no job per feature. And what has been kept
-//! long enough is forgotten.
+//! One loop over time and blocks: orders whose deadline has passed are moved on, and what has been kept
+//! long enough is deleted.
 
 mod reminder;
 
@@ -21,33 +21,33 @@ use crate::store::{Reader, StoreError};
 
 pub use reminder::Reminder;
 
-/// From one look to the next.
+/// The interval of the loop.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Orders moved on at one look; the rest waits for the next.
+/// Orders moved on at one tick; the others wait for the next.
 const AT_ONCE: u32 = 200;
 
-/// Of those, how many are applied at the same time; and how many wait for LND.
+/// How many of them are applied at the same time; and how many may wait for LND.
 const SIDE_BY_SIDE: usize = 32;
 
-/// How long an order rests whose question had no answer, or none that moved it.
-const UNANSWERED_REST: Duration = Duration::from_secs(10);
+/// How long an order waits whose question had no answer, or none that moved it.
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(10);
 
-/// Orders that may ask or rest; more are looked at again.
+/// Orders that may ask or wait; those beyond are tried again at the next tick.
 const MOST_ASKING: usize = 2_000;
 
-/// Looks from one forgetting to the next: what is forgotten at once is little, so that nobody waits
-/// long for the writer, and still some 860,000 rows of each table in a day.
-const LOOKS_PER_FORGETTING: u32 = 10;
+/// Ticks from one deletion to the next. Little is deleted at once, so that nobody waits long for the
+/// writer, and still some 860,000 rows of each table in a day.
+const TICKS_PER_DELETION: u32 = 10;
 
-/// A wall clock that moved this much against the monotonic one was set, not lived through (D24).
+/// A wall clock that moved this much against the monotonic one was set (D24).
 const JUMP: Duration = Duration::from_mins(5);
 
 /// How often stored times are corrected although no jump was seen.
 const CORRECTED_EVERY: Duration = Duration::from_mins(10);
 
-/// How long deadlines rest after such a jump.
-const REST: Duration = Duration::from_mins(10);
+/// How long deadlines do not run after such a jump.
+const PAUSE: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 pub struct Timers {
@@ -55,27 +55,27 @@ pub struct Timers {
     pub engine: Engine,
     pub facts: Facts,
     pub clock: Arc<dyn Clock>,
-    /// Whose chain confirms the clock.
+    /// Of LND, whose chain confirms the clock.
     pub health: Health,
-    /// How long after it was written a message is remembered.
+    /// How long after it was written the id of a message is kept.
     pub inbox_memory: Duration,
 }
 
-/// The orders that LND is asked about, or was without an answer.
+/// The orders that LND is asked about, or was asked about without an answer.
 #[derive(Debug)]
 struct Asking {
     tasks: JoinMap<OrderId, ()>,
     turns: Arc<Semaphore>,
 }
 
-/// Tells a set clock from time that passed.
+/// Tells a clock that was set from time that passed.
 #[derive(Debug)]
 pub struct JumpGuard {
     wall: Timestamp,
     monotonic: Duration,
-    resting_until: Option<Duration>,
-    /// Whether times may lie ahead that a wrong clock wrote, until all of them are corrected: at the
-    /// start, and once the clock was set.
+    paused_until: Option<Duration>,
+    /// Whether times that a wrong clock wrote may lie ahead: at the start, and once the clock was set,
+    /// until all of them are corrected.
     was_set: bool,
     /// When stored times were last corrected, as far as they could be.
     corrected_at: Duration,
@@ -86,15 +86,15 @@ impl Timers {
         let timers = Arc::new(self);
         let mut guard = JumpGuard::new(&*timers.clock);
         let mut asking = Asking::default();
-        let mut looks = 0_u32;
+        let mut ticks = 0_u32;
         let mut clock_was = ClockIs::Unknown;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
-            let rests = timers.watch_clock(&mut guard).await;
-            match timers.look(rests, &asking.orders()).await {
+            let is_paused = timers.watch_clock(&mut guard).await;
+            match timers.look(is_paused, &asking.orders()).await {
                 Ok(asks) => asks.into_iter().for_each(|ask| asking.start(&timers, ask)),
                 Err(error) => {
                     tracing::error!(
@@ -106,10 +106,10 @@ impl Timers {
                     }
                 }
             }
-            if !rests && looks.is_multiple_of(LOOKS_PER_FORGETTING) {
+            if !is_paused && ticks.is_multiple_of(TICKS_PER_DELETION) {
                 timers.forget().await;
             }
-            looks = looks.wrapping_add(1);
+            ticks = ticks.wrapping_add(1);
             let clock_is = timers.clock_is();
             if clock_is != clock_was && clock_is == ClockIs::Doubtful {
                 tracing::error!("ALARM: {}", Alarm::ClockDoubtful);
@@ -118,16 +118,17 @@ impl Timers {
         }
     }
 
-    /// Moves on whatever is due by time, unless that rests, or by blocks, and is not `asking`.
+    /// Moves on the orders that are due by time, unless `time_is_paused`, or by blocks, without those in
+    /// `asking`.
     ///
-    /// Returns the orders that have to ask LND first, and what: see [`Timers::ask`]. A look does not
-    /// wait for LND, so that one which does not answer delays no other order (INV-9).
+    /// Returns the orders that have to ask LND first, and what: see [`Timers::ask`]. It does not wait for
+    /// LND, so that an LND that does not answer delays no other order (INV-9).
     pub async fn look(
         &self,
-        time_rests: bool,
+        time_is_paused: bool,
         asking: &HashSet<OrderId>,
     ) -> Result<Vec<(OrderId, Question)>, StoreError> {
-        let now = if time_rests { Timestamp::default() } else { self.clock.now() };
+        let now = if time_is_paused { Timestamp::default() } else { self.clock.now() };
         let state = self.reader.daemon_state().await?;
         let (height, is_reachable) = (state.height.unwrap_or_default(), is_reachable(&state, now));
         // Those are among the ones that are due.
@@ -149,7 +150,7 @@ impl Timers {
         Ok(asks.filter_map(std::future::ready).collect().await)
     }
 
-    /// Moves an order on with LND's answer. Whether it did: there may be none, or none to rely on yet.
+    /// Moves an order on with LND's answer. False: there was none, or none that moved it.
     pub async fn ask(&self, order: OrderId, question: Question) -> bool {
         let ask = |question| self.facts.ask(question);
         match self.engine.apply_asking(order, Input::Deadline, question, ask).await {
@@ -167,21 +168,21 @@ impl Timers {
         health.as_ref().map_or(ClockIs::Unknown, |readiness| readiness.judges(self.clock.now()))
     }
 
-    /// Whether deadlines by time rest, because the clock was set. At the start and after it was, the
-    /// times that a wrong clock wrote are brought back, until all of them are; every few minutes as
-    /// well, because a clock can be set twice between two looks.
+    /// Whether deadlines by time do not run, because the clock was set. Stored times that a wrong clock
+    /// wrote are corrected at the start and after the clock was set; every few minutes as well, because
+    /// a clock can be set twice between two ticks.
     pub async fn watch_clock(&self, guard: &mut JumpGuard) -> bool {
-        let rests = guard.rests(&*self.clock);
+        let is_paused = guard.is_paused(&*self.clock);
         let since_corrected = guard.monotonic.saturating_sub(guard.corrected_at);
         if guard.was_set || since_corrected >= CORRECTED_EVERY {
             guard.was_set &= !self.correct_times().await;
             guard.corrected_at = guard.monotonic;
         }
-        rests
+        is_paused
     }
 
-    /// What a clock that ran ahead has left behind is brought back: our own retries at once, the times
-    /// of orders once LND's chain confirms the clock (D41). Whether all of it is.
+    /// Times that a clock which ran ahead has written are brought back: our own retries at once, the
+    /// times of orders once LND's chain confirms the clock (D41). True: all of them were.
     async fn correct_times(&self) -> bool {
         match self.try_to_correct_times().await {
             Ok(all) => all,
@@ -201,15 +202,15 @@ impl Timers {
         Ok(is_confirmed)
     }
 
-    /// Forgets a little of what has been kept long enough, by a clock that LND's chain confirms: a wrong
-    /// one would have everything forgotten. If the database does not answer, later.
+    /// Deletes a little of what has been kept long enough, by a clock that LND's chain confirms: by a
+    /// wrong one everything would be deleted.
     pub async fn forget(&self) {
         if self.clock_is() != ClockIs::Confirmed {
             return;
         }
         let inbox_memory = self.inbox_memory;
         if let Err(error) = self.engine.write(Write::Forget { inbox_memory }).await {
-            tracing::warn!(%error, "nothing is forgotten for now: the database grows");
+            tracing::warn!(%error, "nothing is deleted for now: the database grows");
         }
     }
 }
@@ -222,7 +223,7 @@ impl Default for Asking {
 }
 
 impl Asking {
-    /// Those that ask now, wait for their turn, or rest.
+    /// Those that ask now, wait for their turn, or wait after an answer that did not move them.
     fn orders(&mut self) -> HashSet<OrderId> {
         while let Some((_, ended)) = self.tasks.try_join_next() {
             if let Err(error) = ended {
@@ -242,7 +243,7 @@ impl Asking {
             let has_moved = timers.ask(order, question).await;
             drop(turn);
             if !has_moved {
-                tokio::time::sleep(UNANSWERED_REST).await;
+                tokio::time::sleep(UNANSWERED_PAUSE).await;
             }
         });
     }
@@ -256,11 +257,11 @@ impl JumpGuard {
     #[must_use]
     pub fn new(clock: &dyn Clock) -> Self {
         let (wall, monotonic) = (clock.now(), clock.monotonic());
-        Self { wall, monotonic, resting_until: None, was_set: true, corrected_at: monotonic }
+        Self { wall, monotonic, paused_until: None, was_set: true, corrected_at: monotonic }
     }
 
-    /// Whether deadlines rest, as of now.
-    fn rests(&mut self, clock: &dyn Clock) -> bool {
+    /// Whether deadlines do not run now.
+    fn is_paused(&mut self, clock: &dyn Clock) -> bool {
         let (wall, monotonic) = (clock.now(), clock.monotonic());
         let lived = monotonic.saturating_sub(self.monotonic);
         let shown = wall.0.saturating_sub(self.wall.0);
@@ -268,12 +269,12 @@ impl JumpGuard {
         (self.wall, self.monotonic) = (wall, monotonic);
         if gap > JUMP.as_secs() {
             tracing::error!(
-                "the clock was set by {gap} s: deadlines by time are paused for {REST:?}; check NTP"
+                "the clock was set by {gap} s: deadlines by time are paused for {PAUSE:?}; check NTP"
             );
-            self.resting_until = Some(monotonic + REST);
+            self.paused_until = Some(monotonic + PAUSE);
             self.was_set = true;
         }
-        self.resting_until.is_some_and(|until| monotonic < until)
+        self.paused_until.is_some_and(|until| monotonic < until)
     }
 }
 

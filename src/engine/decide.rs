@@ -182,7 +182,7 @@ impl Deciding<'_> {
         self.answer(tx, delivery.as_ref(), &message, is_trader, Applied::Refused(refusal)).await
     }
 
-    /// Strangers are answered while there is room (D42). Otherwise nothing is written, not even that
+    /// Strangers are answered while there is room. Otherwise nothing is written, not even that
     /// the message came: nothing was done about it, and if it comes again it is judged again.
     async fn answer(
         &self,
@@ -218,7 +218,7 @@ impl Deciding<'_> {
         })
     }
 
-    /// Moves the waiting deadlines by the silence that ends here, each order by itself.
+    /// Moves the waiting deadlines by the time without a relay that ends here, each order by itself.
     async fn relays_reachable(&mut self, tx: &mut WriteTx<'_>) -> Result<Applied, EngineError> {
         let gap = surroundings::offline_for(&tx.daemon_state().await?, self.now);
         let gap = gap.map(|gap| self.reachable_before.map_or(gap, |lived| gap.min(lived)));
@@ -324,7 +324,7 @@ impl Deciding<'_> {
         })
     }
 
-    /// What routes cost today, if this order may have a payment to make (D43).
+    /// What routes cost today, if this order may have a payment to make.
     async fn routing_of(
         &self,
         tx: &mut WriteTx<'_>,
@@ -384,19 +384,19 @@ fn invoice_in(destination: Option<&Destination>) -> Option<&Invoice> {
     }
 }
 
-/// A panic of the core is a bug that one order has; the others go on (reliability §6.3).
+/// A panic of the core is a bug that one order has; the others go on.
 fn guarded<T>(order: OrderId, decide: impl FnOnce() -> T) -> Result<T, EngineError> {
     catch_unwind(AssertUnwindSafe(decide))
         .map_err(|_| broken(order, "the core panicked".to_owned()))
 }
 
-/// Nothing that breaks a law is saved.
+/// No order that breaks an invariant is saved.
 fn check(decision: &Decision) -> Result<(), EngineError> {
     for Decision { order, cause, .. } in
         [Some(decision), decision.child.as_deref()].iter().flatten()
     {
         trade::invariants::check(order)
-            .map_err(|law| broken(order.id, format!("{cause} would break a law: {law}")))?;
+            .map_err(|law| broken(order.id, format!("{cause} would break an invariant: {law}")))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the marks that were left about relays and LND say at a given time.
+//! What the stored state says of relays and LND at a given time.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use trade::{BlockHeight, Timestamp};
 
 use crate::store::{DaemonState, StoreError, WriteTx};
 
-/// How long after the last word of a relay no relay counts as reachable. It is written every ten
-/// seconds.
+/// How long after a relay was last reachable relays count as unreachable. That one is reachable is
+/// written every ten seconds.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// How long the tip of the chain counts as known: longer than from one question to the next, shorter
-/// than it takes to find blocks that matter.
+/// How long the tip of the chain counts as known: longer than from one health check to the next,
+/// shorter than it takes to find blocks that matter.
 const TIP_LASTS: Duration = Duration::from_mins(1);
 
-/// Whether a relay was heard a moment ago: deadlines of traders run only then (D5).
+/// Whether a relay was reachable a moment ago: waiting deadlines run only then (D5).
 #[must_use]
 pub fn is_reachable(state: &DaemonState, now: Timestamp) -> bool {
     offline_for(state, now).is_none()
 }
 
-/// How long no relay was heard, if that is long enough to matter. Never heard is unreachable, too.
+/// How long no relay was reachable, if that is long enough to matter; zero if it is not known.
 pub(super) fn offline_for(state: &DaemonState, now: Timestamp) -> Option<Duration> {
-    // When it was heard is not known if the clock ran ahead then.
+    // If the clock ran ahead when it was written, it says nothing.
     let heard_at = state.heard_at.filter(|at| *at <= now.after(UNREACHABLE_AFTER));
     let Some(heard_at) = heard_at else { return Some(Duration::ZERO) };
     Some(now.since(heard_at)).filter(|gap| *gap > UNREACHABLE_AFTER)
@@ -33,7 +33,7 @@ pub(super) fn is_at_tip(state: &DaemonState, now: Timestamp) -> bool {
     state.tip_seen_at.is_some_and(|at| at <= now && now.since(at) <= TIP_LASTS)
 }
 
-/// When LND was last unwell. If the clock ran ahead then, that may have been a moment ago.
+/// When LND was last unwell. If the clock ran ahead then, it may have been a moment ago.
 pub(super) fn lnd_unwell_by(state: &DaemonState, now: Timestamp) -> Option<Timestamp> {
     state.lnd_unwell_at.map(|at| at.min(now))
 }
@@ -44,7 +44,7 @@ pub(super) async fn set_tip(
     height: BlockHeight,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    // Where a clock that ran ahead wrote when LND was unwell, it would seem so until that time.
+    // Written by a clock that ran ahead, it would make LND seem unwell until that time.
     if tx.daemon_state().await?.lnd_unwell_at.is_some_and(|unwell| unwell > now) {
         tx.set_lnd_unwell_at(now).await?;
     }
@@ -78,13 +78,13 @@ mod tests {
         assert!(is_at_tip(&state, Timestamp(100)));
         assert!(is_at_tip(&state, Timestamp(160)));
         assert!(!is_at_tip(&state, Timestamp(161)));
-        assert!(!is_at_tip(&state, Timestamp(99)), "a mark in the future");
+        assert!(!is_at_tip(&state, Timestamp(99)), "it lies in the future");
         assert!(!is_at_tip(&DaemonState::default(), Timestamp(100)));
     }
 
     // spec: D5
     #[test]
-    fn relays_are_reachable_for_thirty_seconds_after_one_was_heard() {
+    fn relays_count_as_reachable_for_thirty_seconds() {
         for (heard_at, reachable) in [(None, false), (Some(960), false), (Some(995), true)] {
             let heard_at = heard_at.map(Timestamp);
             let state = DaemonState { heard_at, ..DaemonState::default() };
@@ -95,7 +95,7 @@ mod tests {
 
     // spec: D24 D5 P9
     #[test]
-    fn a_mark_of_a_clock_that_ran_ahead_is_not_believed() {
+    fn a_time_that_a_clock_wrote_which_ran_ahead_is_not_believed() {
         let ahead = Timestamp(3 * 86_400);
         let state = DaemonState {
             heard_at: Some(ahead),
@@ -126,7 +126,7 @@ mod tests {
 
     // spec: D24 P9
     #[tokio::test]
-    async fn a_tip_takes_back_that_lnd_will_have_been_unwell() {
+    async fn a_tip_takes_back_a_time_ahead_at_which_lnd_was_unwell() {
         let world = World::new().await;
         let right = world.clock.now();
         world.clock.set(right.after(Duration::from_hours(72)));

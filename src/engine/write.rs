@@ -1,4 +1,4 @@
-//! Small writes: what goes on record without a decision on any order.
+//! Small writes: those that decide nothing about an order.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::store::{Delivery, OutboxId, PublicationId, Published, Sealed, StoreEr
 
 /// One small write, for [`Engine::write`](super::Engine::write).
 ///
-/// An enum and not a closure over the transaction: so this list is all that can be written past the
-/// core, and whoever asks for a write needs to know nothing of transactions. What changes an order,
-/// or may, is a method of the engine.
+/// It is an enum and not a closure over the transaction: callers know nothing of transactions, and this
+/// list shows all that they can have written without a decision. What changes an order, or may change
+/// one, is a method of the engine.
 #[derive(Debug)]
 pub enum Write {
     /// A message that is not to be acted on, also if it comes again. Nothing is remembered of its

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::store::{OutboxId, WriteTx, Writer};
 use crate::{crash, error_chain};
 
-/// Jobs in one transaction. More waiting ones come right after.
+/// Jobs in one transaction. Those beyond come in the next one.
 const BATCH: usize = 64;
 
 /// Applies jobs in order of arrival until the last [`super::Engine`] is gone.
@@ -27,7 +27,7 @@ pub struct WriterTask {
     clock: Arc<dyn Clock>,
     /// When a relay was last reachable, in monotonic time; `None` before the first time.
     reachable_at: Option<Duration>,
-    /// What was reported as unusable; each is reported once.
+    /// What failed and was reported; each is reported once.
     set_aside: BTreeSet<Subject>,
     unanswered: Unanswered,
 }
@@ -152,7 +152,7 @@ impl WriterTask {
         }
     }
 
-    /// Reports something unusable once, not at every attempt to use it.
+    /// Reports a failure once, not at every attempt.
     fn set_aside(&mut self, subject: &Subject, error: &EngineError) {
         if self.set_aside.insert(*subject) {
             tracing::error!(
@@ -164,7 +164,7 @@ impl WriterTask {
     }
 }
 
-/// Strangers who got no answer, for the log: anybody can make it happen, as often as he likes.
+/// Strangers who got no answer, for the log: anybody can cause it, as often as he likes.
 #[derive(Debug, Default)]
 struct Unanswered {
     since_report: u64,

@@ -1,4 +1,4 @@
-//! LND's messages, read as our own values. What makes no sense is an error, never a guess.
+//! LND's messages, read as our own types. What makes no sense is an error, never a guess.
 
 use fedimint_tonic_lnd::lnrpc::htlc_attempt::HtlcStatus;
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
@@ -16,10 +16,10 @@ use trade::{
 
 use super::{HoldWord, LightningError, NodeDescription};
 
-/// The oldest LND that keeps what the escrow relies on.
+/// The oldest LND that the escrow can rely on.
 const OLDEST_VERSION: (u32, u32) = (0, 20);
 
-/// Whether LND is fully started; an error before its calls answer at all.
+/// Whether LND is fully started; an error while it answers no calls at all.
 pub(super) fn is_active(state: i32) -> Result<bool, LightningError> {
     match WalletState::try_from(state) {
         Ok(WalletState::ServerActive) => Ok(true),
@@ -32,7 +32,7 @@ pub(super) fn is_active(state: i32) -> Result<bool, LightningError> {
     }
 }
 
-/// LND's word about a hold. An accepted one has a part that is held.
+/// The state of a hold's invoice. An accepted one has a part that is held.
 pub(super) fn hold_word(
     call: &'static str,
     hash: PaymentHash,
@@ -57,10 +57,10 @@ pub(super) fn hold_word(
 /// What an accepted hold is worth and until when; `None` if a part of it is gone from the channel
 /// that it came over.
 ///
-/// LND's own `amt_paid` stays when the sats have been given back, and other software can write it, and
-/// the amounts of the parts, as it likes. So a part is worth what LND says only where its channel
-/// shows at least as many whole sats, and otherwise what the channel shows (D33). A channel that is not
-/// listed closes: LND takes the part from the chain, and nobody can see how much it is.
+/// LND's `amt_paid` does not change when the sats are given back, and other software can write it and
+/// the amounts of the parts. So a part is worth what LND says only if its channel shows at least as
+/// many whole sats, and otherwise what the channel shows (D33). A channel that is not listed is closing:
+/// LND takes the part from the chain, and nobody can see how much it is.
 pub(super) fn escrow(
     call: &'static str,
     hash: PaymentHash,
@@ -76,7 +76,7 @@ pub(super) fn escrow(
         (Some(paid), Some(expires_at)) => Ok(Some(HoldStatus::Accepted { paid, expires_at })),
         _ => Err(LightningError::Nonsense {
             call,
-            problem: "the parts of an accepted invoice have amounts or heights that are none",
+            problem: "the parts of an accepted invoice have impossible amounts or heights",
         }),
     }
 }
@@ -92,7 +92,7 @@ fn worth(hash: PaymentHash, part: &InvoiceHtlc, channels: &[Channel]) -> Msats {
         Some(shown) if shown.0 < said.0.saturating_sub(said.0 % 1_000) => {
             tracing::warn!(
                 ln.hash = %hash, ln.channel = part.chan_id, %said, %shown,
-                "LND says of a part of an escrow that it is more than its channel shows"
+                "LND says that a part of an escrow is more than its channel shows"
             );
             shown
         }
@@ -119,7 +119,7 @@ fn incoming(hash: PaymentHash, channel: &Channel) -> impl Iterator<Item = &Htlc>
 }
 
 /// Whether a part of an accepted hold is gone from the channel that it came over. A channel that is
-/// not listed closes, and LND takes the part from the chain.
+/// not listed is closing, and LND takes the part from the chain.
 fn is_given_back(hash: PaymentHash, invoice: &Invoice, channels: &[Channel]) -> bool {
     held(invoice).filter_map(|part| Some((part, channel_of(part, channels)?))).any(
         |(part, channel)| {
@@ -129,7 +129,7 @@ fn is_given_back(hash: PaymentHash, invoice: &Invoice, channels: &[Channel]) -> 
     )
 }
 
-/// Where a payment stands. A success is one only with the receipt in hand (P4).
+/// The state of a payment. It is a success only with the preimage as receipt (P4).
 pub(super) fn payment_status(
     call: &'static str,
     hash: PaymentHash,
@@ -151,7 +151,7 @@ pub(super) fn payment_status(
         Ok(LndPaymentStatus::Failed) => {
             Ok(PaymentStatus::Failed { index, reason: failure_reason(payment.failure_reason) })
         }
-        // Whatever LND invents is not final.
+        // A state that we do not know is not final.
         Ok(
             LndPaymentStatus::InFlight | LndPaymentStatus::Initiated | LndPaymentStatus::Unknown,
         )
@@ -161,7 +161,7 @@ pub(super) fn payment_status(
 
 /// The active channel that should carry the HTLC of a payment in flight, if no channel does.
 ///
-/// A channel that closes, or whose peer is away, may still carry it unseen: nothing is missing then.
+/// A channel that is closing, or whose peer is away, may carry it unseen: nothing is missing then.
 pub(super) fn missing_from(
     hash: PaymentHash,
     payment: &Payment,
@@ -232,7 +232,7 @@ pub(super) fn identity(
     Ok(LightningIdentity { key, network })
 }
 
-/// A version that does not begin with two numbers is somebody's own build, and not judged.
+/// A version that does not begin with two numbers is that of an own build, and not judged.
 fn is_too_old(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', ' ']).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
@@ -247,7 +247,7 @@ pub(super) fn description(node: GetInfoResponse) -> NodeDescription {
         version: node.version,
         commit_hash: node.commit_hash,
         alias: node.alias,
-        // LND knows no other chain since it gave up naming it.
+        // LND knows no other chain, and does not name it any more.
         chains: node.chains.iter().map(|_| "bitcoin".to_owned()).collect(),
         networks,
         uris: node.uris,

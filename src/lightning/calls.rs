@@ -1,5 +1,5 @@
-//! Calls of LND over one connection: each has a deadline and the macaroon, and its failure is told from
-//! LND's own answer.
+//! Calls of LND over one connection: each has a deadline and the macaroon, and a failure says whether it
+//! is LND's own answer.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use super::channel::{self, DialError};
 use super::error::LightningError;
 use super::rights::{self, KnownRights};
 
-/// How long LND may take to answer a call, or to open a stream and say its first word.
+/// How long LND may take to answer a call, or to open a stream and send its first message.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Room for long lists: tonic's own limit is 4 MB, LND's 200 MB.
@@ -26,7 +26,8 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Names of calls that several places make.
 pub(super) const LOOK_UP: &str = "LookupInvoice";
 pub(super) const TRACK: &str = "TrackPaymentV2";
-/// What an error must be of to be LND's answer to [`LightningNode::send`](super::LightningNode::send).
+/// The call that [`LightningNode::send`](super::LightningNode::send) makes, for
+/// [`LightningError::refusal_of`].
 pub const SEND: &str = "SendPaymentV2";
 
 /// Where LND is and what it takes to be let in.
@@ -101,8 +102,8 @@ impl Lnd {
         answer.await.map(Response::into_inner)
     }
 
-    /// Opens a stream and waits for its first message. LND sends not even headers before it has
-    /// something to say, so both are under one deadline.
+    /// Opens a stream and waits for its first message. LND sends no headers before its first message,
+    /// so both are under one deadline.
     pub(super) async fn open<C: Clone, Q: Clone, A, F>(
         &self,
         call: &'static str,
@@ -136,10 +137,10 @@ impl Lnd {
         Ok(macaroon)
     }
 
-    /// Waits for an answer, but not for ever.
+    /// Waits for an answer, at most until the deadline.
     ///
-    /// That LND closed the connection shows at the first request made on it, which fails unsent;
-    /// the same request is then made once more, on a connection of its own.
+    /// That LND closed the connection shows at the next request on it, which fails before it is sent;
+    /// the same request is then made once more, on a new connection.
     async fn within<T, F>(
         &self,
         call: &'static str,
@@ -171,7 +172,8 @@ fn was_unsent(status: &Status) -> bool {
     status.code() == Code::Cancelled && status.source().is_some()
 }
 
-/// `GetState` has answered without a macaroon, so a node that is up refuses the one we brought.
+/// Of calls that are made once `GetState` has answered, which needs no macaroon: a node that is up and
+/// refuses does not accept ours.
 pub(super) fn forbidden(error: LightningError) -> LightningError {
     match error {
         LightningError::Refused { call, reason, .. } => LightningError::Forbidden { call, reason },
@@ -179,7 +181,7 @@ pub(super) fn forbidden(error: LightningError) -> LightningError {
     }
 }
 
-/// Tells LND's own answer from a link that broke.
+/// Tells LND's own answer from a connection that broke.
 fn failure(call: &'static str, status: Status) -> LightningError {
     let mut source = status.source();
     while let Some(error) = source {

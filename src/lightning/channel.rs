@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status};
 /// How long a dial may take, shorter than any call's deadline so that its own error is seen.
 const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 
-/// LND allows a ping every 5 s and cuts off whoever pings more often.
+/// LND allows a ping every 5 s and closes connections that ping more often.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -83,9 +83,9 @@ pub(super) fn channel(host: &str, cert_file: PathBuf) -> Result<Channel, &'stati
         return Err("it must end after host and port");
     }
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-    let authority = authority.ok_or("it must name a host and nobody in it")?;
+    let authority = authority.ok_or("it must name a host without a user")?;
 
-    // TLS is in our own connector, so tonic must believe that there is none; what LND sees is https.
+    // TLS is in our own connector, so tonic must see a URL without it; what LND sees is https.
     let endpoint = Endpoint::from_shared(format!("http://{authority}"))
         .map_err(|_| "it is not a URL")?
         .origin(uri.clone())

@@ -48,7 +48,7 @@ impl LightningNode for Lnd {
     ) -> Result<HoldWord, LightningError> {
         let hash = answers::hash_of(&preimage);
         let invoice = self.find_invoice(hash).await?;
-        // LND would settle what it has given back, and say so.
+        // LND would settle what it has given back, and call it settled.
         match (self.seen_in_channels(hash, invoice).await, evidence) {
             (Ok(HoldStatus::Canceled), _) => return Ok(HoldWord::Canceled),
             (Ok(_), _) => {}
@@ -57,7 +57,7 @@ impl LightningNode for Lnd {
             }
             (Err(error), EscrowEvidence::Waived) => {
                 let error = crate::error_chain(&error);
-                tracing::warn!(ln.hash = %hash, error, "an escrow is settled unseen: it runs out");
+                tracing::warn!(ln.hash = %hash, error, "LND does not show an escrow; it is settled all the same, for it is near its expiry");
             }
         }
         let request = SettleInvoiceMsg { preimage: preimage.0.to_vec() };
@@ -177,8 +177,8 @@ impl LightningNode for Lnd {
 }
 
 impl Lnd {
-    /// LND refuses a second invoice for a hash, whatever became of the first, so a failed call may
-    /// have been answered by the hash itself.
+    /// LND refuses a second invoice for a hash, whatever became of the first: an earlier call may have
+    /// made it.
     async fn adopt(
         &self,
         hold: &NewHold,
@@ -198,7 +198,7 @@ impl Lnd {
         }
     }
 
-    /// Where the hold of this invoice stands. Only of an accepted one the channels are asked for.
+    /// The state of this invoice's hold. LND's channels are asked for only if it is accepted.
     async fn seen_in_channels(
         &self,
         hash: PaymentHash,
@@ -220,22 +220,22 @@ impl Lnd {
         }
     }
 
-    /// Where a hold stands that was accepted a moment ago and is in no channel now.
+    /// The state of a hold that was accepted a moment ago and is in no channel now.
     async fn given_back(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
-        // What ends a hold becomes LND's word before it leaves the channel.
+        // A hold that ends is first marked in LND's invoice, and then leaves the channel.
         match self.look_up(hash).await? {
             HoldWord::Unknown => Ok(HoldStatus::Unknown),
             HoldWord::Open => Ok(HoldStatus::Open),
             HoldWord::Settled => Ok(HoldStatus::Settled),
             HoldWord::Canceled => Ok(HoldStatus::Canceled),
             HoldWord::Accepted => {
-                tracing::error!(ln.hash = %hash, "LND has given a hold back and calls it accepted: it is taken as canceled");
+                tracing::error!(ln.hash = %hash, "LND has given a hold back and still calls it accepted: it counts as canceled");
                 Ok(HoldStatus::Canceled)
             }
         }
     }
 
-    /// What a call did to a hold, whatever it answered.
+    /// What a call did to a hold, whatever its answer was.
     async fn look_after(
         &self,
         hash: PaymentHash,
@@ -243,7 +243,7 @@ impl Lnd {
     ) -> Result<HoldWord, LightningError> {
         let word = self.look_up(hash).await;
         match (answer, &word) {
-            // Nothing changes before a person has acted: not to be tried every second.
+            // A person must act first: as an error it is retried less and less often.
             (
                 Err(error @ LightningError::Forbidden { .. }),
                 Ok(HoldWord::Open | HoldWord::Accepted),
@@ -256,7 +256,7 @@ impl Lnd {
         word
     }
 
-    /// LND's word about a hold, without its channels.
+    /// The state of a hold's invoice, without a look at the channels.
     async fn look_up(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
         match self.find_invoice(hash).await? {
             Some(invoice) => answers::hold_word(LOOK_UP, hash, &invoice),
@@ -265,8 +265,7 @@ impl Lnd {
     }
 
     async fn find_invoice(&self, hash: PaymentHash) -> Result<Option<Invoice>, LightningError> {
-        // Not its V2: of a hash that it does not know, a node that never had an invoice says NotFound
-        // only here.
+        // Not `LookupInvoiceV2`: there a node that never had an invoice does not answer NotFound.
         let request = lnrpc::PaymentHash { r_hash: hash.0.to_vec(), ..Default::default() };
         let answer = self
             .call(LOOK_UP, &self.lightning, request, |mut client, request| async move {
@@ -282,7 +281,7 @@ impl Lnd {
         }
     }
 
-    /// "Not found" counts only from a node that is fully started.
+    /// "Not found" counts only if the node is fully started.
     async fn confirm_unknown(&self) -> Result<(), LightningError> {
         if self.is_active().await? { Ok(()) } else { Err(LightningError::Starting) }
     }
@@ -354,7 +353,7 @@ fn send_request(
             .filter(|blocks| *blocks > 0)
             .ok_or(impossible("its time lock"))?,
         timeout_seconds: PAYMENT_ATTEMPT_SECS,
-        // LND goes on when this stream ends, tells at once that it has the payment, and does not
+        // The payment goes on when this stream ends, LND tells at once that it has it, and LND does not
         // pay itself (P2).
         cancelable: false,
         no_inflight_updates: false,
@@ -363,7 +362,7 @@ fn send_request(
     })
 }
 
-/// What an opened stream says, up to its end or the first thing that makes no sense.
+/// The messages of an opened stream, up to its end or the first that makes no sense.
 fn words<'a, A: Send + 'a, T: Send + 'a>(
     opened: impl Future<Output = Result<(A, Streaming<A>), LightningError>> + Send + 'a,
     read: impl Fn(A) -> Result<T, LightningError> + Send + 'a,

@@ -1,4 +1,4 @@
-//! Why LND was of no help, and what the operator can do about it.
+//! Why a call of LND failed, and what the operator can do about it.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use trade::{LightningIdentity, PaymentHash, Sats};
 
 use super::rights;
 
-/// How tonic begins a status that it made up from an HTTP answer, which LND never gives.
+/// How tonic begins a status that it made from an HTTP answer; no answer of LND is like that.
 const WITHOUT_GRPC_STATUS: &str = "grpc-status header missing";
 
-/// No call of the Lightning port that fails has told anything about the money: ask again. The one
-/// exception, with care, is LND's own answer to a send ([`LightningError::refusal_of`]).
+/// A call of the Lightning port that failed has told nothing about the money: ask again. The one
+/// exception is LND's own answer to a send ([`LightningError::refusal_of`]).
 ///
 /// The variants differ in what a person has to do.
 #[derive(Debug, thiserror::Error)]
@@ -80,11 +80,11 @@ pub enum LightningError {
         source: Box<LightningError>,
     },
 
-    /// LND's own error. Its code says little and its text changes; what it means is asked for.
+    /// LND's own error. Its code says little and its text changes; what it means is looked up.
     #[error("LND refused {call}: {reason}")]
     Refused { call: &'static str, code: Code, reason: String },
 
-    /// Two holds under one hash. Somebody should look now.
+    /// Two holds under one hash: a person should look now.
     #[error(
         "LND already has an invoice of {found} msats for the hash {hash}, and it should be of \
          {wanted}. Is this the node and the database that belong together?"
@@ -102,8 +102,8 @@ pub enum LightningError {
 const MOST_SHOWN: usize = 200;
 
 impl LightningError {
-    /// LND's words, quoted and cut, if this is its own answer to the call `call`: an error of a gRPC
-    /// handler, which has neither a lost connection nor something between LND and us for a cause.
+    /// LND's text, quoted and cut, if this is its own answer to the call `call`: an error of a gRPC
+    /// handler, caused neither by a lost connection nor by something between LND and us.
     #[must_use]
     pub fn refusal_of(&self, call: &str) -> Option<String> {
         let Self::Refused { call: of, code, reason } = self else { return None };
@@ -130,14 +130,14 @@ impl LightningError {
         (*of == call && is_of_a_handler).then(shown)
     }
 
-    /// Whether LND says that it was started and cannot work yet.
+    /// Whether LND answers that it was started and cannot work yet.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         matches!(self, Self::Locked | Self::Starting)
     }
 
     /// Whether the node is out of reach, starting or locked. Anything else is about one call, or about
-    /// what it asked for, and says nothing of the node (behaviour §4.7).
+    /// its request, and says nothing of the node.
     #[must_use]
     pub fn is_node_away(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
 //! The node that our holds and payments are known to, and no other.
 //!
-//! Another node answers every question about our hashes with "unknown", and would take new ones: so
-//! nothing is asked of a node, or told to it, before it has said who it is.
+//! Another node would answer every question about our hashes with "unknown", and accept new ones: so no
+//! call is made before the node has been identified.
 
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,16 +17,16 @@ use super::{
     AddedHold, HoldWord, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness,
 };
 
-/// A node that is asked who it is at the start and after every failure.
+/// A node whose identity is checked at the start and after every failure.
 #[derive(Debug)]
 pub struct IdentityGuard {
     node: Arc<dyn LightningNode>,
-    /// None until the first contact: whoever answers then is ours.
+    /// `None` until the first contact: the node that answers then is ours.
     ours: Mutex<Option<LightningIdentity>>,
     is_known: AtomicBool,
-    /// One asks who it is; whoever else has to know waits for the answer.
+    /// Held by the caller that asks for the identity; the others wait for the answer.
     asking: tokio::sync::Mutex<()>,
-    /// How often that question had no answer.
+    /// How often it had no answer.
     unanswered: AtomicU64,
     failures: watch::Sender<()>,
 }
@@ -44,8 +44,8 @@ impl IdentityGuard {
         }
     }
 
-    /// Changes whenever a call failed or a stream broke: somebody should see how the node is. Asking
-    /// for its readiness does not count.
+    /// Changes whenever a call failed or a stream broke: the health of the node should be checked. A
+    /// failed health check does not count.
     #[must_use]
     pub fn failures(&self) -> watch::Receiver<()> {
         self.failures.subscribe()
@@ -61,7 +61,7 @@ impl IdentityGuard {
             return Ok(());
         }
         if self.unanswered.load(Ordering::SeqCst) != unanswered {
-            let source = "it was asked a moment ago who it is, and did not say".into();
+            let source = "it was asked for its identity a moment ago, and did not answer".into();
             return Err(LightningError::Unreachable { call: "GetInfo", source });
         }
         let answer = self.readiness().await;
@@ -72,7 +72,7 @@ impl IdentityGuard {
         answer.map(drop)
     }
 
-    /// After a failure it may be another one that answers next.
+    /// After a failure it may be another node that answers next.
     fn learn<T>(&self, answer: Result<T, LightningError>) -> Result<T, LightningError> {
         if answer.is_err() {
             self.invalidate();
@@ -85,7 +85,7 @@ impl IdentityGuard {
         self.failures.send_replace(());
     }
 
-    /// What a stream says that only our node may open. One that breaks off is a failure.
+    /// A stream of our node. If it breaks off, that is a failure.
     fn listen<'a, T: Send + 'a>(
         &'a self,
         open: impl Fn() -> BoxStream<'a, T> + Send + 'a,

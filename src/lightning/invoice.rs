@@ -1,7 +1,7 @@
-//! What a buyer named as the place to be paid, read without asking anybody.
+//! The destination that a buyer gave, read without any call.
 //!
-//! LND refuses what it cannot read before it knows a payment, and a payout that it does not know is
-//! sent again. So whatever is accepted here LND must be able to register (D44).
+//! LND refuses an invoice that it cannot read before it registers a payment, and a payout that it does
+//! not know is sent again. So LND must be able to register whatever is accepted here (D44).
 
 mod features;
 
@@ -11,10 +11,10 @@ use lightning_invoice::{
 };
 use trade::{Destination, Invoice, Msats, Network, NodeKey, PaymentHash, Timestamp};
 
-/// Longer texts are not read: no wallet writes them, and BOLT 11 ends there.
+/// The longest invoice of BOLT 11. Longer texts are not read.
 const MAX_CHARS: usize = 7_089;
 
-/// LND writes no longer expiry, and one of centuries overflows in it.
+/// LND makes no invoice with a longer expiry, and overflows on one of centuries.
 const MAX_EXPIRY_SECS: u64 = 31_536_000;
 
 const FALLBACK_TAG: u8 = 9;
@@ -22,14 +22,14 @@ const BLINDED_PATH_TAG: u8 = 20;
 
 /// Reads a buyer's text. Lightning addresses, LNURLs and everything unreadable are `Unsupported`.
 ///
-/// An invoice comes back with its checksum, signature and fields verified; whether it may be paid
-/// is the core's question.
+/// The checksum, signature and fields of an invoice are verified; whether it may be paid is decided by
+/// the core.
 #[must_use]
 pub fn decode(text: &str) -> Destination {
     read(text).map_or(Destination::Unsupported, Destination::Bolt11)
 }
 
-/// The hash of an invoice that was accepted once. LND judges the rest.
+/// The hash of an invoice that was accepted before. LND checks the rest.
 pub(crate) fn payment_hash(text: &str) -> Option<PaymentHash> {
     let signed: SignedRawBolt11Invoice = text.parse().ok()?;
     signed.payment_hash().map(|hash| PaymentHash(*hash.0.as_ref()))
@@ -40,7 +40,7 @@ fn read(text: &str) -> Option<Invoice> {
         return None;
     }
     let signed: SignedRawBolt11Invoice = text.parse().ok()?;
-    // The library leaves out what it did not understand, and then finds another payee than LND.
+    // The library leaves out fields that it cannot read, and then computes another payee than LND.
     let is_whole = signed.to_string().eq_ignore_ascii_case(text);
     if !is_whole || !signed.raw_invoice().data.tagged_fields.iter().all(is_readable) {
         return None;
@@ -67,15 +67,15 @@ fn read(text: &str) -> Option<Invoice> {
     })
 }
 
-/// The amount that is written there, if LND can read it and pay it. A written zero is one to LND.
+/// The amount in the invoice, if LND can read it and pay it. To LND a zero there is an amount.
 fn msats(invoice: &RawBolt11Invoice) -> Option<Msats> {
     let pico = invoice.amount_pico_btc()?;
     let is_whole = pico > 0 && pico.is_multiple_of(10);
     is_whole.then_some(Msats(pico / 10))
 }
 
-/// Whether LND reads this field too. Blinded paths lead to a payee whom we could not tell from our
-/// own node.
+/// Whether LND reads this field too. The payee of a blinded path could be our own node without our
+/// knowing.
 fn is_readable(field: &RawTaggedField) -> bool {
     match field {
         RawTaggedField::KnownSemantics(TaggedField::PrivateRoute(route)) => !route.0.is_empty(),

@@ -1,7 +1,7 @@
 //! Whether our macaroon allows what we need.
 //!
-//! LND does not tell what a macaroon allows, but it looks at the macaroon before it looks at the
-//! request. So each call is made once with a request that nobody can grant.
+//! LND does not tell what a macaroon allows, but it checks the macaroon before it reads the request. So
+//! each call is made once with a request that is impossible.
 
 use fedimint_tonic_lnd::invoicesrpc::{
     AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 use super::calls::{LOOK_UP, Lnd, SEND, TRACK};
 use super::error::LightningError;
 
-/// No hash and no preimage is so short: LND refuses the request, if it lets us in.
+/// No hash and no preimage is so short: LND refuses the request, if the macaroon allows the call.
 const NO_HASH: [u8; 31] = [0; 31];
 
 impl Lnd {
-    /// The calls that the macaroon, as it is on disk now, does not allow. LND is asked once for each
-    /// macaroon, for it logs what it refuses. It must be fully started.
+    /// The calls that the macaroon, as it is on disk now, does not allow. LND logs what it refuses, so it
+    /// is asked once for each macaroon. It must be fully started.
     pub(super) async fn lacking_rights(&self) -> Result<Vec<&'static str>, LightningError> {
         let macaroon = self.macaroon().await?;
         let digest: [u8; 32] = Sha256::digest(macaroon.as_encoded_bytes()).into();

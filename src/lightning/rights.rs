@@ -1,4 +1,4 @@
-//! What our macaroon must allow, what is known of it, and what a person can do.
+//! What our macaroon must allow, what is known of it, and what a person can do if it does not.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ pub const RIGHTS: [&str; 9] = [
     "/routerrpc.Router/TrackPaymentV2",
 ];
 
-/// What was found out about the macaroon that was last looked at. Clones share it.
+/// The result of the last check of a macaroon. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownRights(Arc<Mutex<Option<Checked>>>);
 
@@ -26,7 +26,7 @@ struct Checked {
 }
 
 impl KnownRights {
-    /// The calls that the macaroon of this digest does not allow, if that is known.
+    /// The calls that the macaroon of this digest does not allow, if it was the last one checked.
     pub(super) fn lacking(&self, macaroon: [u8; 32]) -> Option<Vec<&'static str>> {
         let checked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = checked.as_ref().filter(|checked| checked.macaroon == macaroon);
@@ -47,8 +47,8 @@ pub(super) fn remedy() -> String {
     )
 }
 
-/// Whether LND looked at the macaroon and not at the request. It has no code for that; the text
-/// decides only what a person is told, never what happened to money.
+/// Whether LND refused because of the macaroon. It has no code for that; the text decides only what a
+/// person is told, never what happened to money.
 pub(super) fn is_denial(reason: &str) -> bool {
     reason == "permission denied"
 }

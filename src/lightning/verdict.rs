@@ -1,15 +1,15 @@
 //! What LND's answer about a hold means: one table, and nothing cleverer.
 //!
-//! Only statuses are judged, never an error: after any error, timeout or end of a stream nothing is
-//! known, and LND is asked again. Of holds without a decision and of payments the core judges, which
-//! alone knows one try of a hash from another (D20).
+//! Only states are judged, never an error: after an error, a timeout or the end of a stream nothing is
+//! known, and LND is asked again. Holds without a decision and payments are judged by the core, which
+//! alone can tell one try of a hash from another.
 
 use trade::{HoldDecision, HoldStatus};
 
 use super::HoldWord;
 
-/// What LND's word about a hold, fresh after its call, says of its decision, for the core, which may
-/// call a person. `None`: it is not carried out, its call is to be made again.
+/// What the state of a hold, looked up after the call that its decision asks for, says of the decision.
+/// `None`: it is not carried out, the call is to be made again.
 ///
 /// Not for what a stream says: that can be older than the decision, and an old OPEN is not a lost
 /// escrow.
@@ -18,13 +18,14 @@ pub fn of_hold(decision: HoldDecision, word: HoldWord) -> Option<HoldStatus> {
     match decision {
         HoldDecision::Cancel => match word {
             HoldWord::Open | HoldWord::Accepted => None,
-            // The node is fully started and no add is under way: there is nothing to give back.
+            // The node is fully started and no call that adds it is under way: there is nothing to give
+            // back.
             HoldWord::Unknown | HoldWord::Canceled => Some(HoldStatus::Canceled),
             HoldWord::Settled => Some(HoldStatus::Settled),
         },
         HoldDecision::Settle => match word {
             HoldWord::Accepted => None,
-            // An HTLC that was held is gone.
+            // The HTLC that was held is gone.
             HoldWord::Open | HoldWord::Canceled => Some(HoldStatus::Canceled),
             HoldWord::Unknown => Some(HoldStatus::Unknown),
             HoldWord::Settled => Some(HoldStatus::Settled),

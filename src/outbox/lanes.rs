@@ -1,4 +1,4 @@
-//! The lanes with an act under way, and who has a place free.
+//! The lanes with an act under way, and the free places of each class.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use crate::store::Class;
 /// How long shutdown waits for acts under way.
 const LAST_ACTS: Duration = Duration::from_secs(10);
 
-/// One answer to a stranger is begun in this time on the average, however many wait and however
-/// often they fail: each costs a signature, some writes and the relays' patience.
+/// One answer to a stranger is begun in this time on average, however many wait and however often they
+/// fail: each costs a signature, some writes and a part of what relays accept from us.
 const STRANGERS_PACE: Duration = Duration::from_millis(100);
 
-/// So many are begun at once after a quiet time.
+/// How many are begun at once if none was for a while.
 const STRANGERS_AT_ONCE: u32 = 20;
 
-/// One act a lane, so that order is kept; each class has places of its own, so that none waits for
-/// what is behind it.
+/// One act a lane, so that order is kept; each class has places of its own, so that no class waits for
+/// another.
 #[derive(Debug)]
 pub(super) struct BusyLanes {
     /// By lane.
     acts: JoinMap<String, ()>,
     /// Of each lane with an act: a lane can change its class while the act runs.
     classes: HashMap<String, Class>,
-    /// Up to when, in monotonic time, answers to strangers have used up their pace.
+    /// Up to when, in monotonic time, the answers to strangers that were begun have used up the pace.
     strangers_until: Duration,
 }
 
@@ -35,8 +35,8 @@ impl BusyLanes {
         Self { acts: JoinMap::new(), classes: HashMap::new(), strangers_until: Duration::ZERO }
     }
 
-    /// How many due lanes to ask for so that every free place can be filled: the busy ones are
-    /// among them. No class without a free place.
+    /// How many due lanes to ask for, so that every free place can be filled: busy lanes are among
+    /// them. Classes without a free place are left out.
     pub(super) fn limits(&self, monotonic: Duration) -> Vec<(Class, u32)> {
         let busy = count(self.classes.len());
         let with_busy = |class| match self.free(class, monotonic) {
@@ -78,8 +78,8 @@ impl BusyLanes {
         self.acts.spawn(lane, act);
     }
 
-    /// Waits for an act to end, and frees the places of all that have; for ever if there is none.
-    /// Cancel safe.
+    /// Waits for an act to end, and frees the places of all that have ended; without acts it waits for
+    /// ever. Cancel safe.
     pub(super) async fn some_done(&mut self) {
         match self.acts.join_next().await {
             Some(ended) => self.free_place(ended),

@@ -8,19 +8,20 @@ use super::{Reader, StoreError, WriteTx};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DaemonState {
-    /// When a relay was last heard: waiting deadlines rest after it (D5).
+    /// When a relay was last reachable: waiting deadlines do not run after it.
     pub heard_at: Option<Timestamp>,
-    /// Every message that was sent before, to a relay that was heard then, is decided or judged:
-    /// relays are asked from here on (D42).
+    /// Every message that was sent before, to a relay that was reachable then, is decided or dropped:
+    /// relays are asked for what came since.
     pub cursor: Option<Timestamp>,
-    /// Since when some relay was not heard, while others were: what it has kept is still to be asked
-    /// for.
+    /// Since when one relay was unreachable, while others were not: it is still to be asked for what
+    /// it has kept.
     pub missed_since: Option<Timestamp>,
     /// How high our node's chain is at least.
     pub height: Option<BlockHeight>,
     /// When that was last the tip.
     pub tip_seen_at: Option<Timestamp>,
-    /// When LND was last seen unreachable or out of sync, or seen again after we were away.
+    /// When LND was last unreachable or out of sync, or answered for the first time since the daemon
+    /// was down.
     pub lnd_unwell_at: Option<Timestamp>,
     /// When LND was last seen starting.
     pub lnd_restarted_at: Option<Timestamp>,
@@ -53,8 +54,8 @@ impl WriteTx<'_> {
         self.set("tip_seen_at", &at.0.to_string()).await
     }
 
-    /// Everything sent before `at` is decided or judged, but for what a relay has kept since
-    /// `missed_since` that was not heard in full.
+    /// Everything sent before `at` is decided or dropped, but for what a relay has kept since
+    /// `missed_since` that was not always reachable.
     pub async fn set_cursor(
         &mut self,
         at: Timestamp,
@@ -95,7 +96,7 @@ impl WriteTx<'_> {
         self.set("node_network", &node.network.to_text()).await
     }
 
-    /// Messages written until then are refused from now on, whoever remembers them.
+    /// Messages written until then are refused from now on: their ids are no longer remembered.
     pub(super) async fn set_forgotten_until(&mut self, at: Timestamp) -> Result<(), StoreError> {
         self.set("forgotten_until", &at.0.to_string()).await
     }

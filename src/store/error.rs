@@ -9,10 +9,10 @@ use trade::OrderId;
 /// A read or a write that did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Nothing is known to be wrong with what was asked; try again later.
+    /// Nothing is known to be wrong with the request; try again later.
     #[error("the database does not answer: is the disk full, or failing?")]
     Unavailable(#[source] sqlx::Error),
-    /// No other try will do better; the daemon ends.
+    /// No other try can succeed; the daemon ends.
     #[error(
         "the database file is damaged: keep it and its -wal, and do what docs/OPERATIONS.md says under \
          A damaged database"
@@ -24,7 +24,7 @@ pub enum StoreError {
          the disk must not be mounted read-only; correct that and start again"
     )]
     NotWritable(#[source] sqlx::Error),
-    /// The schema guards the same rules as the core, and one of them was broken.
+    /// The schema enforces rules of the core, and one of them was broken.
     #[error("the schema forbids what was to be saved: this is a bug, the order is left as it was")]
     Forbidden(#[source] sqlx::Error),
     #[error(
@@ -43,7 +43,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it says nothing about what was asked for: the same may be tried again.
+    /// Whether it says nothing about the request: the same may be tried again.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Damaged(_) | Self::NotWritable(_))
@@ -68,7 +68,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Of an error that came with no code, nothing is known.
+    /// An error without a code may be over at the next try.
     pub(super) fn of(error: &sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code()?.parse().ok());
         code.map_or(Self::Passing, Self::of_code)
@@ -89,7 +89,7 @@ impl Fault {
         const IO_DATA: u32 = 8_202;
         const IO_CORRUPT_FILE_SYSTEM: u32 = 8_458;
         match code {
-            // A reader came while the log was being taken over from an earlier run.
+            // A reader came while the log of an earlier run was recovered.
             READONLY_RECOVERY | READONLY_CANNOT_LOCK | READONLY_CANNOT_INIT => Self::Passing,
             IO_SHORT_READ | IO_DATA | IO_CORRUPT_FILE_SYSTEM => Self::Damaged,
             _ => match code & 0xff {
@@ -102,7 +102,7 @@ impl Fault {
     }
 }
 
-/// Something that is due and cannot be read; whoever asked puts it off by its id.
+/// Something that is due and cannot be read; the caller puts it off by its id.
 #[derive(Debug)]
 pub struct Stuck<Id> {
     pub id: Id,

@@ -24,8 +24,8 @@ impl Reader {
         row.map(HoldRow::into_hold).transpose()
     }
 
-    /// What LND must be asked about: the holds it acknowledged and has not ended. One that cannot be
-    /// read stops no other; it was reported at the start.
+    /// What LND must be asked about: the holds that it acknowledged and has not ended. One that cannot
+    /// be read is left out; it was reported at the start.
     pub async fn list_holds_to_watch(&self) -> Result<Vec<(OrderId, PaymentHash)>, StoreError> {
         let rows = sqlx::query!(
             "select order_id, hash from holds
@@ -115,7 +115,7 @@ impl HoldRow {
     }
 }
 
-/// `seen`, `paid_msat` and `expires_height`. The last two outlive the state they were seen in.
+/// `seen`, `paid_msat` and `expires_height`. The last two are kept when the hold is accepted no more.
 fn seen_columns(
     at: &At,
     seen: Seen,

@@ -9,7 +9,7 @@ use super::{Reader, StoreError, WriteTx};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub [u8; 32]);
 
-/// How a message travels; each key is answered on the one it last used (D4).
+/// How a message travels; each key is answered on the one it last used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// v1: NIP-59 gift wraps, kind 1059.
@@ -33,7 +33,7 @@ pub struct Delivery {
 
 impl WriteTx<'_> {
     /// Whether a message was acted on before, or is as old as what was forgotten, so that it may
-    /// have been: [`WriteTx::remember`] would not take it.
+    /// have been: [`WriteTx::remember`] would not accept it.
     pub async fn is_repeat(&mut self, delivery: &Delivery) -> Result<bool, StoreError> {
         let event = delivery.event_id.to_text();
         let rumor = delivery.rumor_id.map(|id| id.to_text());
@@ -56,8 +56,8 @@ impl WriteTx<'_> {
     /// Remembers a message and the transport of its author. False: it was acted on before, or is as
     /// old as what was forgotten, so that it may have been.
     ///
-    /// A message dated ahead counts, for the transport, as written when it was received: no date keeps
-    /// its author from changing the transport.
+    /// For the transport, a message dated ahead counts as written when it was received: its author can
+    /// change the transport at any time.
     pub async fn remember(
         &mut self,
         delivery: &Delivery,
@@ -83,7 +83,7 @@ impl WriteTx<'_> {
         Ok(true)
     }
 
-    /// Remembers a message that is not to be acted on, and nothing of its author. False: as above.
+    /// Remembers a message, and nothing of its author. False: as [`WriteTx::remember`].
     pub async fn remember_id(
         &mut self,
         delivery: &Delivery,
@@ -110,7 +110,7 @@ impl WriteTx<'_> {
 }
 
 impl Reader {
-    /// Whether a message was acted on: cheaper than asking the writer, and never wrong with yes.
+    /// Whether a message was acted on: cheaper than asking the writer. A yes is certain.
     pub async fn is_remembered(&self, event_id: EventId) -> Result<bool, StoreError> {
         let event = event_id.to_text();
         let found = sqlx::query_scalar!(

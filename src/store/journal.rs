@@ -12,9 +12,9 @@ use super::{EventId, Reader, StoreError};
 #[derive(Debug, Clone, Copy)]
 pub struct JournalLine {
     pub at: Timestamp,
-    /// What was applied, by name.
+    /// The name of the input.
     pub input: &'static str,
-    /// The message it came in.
+    /// Of the message that brought it.
     pub event_id: Option<EventId>,
 }
 

@@ -9,8 +9,8 @@ use trade::{
 use super::outbox::{MessageV2, NOTICE, Render};
 use super::text::{At, Spelled};
 
-/// Renders every message that still waits. One that cannot be read stays as it is: its lane waits, and
-/// the log names it.
+/// Renders every message that still waits. One that cannot be read stays as it is: its lane waits for
+/// it, and the log names it.
 pub(super) async fn render_waiting(
     connection: &mut SqliteConnection,
     render: Render,

@@ -12,10 +12,10 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use super::{OpenError, Reader, Render, Writer, notices_v1};
 
-/// The first SQLite without the WAL-reset corruption (reliability §2).
+/// The first SQLite without the WAL-reset corruption.
 const OLDEST_SQLITE: &str = "3.51.3";
 
-/// Readers side by side; each is a thread of SQLite's.
+/// Connections that read at the same time; each is a thread of its own.
 const READERS: u32 = 4;
 
 /// How long a statement waits for the file. Nobody else writes, so only a checkpoint is waited for.
@@ -95,7 +95,7 @@ fn lock(database: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Preimages are in there: nobody else may read it. SQLite gives its `-wal` the same mode.
+/// It holds preimages: nobody else may read it. SQLite gives its `-wal` the same mode.
 fn private_file(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }

@@ -13,10 +13,10 @@ use super::{
     PublicationId, Reader, StoreError, WriteTx, holds, outbox, payouts, publications, users,
 };
 
-/// That a trade key is a party of an order that has not ended.
+/// What a trade key has to do with an order that has not ended and that it is a party of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// When the present taker took it; none of an order in the book.
+    /// When the present taker took it; `None` in the book.
     pub taken_at: Option<Timestamp>,
 }
 
@@ -24,7 +24,7 @@ impl WriteTx<'_> {
     /// The order as it is now, with its unclosed holds and its payouts.
     ///
     /// # Errors
-    /// `Corrupt` if its rows contradict one another: it must be left alone then.
+    /// `Corrupt` if its rows contradict one another: it must not be changed then.
     pub async fn find_order(&mut self, id: OrderId) -> Result<Option<Order>, StoreError> {
         find(&mut self.tx, id).await
     }
@@ -92,7 +92,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Writes the deadlines again under the margin in force, of every order that has not ended.
+    /// Writes the deadlines of every order that has not ended again, under the margin in force.
     ///
     /// Returns what went wrong with single orders; those are left as they are.
     pub async fn refresh_deadlines(&mut self, margin: u32) -> Result<Vec<StoreError>, StoreError> {
@@ -112,7 +112,7 @@ impl WriteTx<'_> {
         Ok(failures)
     }
 
-    /// The orders whose waiting deadline stands still while no relay is reachable (D5).
+    /// The orders whose waiting deadline does not run while no relay is reachable.
     pub async fn list_waiting(&mut self) -> Result<Vec<OrderId>, StoreError> {
         let rows = sqlx::query_scalar!("select id from orders where waits_for is not null")
             .fetch_all(&mut *self.tx)
@@ -120,7 +120,7 @@ impl WriteTx<'_> {
         Ok(readable(&rows))
     }
 
-    /// The orders with a time that lies ahead further than these.
+    /// The orders with a time that lies further ahead than these.
     pub async fn list_times_ahead(
         &mut self,
         than: &TimesAhead,
@@ -178,8 +178,8 @@ impl WriteTx<'_> {
         Ok(found)
     }
 
-    /// Whether a payment hash already names a hold, a payout, or the place another running order
-    /// pays to (C26, K-24). The present destination and attempt of `order` itself do not count.
+    /// Whether a payment hash is already that of a hold, of a payout, or of the destination of another
+    /// running order (C26). The present destination and attempt of `order` itself do not count.
     pub async fn is_payment_hash_known(
         &mut self,
         hash: PaymentHash,
@@ -209,7 +209,7 @@ impl WriteTx<'_> {
     }
 }
 
-/// Up to when the times of an order can lie ahead at all, kind by kind.
+/// The latest moment that each kind of an order's times can lie at.
 #[derive(Debug, Clone, Copy)]
 pub struct TimesAhead {
     pub now: Timestamp,
@@ -227,8 +227,8 @@ impl Reader {
         find(&mut *self.snapshot().await?, id).await
     }
 
-    /// The part that a trade key has in an order; none if that has ended, or the key has no part in
-    /// it.
+    /// The part that a trade key has in an order; `None` if the order has ended, or the key is no party
+    /// of it.
     pub async fn find_part(&self, id: OrderId, key: TradeKey) -> Result<Option<Part>, StoreError> {
         let (id, key) = (id.to_text(), key.to_text());
         let row = sqlx::query!(
@@ -242,15 +242,15 @@ impl Reader {
         Ok(row.map(|row| Part { taken_at: row.taken_at.map(Timestamp) }))
     }
 
-    /// When the oldest trade that has not ended began; messages since then are of use.
+    /// When the oldest trade that has not ended began; messages since then can still matter.
     pub async fn oldest_take(&self) -> Result<Option<Timestamp>, StoreError> {
         oldest_take(&mut *self.connection().await?).await
     }
 
     /// The orders that time or blocks alone must move on, the longest due first.
     ///
-    /// The time of a waiting order stands still while no relay is reachable: a trader may have done its
-    /// part (D5).
+    /// The time of a waiting order does not run while no relay is reachable: a trader may have done its
+    /// part, and the message cannot arrive (D5).
     pub async fn list_due(
         &self,
         now: Timestamp,
@@ -375,7 +375,7 @@ fn public_face(order: &Order) -> (PublicStatus, &Terms) {
     (order.public_status(), &order.terms)
 }
 
-/// What queries ask of a state, in columns of their own.
+/// What queries ask of a state; each has a column of its own.
 struct Asked {
     ended: bool,
     in_book: bool,
@@ -544,7 +544,7 @@ pub(super) async fn open(
     Ok(rows.iter().map(|id| At::new("orders", id).read("id", id)).collect())
 }
 
-/// Those that can be read: one that cannot stops no other, and was reported at the start.
+/// Those that can be read: one that cannot be is left out, and was reported at the start.
 fn readable(ids: &[String]) -> Vec<OrderId> {
     ids.iter().filter_map(|id| At::new("orders", id).read("id", id).ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! What was decided and is still to be done: in order within a lane, until it is done.
+//! What was decided and is to be done: in order within a lane, until it is done.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ pub struct OutboxId(pub i64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRow {
     pub id: OutboxId,
-    /// None: an answer that belongs to no order.
+    /// `None` of an answer that belongs to no order.
     pub order: Option<OrderId>,
     /// Rows of one lane are done one after the other.
     pub lane: String,
     pub act: Act,
     /// How often it failed.
     pub attempts: u32,
-    /// When it was first tried; if it was, it may have happened.
+    /// When it was first tried; from then on it may have happened.
     pub begun_at: Option<Timestamp>,
     /// The signed event, once sealed. Every send is of these bytes (INV-6).
     pub event: Option<String>,
@@ -40,19 +40,19 @@ pub struct OutboxRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     pub event: String,
-    /// The time of what it says; of a gift wrap, of the inner event.
+    /// The time of the message; of a gift wrap, that of the inner event.
     pub written_at: Timestamp,
     pub expires_at: Timestamp,
 }
 
-/// What has places of its own, and is done before what comes after it here.
+/// Acts of one class wait for none of another. What is listed first is done first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     Lightning,
     Alarm,
     /// Messages to parties of orders.
     Trade,
-    /// Answers to keys that are party to no open order (D42).
+    /// Answers to keys that are party to no open order.
     Stranger,
 }
 
@@ -86,7 +86,7 @@ pub struct Notification {
     pub to: TradeKey,
     /// The id the message names; of a refusal, also one that no order has.
     pub order: Option<OrderId>,
-    /// Echoed to the requester only (D14).
+    /// Echoed to the requester only.
     pub request_id: Option<u64>,
     pub trade_index: Option<i64>,
     pub notice: Notice,
@@ -97,8 +97,7 @@ pub struct Notification {
 pub type Render = fn(&Notice, Option<OrderId>, Option<u64>, Option<i64>) -> String;
 
 impl WriteTx<'_> {
-    /// Stores a message that no decision of an order asked for: a refusal of a trader, an answer
-    /// (D19).
+    /// Stores a message to a trader that no decision on an order asked for: a refusal, an answer.
     pub async fn send(&mut self, message: &Notification, at: Timestamp) -> Result<(), StoreError> {
         enqueue_message(&mut self.tx, self.render, message, at, None).await
     }
@@ -134,8 +133,8 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Saves another signed event of a message: every relay that answered refused the time of the one
-    /// before, or that was dated by a clock that ran ahead (D31).
+    /// Saves another signed event of a message, because every relay that answered refused the time of the
+    /// one before, or a clock that ran ahead dated it.
     pub async fn seal_message_anew(
         &mut self,
         id: OutboxId,
@@ -155,7 +154,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Marks an act as done. False: it was done before. Nothing is kept of an answer to a stranger.
+    /// Marks an act as done. False: it was done before. An answer to a stranger is deleted.
     pub async fn finish_act(&mut self, id: OutboxId, at: Timestamp) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"update outbox set done_at = ? where id = ? and done_at is null
@@ -376,7 +375,7 @@ pub(super) fn lane_to(key: TradeKey) -> String {
     format!("dm:{}", key.to_text())
 }
 
-/// A message that ends somewhen is one to a stranger.
+/// `stranger_until`: when an answer to a stranger expires.
 pub(super) async fn enqueue_message(
     connection: &mut SqliteConnection,
     render: Render,

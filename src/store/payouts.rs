@@ -50,8 +50,8 @@ impl Reader {
         Ok(refusal.flatten())
     }
 
-    /// What LND must be asked about: the attempts whose send was begun and that have no end yet. One
-    /// that cannot be read stops no other; it was reported at the start.
+    /// What LND must be asked about: the attempts whose send was begun and that have not ended. One that
+    /// cannot be read is left out; it was reported at the start.
     pub async fn list_payments_to_follow(&self) -> Result<Vec<(OrderId, PaymentHash)>, StoreError> {
         // `+`, or SQLite reads all attempts there ever were in the order of their ids.
         let rows = sqlx::query!(
@@ -74,8 +74,8 @@ impl Reader {
 }
 
 impl WriteTx<'_> {
-    /// What is set aside and spent of the budget of a day, what of it is spent, and the part of it for
-    /// one node (D43).
+    /// Of the routing budget of a day: what is set aside or spent, what of that is spent, and what of it
+    /// is for one node.
     ///
     /// # Errors
     /// `Corrupt` if a sum makes no sense.
@@ -346,7 +346,7 @@ async fn given_up(
     hashes.iter().map(|hash| at.read("hash", hash)).collect()
 }
 
-/// One row per hash, however often it is sent (D20). Only the newest of a payout may change.
+/// One row per hash, however often it is sent (D20). Only the newest attempt of a payout may change.
 async fn save_attempt(
     connection: &mut SqliteConnection,
     payout: i64,

@@ -1,4 +1,4 @@
-//! The public events: projections of what is true, published until the relays have them.
+//! The public events: projections of the present state, published until relays have them.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub struct Publication {
     pub revision: i64,
     /// The signed event of this very revision, if it was sealed before.
     pub event: Option<String>,
-    /// Of the newest event that was signed; the next must be later (INV-7).
+    /// Of the newest event that was signed; the next one must be later.
     pub last_created_at: Timestamp,
     /// Of the newest event that a relay took.
     pub taken_at: Timestamp,
@@ -85,7 +85,7 @@ impl fmt::Display for PublicationId {
 }
 
 impl WriteTx<'_> {
-    /// What an event shows has changed, or is to be said again: the event is behind now.
+    /// What an event shows has changed, or is to be published again: the event is behind now.
     pub async fn renew_publication(&mut self, id: PublicationId) -> Result<(), StoreError> {
         renew(&mut self.tx, id).await
     }
@@ -116,7 +116,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Saves another event of a revision whose saved one no relay took, dated by a wrong clock (D30).
+    /// Saves another event of a revision whose saved one no relay took, because a wrong clock dated it.
     ///
     /// # Errors
     /// `Forbidden` if a relay took a later one.
@@ -216,13 +216,13 @@ impl Reader {
         )
         .fetch_all(&mut *self.connection().await?)
         .await?;
-        // An order whose id cannot be read was reported at the start; it stops no other.
+        // An order whose id cannot be read is left out; it was reported at the start.
         Ok(rows.into_iter().filter_map(|row| row.into_publication().ok()).collect())
     }
 
-    /// The newest signed event of each order that a relay may still show: of those under way, and
-    /// of those that would be in the book if nobody had said that they have left it. In the order
-    /// of the ids, after `after`.
+    /// The newest signed event of each order that a relay may still show: of those under way, and of
+    /// those that a relay which missed their last event still shows in the book. In the order of the
+    /// ids, after `after`.
     pub async fn list_shown(
         &self,
         now: Timestamp,

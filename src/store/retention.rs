@@ -9,20 +9,19 @@ use trade::{Alarm, Timestamp};
 
 use super::{StoreError, WriteTx, orders};
 
-/// How long an operator can still look at what was done. No decision reads it.
+/// How long an operator can still look at acts that are done. No decision reads them.
 const DONE_ACTS: Duration = Duration::from_hours(7 * 24);
 
-/// How long the transport of a key is known that is in no running trade and is told nothing.
+/// How long the transport of a key is kept that is in no running trade and that no message waits for.
 const IDLE_KEYS: Duration = Duration::from_hours(30 * 24);
 
-/// A key whose last message is dated further ahead than this was written by a wrong clock.
+/// A key whose row is dated further ahead than this was written while our clock was wrong.
 const MOST_AHEAD: Duration = Duration::from_hours(24);
 
-/// How far ahead of ours the clock of a sender was, at most, whose message was acted on while ours was
-/// right.
+/// How far the clock of a sender is ahead of ours, at most, whose message is acted on.
 const SKEW: Duration = Duration::from_mins(5);
 
-/// Rows of each table that go at once: some 40 ms of the writer's time in a database of 1 GiB.
+/// Rows of each table that are deleted at once: some 40 ms of the writer's time in a database of 1 GiB.
 pub(super) const AT_ONCE: u32 = 100;
 
 impl WriteTx<'_> {
@@ -43,8 +42,9 @@ impl WriteTx<'_> {
         self.forget_keys(now.after(MOST_AHEAD).0..=i64::MAX).await
     }
 
-    /// A clock that ran far ahead had everything forgotten, and everything refused until its date.
-    /// All that may have been acted on was written before now, or by a clock a little ahead of ours.
+    /// While our clock ran far ahead everything was forgotten, and since then everything is refused that
+    /// is not dated later still. All that may have been acted on was written before now, or by a clock a
+    /// little ahead of ours.
     async fn take_in_messages_again(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let until = now.after(SKEW);
         let Some(forgotten) = self.forgotten_until().await?.filter(|at| *at > until) else {
@@ -56,7 +56,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// From then on nothing is remembered, or acted on, that is as old as what went.
+    /// From then on no message is acted on that is as old as the newest that was forgotten.
     async fn forget_messages(&mut self, before: Timestamp) -> Result<(), StoreError> {
         let newest = sqlx::query_scalar!(
             r#"select max(created_at) as "newest: i64" from (
@@ -94,7 +94,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// A key that is in a running trade, or that a message waits for, is told on its own transport.
+    /// Not those in a running trade, nor those that a message waits for: their transport is still used.
     async fn forget_keys(&mut self, updated_at: RangeInclusive<i64>) -> Result<(), StoreError> {
         let (from, to) = updated_at.into_inner();
         sqlx::query!(

@@ -1,5 +1,5 @@
 //! Answers to strangers: keys that are party to no open order. A few are stored, for minutes; beyond
-//! that there is silence, so that nobody fills the outbox by asking (D42).
+//! that strangers get no answer, so that nobody fills the outbox by asking (D42).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::outbox::{enqueue_message, lane_to};
 use super::text::Text as _;
 use super::{Notification, Reader, StoreError, WriteTx};
 
-/// How long an answer to a stranger is of use: clients wait for seconds.
+/// How long an answer to a stranger is of use. Clients wait for seconds.
 const LIFE: Duration = Duration::from_mins(5);
 
 /// Answers that may wait at once for one key.
@@ -18,7 +18,7 @@ pub(super) const MOST_TO_ONE: u32 = 4;
 /// Answers that may wait at once for all of them.
 pub(super) const MOST: u32 = 500;
 
-/// Expired answers that go at once.
+/// Expired answers that are deleted at once.
 const EXPIRED_AT_ONCE: u32 = 500;
 
 impl WriteTx<'_> {
@@ -67,7 +67,7 @@ impl WriteTx<'_> {
         enqueue_message(&mut self.tx, self.render, message, at, Some(at.after(LIFE))).await
     }
 
-    /// Ends a bounded number of answers to strangers that have expired, without a send.
+    /// Deletes a bounded number of answers to strangers that have expired; they are not sent.
     pub async fn expire_answers(&mut self, now: Timestamp) -> Result<(), StoreError> {
         sqlx::query!(
             "delete from outbox where id in (

@@ -12,7 +12,7 @@ use trade::{
 
 use super::{Class, EventId, StoreError, Transport};
 
-/// A value that has exactly one spelling in the database.
+/// A value that is spelled in exactly one way in the database.
 pub(super) trait Text: Sized {
     fn to_text(&self) -> String;
     fn from_text(text: &str) -> Option<Self>;
@@ -63,7 +63,7 @@ impl At {
         text.map(|text| self.read(column, text)).transpose()
     }
 
-    /// Values with blanks in between; nothing is an empty list.
+    /// Values separated by blanks; no text is an empty list.
     pub(super) fn read_list<T: Text>(
         &self,
         column: &str,

@@ -72,14 +72,14 @@ async fn find(
     })
 }
 
-/// The average in thousandths of a star, the first rating counted half (behaviour §8.2).
+/// The average in thousandths of a star. The first rating counts half.
 fn average_milli(sum: i64, first: Option<i64>, reviews: i64) -> i64 {
     let halves = sum.saturating_mul(2).saturating_sub(first.unwrap_or(0));
     halves.saturating_mul(500).checked_div(reviews).unwrap_or(0)
 }
 
-/// Carries out what a decision does to an account. The index only grows, but for the one that is
-/// given back while it is still the last (D17).
+/// Carries out what a decision does to an account. The index only grows, except that one is given back
+/// while it is still the last (D17).
 pub(super) async fn change(
     connection: &mut SqliteConnection,
     change: &AccountChange,

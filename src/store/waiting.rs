@@ -9,7 +9,7 @@ use trade::{OrderId, Timestamp, Waiting};
 use super::text::{At, Text as _};
 use super::{Reader, StoreError, orders};
 
-/// An order that somebody should know of. Its `Display` says why, since when, and what to do.
+/// An order that an operator should know of. Its `Display` says why, since when, and what to do.
 #[derive(Debug)]
 pub struct WaitingOrder {
     pub order: OrderId,
@@ -20,7 +20,7 @@ pub struct WaitingOrder {
 }
 
 impl WaitingOrder {
-    /// Whether somebody must act who is neither of the parties.
+    /// Whether a person other than the parties must act.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
         self.what.as_ref().map_or(true, Waiting::needs_a_person)
@@ -58,8 +58,8 @@ impl Reader {
     }
 }
 
-/// The orders that are not over, and those of which a hold is not. One whose id cannot be read was
-/// reported at the start.
+/// The orders that have not ended, and those with a hold that has not. One whose id cannot be read is
+/// left out; it was reported at the start.
 async fn not_done(connection: &mut SqliteConnection) -> Result<BTreeSet<OrderId>, StoreError> {
     let open = orders::open(connection).await?.into_iter().flatten();
     let mut ids: BTreeSet<OrderId> = open.collect();

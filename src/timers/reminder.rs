@@ -1,4 +1,4 @@
-//! Says at start and once a day what waits for somebody, and looks whether the file is whole.
+//! Logs at the start and once a day which orders wait for somebody, and checks the database file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Reminder {
 }
 
 impl Reminder {
-    /// Ends before shutdown only where the database is for a person to mend; that ends the daemon.
+    /// Ends before shutdown only if a person must repair the database; that ends the daemon.
     pub async fn run(self, shutdown: CancellationToken) {
         loop {
             if let Err(error) = self.remind().await {
@@ -35,7 +35,7 @@ impl Reminder {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(DAY) => {}
             }
-            // It was checked when it was opened.
+            // At the start it was checked when it was opened.
             if let Err(error) = self.reader.check_pages().await {
                 tracing::error!(error = error_chain(&error), "the database was checked");
                 if error.is_fatal() {
@@ -45,7 +45,7 @@ impl Reminder {
         }
     }
 
-    /// Their alarms were raised once, perhaps long ago, and of debts there was none.
+    /// Their alarms were raised once, perhaps long ago, and debts raise none.
     async fn remind(&self) -> Result<(), StoreError> {
         for waiting in self.reader.list_waiting(self.clock.now(), self.escrow_margin).await? {
             if waiting.needs_a_person() {

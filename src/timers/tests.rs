@@ -50,7 +50,7 @@ async fn a_look_names_who_has_to_ask_and_leaves_out_who_asks_already() {
 
 // spec: INV-9 C7
 #[tokio::test]
-async fn an_order_whose_question_had_no_answer_rests_and_then_asks_again() {
+async fn an_order_whose_question_had_no_answer_waits_and_then_asks_again() {
     let world = World::new().await;
     let timers = Arc::new(timers(&world));
     let [ask, _] = two_overdue(&world).await;
@@ -59,11 +59,11 @@ async fn an_order_whose_question_had_no_answer_rests_and_then_asks_again() {
     tokio::time::pause();
 
     asking.start(&timers, ask);
-    tokio::time::sleep(UNANSWERED_REST / 2).await;
+    tokio::time::sleep(UNANSWERED_PAUSE / 2).await;
     assert_eq!(asking.orders(), HashSet::from([order]));
 
     while asking.orders().contains(&order) {
-        tokio::time::sleep(UNANSWERED_REST).await;
+        tokio::time::sleep(UNANSWERED_PAUSE).await;
     }
 }
 
@@ -81,26 +81,26 @@ impl Clock for TwoClocks {
     }
 }
 
-fn rests_after(steps: &[(i64, u64)]) -> bool {
+fn pauses_after(steps: &[(i64, u64)]) -> bool {
     let clock = TwoClocks(Mutex::new((1_000_000, 100)));
     let mut guard = JumpGuard::new(&clock);
-    let mut rests = false;
+    let mut is_paused = false;
     for (wall, monotonic) in steps {
         *clock.0.lock().unwrap() = (*wall, *monotonic);
-        rests = guard.rests(&clock);
+        is_paused = guard.is_paused(&clock);
     }
-    rests
+    is_paused
 }
 
 #[test]
 fn time_that_passes_on_both_clocks_stops_nothing() {
-    assert!(!rests_after(&[(1_000_001, 101), (1_100_000, 100_100)]));
+    assert!(!pauses_after(&[(1_000_001, 101), (1_100_000, 100_100)]));
 }
 
 #[test]
 fn a_clock_that_was_set_stops_deadlines_for_ten_minutes() {
-    assert!(rests_after(&[(1_000_302, 101)]), "forward");
-    assert!(rests_after(&[(999_000, 101)]), "backward");
-    assert!(rests_after(&[(1_086_400, 101), (1_086_999, 700)]));
-    assert!(!rests_after(&[(1_086_400, 101), (1_087_000, 701)]));
+    assert!(pauses_after(&[(1_000_302, 101)]), "forward");
+    assert!(pauses_after(&[(999_000, 101)]), "backward");
+    assert!(pauses_after(&[(1_086_400, 101), (1_086_999, 700)]));
+    assert!(!pauses_after(&[(1_086_400, 101), (1_087_000, 701)]));
 }

@@ -14,16 +14,16 @@ use crate::engine::Engine;
 use crate::lightning::{Health, HoldWord, LightningNode};
 use crate::store::{Reader, StoreError};
 
-/// How long a hash whose stream ended waits for another one.
+/// How long a hash waits for another stream after one has ended.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How long it waits if following the stream panicked.
+/// How long it waits after one has panicked.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_hours(1);
 
-/// From one reading of the database to the next, at least: many commits may come together.
+/// The shortest interval at which the database is read: many commits may come together.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Streams at once; the comparison alone watches what is beyond.
+/// Streams at once; hashes beyond are watched by the comparison alone.
 const MOST_STREAMS: usize = 2_000;
 
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl Streams {
 
     fn report_panic(&mut self, (hash, ended): (PaymentHash, Result<(), JoinError>)) {
         if let Err(error) = ended {
-            tracing::error!(%error, ln.hash = %hash, "a stream of LND's panicked; please report this");
-            // The comparison alone watches it meanwhile.
+            tracing::error!(%error, ln.hash = %hash, "watching a hold or payment panicked; please report this");
+            // Meanwhile the comparison alone watches it.
             self.running.spawn(hash, tokio::time::sleep(PAUSE_AFTER_PANIC));
         }
     }
@@ -111,9 +111,9 @@ async fn watch_hold(
     let mut words = node.watch(hash);
     while let Some(word) = words.next().await {
         let status = match word {
-            // That it is open was known before the stream began.
+            // That it is open was known before.
             HoldWord::Unknown | HoldWord::Open => continue,
-            // What it is worth a stream does not tell (D33).
+            // A stream does not tell what it is worth.
             HoldWord::Accepted => {
                 super::look_up(&*node, &engine, order, hash).await;
                 continue;
@@ -140,7 +140,7 @@ pub(super) async fn follow_payment(
         super::report(&engine, order, Observation::Payment { hash, status: said }).await;
         status = statuses.next().await;
     }
-    // LND does not fall silent before the end, so it stopped or the link broke; or it never heard of it.
+    // LND tells until the end, so it stopped, or the connection broke, or it does not know the payment.
     if !matches!(last, Some(PaymentStatus::Succeeded { .. } | PaymentStatus::Failed { .. })) {
         super::track(&*node, &engine, order, hash).await;
     }

@@ -1,7 +1,7 @@
 //! Which feature bits LND can pay: even ones are required, odd ones optional.
 
 /// What a payee may require: the onion of variable length, payment secrets, payments in parts, and
-/// metadata. LND has heard of every one of them; it finds no route to who requires anything else.
+/// metadata. LND knows each of them; it finds no route to a payee that requires anything else.
 const MAY_BE_REQUIRED: [usize; 4] = [8, 14, 16, 48];
 
 /// What a payee must understand.
@@ -11,7 +11,7 @@ const PAYMENT_SECRET: usize = 15;
 /// Payments that are split by another scheme, which our payouts do not use.
 const AMP: usize = 31;
 
-/// Without the second bit LND pays nobody who sets the first.
+/// LND pays no payee that sets the first bit without the second.
 const NEEDS: [(usize, usize); 13] = [
     (21, 13),
     (23, 13),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trade::{Fiat, FiatAmount, Kind, Price, Quote, Sats, Terms, Timestamp};
 
-/// Without what queries ask for, which stands in columns of its own.
+/// Without what queries ask for, which has columns of its own.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "v")]
 pub(in crate::store) enum TermsDocument {
@@ -62,7 +62,7 @@ impl From<&Terms> for TermsDocument {
 }
 
 impl TermsDocument {
-    /// None if its figures are no quote.
+    /// `None` if its figures are no possible quote.
     pub(in crate::store) fn into_terms(
         self,
         kind: Kind,
