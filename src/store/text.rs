@@ -252,5 +252,4 @@ names!(Refusal {
     OrderAlreadyCanceled => "order-already-canceled",
     OutOfRangeSatsAmount => "out-of-range-sats-amount",
     PendingOrderExists => "pending-order-exists",
-    TooManyRequests => "too-many-requests",
 });

@@ -219,7 +219,6 @@ impl From<trade::Refusal> for CantDoReason {
             R::OrderAlreadyCanceled => Self::OrderAlreadyCanceled,
             R::OutOfRangeSatsAmount => Self::OutOfRangeSatsAmount,
             R::PendingOrderExists => Self::PendingOrderExists,
-            R::TooManyRequests => Self::TooManyRequests,
         }
     }
 }

@@ -43,6 +43,4 @@ pub enum Refusal {
     OutOfRangeSatsAmount,
     #[error("the identity has an unfinished duty of the same kind")]
     PendingOrderExists,
-    #[error("too much was asked for at once")]
-    TooManyRequests,
 }

@@ -131,7 +131,7 @@ fn an_end_without_a_trade_is_told() {
     check("hold-invoice-payment-canceled", &Notice::HoldInvoicePaymentCanceled);
 }
 
-const ALL_REFUSALS: [Refusal; 20] = [
+const ALL_REFUSALS: [Refusal; 19] = [
     Refusal::InvalidAction,
     Refusal::InvalidAmount,
     Refusal::InvalidFiatCurrency,
@@ -151,7 +151,6 @@ const ALL_REFUSALS: [Refusal; 20] = [
     Refusal::OrderAlreadyCanceled,
     Refusal::OutOfRangeSatsAmount,
     Refusal::PendingOrderExists,
-    Refusal::TooManyRequests,
 ];
 
 // spec: D14
