@@ -1,4 +1,4 @@
-//! `mostrod check`: could the daemon run, and what do its books say? Changes nothing.
+//! `mostrod check`: whether the daemon could run, and what its ledger holds. Changes nothing.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,10 +16,10 @@ use crate::nostr::{Options, Relays, ToBech32 as _, Url};
 use crate::store::{self, WaitingOrder};
 use crate::wire::message::MAX_EVENT_BYTES;
 
-/// How long the relays may take to be reached.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the relays may take to connect.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Prints what it finds, a line each; the ledger in millisatoshis, `ledger.<account> = <balance>`.
+/// Prints one line for each finding; the ledger in millisatoshis, `ledger.<account> = <balance>`.
 ///
 /// # Errors
 /// If anything would keep the daemon from working, or an order needs a person.
@@ -66,9 +66,9 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// What a trade, and a day, can cost the node in routing fees (D43).
+/// What a trade, and a day, can cost the node in routing fees.
 fn routing(policy: &Policy) -> String {
-    // The gap between what a route may cost and what the trade brings is widest at one of these.
+    // The difference between what a route may cost and what its trade brings is largest at one of these.
     let amounts = [policy.min_order_amount, Sats(1_000), policy.max_order_amount];
     let gap = |amount: Sats| {
         let fee = amount.side_fee(policy.fee)?;
@@ -101,13 +101,13 @@ struct Books {
 
 async fn read_books(file: &Path, margin: u32) -> Result<Books> {
     if !file.exists() {
-        let summary = format!("{} will be made by the first run", file.display());
+        let summary = format!("{} will be created by the first run", file.display());
         return Ok(Books { summary, ..Books::default() });
     }
     let reader = store::open_reader(file).await?;
     let (depth, _) = reader.outbox_depth().await?;
     Ok(Books {
-        summary: format!("{}, {depth} acts outstanding", file.display()),
+        summary: format!("{}, {depth} entries in the outbox", file.display()),
         node: reader.daemon_state().await?.node,
         balances: reader.balances().await?,
         waiting: reader.list_waiting(SystemClock::new().now(), margin).await?,
@@ -133,7 +133,7 @@ async fn relays(settings: &Settings) -> Result<String> {
         transports: Vec::new(),
         max_event_bytes: MAX_EVENT_BYTES,
         queue: 1,
-        retry: PATIENCE,
+        retry: RELAY_TIMEOUT,
     };
     let (relays, listener, _events) = Relays::new(&options, &daemon::node_keys(settings)?).await?;
     let (_cursor, cursor) = tokio::sync::watch::channel(trade::Timestamp(0));
@@ -148,7 +148,7 @@ async fn relays(settings: &Settings) -> Result<String> {
     tokio::select! {
         () = listener.run(cursor) => {}
         () = all => {}
-        () = tokio::time::sleep(PATIENCE) => {}
+        () = tokio::time::sleep(RELAY_TIMEOUT) => {}
     }
     let connected = relays.connected().await;
     let missing = missing(&options.urls, &connected);
@@ -159,7 +159,7 @@ async fn relays(settings: &Settings) -> Result<String> {
     Ok(if missing.is_empty() { found } else { format!("{found}, not {}", missing.join(", ")) })
 }
 
-/// Those that are not connected, which may do without the others.
+/// The configured relays that are not connected.
 fn missing<'a>(urls: &'a [String], connected: &[String]) -> Vec<&'a str> {
     let normal =
         |url: &str| Url::parse(url).map(|url| url.as_str().trim_end_matches('/').to_owned());
@@ -176,7 +176,7 @@ mod tests {
 
     // spec: D43
     #[test]
-    fn what_a_trade_can_cost_in_routing_is_said() {
+    fn the_routing_costs_of_a_trade_and_of_a_day_are_reported() {
         let with = |fee| Policy { fee: Ppm(fee), max_order_amount: Sats(1_000_000), ..policy() };
 
         assert!(routing(&with(0)).contains("a trade may cost up to 2000 sats"));

@@ -2,7 +2,7 @@
 //!
 //! The layers are the defaults in code, `<dir>/settings.toml` and the environment
 //! (`MOSTRO__SECTION__KEY`, also from `<dir>/.env`). Every key is read by itself, so that whatever
-//! is wrong is reported at once. Nothing here is global: `daemon` takes `Settings` apart.
+//! is wrong is reported at once. Nothing here is global: `daemon` passes the values on.
 
 mod database;
 mod expiration;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub use database::Database;
 pub use expiration::Expiration;
 pub use lightning::Lightning;
-pub use mostro::{Mostro, Transport};
+pub use mostro::{Mostro, Transports};
 pub use nostr::Nostr;
 pub use secret::NodeSecret;
 
@@ -37,10 +37,10 @@ use layers::Layers;
 /// The name of the settings file in the settings directory.
 pub const FILE_NAME: &str = "settings.toml";
 
-/// Every setting, with a comment on each: what a first run writes.
+/// Every setting with its explanation: the file that a first run writes.
 pub const TEMPLATE: &str = include_str!("../settings.tpl.toml");
 
-/// Everything an operator decides, checked.
+/// All settings, checked.
 #[derive(Debug)]
 pub struct Settings {
     pub lightning: Lightning,
@@ -50,7 +50,7 @@ pub struct Settings {
     pub database: Database,
 }
 
-/// Settings that can be run with, and what the operator should still hear about them.
+/// Valid settings, and warnings about them for the operator.
 #[derive(Debug)]
 pub struct Loaded {
     pub settings: Settings,
@@ -107,11 +107,11 @@ impl Settings {
     }
 }
 
-/// Writes the template as `<dir>/settings.toml`, for its owner's eyes only, and returns its path.
+/// Writes the template as `<dir>/settings.toml`, readable by its owner only, and returns its path.
 /// `None` when there are settings already: they are never overwritten.
 ///
 /// # Errors
-/// If the directory or the file cannot be made.
+/// If the directory or the file cannot be created.
 pub fn write_template(dir: &Path) -> io::Result<Option<PathBuf>> {
     let path = dir.join(FILE_NAME);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;

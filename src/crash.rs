@@ -1,12 +1,12 @@
 //! Crash points: named places where a test makes the real process die.
 //!
 //! Builds with debug assertions read `MOSTROD_CRASH_AT=<point>[:<hit>]` and kill themselves with
-//! SIGKILL at that hit of that point: no destructor, no flush, no goodbye. Other builds contain none
-//! of this.
+//! SIGKILL at that hit of that point, without destructors or flushes. Other builds contain none of
+//! this.
 
 use std::future::Future;
 
-/// Dies here if a test said so.
+/// Kills the process if a test named this point.
 #[inline]
 pub fn point(name: &str) {
     #[cfg(debug_assertions)]
@@ -15,15 +15,15 @@ pub fn point(name: &str) {
     let _: &str = name;
 }
 
-/// A call to the outside world with its three points: before the request, while it is under way,
-/// and after the answer came in.
+/// A call to LND or a relay with three points: before the request, while it is pending, and after
+/// the answer.
 pub async fn around<T>(name: &str, call: impl Future<Output = T>) -> T {
     point(&format!("{name}.before"));
     let mut call = std::pin::pin!(call);
-    let mut is_under_way = false;
+    let mut is_pending = false;
     let answer = std::future::poll_fn(|context| {
         let polled = call.as_mut().poll(context);
-        if polled.is_pending() && !std::mem::replace(&mut is_under_way, true) {
+        if polled.is_pending() && !std::mem::replace(&mut is_pending, true) {
             point(&format!("{name}.during"));
         }
         polled
@@ -65,7 +65,7 @@ mod armed {
     fn die() -> ! {
         let pid = std::process::id().to_string();
         loop {
-            // A failed attempt is tried again: going on is not an option.
+            // Tried until it works: the process must not go on.
             drop(Command::new("kill").args(["-9", &pid]).status());
         }
     }

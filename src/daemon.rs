@@ -160,9 +160,9 @@ pub fn access(settings: &config::Lightning) -> LndAccess {
 
 fn transports(settings: &Settings) -> Vec<Transport> {
     match settings.mostro.transport {
-        config::Transport::Both => vec![Transport::Nip44, Transport::GiftWrap],
-        config::Transport::Nip44 => vec![Transport::Nip44],
-        config::Transport::GiftWrap => vec![Transport::GiftWrap],
+        config::Transports::Both => vec![Transport::Nip44, Transport::GiftWrap],
+        config::Transports::Nip44 => vec![Transport::Nip44],
+        config::Transports::GiftWrap => vec![Transport::GiftWrap],
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the core asks before it can decide, asked outside any transaction.
 //!
-//! No answer is no fact: a user is then refused, and a timer waits for its next tick.
+//! Without an answer there is no fact: a user is then refused, and a timer waits for its next tick.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use trade::{Fact, Question};
 
 use crate::lightning::LightningNode;
 
-/// Shorter than the 8 s that a reply may wait for LND (D17), so that a refusal is still in time.
+/// Shorter than the 8 s that a reply may wait for LND, so that a refusal is still in time.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Answers the core's questions.
@@ -24,7 +24,7 @@ impl Facts {
         Self { lightning }
     }
 
-    /// The fact asked for, if it is to be had in time.
+    /// The fact, if LND answers in time.
     pub async fn ask(&self, question: Question) -> Option<Fact> {
         match question {
             Question::HoldStatus { hash } => {
@@ -32,11 +32,11 @@ impl Facts {
                 match tokio::time::timeout(ANSWER_DEADLINE, answer).await {
                     Ok(Ok(status)) => Some(Fact::HoldSeen { hash, status }),
                     Ok(Err(error)) => {
-                        tracing::warn!(ln.hash = %hash, %error, "a question had no answer");
+                        tracing::warn!(ln.hash = %hash, %error, "LND did not tell the status of a hold");
                         None
                     }
                     Err(_) => {
-                        tracing::warn!(ln.hash = %hash, "a question had no answer in time");
+                        tracing::warn!(ln.hash = %hash, "LND did not tell the status of a hold in time");
                         None
                     }
                 }

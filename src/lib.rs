@@ -5,7 +5,7 @@
 
 pub mod check; // `mostrod check`
 pub mod clock; // time, as a value
-pub mod config; // settings: read, checked, taken apart
+pub mod config; // settings: three layers, checked as a whole
 pub mod crash; // where a test makes the process die
 pub mod daemon; // the composition root: every part, start and stop order
 pub mod engine; // one writer: load, decide, save, commit
@@ -16,12 +16,12 @@ pub mod intake; // envelope → authenticated sender → Command
 pub mod lightning; // the port to LND, the client, what answers mean
 pub mod nostr; // relay pool, subscriptions, envelopes, addressable events
 pub mod outbox; // what was committed is carried out, at least once
-pub mod publisher; // public events, as projections of what is true
-pub mod retry; // when what failed is tried again, and what the log says of it
+pub mod publisher; // public events, made from the current state
+pub mod retry; // backoff, and reporting each failure once
 pub mod store; // all SQL
 pub mod tasks; // named tasks that bring the daemon down if they end too early
-pub mod timers; // whose deadline passed?
-pub mod watcher; // what LND says of holds and payments, live and by comparison
+pub mod timers; // deadlines, retention, the daily reminder
+pub mod watcher; // news from LND about holds and payments: streams and reconciliation
 pub mod wire; // message JSON ⇄ our types; names of statuses and reasons; event tags
 
 #[cfg(test)]

@@ -13,13 +13,12 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// What a restart cannot mend: settings, like a wrong command line, or the database's file.
-/// `contrib/mostrod.service` names it.
+/// A restart would fail again: wrong settings, a wrong command line, or an unusable database file.
+/// `contrib/mostrod.service` uses this code.
 const EXIT_NEEDS_A_PERSON: u8 = 2;
 
-/// Without `RUST_LOG`. Whatever the relay pool calls an error, the daemon says in its own words where
-/// an operator can do something about it.
-const USUAL_LOG: &str = "warn,mostrod=info,nostr_relay_pool=off";
+/// Without `RUST_LOG`. The relay pool is off: the daemon itself logs what an operator can act on.
+const DEFAULT_LOG: &str = "warn,mostrod=info,nostr_relay_pool=off";
 
 /// Lets strangers trade bitcoin for fiat: a daemon for the Mostro protocol.
 #[derive(Debug, Parser)]
@@ -44,7 +43,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let verb = arguments.verb.unwrap_or(Verb::Run);
     let Some(dir) = arguments.dir.or_else(default_dir) else {
-        complain("there is no home directory: name the settings directory with -d DIR");
+        print_line("there is no home directory: name the settings directory with -d DIR");
         return ExitCode::from(EXIT_NEEDS_A_PERSON);
     };
     if verb == Verb::Run
@@ -55,9 +54,9 @@ fn main() -> ExitCode {
     let loaded = match Settings::load(&dir, std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            complain(&format!("the settings in {} cannot be run with:", dir.display()));
+            print_line(&format!("the settings in {} cannot be run with:", dir.display()));
             for problem in problems {
-                complain(&format!("  {problem}"));
+                print_line(&format!("  {problem}"));
             }
             return ExitCode::from(EXIT_NEEDS_A_PERSON);
         }
@@ -70,7 +69,7 @@ fn write_first_settings(dir: &Path) -> Option<ExitCode> {
     match config::write_template(dir) {
         Ok(None) => None,
         Ok(Some(path)) => {
-            complain(&format!(
+            print_line(&format!(
                 "there were no settings: a template is now in {}. Fill in LND, relays and key, and \
                  start again.",
                 path.display()
@@ -78,7 +77,7 @@ fn write_first_settings(dir: &Path) -> Option<ExitCode> {
             Some(ExitCode::SUCCESS)
         }
         Err(error) => {
-            complain(&format!("cannot write settings into {}: {error}", dir.display()));
+            print_line(&format!("cannot write settings into {}: {error}", dir.display()));
             Some(ExitCode::FAILURE)
         }
     }
@@ -89,7 +88,7 @@ fn start(verb: Verb, loaded: Loaded) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("cannot start: {error}"));
+            print_line(&format!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -100,7 +99,7 @@ fn start(verb: Verb, loaded: Loaded) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            print_line(&format!("{error:#}"));
             if verb == Verb::Run && daemon::needs_a_person(&error) {
                 return ExitCode::from(EXIT_NEEDS_A_PERSON);
             }
@@ -110,12 +109,12 @@ fn start(verb: Verb, loaded: Loaded) -> ExitCode {
 }
 
 fn log_to_stderr() {
-    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL_LOG));
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let lines = fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
     tracing_subscriber::registry().with(wanted).with(filter_fn(quotes_no_relay)).with(lines).init();
 }
 
-/// The relay pool logs what it cannot read in full: anybody could fill the disk with it.
+/// The relay pool logs unreadable messages at full length: anybody could fill the disk with them.
 fn quotes_no_relay(line: &Metadata<'_>) -> bool {
     !line.target().starts_with("nostr_relay_pool") || line.fields().field("msg").is_none()
 }
@@ -124,7 +123,7 @@ fn default_dir() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".mostro"))
 }
 
-/// To standard error, where a full or closed pipe is nobody's fault.
-fn complain(line: &str) {
+/// Prints to standard error; a full or closed pipe is ignored.
+fn print_line(line: &str) {
     drop(writeln!(io::stderr(), "mostrod: {line}"));
 }

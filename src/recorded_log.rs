@@ -10,8 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The second one reads nothing. While there is only one, a line that another test reaches first
-    /// is taken for one that nobody reads.
+    /// The second subscriber discards everything. With only one, `tracing` would switch a log line off
+    /// for good if a test without a subscriber reached it first.
     pub(crate) fn begin(&self) -> (tracing::subscriber::DefaultGuard, tracing::Dispatch) {
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(self.clone());
         let first = tracing::subscriber::set_default(lines.finish());

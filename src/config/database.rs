@@ -1,12 +1,12 @@
-//! `[database]`: upstream's one key, which says nothing. The database lies beside the settings.
+//! `[database]`: upstream's one key, without effect. The database is always beside the settings.
 
 use std::path::{Path, PathBuf};
 
-use super::layers::{Reported, Section};
+use super::layers::{Invalid, Section};
 
 const FILE_NAME: &str = "mostro.db";
-/// What the template and upstream say.
-const USUAL_URL: &str = "sqlite://mostro.db";
+/// The value in the template, here and upstream.
+const DEFAULT_URL: &str = "sqlite://mostro.db";
 
 /// Where the database is.
 #[derive(Debug, Clone)]
@@ -14,10 +14,10 @@ pub struct Database {
     pub file: PathBuf,
 }
 
-pub(super) fn read(s: &mut Section<'_>, dir: &Path) -> Result<Database, Reported> {
+pub(super) fn read(s: &mut Section<'_>, dir: &Path) -> Result<Database, Invalid> {
     let file = dir.join(FILE_NAME);
-    let elsewhere = s.optional::<String>("url")?.filter(|url| url != USUAL_URL);
-    if elsewhere.is_some() {
+    let changed = s.optional::<String>("url")?.filter(|url| url != DEFAULT_URL);
+    if changed.is_some() {
         s.warn("url", format!("has no effect: the database is always {}", file.display()));
     }
     Ok(Database { file })

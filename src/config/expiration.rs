@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::layers::{Layers, Reported, Section};
+use super::layers::{Invalid, Layers, Section};
 use super::mostro::Mostro;
 
 const HOURS_PER_DAY: u64 = 24;
 
-/// What is not published yet, and for how many days upstream has it kept.
+/// Events that are not published yet, with upstream's defaults in days.
 const UNBUILT: [(&str, u32); 3] =
     [("rating_days", 90), ("dispute_days", 90), ("fee_audit_days", 365)];
 
@@ -20,18 +20,18 @@ pub struct Expiration {
     pub dm: Duration,
 }
 
-/// Without the section orders are kept as long as they may stand in the book
+/// Without the section orders are kept as long as they may stay in the book
 /// (`max_expiration_days`).
-pub(super) fn read(layers: &mut Layers, mostro: Option<&Mostro>) -> Result<Expiration, Reported> {
+pub(super) fn read(layers: &mut Layers, mostro: Option<&Mostro>) -> Result<Expiration, Invalid> {
     let s = &mut layers.section("expiration");
     let order = match mostro {
         Some(mostro) if !s.is_present() => mostro.max_order_expiration,
         _ => days(30),
     };
     let order = retention(s, "order_days", order);
-    let unbuilt = UNBUILT.map(|(key, usual)| {
-        let kept = retention(s, key, days(usual));
-        s.without_effect(key, kept, &days(usual), "no such events are published")
+    let unbuilt = UNBUILT.map(|(key, default)| {
+        let kept = retention(s, key, days(default));
+        s.without_effect(key, kept, &days(default), "no such events are published")
     });
     let dm = retention(s, "dm_days", days(30));
     unbuilt.into_iter().collect::<Result<(), _>>()?;
@@ -41,12 +41,12 @@ pub(super) fn read(layers: &mut Layers, mostro: Option<&Mostro>) -> Result<Expir
 fn retention(
     s: &mut Section<'_>,
     key: &'static str,
-    absent: Duration,
-) -> Result<Duration, Reported> {
+    default: Duration,
+) -> Result<Duration, Invalid> {
     match s.optional(key)? {
         Some(0) => Err(s.refuse(key, "would expire at once", "set it to 1 or more")),
         Some(number) => Ok(days(number)),
-        None => Ok(absent),
+        None => Ok(default),
     }
 }
 

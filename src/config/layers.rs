@@ -1,7 +1,7 @@
-//! The layers under the settings, and the words in which a section asks for its keys.
+//! The layers of the settings, merged, and the typed reading of a section's keys.
 //!
-//! A key that cannot be used is recorded as a problem and answered with `Reported`, so that the
-//! section goes on to its next key.
+//! A key that cannot be used is recorded as a problem and returned as `Invalid`, so that the section
+//! goes on to its next key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -17,24 +17,24 @@ use zeroize::Zeroizing;
 
 use super::{FILE_NAME, Problem, TEMPLATE, Warning};
 
-/// Where environment variables that are settings begin.
+/// The prefix of environment variables that are settings.
 const ENV_PREFIX: &str = "MOSTRO";
 /// What `config` calls the origin of a value that came from the environment.
 const ENV_ORIGIN: &str = "the environment";
-/// No value is shown at greater length than this.
+/// Longer values are cut when they are shown.
 const SHOWN_CHARS: usize = 120;
 
-/// A problem with this key has been recorded; there is no value.
+/// The key has no usable value, and the problem is recorded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reported;
+pub(super) struct Invalid;
 
-/// What it means that a key is not there.
+/// What to do when a key is missing.
 pub(super) enum Absent<T> {
     Required,
     Default(T),
 }
 
-/// The file and the environment, merged; and what was found wrong with them so far.
+/// The file and the environment, merged, and the problems found so far.
 pub(super) struct Layers {
     tree: Value,
     env: BTreeMap<String, Zeroizing<String>>,
@@ -44,7 +44,7 @@ pub(super) struct Layers {
     warnings: Vec<Warning>,
 }
 
-/// One `[section]`, asked key by key.
+/// One `[section]`, read key by key.
 pub(super) struct Section<'a> {
     layers: &'a mut Layers,
     name: &'static str,
@@ -112,22 +112,22 @@ impl Layers {
         }
     }
 
-    /// Accepts whatever stands in `section`, and says whether it is there.
+    /// Accepts all keys of `section`, and returns whether the section exists.
     pub(super) fn accept_whole(&mut self, section: &str) -> bool {
         self.known.insert(section.to_owned());
         child(&self.tree, section).is_some()
     }
 
-    pub(super) fn report(&mut self, problem: Problem) -> Reported {
+    pub(super) fn report(&mut self, problem: Problem) -> Invalid {
         self.problems.push(problem);
-        Reported
+        Invalid
     }
 
     pub(super) fn warn(&mut self, key: &str, meaning: impl Into<String>) {
         self.warnings.push(Warning { key: key.to_owned(), meaning: meaning.into() });
     }
 
-    /// Names every key that no section asked for.
+    /// Warns of every key that no section has read.
     pub(super) fn warn_of_unknown_keys(&mut self) {
         let mut leaves = Vec::new();
         list_leaves(&self.tree, "", &mut leaves);
@@ -136,7 +136,7 @@ impl Layers {
             let mut at_or_above =
                 std::iter::successors(Some(key.as_str()), |path| Some(path.rsplit_once('.')?.0));
             if !at_or_above.any(|path| self.known.contains(path)) {
-                self.warn(&key, "is no setting of this daemon and has no effect");
+                self.warn(&key, "is not a setting of this daemon and has no effect");
             }
         }
     }
@@ -145,7 +145,7 @@ impl Layers {
         (self.problems, self.warnings)
     }
 
-    /// Every `section.key` that has been asked for.
+    /// Every `section.key` that has been read.
     #[cfg(test)]
     pub(super) fn known(&self) -> &BTreeSet<String> {
         &self.known
@@ -153,16 +153,13 @@ impl Layers {
 }
 
 impl Section<'_> {
-    /// Whether the section stands in the file or the environment at all.
+    /// Whether the file or the environment has this section.
     pub(super) fn is_present(&self) -> bool {
         child(&self.layers.tree, self.name).is_some()
     }
 
     /// A setting that may be left out; blank text counts as left out.
-    pub(super) fn optional<T: Setting>(
-        &mut self,
-        key: &'static str,
-    ) -> Result<Option<T>, Reported> {
+    pub(super) fn optional<T: Setting>(&mut self, key: &'static str) -> Result<Option<T>, Invalid> {
         let path = self.path(key);
         self.layers.known.insert(path);
         let Some(value) = self.find(key) else { return Ok(None) };
@@ -183,7 +180,7 @@ impl Section<'_> {
         &mut self,
         key: &'static str,
         absent: Absent<T>,
-    ) -> Result<T, Reported> {
+    ) -> Result<T, Invalid> {
         match (self.optional(key)?, absent) {
             (Some(value), _) | (None, Absent::Default(value)) => Ok(value),
             (None, Absent::Required) => {
@@ -197,7 +194,7 @@ impl Section<'_> {
         key: &'static str,
         absent: Absent<u32>,
         range: impl RangeBounds<u32>,
-    ) -> Result<u32, Reported> {
+    ) -> Result<u32, Invalid> {
         let number = self.value(key, absent)?;
         if range.contains(&number) {
             return Ok(number);
@@ -218,16 +215,16 @@ impl Section<'_> {
         key: &'static str,
         absent: Absent<u32>,
         range: impl RangeBounds<u32>,
-    ) -> Result<Duration, Reported> {
+    ) -> Result<Duration, Invalid> {
         self.number(key, absent, range).map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// A file that must be there and be readable by us.
+    /// A file that must exist and be readable by the daemon.
     pub(super) fn file(
         &mut self,
         key: &'static str,
         remedy: &'static str,
-    ) -> Result<PathBuf, Reported> {
+    ) -> Result<PathBuf, Invalid> {
         let path = PathBuf::from(self.value::<String>(key, Absent::Required)?);
         let readable = File::open(&path).and_then(|file| {
             let is_file = file.metadata()?.is_file();
@@ -245,7 +242,7 @@ impl Section<'_> {
         key: &'static str,
         fault: impl Into<String>,
         remedy: impl Into<String>,
-    ) -> Reported {
+    ) -> Invalid {
         let value = self.find(key).map(shown);
         let from_env = self.find(key).is_some_and(|value| value.origin() == Some(ENV_ORIGIN));
         let mut path = self.path(key);
@@ -261,15 +258,15 @@ impl Section<'_> {
         self.layers.warn(&path, meaning);
     }
 
-    /// Says of a setting that nothing acts on that it is in vain, if somebody changed it.
+    /// Warns that a setting has no effect yet, if it is not at its default.
     pub(super) fn without_effect<T: PartialEq>(
         &mut self,
         key: &str,
-        value: Result<T, Reported>,
-        usual: &T,
+        value: Result<T, Invalid>,
+        default: &T,
         because: &str,
-    ) -> Result<(), Reported> {
-        if value? != *usual {
+    ) -> Result<(), Invalid> {
+        if value? != *default {
             self.warn(key, format!("has no effect yet: {because}"));
         }
         Ok(())
@@ -290,7 +287,7 @@ impl Section<'_> {
     }
 }
 
-/// A type that a setting can have: how TOML writes it, and how the environment's text does.
+/// A type that a setting can have, read from TOML or from the text of a variable.
 pub(super) trait Setting: Sized {
     const KIND: &'static str;
     const BLANK_IS_ABSENT: bool = true;
@@ -335,7 +332,7 @@ impl Setting for u8 {
 }
 
 impl Setting for String {
-    const KIND: &'static str = "a text in quotes";
+    const KIND: &'static str = "a string in quotes";
 
     fn from_toml(kind: &ValueKind) -> Option<Self> {
         if let ValueKind::String(value) = kind { Some(value.trim().to_owned()) } else { None }
@@ -347,7 +344,7 @@ impl Setting for String {
 }
 
 impl Setting for Vec<String> {
-    const KIND: &'static str = "a list of texts";
+    const KIND: &'static str = "a list of strings";
     const BLANK_IS_ABSENT: bool = false; // the environment's way to write an empty list
 
     fn from_toml(kind: &ValueKind) -> Option<Self> {
@@ -368,7 +365,7 @@ impl Setting for Ppm {
     fn from_toml(kind: &ValueKind) -> Option<Self> {
         match kind {
             ValueKind::I64(value) => Self::from_text(&value.to_string()),
-            // The shortest text that reads back as this number: what stands in the file.
+            // Displays as the shortest text that parses to the same number, as written in the file.
             ValueKind::Float(value) => Self::from_text(&value.to_string()),
             _ => None,
         }
@@ -390,7 +387,7 @@ fn merge(
     dotenv: &BTreeMap<String, Zeroizing<String>>,
     env: &BTreeMap<String, Zeroizing<String>>,
 ) -> Result<Value, config::ConfigError> {
-    // What stands in the process environment wins over `.env`.
+    // The process environment overrides `.env`.
     let variables: Map<String, String> =
         dotenv.iter().chain(env).map(|(name, value)| (name.clone(), value.to_string())).collect();
     let environment = Environment::with_prefix(ENV_PREFIX)
@@ -404,7 +401,7 @@ fn merge(
     Ok(merged.cache)
 }
 
-/// Our variables, and what is wrong with those that are not text. The others may be anything.
+/// The variables with our prefix, and a problem for each that is not UTF-8. Others are ignored.
 fn read_environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> (BTreeMap<String, Zeroizing<String>>, Vec<Problem>) {
@@ -444,17 +441,17 @@ fn read_dotenv(path: &Path, warnings: &mut Vec<Warning>) -> BTreeMap<String, Zer
             Ok((name, value)) => {
                 variables.insert(name, Zeroizing::new(value));
             }
-            // The error quotes the line, and the line may hold the key.
+            // Without the error: it quotes the line, which may contain the secret key.
             Err(_) => warnings.push(Warning {
                 key: path.display().to_string(),
-                meaning: "holds a line that is not NAME=value; that line has no effect".into(),
+                meaning: "contains a line that is not NAME=value; that line has no effect".into(),
             }),
         }
     }
     variables
 }
 
-/// The parser's message without the lines it quotes: one of them may hold the key.
+/// The parser's message without the lines it quotes: one of them may contain the secret key.
 fn without_excerpt(message: &str) -> String {
     let lines = message.lines().filter(|line| !line.contains('|')).map(str::trim);
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
@@ -469,7 +466,7 @@ fn example(section: &str, key: &str) -> String {
     }
 }
 
-/// A text as a log may show it. Keys and credentials get into the strangest places.
+/// A text that may be logged. A key or credentials may have been put into the wrong setting.
 pub(super) fn shown_text(text: &str) -> String {
     if text.contains("nsec1") || text.contains("://") && text.contains('@') {
         return "[secret]".into();

@@ -1,22 +1,23 @@
-//! `[lightning]`: our LND, and the numbers that holds and payouts live by.
+//! `[lightning]`: the connection to LND, and the limits of holds and payouts.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layers::Absent::{Default, Required};
-use super::layers::{Reported, Section};
+use super::layers::{Invalid, Section};
 use super::url;
 
-/// What the guardian needs between LND giving a hold back by itself and its own act (D21).
+/// The least number of blocks between our deadline for a hold and the block at which LND cancels the
+/// hold by itself.
 const GUARD_BLOCKS: u32 = 6;
-/// LND's own ceiling on the timelock of a whole route, unless its `max-cltv-expiry` says otherwise.
+/// LND's default limit on the timelock of a whole route (`max-cltv-expiry`).
 const MAX_ROUTE_BLOCKS: u32 = 2016;
-/// What a route may need on top of its last hop, four days of blocks.
+/// What a route may need in addition to its last hop: four days of blocks.
 const ROUTE_BLOCKS: u32 = 576;
-/// The least quiet time that is safe: twice what a request may be under way (`LATEST_ARRIVAL` of
-/// `lightning::channel`). Only tests, which are debug builds, are in a hurry.
-const LEAST_QUIET_SECS: u32 = if cfg!(debug_assertions) { 1 } else { 60 };
-/// What LND assumes of an invoice that names no final delta.
+/// The shortest safe quiet time: twice the time that a request may take to arrive (`LATEST_ARRIVAL`
+/// in `lightning::channel`). Debug builds allow less, for the tests.
+const MIN_QUIET_SECS: u32 = if cfg!(debug_assertions) { 1 } else { 60 };
+/// What LND assumes for an invoice without a final delta.
 const DEFAULT_FINAL_DELTA: u32 = 18;
 
 /// Settings under `[lightning]`.
@@ -26,11 +27,11 @@ pub struct Lightning {
     pub lnd_macaroon_file: PathBuf,
     /// Always `https`.
     pub lnd_grpc_host: String,
-    /// The life that a buyer's invoice must still have when it is handed in.
+    /// How long a buyer's invoice must still be valid when it is received.
     pub invoice_expiration_window: Duration,
     /// Blocks a seller's sats may be held.
     pub hold_invoice_cltv_delta: u32,
-    /// The life of a bond invoice; advertised.
+    /// How long a bond invoice is valid; only advertised.
     pub hold_invoice_expiration_window: Duration,
     /// Failed payouts before the buyer is asked for a new invoice.
     pub payment_attempts: u32,
@@ -39,17 +40,17 @@ pub struct Lightning {
     pub max_final_cltv_expiry_delta: u32,
     /// Blocks before a hold's HTLC expires at which we act; includes `lnd_hold_expiry_delta`.
     pub escrow_deadline_margin_blocks: u32,
-    /// LND's own `invoices.holdexpirydelta`, in blocks.
+    /// LND's `invoices.holdexpirydelta`, in blocks.
     pub lnd_hold_expiry_delta: u32,
-    /// Blocks of timelock that a payout's route may have.
+    /// The largest timelock of a payout's route, in blocks.
     pub payment_cltv_limit: u32,
-    /// How long LND must not know an unacknowledged payout before the same invoice is sent again.
+    /// How long an unacknowledged payout must stay unknown to LND before the same invoice is sent again.
     pub payout_quiet: Duration,
-    /// Whether another LND may take the place of the remembered one.
+    /// Whether another LND than the remembered one is accepted.
     pub allow_node_change: bool,
 }
 
-pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
+pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Invalid> {
     let lnd_cert_file = s.file("lnd_cert_file", "copy LND's tls.cert there or correct the path");
     let lnd_macaroon_file =
         s.file("lnd_macaroon_file", "bake a macaroon for this daemon and give its path here");
@@ -66,11 +67,11 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
     );
     let payment_cltv_limit = read_cltv_limit(s, max_final_cltv_expiry_delta);
     let in_flight = [("max_inflight_payouts", 100), ("max_inflight_payouts_per_destination", 10)]
-        .map(|(key, usual)| {
-            let limit = s.number(key, Default(usual), ..);
-            s.without_effect(key, limit, &usual, "no payout waits for another")
+        .map(|(key, default)| {
+            let limit = s.number(key, Default(default), ..);
+            s.without_effect(key, limit, &default, "payouts in flight are not limited")
         });
-    let payout_quiet = s.seconds("payout_quiet_seconds", Default(60), LEAST_QUIET_SECS..);
+    let payout_quiet = s.seconds("payout_quiet_seconds", Default(60), MIN_QUIET_SECS..);
     let allow_node_change = s.value("allow_node_change", Default(false));
 
     in_flight.into_iter().collect::<Result<(), _>>()?;
@@ -93,7 +94,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Lightning, Reported> {
     })
 }
 
-fn read_host(s: &mut Section<'_>) -> Result<String, Reported> {
+fn read_host(s: &mut Section<'_>) -> Result<String, Invalid> {
     let key = "lnd_grpc_host";
     let host = s.value::<String>(key, Required)?;
     match url::check(&host, &["https"]) {
@@ -106,14 +107,14 @@ fn read_host(s: &mut Section<'_>) -> Result<String, Reported> {
     }
 }
 
-/// The three heights around a hold's end, which must leave room for one another.
+/// The block counts around a hold's expiry, checked against each other.
 struct EscrowBlocks {
     held: u32,
     margin: u32,
     lnd_delta: u32,
 }
 
-fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
+fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Invalid> {
     let key = "escrow_deadline_margin_blocks";
     let held = s.number("hold_invoice_cltv_delta", Required, 1..=MAX_ROUTE_BLOCKS);
     let margin = s.number(key, Default(24), ..);
@@ -125,8 +126,8 @@ fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
         return Err(s.refuse(
             key,
             format!(
-                "LND gives a hold back {lnd_delta} blocks before its HTLC expires \
-                 (lnd_hold_expiry_delta), and we must act {GUARD_BLOCKS} blocks before LND"
+                "is too small: LND cancels a hold {lnd_delta} blocks before its HTLC expires \
+                 (lnd_hold_expiry_delta), and the daemon must act {GUARD_BLOCKS} blocks earlier"
             ),
             format!("set it to {least} or more"),
         ));
@@ -134,16 +135,16 @@ fn read_escrow_blocks(s: &mut Section<'_>) -> Result<EscrowBlocks, Reported> {
     if margin >= held {
         return Err(s.refuse(
             key,
-            format!("a hold of {held} blocks (hold_invoice_cltv_delta) would be over at once"),
+            format!("leaves no time to a hold of {held} blocks (hold_invoice_cltv_delta)"),
             "set it below hold_invoice_cltv_delta",
         ));
     }
     Ok(EscrowBlocks { held, margin, lnd_delta })
 }
 
-/// The limit on a payout's whole route. With one too low for the last hop and a usual route every
-/// payout would fail, and one above LND's own is refused by LND (D39).
-fn read_cltv_limit(s: &mut Section<'_>, max_final: Result<u32, Reported>) -> Result<u32, Reported> {
+/// The timelock limit of a payout's whole route. Below the needs of the last hop and a usual route
+/// every payout would fail; above LND's own limit LND refuses every payout.
+fn read_cltv_limit(s: &mut Section<'_>, max_final: Result<u32, Invalid>) -> Result<u32, Invalid> {
     let key = "payment_cltv_limit";
     let limit = s.number(key, Default(1008), ..);
     let (limit, max_final) = (limit?, max_final?);
@@ -158,7 +159,7 @@ fn read_cltv_limit(s: &mut Section<'_>, max_final: Result<u32, Reported>) -> Res
     if limit > MAX_ROUTE_BLOCKS {
         return Err(s.refuse(
             key,
-            "is more than LND grants: it would refuse every payout",
+            "is more than LND allows: it would refuse every payout",
             format!("set it to {MAX_ROUTE_BLOCKS} or less, and never above LND's max-cltv-expiry"),
         ));
     }

@@ -1,47 +1,47 @@
-//! `[mostro]`: the rules of the house.
+//! `[mostro]`: the node's rules for trades, and its profile.
 
 use std::time::Duration;
 
 use trade::{IdentityKey, Ppm, Sats};
 
 use super::layers::Absent::{Default, Required};
-use super::layers::{Reported, Section};
+use super::layers::{Invalid, Section};
 use super::secret;
 
 const HOURS_PER_DAY: u64 = 24;
-/// One whole: a fee is less, a share of the fee at most that.
+/// 100 %: a fee must be less, a share of the fee may be as much.
 const WHOLE: Ppm = Ppm(1_000_000);
-/// The smallest share that may be passed on, unless none is.
-const LEAST_DEV_SHARE: Ppm = Ppm(100_000);
-/// Where upstream's nodes send theirs: a moved-over settings file keeps its meaning (D7).
+/// The smallest development fee, as a share of the fee, if there is one.
+const MIN_DEV_SHARE: Ppm = Ppm(100_000);
+/// Upstream's default.
 const DEV_FEE_ADDRESS: &str = "dev@pay.mostro.foundation";
 
 /// Settings under `[mostro]`.
 #[derive(Debug, Clone)]
 pub struct Mostro {
-    /// Of the trade's amount, both sides together; below one.
+    /// Share of the trade's amount, from both sides together; below one.
     pub fee: Ppm,
-    /// Of a payout, for its route; below one.
+    /// The most that a payout's route may cost, as a share of the payout; below one.
     pub max_routing_fee: Ppm,
-    /// What routes may cost beyond the fees of their trades, in a day and over all of them.
+    /// What routes may cost beyond the fees of their trades, per day and over all trades.
     pub max_routing_subsidy: Sats,
     pub max_order_amount: Sats,
     pub min_payment_amount: Sats,
-    /// How long an order stands in the book when its maker names no end (`expiration_hours`).
+    /// How long an order stays in the book by default (`expiration_hours`).
     pub order_expiration: Duration,
-    /// The longest that a maker may ask for (`max_expiration_days`).
+    /// The longest time that a maker may ask for (`max_expiration_days`).
     pub max_order_expiration: Duration,
-    /// How long a party has for what it owes in a waiting state (`expiration_seconds`).
+    /// How long a party has to pay the hold or to give an invoice (`expiration_seconds`).
     pub duty_window: Duration,
     pub publish_relays_interval: Duration,
     pub publish_info_interval: Duration,
-    /// Leading zero bits asked of every event.
+    /// Leading zero bits required of every event id.
     pub pow: u8,
-    /// ISO codes; empty accepts all.
+    /// ISO codes; all are accepted if empty.
     pub fiat_currencies_accepted: Vec<String>,
     pub max_orders_per_response: u8,
-    pub transport: Transport,
-    /// A dispute assistant's key, advertised.
+    pub transport: Transports,
+    /// A dispute assistant's key; only advertised.
     pub serbero: Option<IdentityKey>,
     pub name: Option<String>,
     pub about: Option<String>,
@@ -49,9 +49,9 @@ pub struct Mostro {
     pub website: Option<String>,
 }
 
-/// Which of the two transports we serve (D4).
+/// Which of the two transports are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub enum Transports {
     Both,
     /// v2: signed kind 14.
     Nip44,
@@ -59,7 +59,7 @@ pub enum Transport {
     GiftWrap,
 }
 
-pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
+pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Invalid> {
     let fee = read_rate(s, "fee");
     let max_routing_fee = read_rate(s, "max_routing_fee");
     let max_routing_subsidy = s.number("max_routing_subsidy", Default(10_000), ..);
@@ -105,15 +105,15 @@ pub(super) fn read(s: &mut Section<'_>) -> Result<Mostro, Reported> {
     })
 }
 
-fn read_rate(s: &mut Section<'_>, key: &'static str) -> Result<Ppm, Reported> {
+fn read_rate(s: &mut Section<'_>, key: &'static str) -> Result<Ppm, Invalid> {
     let rate = s.value::<Ppm>(key, Required)?;
     if rate < WHOLE {
         return Ok(rate);
     }
-    Err(s.refuse(key, "is a whole or more", "give a fraction: 0.006 is 0.6 %"))
+    Err(s.refuse(key, "is 1 or more", "give a fraction: 0.006 is 0.6 %"))
 }
 
-fn read_amounts(s: &mut Section<'_>) -> Result<(Sats, Sats), Reported> {
+fn read_amounts(s: &mut Section<'_>) -> Result<(Sats, Sats), Invalid> {
     let min = s.number("min_payment_amount", Required, 1..);
     let max = s.number("max_order_amount", Required, 1..);
     let (min, max) = (min?, max?);
@@ -127,8 +127,8 @@ fn read_amounts(s: &mut Section<'_>) -> Result<(Sats, Sats), Reported> {
     ))
 }
 
-/// Settings of what is not built yet: there is nothing to hand on.
-fn check_unbuilt(s: &mut Section<'_>, pow: Result<u8, Reported>) -> Result<(), Reported> {
+/// Checks the settings of what is not built yet, which have no effect.
+fn check_unbuilt(s: &mut Section<'_>, pow: Result<u8, Invalid>) -> Result<(), Invalid> {
     let key = "user_rates_sent_interval_seconds";
     let interval = s.number(key, Default(3_600), 1..);
     let ratings = s.without_effect(key, interval, &3_600, "no ratings are published");
@@ -138,24 +138,24 @@ fn check_unbuilt(s: &mut Section<'_>, pow: Result<u8, Reported>) -> Result<(), R
     if let (Ok(pow), Ok(Some(first))) = (pow, first)
         && first > pow
     {
-        s.warn(key, "has no effect yet: known and new keys are asked for the same, `pow`");
+        s.warn(key, "has no effect yet: known and new keys need the same work, `pow`");
     }
     let key = "active_pubkeys_refresh_interval";
     let interval = s.number(key, Default(60), 1..);
-    let known = s.without_effect(key, interval, &60, "known and new keys are not told apart");
+    let known = s.without_effect(key, interval, &60, "known and new keys are not distinguished");
 
     let share = check_dev_fee(s);
     let key = "dev_fee_address";
-    let usual = DEV_FEE_ADDRESS.to_owned();
-    let address = s.value(key, Default(usual.clone()));
-    let address = s.without_effect(key, address, &usual, "no development fee is paid");
+    let default = DEV_FEE_ADDRESS.to_owned();
+    let address = s.value(key, Default(default.clone()));
+    let address = s.without_effect(key, address, &default, "no development fee is paid");
     ratings.and(first.map(drop)).and(known).and(share).and(address)
 }
 
-fn check_dev_fee(s: &mut Section<'_>) -> Result<(), Reported> {
+fn check_dev_fee(s: &mut Section<'_>) -> Result<(), Invalid> {
     let key = "dev_fee_percentage";
     let share = s.value(key, Default(Ppm(0)));
-    if share.is_ok_and(|share| share != Ppm(0) && !(LEAST_DEV_SHARE..=WHOLE).contains(&share)) {
+    if share.is_ok_and(|share| share != Ppm(0) && !(MIN_DEV_SHARE..=WHOLE).contains(&share)) {
         return Err(s.refuse(
             key,
             "is neither 0 nor between 0.10 and 1.0",
@@ -165,22 +165,22 @@ fn check_dev_fee(s: &mut Section<'_>) -> Result<(), Reported> {
     s.without_effect(key, share, &Ppm(0), "no development fee is paid")
 }
 
-fn read_transport(s: &mut Section<'_>) -> Result<Transport, Reported> {
+fn read_transport(s: &mut Section<'_>) -> Result<Transports, Invalid> {
     let key = "transport";
     match s.value(key, Default("both".to_owned()))?.as_str() {
-        "both" => Ok(Transport::Both),
-        "nip44" => Ok(Transport::Nip44),
-        "gift-wrap" => Ok(Transport::GiftWrap),
+        "both" => Ok(Transports::Both),
+        "nip44" => Ok(Transports::Nip44),
+        "gift-wrap" => Ok(Transports::GiftWrap),
         _ => Err(s.refuse(
             key,
-            "is not a transport of ours",
+            "is not a known transport",
             "set it to \"both\", \"nip44\" or \"gift-wrap\"",
         )),
     }
 }
 
-/// `warn` is the only policy there is so far (D6), so there is nothing to hand on.
-fn check_horizon_policy(s: &mut Section<'_>) -> Result<(), Reported> {
+/// `warn` is the only policy so far, so there is no value to return.
+fn check_horizon_policy(s: &mut Section<'_>) -> Result<(), Invalid> {
     let key = "escrow_horizon_policy";
     match s.value(key, Default("warn".to_owned()))?.as_str() {
         "warn" => Ok(()),
@@ -189,11 +189,11 @@ fn check_horizon_policy(s: &mut Section<'_>) -> Result<(), Reported> {
             "is not built yet: this daemon never takes sats into custody",
             "set it to \"warn\"",
         )),
-        _ => Err(s.refuse(key, "is not a policy of ours", "set it to \"warn\"")),
+        _ => Err(s.refuse(key, "is not a known policy", "set it to \"warn\"")),
     }
 }
 
-fn read_serbero(s: &mut Section<'_>) -> Result<Option<IdentityKey>, Reported> {
+fn read_serbero(s: &mut Section<'_>) -> Result<Option<IdentityKey>, Invalid> {
     let key = "serbero_pubkey";
     let Some(text) = s.optional::<String>(key)? else { return Ok(None) };
     let read = secret::read_bech32("npub", &text).map(|bytes| IdentityKey(*bytes));

@@ -1,19 +1,19 @@
-//! `[nostr]`: who we are and where we listen.
+//! `[nostr]`: the node's key, and its relays.
 
 use std::time::Duration;
 
 use super::Problem;
 use super::layers::Absent::{Default, Required};
-use super::layers::{Layers, Reported, Section, shown_text};
+use super::layers::{Invalid, Layers, Section, shown_text};
 use super::secret::NodeSecret;
 use super::url;
 
-/// The variable, in the process environment or in `.env`, that goes before `nostr.nsec_privkey`.
+/// The variable, in the process environment or in `.env`, that overrides `nostr.nsec_privkey`.
 const KEY_VARIABLE: &str = "MOSTRO_NSEC_PRIVKEY";
 
-/// Thirty days: so long relays are asked to keep messages, and longer no trade waits. Every message is
-/// remembered for as long as it could be honoured.
-const LONGEST_CATCH_UP_HOURS: u32 = 720;
+/// Thirty days: relays are asked to keep messages that long, and the id of every message is kept for as
+/// long as the message could be honoured.
+const MAX_CATCH_UP_HOURS: u32 = 720;
 
 /// Settings under `[nostr]`.
 #[derive(Debug, Clone)]
@@ -21,15 +21,15 @@ pub struct Nostr {
     pub node_secret: NodeSecret,
     /// At least one; `ws` or `wss`.
     pub relays: Vec<String>,
-    /// How late a message that only helps a running trade is still honoured (D5).
+    /// How late a message that helps a running trade is still honoured.
     pub inbox_catch_up: Duration,
 }
 
-pub(super) fn read(layers: &mut Layers) -> Result<Nostr, Reported> {
+pub(super) fn read(layers: &mut Layers) -> Result<Nostr, Invalid> {
     let node_secret = read_node_secret(layers);
     let s = &mut layers.section("nostr");
     let relays = read_relays(s);
-    let hours = s.number("inbox_catch_up_hours", Default(24), 1..=LONGEST_CATCH_UP_HOURS);
+    let hours = s.number("inbox_catch_up_hours", Default(24), 1..=MAX_CATCH_UP_HOURS);
     Ok(Nostr {
         node_secret: node_secret?,
         relays: relays?,
@@ -37,7 +37,7 @@ pub(super) fn read(layers: &mut Layers) -> Result<Nostr, Reported> {
     })
 }
 
-fn read_node_secret(layers: &mut Layers) -> Result<NodeSecret, Reported> {
+fn read_node_secret(layers: &mut Layers) -> Result<NodeSecret, Invalid> {
     let in_file = layers.take_secret("nostr", "nsec_privkey");
     let (key, text) = match (layers.variable(KEY_VARIABLE), &in_file) {
         (Some(text), _) => (KEY_VARIABLE, text),
@@ -57,7 +57,7 @@ fn read_node_secret(layers: &mut Layers) -> Result<NodeSecret, Reported> {
     }))
 }
 
-fn read_relays(s: &mut Section<'_>) -> Result<Vec<String>, Reported> {
+fn read_relays(s: &mut Section<'_>) -> Result<Vec<String>, Invalid> {
     let key = "relays";
     let relays = s.value::<Vec<String>>(key, Required)?;
     let mut faults = relays

@@ -6,17 +6,17 @@ use trade::Policy;
 
 use super::Settings;
 
-/// How long a request waits for LND's word (D17): clients give up after ten seconds.
+/// How long a request may wait for LND's answer: clients time out after ten seconds.
 const REPLY_WINDOW: Duration = Duration::from_secs(8);
 
-/// From one try to the next of a payout that waits for the operator (D39).
+/// From one try to the next of a payout that waits for the operator.
 const PAYOUT_SLOW_INTERVAL: Duration = Duration::from_hours(1);
 
-/// How long LND may take no send of a payout before it is frozen (D39).
+/// How long LND may refuse or leave unanswered every send of a payout before the payout is frozen.
 const PAYOUT_PATIENCE: Duration = Duration::from_hours(24);
 
 impl Settings {
-    /// What `trade::decide` is to go by.
+    /// The policy by which `trade::decide` decides.
     #[must_use]
     pub fn policy(&self) -> Policy {
         let Self { lightning, mostro, .. } = self;

@@ -1,4 +1,4 @@
-//! The node's secret key, which is shown to nobody.
+//! The node's secret key, which is never shown.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ const CURVE_ORDER: [u8; 32] = [
 pub struct NodeSecret(Zeroizing<[u8; 32]>);
 
 impl NodeSecret {
-    /// Reads an `nsec` or 64 hex digits; `None` for anything that is no secret key.
+    /// Reads an `nsec` or 64 hex digits; `None` for anything that is not a secret key.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = if text.starts_with("nsec1") {

@@ -69,19 +69,19 @@ mint_urls = []
 "#;
 
 #[test]
-fn an_unmodified_upstream_file_loads_and_what_it_switches_on_is_named() {
+fn an_unmodified_upstream_file_loads_with_warnings_for_what_is_not_built() {
     let loaded = load(UPSTREAM, &[]).expect("loads");
 
     let mut named = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect::<Vec<_>>();
     named.sort_unstable();
     assert_eq!(named, ["health.enabled", "mostro.dev_fee_percentage", "price"]);
     assert_eq!(loaded.settings.mostro.fee, Ppm(6_000));
-    assert_eq!(loaded.settings.mostro.transport, Transport::Nip44);
+    assert_eq!(loaded.settings.mostro.transport, Transports::Nip44);
     assert_eq!(loaded.settings.mostro.max_order_amount, Sats(1_000_000));
 }
 
 #[test]
-fn the_template_says_what_the_code_does_without_it() {
+fn the_template_shows_the_default_of_every_setting() {
     let whole = format!("{:?}", settings(TEMPLATE, &[]));
     let template: toml::Table = TEMPLATE.parse().expect("the template is TOML");
 
@@ -103,7 +103,7 @@ fn the_template_says_what_the_code_does_without_it() {
 }
 
 #[test]
-fn the_template_warns_of_nothing_and_explains_every_setting() {
+fn the_template_loads_without_warnings_and_contains_every_setting() {
     let dir = directory(TEMPLATE);
     let env = || environment(&dir, &[]).into_iter();
     assert_eq!(Settings::load(dir.path(), env()).expect("loads").warnings, []);
@@ -132,7 +132,7 @@ fn all_problems_are_reported_at_once() {
         .replace("fee = 0\n", "fee = 1.5\n")
         .replace("payment_attempts = 3", "payment_attempts = \"three\"")
         .replace("expiration_hours = 24\n", "")
-        .replace("transport = \"both\"", "transport = \"carrier pigeon\"");
+        .replace("transport = \"both\"", "transport = \"unknown\"");
 
     let problems = load(&text, &[]).expect_err("refused");
 
@@ -164,7 +164,7 @@ fn a_problem_names_key_value_and_remedy() {
 
 // spec: D5
 #[test]
-fn messages_are_caught_up_with_for_a_month_at_most() {
+fn the_catch_up_time_is_a_month_at_most() {
     let text =
         |hours| TEMPLATE.replace("catch_up_hours = 24", &format!("catch_up_hours = {hours}"));
     let month = Duration::from_hours(720);
@@ -178,7 +178,7 @@ fn messages_are_caught_up_with_for_a_month_at_most() {
 }
 
 #[test]
-fn a_setting_from_the_environment_wins_and_is_named_when_it_is_wrong() {
+fn a_variable_overrides_the_file_and_is_named_when_it_is_wrong() {
     let relays = ("MOSTRO__NOSTR__RELAYS", "wss://one.example, ws://two.example:7000");
     let env = [relays, ("MOSTRO__MOSTRO__FEE", "0.01")];
     let settings = settings(TEMPLATE, &env);
@@ -194,7 +194,7 @@ fn a_setting_from_the_environment_wins_and_is_named_when_it_is_wrong() {
 }
 
 #[test]
-fn a_variable_that_is_not_text_is_a_problem_if_it_is_ours() {
+fn a_variable_that_is_not_utf8_is_a_problem_if_it_has_our_prefix() {
     let dir = directory(TEMPLATE);
     let bytes = OsStr::from_bytes(b"\xff\xfe").to_owned();
     let with = |name: &str| {
@@ -221,7 +221,7 @@ fn a_file_that_cannot_be_read_is_a_problem() {
 
 // spec: E5
 #[test]
-fn the_margin_leaves_room_before_lnds_own_refund_and_within_the_hold() {
+fn the_margin_is_larger_than_lnds_own_and_smaller_than_the_hold() {
     for (margin, lnd_delta, is_fine) in
         [(24, 18, true), (23, 18, false), (18, 12, true), (143, 18, true), (144, 18, false)]
     {
@@ -243,7 +243,7 @@ fn the_margin_leaves_room_before_lnds_own_refund_and_within_the_hold() {
 
 // spec: I11
 #[test]
-fn a_fraction_is_read_to_the_part_per_million_and_no_finer() {
+fn a_fraction_has_at_most_six_decimals() {
     for (text, expected) in [
         ("0", Some(0)),
         ("0.006", Some(6_000)),
@@ -262,7 +262,7 @@ fn a_fraction_is_read_to_the_part_per_million_and_no_finer() {
 }
 
 #[test]
-fn the_development_share_is_nothing_or_at_least_a_tenth() {
+fn the_development_fee_is_zero_or_at_least_a_tenth_of_the_fee() {
     for (share, warned) in [("0", Some(0)), ("0.1", Some(1)), ("1.0", Some(1)), ("0.09", None)] {
         let key = "dev_fee_percentage = ";
         let text = TEMPLATE.replace(&format!("{key}0"), &format!("{key}{share}"));
@@ -273,7 +273,7 @@ fn the_development_share_is_nothing_or_at_least_a_tenth() {
 
 // spec: D39
 #[test]
-fn a_payout_limit_that_lnd_cannot_grant_or_no_route_fits_in_is_a_settings_error() {
+fn a_payment_cltv_limit_that_lnd_refuses_or_no_route_fits_in_is_a_problem() {
     let with = |limit: u32| {
         let key = "payment_cltv_limit = ";
         load(&TEMPLATE.replace(&format!("{key}1008"), &format!("{key}{limit}")), &[])
@@ -298,7 +298,7 @@ fn a_payout_limit_that_lnd_cannot_grant_or_no_route_fits_in_is_a_settings_error(
 
 // spec: D43
 #[test]
-fn routes_may_cost_ten_thousand_sats_a_day_beyond_the_fees_unless_it_is_set() {
+fn the_routing_subsidy_is_ten_thousand_sats_a_day_by_default() {
     let line = "max_routing_subsidy = 10000";
     for (with, expected) in [(line, 10_000), ("", 10_000), ("max_routing_subsidy = 0", 0)] {
         let loaded = load(&TEMPLATE.replace(line, with), &[]).expect("loads");
@@ -307,7 +307,7 @@ fn routes_may_cost_ten_thousand_sats_a_day_beyond_the_fees_unless_it_is_set() {
 }
 
 #[test]
-fn custody_at_the_horizon_is_refused_as_not_built() {
+fn the_settle_policy_for_expiring_escrows_is_refused_as_not_built() {
     let text = TEMPLATE.replace("policy = \"warn\"", "policy = \"settle\"");
     check(
         &text,
@@ -318,7 +318,7 @@ fn custody_at_the_horizon_is_refused_as_not_built() {
 }
 
 #[test]
-fn what_upstream_has_and_we_have_not_is_accepted_and_named_when_switched_on() {
+fn upstream_features_that_are_not_built_are_accepted_with_a_warning_when_enabled() {
     for section in
         ["rpc", "anti_abuse_bond", "payer_history", "cashu", "reputation_import", "health"]
     {
@@ -331,7 +331,7 @@ fn what_upstream_has_and_we_have_not_is_accepted_and_named_when_switched_on() {
 
 // spec: K-56
 #[test]
-fn the_database_lies_beside_the_settings_whatever_the_file_says() {
+fn the_database_is_beside_the_settings_whatever_its_url_says() {
     for url in ["sqlite:///srv/other.db", "sqlite:///srv/mostro.db"] {
         let text = TEMPLATE.replace("sqlite://mostro.db", url);
         let warnings = load(&text, &[]).expect("loads").warnings;
@@ -340,7 +340,7 @@ fn the_database_lies_beside_the_settings_whatever_the_file_says() {
 }
 
 #[test]
-fn a_changed_setting_that_nothing_acts_on_is_named() {
+fn a_changed_setting_without_effect_gets_a_warning() {
     for (was, is, key) in [
         (
             "max_inflight_payouts = 100",
@@ -369,7 +369,7 @@ fn a_changed_setting_that_nothing_acts_on_is_named() {
 }
 
 #[test]
-fn unknown_keys_are_named() {
+fn unknown_keys_get_a_warning() {
     let text = format!("{TEMPLATE}\n[lihgtning]\nx = 1\n").replace("pow = 0", "pow = 0\npwo = 1");
     let warnings = load(&text, &[]).expect("loads").warnings;
     let named = warnings.iter().map(|warning| warning.key.as_str()).collect::<Vec<_>>();
@@ -377,7 +377,7 @@ fn unknown_keys_are_named() {
 }
 
 #[test]
-fn without_the_section_on_retention_an_order_is_kept_as_long_as_it_may_live() {
+fn without_an_expiration_section_orders_are_kept_for_max_expiration_days() {
     let (text, _) = TEMPLATE.split_once("[expiration]").expect("the section");
     let expiration = settings(text, &[]).expiration;
     let days = |days: u64| Duration::from_hours(days * 24);
@@ -407,12 +407,12 @@ fn the_key_is_taken_from_the_environment_then_dotenv_then_the_file() {
 }
 
 #[test]
-fn what_is_no_secret_key_is_refused() {
+fn an_invalid_secret_key_is_refused() {
     let group_order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
     let zero = "0".repeat(64);
     let npub = "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg";
-    let spoiled = KEY_NSEC.replace("vl02", "vl03");
-    for text in [group_order, &zero, npub, &spoiled, "nsec1", "abc", ""] {
+    let corrupted = KEY_NSEC.replace("vl02", "vl03");
+    for text in [group_order, &zero, npub, &corrupted, "nsec1", "abc", ""] {
         assert!(NodeSecret::parse(text).is_none(), "{text}");
     }
 }
@@ -420,10 +420,10 @@ fn what_is_no_secret_key_is_refused() {
 // spec: K-10 I10
 #[test]
 fn the_key_appears_in_no_problem_no_warning_and_no_debug_output() {
-    let spoiled = KEY_NSEC.replace("vl02", "vl03");
+    let corrupted = KEY_NSEC.replace("vl02", "vl03");
     let inline = |key: &str| TEMPLATE.replace("privkey = \"\"", &format!("privkey = {key}"));
     let texts = [
-        inline(&format!("{spoiled:?}")),
+        inline(&format!("{corrupted:?}")),
         inline(&format!("\"{KEY_NSEC}")),
         inline(KEY_NSEC),
         inline(&format!("[{KEY_NSEC:?}]")),
@@ -443,7 +443,7 @@ fn the_key_appears_in_no_problem_no_warning_and_no_debug_output() {
             Ok(loaded) => loaded.warnings.iter().map(ToString::to_string).collect::<String>(),
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
         };
-        for secret in [KEY_NSEC, &spoiled, KEY_HEX] {
+        for secret in [KEY_NSEC, &corrupted, KEY_HEX] {
             assert!(!shown.contains(secret), "{shown}");
             assert!(!format!("{loaded:?}").contains(secret), "{loaded:?}");
         }
@@ -452,7 +452,7 @@ fn the_key_appears_in_no_problem_no_warning_and_no_debug_output() {
 
 // spec: K-57
 #[test]
-fn a_first_run_writes_the_template_for_its_owner_only_and_never_over_settings() {
+fn a_first_run_writes_the_template_for_its_owner_only_and_never_overwrites_settings() {
     let dir = tempfile::tempdir().expect("a directory");
     let home = dir.path().join("new");
 
@@ -466,7 +466,7 @@ fn a_first_run_writes_the_template_for_its_owner_only_and_never_over_settings() 
 }
 
 #[test]
-fn an_address_of_ours_has_a_scheme_a_host_and_no_credentials() {
+fn an_address_in_the_settings_has_a_scheme_a_host_and_no_credentials() {
     for (url, is_fine) in [
         ("wss://relay.example", true),
         ("ws://[::1]:7000/path", true),
@@ -483,7 +483,7 @@ fn an_address_of_ours_has_a_scheme_a_host_and_no_credentials() {
     }
 }
 
-/// The only problem with these settings reads exactly so.
+/// These settings have exactly this one problem.
 fn check(text: &str, env: &[(&str, &str)], expected: &str) {
     let problems = load(text, env).expect_err("refused");
     let [problem] = problems.as_slice() else { panic!("{problems:?}") };
@@ -498,7 +498,7 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
     let dir = directory(text);
     let mut loaded = Settings::load(dir.path(), environment(&dir, env).into_iter());
     if let Ok(loaded) = &mut loaded {
-        // The one value that differs from run to run.
+        // These paths differ from run to run.
         let lightning = &mut loaded.settings.lightning;
         lightning.lnd_cert_file = "CERT".into();
         lightning.lnd_macaroon_file = "CERT".into();
@@ -514,7 +514,7 @@ fn directory(text: &str) -> TempDir {
     dir
 }
 
-/// LND's files where they can be read, a key, and `more`.
+/// LND's files, a key, and `more`.
 fn environment(dir: &TempDir, more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     let cert = dir.path().join("cert").display().to_string();
     let given = [

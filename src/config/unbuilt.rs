@@ -1,10 +1,10 @@
-//! Upstream's settings for what this daemon does not do: a moved-over file is accepted, and
-//! whatever it switches on is named.
+//! Upstream's settings for features that are not built: its file is accepted, with a warning for each
+//! feature that it switches on.
 
 use super::layers::Absent::Default;
 use super::layers::Layers;
 
-/// Sections with a key `enabled`, what it means for users that it does nothing, their other keys.
+/// Sections with a key `enabled`, what the warning says if it is true, and their other keys.
 const SECTIONS: [(&str, &str, &[&str]); 7] = [
     (
         "rpc",

@@ -1,6 +1,6 @@
-//! The addresses an operator gives us: scheme, host, and no more than that needs.
+//! Checks of the addresses in the settings: scheme, host, port, no credentials.
 
-/// Says what is wrong with `url`, to be read after it: "… is not".
+/// Returns what is wrong with `url`, worded to follow it: "… has no host".
 pub(super) fn check(url: &str, schemes: &[&str]) -> Result<(), String> {
     let rest = schemes
         .iter()
@@ -8,7 +8,7 @@ pub(super) fn check(url: &str, schemes: &[&str]) -> Result<(), String> {
         .ok_or_else(|| format!("does not begin with {}://", schemes.join(":// or ")))?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
-        return Err("holds credentials".into());
+        return Err("contains credentials".into());
     }
     let (host, port) = match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
         Some((host, "")) => (host, None),
@@ -19,7 +19,7 @@ pub(super) fn check(url: &str, schemes: &[&str]) -> Result<(), String> {
         },
     };
     if host.is_empty() || host.contains(char::is_whitespace) {
-        return Err("names no host".into());
+        return Err("has no host".into());
     }
     match port.map(str::parse::<u16>) {
         None | Some(Ok(1..)) => Ok(()),

@@ -10,7 +10,7 @@ const QUESTION: Question = Question::HoldStatus { hash: HASH };
 
 // spec: C6 C7
 #[tokio::test]
-async fn the_fact_is_what_lnd_says_of_the_hash() {
+async fn the_fact_is_lnds_answer_about_the_hash() {
     let status = HoldStatus::Accepted { paid: Msats(1_000), expires_at: BlockHeight(900) };
     let facts = Facts::new(Arc::new(Node::Says(status)));
 
@@ -18,12 +18,12 @@ async fn the_fact_is_what_lnd_says_of_the_hash() {
 }
 
 #[tokio::test]
-async fn an_error_is_no_fact() {
+async fn an_error_gives_no_fact() {
     assert_eq!(Facts::new(Arc::new(Node::Fails)).ask(QUESTION).await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_no_fact_and_is_not_waited_out() {
+async fn a_missing_answer_gives_no_fact_after_a_timeout() {
     assert_eq!(Facts::new(Arc::new(Node::IsSilent)).ask(QUESTION).await, None);
 }
 
