@@ -222,7 +222,7 @@ impl Publisher {
                 let order = order.ok_or(PublishError::Unreadable("an order that is not there"))?;
                 let maker = self.reader.reputation(order.maker.identity, at).await?;
                 let entry = BookEntry::of(&order, maker);
-                tags::order(&entry, &about.imprint, at, about.order_retention)
+                tags::order(&entry, &about.identity, at, about.order_retention)
             }
             PublicationId::Profile => tags::profile(&about.profile),
             PublicationId::RelayList => {
@@ -232,7 +232,7 @@ impl Publisher {
                 }
                 tags::relay_list(&connected)
             }
-            PublicationId::Info => tags::node_terms(&about.terms, &about.imprint),
+            PublicationId::Info => tags::node_terms(&about.terms, &about.identity),
         })
     }
 }

@@ -82,8 +82,8 @@ impl Handler {
                 let ask = |question| self.facts.ask(question);
                 self.engine.deliver(delivery, id, request, ask).await
             }
-            Err(Declined::Because(refusal)) => refuse(refusal).await,
-            Err(Declined::Silently) => Ok(Applied::Unchanged),
+            Err(Declined::Refused(refusal)) => refuse(refusal).await,
+            Err(Declined::Ignored) => Ok(Applied::Unchanged),
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::publisher::{AboutNode, Publisher};
 use crate::recorded_log::Log;
 use crate::store::{Class, Delivery, EventId, JournalLine, Notification, Writer};
 use crate::wire::notice::render;
-use crate::wire::tags::{Imprint, NodeTerms, Profile};
+use crate::wire::tags::{NodeIdentity, NodeTerms, Profile};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
 const ORDER: OrderId = OrderId([1; 16]);
@@ -525,7 +525,7 @@ async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less
 /// What a node with a profile says of itself.
 fn about(node: PublicKey) -> AboutNode {
     AboutNode {
-        imprint: Imprint { pubkey: node, instance: None, relays: vec![], networks: vec![] },
+        identity: NodeIdentity { pubkey: node, instance: None, relays: vec![], networks: vec![] },
         terms: NodeTerms {
             version: "1".to_owned(),
             commit_hash: "unknown".to_owned(),

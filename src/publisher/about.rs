@@ -7,12 +7,12 @@ use crate::config::{Mostro, Settings};
 use crate::lightning::Readiness;
 use crate::nostr::{Keys, Transport, Url};
 use crate::store::PublicationId;
-use crate::wire::tags::{Imprint, LndNode, NodeTerms, Profile};
+use crate::wire::tags::{LndNode, NodeIdentity, NodeTerms, Profile};
 
 /// From the settings, and from what LND said last of itself.
 #[derive(Debug)]
 pub struct AboutNode {
-    pub imprint: Imprint,
+    pub identity: NodeIdentity,
     pub terms: NodeTerms,
     pub profile: Profile,
     /// How long relays are asked to keep an order that has left the book.
@@ -32,7 +32,7 @@ impl AboutNode {
     ) -> Self {
         let mostro = &settings.mostro;
         Self {
-            imprint: Imprint {
+            identity: NodeIdentity {
                 pubkey: node.public_key(),
                 instance: mostro.name.clone(),
                 relays: settings.nostr.relays.clone(),
@@ -48,7 +48,7 @@ impl AboutNode {
 
     /// Takes what LND says of itself. Whether that is news to those who read the terms.
     pub(super) fn learn(&mut self, readiness: &Readiness) -> bool {
-        self.imprint.networks.clone_from(&readiness.node.networks);
+        self.identity.networks.clone_from(&readiness.node.networks);
         let said = Some(describe(readiness));
         let is_news = self.terms.lnd != said;
         self.terms.lnd = said;

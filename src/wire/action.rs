@@ -11,9 +11,9 @@ use super::payload::Payload;
 pub enum Direction {
     /// Clients.
     In,
-    /// Daemons, or clients to each other. Nobody is answered who sends it to us.
+    /// Daemons, or clients to each other; ignored when it is sent to us.
     Out,
-    /// Daemons; clients that send it are answered.
+    /// Daemons, and clients as a request.
     Both,
 }
 
@@ -27,31 +27,31 @@ enum Id {
 
 /// How old a request may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Age {
-    /// Nobody wants to be matched an hour later.
+enum MaxAge {
+    /// Minutes: no one should be matched with an order that they wanted an hour ago.
     Fresh,
-    /// It helps a running trade, which wants to go on.
+    /// Hours or more: it helps a running trade.
     Late,
 }
 
 macro_rules! actions {
     ($(
         $direction:ident, $id:ident, $age:ident,
-        $action:ident = $word:literal: $payload:pat $(if $guard:expr)?,
+        $action:ident = $name:literal: $payload:pat $(if $guard:expr)?,
     )*) => {
-        /// What a message asks for or tells.
+        /// What a message requests or reports.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Action {
-            $(#[serde(rename = $word)] $action,)*
+            $(#[serde(rename = $name)] $action,)*
         }
 
         impl Action {
             pub const ALL: &'static [Self] = &[$(Self::$action,)*];
 
-            /// The word as it stands on the wire.
+            /// The name on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$action => $word,)* }
+                match self { $(Self::$action => $name,)* }
             }
 
             #[must_use]
@@ -63,11 +63,11 @@ macro_rules! actions {
                 match self { $(Self::$action => Id::$id,)* }
             }
 
-            const fn age(self) -> Age {
-                match self { $(Self::$action => Age::$age,)* }
+            const fn max_age(self) -> MaxAge {
+                match self { $(Self::$action => MaxAge::$age,)* }
             }
 
-            #[expect(clippy::redundant_pattern_matching, reason = "some rows carry nothing")]
+            #[expect(clippy::redundant_pattern_matching, reason = "some rows have no payload")]
             fn may_carry(self, payload: Option<&Payload>) -> bool {
                 match self { $(Self::$action => matches!(payload, $payload $(if $guard)?),)* }
             }
@@ -75,7 +75,7 @@ macro_rules! actions {
     };
 }
 
-/// Everything but the payloads that only the actions they were made for may carry.
+/// All payloads but those that belong to certain actions only.
 macro_rules! general {
     () => {
         None | Some(
@@ -100,7 +100,7 @@ macro_rules! general {
     };
 }
 
-// Who sends it, whether it names an order, how old it may be; its word on the wire: what it carries.
+// Who sends it, whether it has an id, how old it may be; its name on the wire: its payloads.
 actions! {
     Both, Optional,  Fresh, NewOrder = "new-order": Some(Payload::Order(_)),
     In,   Required,  Fresh, TakeSell = "take-sell": general!(),
@@ -164,7 +164,7 @@ actions! {
 }
 
 impl Action {
-    /// Whether a request has the id and the payload that its action needs (wire-protocol §3.3).
+    /// Whether a request has the id and the payload that its action needs.
     #[must_use]
     pub fn is_well_formed(self, has_id: bool, payload: Option<&Payload>) -> bool {
         let has_right_id = match self.id() {
@@ -175,10 +175,10 @@ impl Action {
         has_right_id && self.may_carry(payload)
     }
 
-    /// Whether it is honoured at any age, as far as its trade goes back (D40).
+    /// Whether a late request is honoured, back to the start of its trade.
     #[must_use]
     pub fn is_honoured_late(self) -> bool {
-        self.age() == Age::Late
+        self.max_age() == MaxAge::Late
     }
 }
 

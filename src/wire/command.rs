@@ -1,4 +1,4 @@
-//! From a message to what it asks of the daemon.
+//! From a message to the command in it.
 
 use trade::{Command, Destination, HoldSecret, NewOrder, OrderId, Refusal};
 
@@ -13,33 +13,33 @@ pub enum Asked {
     Order { id: OrderId, command: Command },
 }
 
-/// Why a message asks for nothing.
+/// Why a message has no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
-    /// No request, or none that its sender's own library would have sent. Nobody is answered.
+    /// Not a request, or one that the protocol's own library would not have sent: no reply.
     #[error("not a request")]
-    Silently,
+    Ignored,
     #[error("refused: {0}")]
-    Because(#[from] Refusal),
+    Refused(#[from] Refusal),
 }
 
-/// Reads a request of an authenticated sender, whatever its wrapper. `decode` reads what a buyer
-/// named as the place to be paid; `draw` draws the secret of a hold, where one may be needed.
+/// Reads a request of an authenticated sender, whatever its wrapper. `decode` reads the destination
+/// that a buyer gives for the payout; `draw` draws the secret of a hold where one may be needed.
 ///
 /// # Errors
-/// [`Declined::Silently`] for what wire-protocol §3.3 drops and for messages that only we send;
-/// a refusal for all other requests that cannot be carried out, `invalid_action` for those that are
-/// not built yet (D26).
+/// [`Declined::Ignored`] for malformed requests and for messages that only daemons send; a refusal
+/// for all other requests that cannot be carried out, `invalid_action` for those that are not built
+/// yet.
 pub fn read(
     message: &Message,
     decode: impl Fn(&str) -> Destination,
     draw: impl FnOnce() -> HoldSecret,
 ) -> Result<Asked, Declined> {
     let Body { action, payload, id, .. } = &message.body;
-    // Upstream answers these two however they are formed (wire-protocol §1.3).
+    // Upstream answers these two even if they are malformed.
     let always_answered = matches!(action, Action::ExportReputation | Action::ImportReputation);
     if action.direction() == Direction::Out || !(message.is_well_formed() || always_answered) {
-        return Err(Declined::Silently);
+        return Err(Declined::Ignored);
     }
     let command = match (action, payload) {
         (Action::NewOrder, Some(Payload::Order(order))) => {
@@ -71,12 +71,12 @@ pub fn read(
         ) => return Err(Refusal::InvalidPayload.into()),
         _ => return Err(Refusal::InvalidAction.into()),
     };
-    // A well-formed request of these names its order.
-    let id = id.ok_or(Declined::Silently)?;
+    // A well-formed request of these actions has an order id.
+    let id = id.ok_or(Declined::Ignored)?;
     Ok(Asked::Order { id: OrderId(id.into_bytes()), command })
 }
 
-/// Id, status, times and keys in it are not the maker's to say.
+/// A maker's values for id, status, creation time and keys are ignored.
 fn new_order(order: &SmallOrder, decode: impl Fn(&str) -> Destination) -> NewOrder {
     NewOrder {
         kind: order.kind.map(Into::into),

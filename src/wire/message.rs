@@ -1,4 +1,4 @@
-//! The envelope around every request and answer.
+//! One message of the protocol: a request of a client, or a message of the daemon.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use super::action::Action;
 use super::names::Wrapper;
 use super::payload::Payload;
 
-/// The longest message read: what one NIP-44 ciphertext can carry.
+/// The longest message that is parsed: as much as one NIP-44 ciphertext can contain.
 pub const MAX_MESSAGE_BYTES: usize = 65_535;
 
 /// The largest event read, as JSON, wrapped or not.
@@ -24,7 +24,7 @@ pub struct Message {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Body {
-    /// Says by which transport the message travels; the signature covers it.
+    /// The version of the transport that carries the message; the signature covers it.
     pub version: u8,
     pub request_id: Option<u64>,
     pub trade_index: Option<i64>,
@@ -35,7 +35,7 @@ pub struct Body {
     pub payload: Option<Payload>,
 }
 
-/// Says where a text stopped being a message, and nothing of what it said.
+/// Why a text is not a message; it never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     #[error("a message of {bytes} bytes is longer than {MAX_MESSAGE_BYTES}")]
@@ -45,7 +45,7 @@ pub enum ParseError {
 }
 
 impl Message {
-    /// Reads one message, with the tolerances of wire-protocol §2.3.
+    /// Parses one message, as tolerantly as the protocol's own library does.
     ///
     /// # Errors
     /// When the text is too long or is not a message; never panics.
@@ -65,9 +65,9 @@ impl Message {
         serde_json::to_string(self).expect("a message has text keys and writes to memory")
     }
 
-    /// Whether a request has the id and the payload its action needs (wire-protocol §3.3).
+    /// Whether a request has the id and the payload that its action needs.
     ///
-    /// Only for requests: several genuine answers do not pass.
+    /// Only for requests: several valid messages of daemons do not pass.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         let Body { id, action, payload, .. } = &self.body;
@@ -84,7 +84,7 @@ impl Serialize for Message {
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// An enum is how serde insists on exactly one key.
+        /// As an enum, serde requires exactly one key.
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case")]
         enum Wrapped {

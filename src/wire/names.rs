@@ -1,11 +1,11 @@
-//! Every fixed word of the protocol, spelled once.
+//! The fixed names of the protocol.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Defines an enum whose variants are words on the wire.
-macro_rules! words {
+/// Defines an enum whose variants are names on the wire.
+macro_rules! names {
     ($(#[$meta:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ macro_rules! words {
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The word as it stands on the wire.
+            /// The name on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -33,8 +33,8 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// The single key around a message. Requests are told apart by action, not by wrapper.
+names! {
+    /// The single key around a message. Requests are distinguished by action, not by wrapper.
     Wrapper {
         Order = "order",
         Dispute = "dispute",
@@ -45,7 +45,7 @@ words! {
     }
 }
 
-words! {
+names! {
     /// Why a request was refused.
     CantDoReason {
         InvalidSignature = "invalid_signature",
@@ -101,7 +101,7 @@ words! {
     }
 }
 
-words! {
+names! {
     /// Which side of the trade the maker is on.
     Kind {
         Buy = "buy",
@@ -109,8 +109,8 @@ words! {
     }
 }
 
-words! {
-    /// Where an order stands, as other programs are told.
+names! {
+    /// The status of an order, as other programs see it.
     Status {
         Active = "active",
         Canceled = "canceled",
@@ -132,8 +132,8 @@ words! {
     }
 }
 
-words! {
-    /// Where a dispute stands.
+names! {
+    /// The status of a dispute.
     DisputeStatus {
         Initiated = "initiated",
         InProgress = "in-progress",
@@ -144,16 +144,16 @@ words! {
     }
 }
 
-words! {
-    /// Who of the two parties.
+names! {
+    /// One of the two parties.
     Side {
         Buyer = "buyer",
         Seller = "seller",
     }
 }
 
-words! {
-    /// How much of a buyer a payment history knows.
+names! {
+    /// Whether a payment history belongs to an identity.
     BuyerMode {
         Reputation = "reputation",
         FullPrivacy = "full_privacy",

@@ -1,4 +1,4 @@
-//! From what we have to say to the message that says it.
+//! From a notice of the core to its message.
 
 use trade::{Notice, OrderId, OrderView, Reputation};
 use uuid::Uuid;
@@ -8,10 +8,10 @@ use super::message::{Body, Message};
 use super::names::Wrapper;
 use super::payload::{Payload, Peer, Private, SmallOrder, UserInfo};
 
-/// The version until an envelope stamps its own.
+/// A placeholder: sealing sets the version of the transport.
 const UNSEALED: u8 = 2;
 
-/// The message for a notice about `order`; a refusal has none if the request named none.
+/// The message for a notice. `order` is `None` for a refusal of a request without an order id.
 #[must_use]
 pub fn message(
     notice: &Notice,
@@ -19,7 +19,7 @@ pub fn message(
     request_id: Option<u64>,
     trade_index: Option<i64>,
 ) -> Message {
-    let (action, payload) = said(notice);
+    let (action, payload) = action_and_payload(notice);
     let is_refusal = action == Action::CantDo;
     Message {
         wrapper: if is_refusal { Wrapper::CantDo } else { Wrapper::Order },
@@ -34,7 +34,7 @@ pub fn message(
     }
 }
 
-/// The same as JSON.
+/// The same message as JSON.
 #[must_use]
 pub fn render(
     notice: &Notice,
@@ -45,7 +45,7 @@ pub fn render(
     message(notice, order, request_id, trade_index).to_json()
 }
 
-fn said(notice: &Notice) -> (Action, Option<Payload>) {
+fn action_and_payload(notice: &Notice) -> (Action, Option<Payload>) {
     match notice {
         Notice::NewOrder(order) => (Action::NewOrder, Some(shown(order))),
         Notice::AddInvoice(order) => (Action::AddInvoice, Some(shown(order))),
@@ -88,7 +88,7 @@ fn shown(order: &OrderView) -> Payload {
     Payload::Order(Box::new(order.into()))
 }
 
-/// Nobody is named: the maker learns how the taker is rated, not who it is.
+/// Without a key: the maker learns the taker's reputation, not who the taker is.
 fn reputation_of(taker: Reputation) -> Payload {
     Payload::Peer(Peer { pubkey: String::new(), reputation: Some(taker.into()) })
 }
@@ -127,7 +127,7 @@ impl From<Reputation> for UserInfo {
     }
 }
 
-/// The wire counts in 63 bits; no amount of ours needs more.
+/// Numbers on the wire are signed; our amounts are far below their limit.
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

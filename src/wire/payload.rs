@@ -1,4 +1,4 @@
-//! What a message carries: one of a fixed set of shapes under its own key.
+//! The payloads of messages: a fixed set of types, each under its own key.
 //!
 //! Field order and the choice between `null` and absence are part of the protocol: signatures cover
 //! these bytes.
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::names::{BuyerMode, CantDoReason, DisputeStatus, Kind, Side, Status};
 
-/// Text that belongs to a user and has no place in a log: invoices, addresses, messages, tokens.
+/// A user's text that must not be logged: invoices, addresses, messages, tokens.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Private(pub String);
@@ -59,7 +59,7 @@ pub enum Payload {
     UserInfo(UserInfo),
 }
 
-/// An order as parties see it. `None` is absent for the fields marked so and `null` for the others.
+/// An order as its parties see it. `None` is left out in the fields marked so, `null` in the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmallOrder {
@@ -114,7 +114,7 @@ pub struct SolverDisputeInfo {
     pub kind: Kind,
     pub status: Status,
     pub hash: Option<String>,
-    /// Always none from us: with it a solver could settle behind our back (wire-protocol §4.3).
+    /// Always none from us: with it a solver could settle the hold without us.
     pub preimage: Option<Private>,
     pub order_previous_status: Status,
     pub initiator_pubkey: String,
@@ -136,7 +136,7 @@ pub struct SolverDisputeInfo {
     pub created_at: i64,
 }
 
-/// What a client that lost its memory gets back.
+/// What a client that lost its data gets back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreData {
     pub orders: Vec<RestoredOrder>,

@@ -16,7 +16,7 @@ const NODE: u16 = 38_385;
 const RELAY_LIST: u16 = 10_002;
 const PROFILE: u16 = 0;
 
-/// An event that lacks its time, its author and a signature.
+/// An event without its time, its author and its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub kind: EventKind,
@@ -24,15 +24,15 @@ pub struct Draft {
     pub tags: Vec<Tag>,
 }
 
-/// What identifies the node on its events.
+/// What identifies the node in its events.
 #[derive(Debug, Clone)]
-pub struct Imprint {
+pub struct NodeIdentity {
     pub pubkey: PublicKey,
     /// The node's name, if it has one.
     pub instance: Option<String>,
     /// Where its orders are found.
     pub relays: Vec<String>,
-    /// As LND names them; empty before LND was first heard.
+    /// As LND names them; empty until LND has answered once.
     pub networks: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct BookEntry {
     pub expires_at: Timestamp,
 }
 
-/// Where the public sees an order.
+/// The public status of an order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Listing {
     /// In the book, with what is known of its maker.
@@ -76,16 +76,16 @@ pub struct NodeTerms {
     pub max_orders_per_response: u32,
     /// Of both sides together.
     pub fee: Ppm,
-    /// Asked of known and of new keys.
+    /// Required of known and of new keys.
     pub pow: u8,
     pub protocol_version: u8,
     pub hold_invoice_cltv_delta: u32,
     pub escrow_deadline_margin_blocks: u32,
-    /// None before LND was first heard.
+    /// None until LND has answered once.
     pub lnd: Option<LndNode>,
     pub invoice_expiration_window: u32,
     pub hold_invoice_expiration_window: u32,
-    /// A dispute assistant, who is not ours to vouch for.
+    /// The key of a dispute assistant; only advertised.
     pub serbero: Option<IdentityKey>,
 }
 
@@ -101,7 +101,7 @@ pub struct LndNode {
     pub uris: Vec<String>,
 }
 
-/// What the node tells people about itself.
+/// How the node presents itself to people.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +117,7 @@ pub struct Profile {
 /// The order event, kind 38383, as published at `now`; relays are asked to keep it for `retention`
 /// once it has left the book.
 #[must_use]
-pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp, retention: Duration) -> Draft {
+pub fn order(entry: &BookEntry, node: &NodeIdentity, now: Timestamp, retention: Duration) -> Draft {
     let id = entry.id.to_string();
     let methods = entry.payment_method.split(',').filter(|method| !method.is_empty());
 
@@ -143,7 +143,7 @@ pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp, retention: Durat
         tag("published_at", entry.created_at.0),
         tag("expires_at", entry.expires_at.0),
         tag("expiration", entry.kept_until(now, retention).0),
-        node.mark(),
+        node.y_tag(),
         tag("z", "order"),
     ]);
     draft(ORDER, String::new(), tags)
@@ -151,7 +151,7 @@ pub fn order(entry: &BookEntry, node: &Imprint, now: Timestamp, retention: Durat
 
 /// The info event, kind 38385.
 #[must_use]
-pub fn node_terms(terms: &NodeTerms, node: &Imprint) -> Draft {
+pub fn node_terms(terms: &NodeTerms, node: &NodeIdentity) -> Draft {
     let mut tags = vec![
         tag("d", node.pubkey.to_hex()),
         tag("mostro_version", &terms.version),
@@ -166,7 +166,7 @@ pub fn node_terms(terms: &NodeTerms, node: &Imprint) -> Draft {
         tag("pow", terms.pow),
         tag("pow_first_contact", terms.pow),
         tag("protocol_version", terms.protocol_version),
-        node.mark(),
+        node.y_tag(),
         tag("z", "info"),
         tag("escrow_mode", "lightning"),
         tag("hold_invoice_cltv_delta", terms.hold_invoice_cltv_delta),
@@ -215,17 +215,19 @@ impl Profile {
 }
 
 impl Draft {
-    /// The `d` tag: what this event replaces shares it. Empty for kinds that replace by kind alone.
+    /// The `d` tag: an event replaces the one with the same. Empty for kinds that are replaced by kind
+    /// alone.
     #[must_use]
     pub fn identifier(&self) -> &str {
         let mut values = self.tags.iter().map(Tag::as_slice);
         values.find_map(|tag| Some(tag.get(1)?.as_str()).filter(|_| tag[0] == "d")).unwrap_or("")
     }
 
-    /// The event itself, by `node`, at a time that its publisher keeps from going backwards.
+    /// The signed event of `node`. The caller ensures that `created_at` is later than that of the event
+    /// it replaces.
     ///
     /// # Errors
-    /// When the library cannot sign; nothing that a caller could mend.
+    /// When the library cannot sign; the caller cannot prevent it.
     pub fn sign(
         self,
         node: &Keys,
@@ -280,9 +282,9 @@ impl Listing {
     }
 }
 
-impl Imprint {
+impl NodeIdentity {
     /// The `y` tag: the protocol, and the node's name.
-    fn mark(&self) -> Tag {
+    fn y_tag(&self) -> Tag {
         let name = self.instance.as_deref().map(str::trim).filter(|name| !name.is_empty());
         tag_of("y", std::iter::once("mostro").chain(name).map(str::to_owned).collect())
     }
@@ -315,7 +317,7 @@ fn fraction(rate: Ppm) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The same moment in the library's type; what lies before 1970 is 1970.
+/// The same time in the library's type; times before 1970 become 1970.
 pub(crate) fn unix(at: Timestamp) -> nostr_sdk::Timestamp {
     nostr_sdk::Timestamp::from_secs(u64::try_from(at.0).unwrap_or(0))
 }

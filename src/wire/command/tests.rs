@@ -59,7 +59,7 @@ fn every_command_of_a_trade_is_read() {
 
 // spec: D1
 #[test]
-fn a_new_order_is_read_in_its_makers_words() {
+fn a_new_order_is_read_field_by_field() {
     let Ok(Asked::NewOrder(new)) = asked(&request("new-order buy fixed with lightning address"))
     else {
         panic!("not a new order")
@@ -81,7 +81,7 @@ fn a_new_order_is_read_in_its_makers_words() {
 }
 
 #[test]
-fn a_range_an_expiry_and_a_mint_are_handed_on_for_the_core_to_judge() {
+fn a_range_an_expiry_and_a_mint_are_passed_on_to_the_core() {
     let new = |name: &str| match asked(&request(name)) {
         Ok(Asked::NewOrder(new)) => new,
         other => panic!("{other:?}"),
@@ -107,7 +107,7 @@ fn a_destination_is_decoded_from_the_text_as_sent() {
 
 // spec: D26
 #[test]
-fn every_request_that_is_not_built_yet_is_told_so() {
+fn every_request_that_is_not_built_yet_is_refused_as_invalid_action() {
     const BUILT: [Action; 7] = [
         Action::NewOrder,
         Action::TakeSell,
@@ -122,9 +122,9 @@ fn every_request_that_is_not_built_yet_is_told_so() {
         if BUILT.contains(&action) {
             assert!(asked(&message).is_ok(), "{name}");
         } else if action == Action::SendDm {
-            assert_eq!(asked(&message), Err(Declined::Silently), "{name}");
+            assert_eq!(asked(&message), Err(Declined::Ignored), "{name}");
         } else {
-            let refused = Declined::Because(Refusal::InvalidAction);
+            let refused = Declined::Refused(Refusal::InvalidAction);
             assert_eq!(asked(&message), Err(refused), "{name}");
         }
     }
@@ -132,24 +132,24 @@ fn every_request_that_is_not_built_yet_is_told_so() {
 
 // spec: D26
 #[test]
-fn a_reputation_request_is_answered_however_it_is_formed() {
+fn a_reputation_request_is_answered_even_if_it_is_malformed() {
     for action in ["export-reputation", "import-reputation"] {
         let bare = format!(r#"{{"order":{{"version":2,"action":"{action}"}}}}"#);
-        assert_eq!(asked(&text(&bare)), Err(Declined::Because(Refusal::InvalidAction)));
+        assert_eq!(asked(&text(&bare)), Err(Declined::Refused(Refusal::InvalidAction)));
     }
 }
 
 #[test]
-fn a_users_pay_invoice_does_not_exist() {
+fn a_pay_invoice_of_a_user_is_refused_as_invalid_action() {
     let pay = request("take-sell invoice");
     let pay = Message { body: Body { action: Action::PayInvoice, ..pay.body }, ..pay };
-    assert_eq!(asked(&pay), Err(Declined::Because(Refusal::InvalidAction)));
+    assert_eq!(asked(&pay), Err(Declined::Refused(Refusal::InvalidAction)));
 }
 
 #[test]
-fn what_only_daemons_send_is_not_answered() {
-    // These words are requests too, when a client says them.
-    const BOTH_WAYS: [Action; 9] = [
+fn a_message_that_only_daemons_send_is_ignored() {
+    // These actions are requests too when a client sends them.
+    const ALSO_REQUESTS: [Action; 9] = [
         Action::NewOrder,
         Action::AddInvoice,
         Action::PayInvoice,
@@ -162,28 +162,28 @@ fn what_only_daemons_send_is_not_answered() {
     ];
     for (name, message) in golden(ANSWERS) {
         let action = message.body.action;
-        if !BOTH_WAYS.contains(&action)
+        if !ALSO_REQUESTS.contains(&action)
             && !matches!(action, Action::Orders | Action::PaymentHistory)
         {
-            assert_eq!(asked(&message), Err(Declined::Silently), "{name}");
+            assert_eq!(asked(&message), Err(Declined::Ignored), "{name}");
         }
     }
 }
 
 #[test]
-fn a_malformed_request_is_dropped() {
+fn a_malformed_request_is_ignored() {
     for json in [
         r#"{"order":{"version":2,"action":"fiat-sent"}}"#,
         r#"{"order":{"version":2,"action":"new-order"}}"#,
         r#"{"order":{"version":2,"action":"user-info"}}"#,
     ] {
-        assert_eq!(asked(&text(json)), Err(Declined::Silently), "{json}");
+        assert_eq!(asked(&text(json)), Err(Declined::Ignored), "{json}");
     }
 }
 
 // spec: K-02
 #[test]
-fn a_payload_of_another_action_is_refused_by_name() {
+fn a_payload_of_another_action_is_refused_as_invalid_payload() {
     let id = "308e1272-d5f4-47e6-bd97-3504baea9c23";
     for action in ["take-sell", "take-buy", "fiat-sent", "release"] {
         let json = format!(
@@ -191,7 +191,7 @@ fn a_payload_of_another_action_is_refused_by_name() {
         );
         assert_eq!(
             asked(&text(&json)),
-            Err(Declined::Because(Refusal::InvalidPayload)),
+            Err(Declined::Refused(Refusal::InvalidPayload)),
             "{action}"
         );
     }

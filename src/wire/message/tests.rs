@@ -94,7 +94,7 @@ fn the_structural_check_agrees_with_the_newest_protocol() {
 // spec: D1
 #[test]
 fn lenient_inputs_are_judged_as_the_newest_protocol_does() {
-    // The protocol book shows two elements; a client that believes it is understood (§2.3).
+    // The protocol's documentation shows two elements, so clients may send two.
     const WE_ACCEPT: &str = "payment_request with 2 elements";
     for vector in vectors(LENIENT) {
         let message = Message::parse(&vector.json);
@@ -114,26 +114,26 @@ fn lenient_inputs_are_judged_as_the_newest_protocol_does() {
 
 // spec: D1
 #[test]
-fn every_word_of_the_protocol_is_known_and_no_other() {
+fn exactly_the_names_of_the_protocol_are_known() {
     let golden: Value = serde_json::from_str(ENUMS).unwrap();
-    let words = |list: &str| -> Vec<String> {
+    let names = |list: &str| -> Vec<String> {
         let entries = golden[list].as_array().unwrap().iter();
         entries.map(|e| e.as_str().or(e["value"].as_str()).unwrap().to_owned()).collect()
     };
 
-    assert_eq!(ours(Wrapper::ALL), words("wrappers"));
-    assert_eq!(ours(Action::ALL), words("actions"));
-    assert_eq!(ours(CantDoReason::ALL), words("cant_do_reasons"));
-    assert_eq!(ours(Kind::ALL), words("order_kind"));
-    assert_eq!(ours(Status::ALL), words("order_status"));
-    assert_eq!(ours(DisputeStatus::ALL), words("dispute_status"));
-    assert_eq!(ours(Side::ALL), words("dispute_initiator"));
-    assert_eq!(ours(crate::wire::names::BuyerMode::ALL), words("buyer_mode"));
+    assert_eq!(ours(Wrapper::ALL), names("wrappers"));
+    assert_eq!(ours(Action::ALL), names("actions"));
+    assert_eq!(ours(CantDoReason::ALL), names("cant_do_reasons"));
+    assert_eq!(ours(Kind::ALL), names("order_kind"));
+    assert_eq!(ours(Status::ALL), names("order_status"));
+    assert_eq!(ours(DisputeStatus::ALL), names("dispute_status"));
+    assert_eq!(ours(Side::ALL), names("dispute_initiator"));
+    assert_eq!(ours(crate::wire::names::BuyerMode::ALL), names("buyer_mode"));
 }
 
 fn ours(all: &[impl Serialize + std::fmt::Display]) -> Vec<String> {
-    for word in all {
-        assert_eq!(serde_json::to_value(word).unwrap(), word.to_string());
+    for name in all {
+        assert_eq!(serde_json::to_value(name).unwrap(), name.to_string());
     }
     all.iter().map(ToString::to_string).collect()
 }
@@ -172,7 +172,7 @@ proptest::proptest! {
 
     // spec: D1
     #[test]
-    fn a_mangled_message_is_refused_or_read_and_never_panics(
+    fn a_corrupted_message_is_refused_or_read_and_never_panics(
         at in 0_usize..400,
         byte in 0x20_u8..0x7f,
         which in 0_usize..40,

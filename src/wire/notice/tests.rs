@@ -16,13 +16,13 @@ fn golden(file: &str, name: &str) -> Message {
     Message::parse(row["json"].as_str().unwrap()).unwrap()
 }
 
-/// The notice, asked and counted as in the golden message of that name, must be that message.
+/// With the request id and trade index of the golden message of that name, the notice gives that message.
 #[track_caller]
 fn check(name: &str, notice: &Notice) {
     let golden = golden(ANSWERS, name);
-    let said = message(notice, Some(ORDER), golden.body.request_id, golden.body.trade_index);
-    assert_eq!(said.to_json(), golden.to_json(), "{name}");
-    assert_eq!(Message::parse(&said.to_json()).as_ref(), Ok(&said), "{name}");
+    let ours = message(notice, Some(ORDER), golden.body.request_id, golden.body.trade_index);
+    assert_eq!(ours.to_json(), golden.to_json(), "{name}");
+    assert_eq!(Message::parse(&ours.to_json()).as_ref(), Ok(&ours), "{name}");
 }
 
 /// The invoice in a golden `payment_request`.
@@ -73,7 +73,7 @@ fn a_new_order_is_acknowledged_with_the_order() {
 
 // spec: D1
 #[test]
-fn a_take_is_told_to_both_parties() {
+fn both_parties_are_notified_of_a_take() {
     let wanted = OrderView { expires_at: None, ..view(Status::WaitingBuyerInvoice, 9_997) };
     check("add-invoice request", &Notice::AddInvoice(wanted));
     check("waiting-buyer-invoice", &Notice::WaitingBuyerInvoice);
@@ -85,7 +85,7 @@ fn a_take_is_told_to_both_parties() {
 
 // spec: D1
 #[test]
-fn the_makers_notice_of_a_takers_reputation_names_nobody() {
+fn the_notice_of_a_takers_reputation_contains_no_key() {
     check("pay-invoice taker reputation notice", &Notice::PayInvoiceReputation(taker()));
     check("add-invoice taker reputation notice", &Notice::AddInvoiceReputation(taker()));
 }
@@ -98,7 +98,7 @@ fn an_unknown_taker_has_zeros_and_no_date() {
 
 // spec: D1
 #[test]
-fn an_escrow_that_is_held_is_told_to_both_parties_with_both_keys() {
+fn both_parties_are_notified_of_a_held_escrow_with_both_keys() {
     let sold = with_parties(view(Status::Active, 10_003));
     check("buyer-took-order", &Notice::BuyerTookOrder(sold));
     let bought = with_parties(view(Status::Active, 9_997));
@@ -107,7 +107,7 @@ fn an_escrow_that_is_held_is_told_to_both_parties_with_both_keys() {
 
 // spec: D1
 #[test]
-fn fiat_sent_release_and_payout_are_told() {
+fn fiat_sent_release_and_payout_have_their_messages() {
     let peer = |key| Notice::FiatSentOk { peer: TradeKey::from_hex(key).unwrap() };
     check("fiat-sent-ok to seller", &peer(BUYER));
     check("fiat-sent-ok to buyer", &peer(SELLER));
@@ -119,14 +119,14 @@ fn fiat_sent_release_and_payout_are_told() {
 
 // spec: D1
 #[test]
-fn a_failed_payout_is_told_with_the_attempts_left_and_seconds_between_them() {
+fn the_message_of_a_failed_payout_has_the_attempts_left_and_seconds_between_them() {
     check("payment-failed", &Notice::PaymentFailed { attempts_left: 2, interval_secs: 60 });
     check("invoice-updated", &Notice::InvoiceUpdated);
 }
 
 // spec: D1
 #[test]
-fn an_end_without_a_trade_is_told() {
+fn a_canceled_order_has_its_messages() {
     check("canceled", &Notice::Canceled);
     check("hold-invoice-payment-canceled", &Notice::HoldInvoicePaymentCanceled);
 }
@@ -155,28 +155,28 @@ const ALL_REFUSALS: [Refusal; 19] = [
 
 // spec: D14
 #[test]
-fn every_refusal_is_told_with_its_own_reason_and_no_trade_index() {
+fn every_refusal_has_its_own_reason_and_no_trade_index() {
     for refusal in ALL_REFUSALS {
         let reason = CantDoReason::from(refusal);
         assert_eq!(format!("{refusal:?}"), format!("{reason:?}"));
         let golden = golden(REFUSALS, reason.as_str());
-        let said = message(&Notice::CantDo(refusal), Some(ORDER), golden.body.request_id, Some(7));
-        assert_eq!(said.to_json(), golden.to_json());
+        let ours = message(&Notice::CantDo(refusal), Some(ORDER), golden.body.request_id, Some(7));
+        assert_eq!(ours.to_json(), golden.to_json());
     }
 }
 
 // spec: D14
 #[test]
-fn a_refusal_of_a_request_without_an_order_names_none() {
+fn a_refusal_of_a_request_without_an_order_has_no_order_id() {
     let golden = golden(REFUSALS, "without order id");
     let notice = Notice::CantDo(Refusal::InvalidAmount);
-    let said = message(&notice, None, golden.body.request_id, None);
-    assert_eq!(said.to_json(), golden.to_json());
+    let ours = message(&notice, None, golden.body.request_id, None);
+    assert_eq!(ours.to_json(), golden.to_json());
 }
 
 // spec: INV-6
 #[test]
-fn a_rating_that_waited_as_json_is_sent_to_the_same_byte() {
+fn a_rating_stored_as_json_is_sent_byte_for_byte() {
     for rating_milli in 0..=5_000 {
         let known = Reputation { rating_milli, ..taker() };
         let text = render(&Notice::PayInvoiceReputation(known), Some(ORDER), None, None);

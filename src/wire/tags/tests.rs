@@ -7,7 +7,7 @@ const GOLDEN: &str = include_str!("../../../tests/golden/events_public.json");
 
 const MONTH: Duration = Duration::from_hours(30 * 24);
 
-/// A kept event of the golden file, and the draft of it.
+/// An event of the golden file, and its draft.
 fn golden(name: &str) -> (Event, Draft) {
     let file: Value = serde_json::from_str(GOLDEN).unwrap();
     let rows = file["vectors"].as_array().unwrap();
@@ -24,11 +24,11 @@ fn golden(name: &str) -> (Event, Draft) {
 #[track_caller]
 fn check_order(name: &str, entry: &BookEntry, now: i64) {
     let (_, expected) = golden(name);
-    assert_eq!(order(entry, &imprint(), Timestamp(now), MONTH), expected, "{name}");
+    assert_eq!(order(entry, &identity(), Timestamp(now), MONTH), expected, "{name}");
 }
 
-fn imprint() -> Imprint {
-    Imprint {
+fn identity() -> NodeIdentity {
+    NodeIdentity {
         pubkey: golden("relay list").0.pubkey,
         instance: Some(" Test Node ".into()),
         relays: vec!["wss://relay.example.com".into(), "wss://relay2.example.com".into()],
@@ -116,12 +116,12 @@ fn an_order_that_left_the_book_shows_what_was_agreed() {
 
 // spec: D1
 #[test]
-fn a_signed_draft_is_the_golden_event_at_the_time_its_publisher_gives() {
+fn a_draft_signed_at_a_given_time_is_the_golden_event() {
     let node = Keys::parse(&"11".repeat(32)).unwrap();
     // One second after an earlier revision of the same second: the draft stays as it was.
     let (golden, _) = golden("order in-progress, same second as a previous revision");
     let taken = BookEntry { amount: Sats(10_000), ..entry(Listing::InProgress) };
-    let draft = order(&taken, &imprint(), Timestamp(1_760_000_060), MONTH);
+    let draft = order(&taken, &identity(), Timestamp(1_760_000_060), MONTH);
 
     let event = draft.sign(&node, Timestamp(1_760_000_061)).unwrap();
     assert_eq!(event.id, golden.id);
@@ -166,8 +166,8 @@ fn an_order_of_the_core_is_listed_with_its_own_terms() {
 }
 
 #[test]
-fn an_order_published_before_lnd_was_heard_is_on_an_unknown_network() {
-    let node = Imprint { networks: Vec::new(), ..imprint() };
+fn an_order_published_before_lnd_answered_is_on_an_unknown_network() {
+    let node = NodeIdentity { networks: Vec::new(), ..identity() };
     let draft = order(&entry(Listing::InProgress), &node, Timestamp(0), MONTH);
     assert!(draft.tags.contains(&tag("network", "unknown")));
 }
@@ -175,34 +175,34 @@ fn an_order_published_before_lnd_was_heard_is_on_an_unknown_network() {
 #[test]
 fn payment_methods_are_split_at_commas_and_empty_ones_dropped() {
     let entry = BookEntry { payment_method: ",a, b,,".into(), ..entry(Listing::Canceled) };
-    let draft = order(&entry, &imprint(), Timestamp(0), MONTH);
+    let draft = order(&entry, &identity(), Timestamp(0), MONTH);
     assert!(draft.tags.contains(&tag_of("pm", vec!["a".into(), " b".into()])));
 }
 
 #[test]
-fn a_node_without_a_name_marks_its_events_with_the_protocol_only() {
+fn the_y_tag_of_a_node_without_a_name_has_the_protocol_only() {
     for instance in [None, Some("  ".to_owned())] {
-        let node = Imprint { instance, ..imprint() };
-        assert_eq!(node.mark(), tag("y", "mostro"));
+        let node = NodeIdentity { instance, ..identity() };
+        assert_eq!(node.y_tag(), tag("y", "mostro"));
     }
 }
 
 // spec: D4
 #[test]
-fn the_info_event_tells_the_terms_of_the_node() {
-    assert_eq!(node_terms(&terms(), &imprint()), golden("info, bonds off").1);
+fn the_info_event_has_the_terms_of_the_node() {
+    assert_eq!(node_terms(&terms(), &identity()), golden("info, bonds off").1);
 }
 
 #[test]
-fn new_keys_are_told_of_the_work_that_is_asked_of_them() {
-    let tags = node_terms(&NodeTerms { pow: 8, ..terms() }, &imprint()).tags;
+fn the_info_event_has_the_work_required_of_new_keys() {
+    let tags = node_terms(&NodeTerms { pow: 8, ..terms() }, &identity()).tags;
     assert!(tags.contains(&tag("pow", 8)) && tags.contains(&tag("pow_first_contact", 8)));
 }
 
 #[test]
-fn a_dispute_assistant_is_told_before_the_last_tag() {
+fn the_tag_of_a_dispute_assistant_is_the_last_but_one() {
     let key = IdentityKey([5; 32]);
-    let tags = node_terms(&NodeTerms { serbero: Some(key), ..terms() }, &imprint()).tags;
+    let tags = node_terms(&NodeTerms { serbero: Some(key), ..terms() }, &identity()).tags;
     let last = [tag("serbero", "05".repeat(32)), tag("maintenance_mode", "false")];
     assert!(tags.ends_with(&last), "{tags:?}");
 }
@@ -210,25 +210,25 @@ fn a_dispute_assistant_is_told_before_the_last_tag() {
 #[test]
 fn an_order_that_left_the_book_is_kept_for_as_long_as_the_settings_say() {
     let week = Duration::from_hours(7 * 24);
-    let taken = order(&entry(Listing::InProgress), &imprint(), Timestamp(1_000), week);
+    let taken = order(&entry(Listing::InProgress), &identity(), Timestamp(1_000), week);
     assert!(taken.tags.contains(&tag("expiration", 605_800)));
-    let pending = order(&entry(Listing::Pending(maker())), &imprint(), Timestamp(1_000), week);
+    let pending = order(&entry(Listing::Pending(maker())), &identity(), Timestamp(1_000), week);
     assert!(pending.tags.contains(&tag("expiration", 1_760_086_400)));
 }
 
 #[test]
-fn fees_are_told_as_plain_decimal_fractions() {
+fn fees_are_written_as_plain_decimal_fractions() {
     let texts = [0, 600, 6_000, 1_000_000, 1_500_000, 1].map(|ppm| fraction(Ppm(ppm)));
     assert_eq!(texts, ["0", "0.0006", "0.006", "1", "1.5", "0.000001"]);
 }
 
 #[test]
 fn the_relay_list_names_each_relay() {
-    assert_eq!(relay_list(&imprint().relays), golden("relay list").1);
+    assert_eq!(relay_list(&identity().relays), golden("relay list").1);
 }
 
 #[test]
-fn the_profile_has_what_is_configured_with_normal_urls() {
+fn the_profile_has_what_is_configured_with_normalized_urls() {
     let all = Profile {
         name: Some("Test Node".into()),
         about: Some("about".into()),
