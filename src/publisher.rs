@@ -163,7 +163,7 @@ impl Publisher {
         let now = self.clock.now();
         let times = Times { last: row.last_created_at, taken: row.taken_at };
         let event = match &row.event {
-            Some(_) if times.is_misdated(now) => self.seal_anew(row, times.earliest(now)).await?,
+            Some(_) if times.is_misdated(now) => self.reseal(row, times.earliest(now)).await?,
             Some(event) => Event::from_json(event)
                 .map_err(|_| PublishError::Unreadable("the saved public event"))?,
             None => self.seal(row, times.next(now)).await?,
@@ -173,7 +173,7 @@ impl Publisher {
             Err(PublishError::Relay(error))
                 if error.is_about_time() && time_of(&event) > times.earliest(now) =>
             {
-                let event = self.seal_anew(row, times.earliest(now)).await?;
+                let event = self.reseal(row, times.earliest(now)).await?;
                 self.send(row, &event).await
             }
             sent => sent,
@@ -196,7 +196,7 @@ impl Publisher {
     }
 
     /// In place of one that no relay took.
-    async fn seal_anew(&self, row: &Publication, at: Timestamp) -> Result<Event, PublishError> {
+    async fn reseal(&self, row: &Publication, at: Timestamp) -> Result<Event, PublishError> {
         let (id, revision) = (row.id, row.revision);
         let (event, published) = self.sign(id, at).await?;
         self.engine.write(Write::SealPublicationAnew { id, revision, published }).await?;

@@ -8,7 +8,7 @@ use trade::Timestamp;
 use super::age::{self, Age};
 use super::handler::order_id;
 use super::lanes::Lane;
-use crate::nostr::{Dropped, Event, Keys, Opened, Policy, Transport, glance, open};
+use crate::nostr::{Dropped, Event, EventRequirements, Keys, Opened, Transport, open, precheck};
 use crate::store::{EventId, Part, Reader, StoreError};
 use crate::wire::message::MAX_EVENT_BYTES;
 
@@ -42,7 +42,7 @@ impl Opener {
         let bytes = event.content.len();
         let id = event.id;
         let log = move |dropped: &Dropped| tracing::debug!(event.id = %id, %dropped, "dropped");
-        let candidate = glance(event, &self.node, &self.policy()).inspect_err(log).ok()?;
+        let candidate = precheck(event, &self.node, &self.required()).inspect_err(log).ok()?;
         if self.is_remembered(EventId(id.to_bytes())).await {
             return None;
         }
@@ -62,9 +62,9 @@ impl Opener {
         self.judged(opened, bytes, at).await
     }
 
-    fn policy(&self) -> Policy<'_> {
+    fn required(&self) -> EventRequirements<'_> {
         let max_bytes = MAX_EVENT_BYTES as usize;
-        Policy { pow: self.pow, max_bytes, transports: &self.transports }
+        EventRequirements { pow: self.pow, max_bytes, transports: &self.transports }
     }
 
     async fn judged(&self, opened: Opened, bytes: usize, at: Timestamp) -> Option<Received> {

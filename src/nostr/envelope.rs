@@ -1,16 +1,16 @@
 //! Envelopes: how a message travels, encrypted, from one key to another.
 //!
 //! Gift wraps (kind 1059) hide the author from relays; direct messages (kind 14) are signed by the
-//! trade key. Both prove the same two things: which trade key speaks, and which identity is behind
-//! it. Pure functions: freshness, duplicates and relays are other people's business.
+//! trade key. Both prove the same two things: which trade key sent the message, and which identity
+//! owns that key. Pure functions: age, duplicates and relays are handled elsewhere.
 
 use nostr_sdk::Kind;
 
 mod open;
 mod seal;
 
-pub use open::{Candidate, Dropped, Opened, Policy, glance, open};
-pub use seal::{SealError, seal, seal_anew};
+pub use open::{Candidate, Dropped, EventRequirements, Opened, open, precheck};
+pub use seal::{SealError, reseal, seal};
 
 /// The way a message travels. Its number is the protocol version of the messages on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,7 +32,7 @@ impl Transport {
         }
     }
 
-    /// The one whose events are of this kind.
+    /// The transport whose events are of this kind.
     #[must_use]
     pub fn of(kind: Kind) -> Option<Self> {
         Self::ALL.into_iter().find(|transport| transport.kind() == kind)

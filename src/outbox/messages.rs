@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::engine::{Engine, Write};
 use crate::nostr::{
-    Event, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, Relays, Transport, seal, seal_anew, time_of,
+    Event, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, Relays, Transport, reseal, seal, time_of,
 };
 use crate::store::{self, OutboxId, OutboxRow, Reader, Sealed};
 use crate::wire::Message;
@@ -55,7 +55,7 @@ impl Messenger {
         };
         let now = self.clock.now();
         if time_of(&event) > now.after(FROM_A_FAST_CLOCK) {
-            let event = self.seal_anew(row, letter, &event).await?;
+            let event = self.reseal(row, letter, &event).await?;
             return self.send(&event).await;
         }
         match self.send(&event).await {
@@ -63,7 +63,7 @@ impl Messenger {
             Err(OutboxError::Relay(error))
                 if error.is_about_time() && time_of(&event).0.abs_diff(now.0) > WORTHWHILE =>
             {
-                let event = self.seal_anew(row, letter, &event).await?;
+                let event = self.reseal(row, letter, &event).await?;
                 self.send(&event).await
             }
             sent => sent,
@@ -90,7 +90,7 @@ impl Messenger {
     }
 
     /// The same message in other bytes: the saved ones have a time that no relay takes (D31).
-    async fn seal_anew(
+    async fn reseal(
         &self,
         row: &OutboxRow,
         (to, message): (TradeKey, &Message),
@@ -101,7 +101,7 @@ impl Messenger {
         let written_at = row.written_at.unwrap_or(now);
         let expires_at = now.after(self.retention);
         let times = [written_at, now];
-        let event = seal_anew(message, to, transport, &self.node, times, expires_at)?;
+        let event = reseal(message, to, transport, &self.node, times, expires_at)?;
         let sealed = Sealed { event: event.as_json(), written_at, expires_at };
         self.engine.write(Write::SealMessageAnew { id: row.id, sealed }).await?;
         Ok(event)

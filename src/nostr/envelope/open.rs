@@ -14,56 +14,56 @@ use trade::{IdentityKey, Timestamp, TradeKey};
 use super::Transport;
 use crate::wire::{Action, Message, ParseError};
 
-/// What an event must bring before it is worth decrypting.
+/// What an event must fulfil before it is decrypted.
 #[derive(Debug, Clone, Copy)]
-pub struct Policy<'a> {
+pub struct EventRequirements<'a> {
     /// Leading zero bits of the event id.
     pub pow: u8,
-    /// Of the whole event, as JSON.
+    /// The size limit of the whole event, as JSON.
     pub max_bytes: usize,
     pub transports: &'a [Transport],
 }
 
-/// A message, and who is proven to have sent it.
+/// A message with its proven sender.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opened {
     pub event_id: EventId,
-    /// Gift wraps only: what is inside has an id of its own, and a new wrap does not make it new.
+    /// Gift wraps only: the id of the inner event, which stays the same in another wrap.
     pub rumor_id: Option<EventId>,
     pub sender: TradeKey,
-    /// Equal to the sender in full privacy. None: it is not proven, which `user-info` alone is told;
-    /// the sender is proven all the same.
+    /// Equal to the sender in full privacy. None if it is not proven: only a `user-info` is opened then,
+    /// to be refused. The sender is always proven.
     pub identity: Option<IdentityKey>,
     pub transport: Transport,
-    /// When the sender wrote it, by the sender's clock. A gift wrap's own time is random.
+    /// When the sender wrote it, by the sender's clock. The outer time of a gift wrap is random.
     pub created_at: Timestamp,
     pub message: Message,
 }
 
-/// Why an event is nobody's message. Nobody is told; there is nobody to tell.
+/// Why an event is dropped. Nobody gets a reply: no sender is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Dropped {
-    #[error("kind {kind} is not a transport in use here")]
+    #[error("kind {kind} is not of a transport in use")]
     Kind { kind: u16 },
     #[error("no p tag names this node")]
     Addressee,
     #[error("{bytes} bytes are more than the {max_bytes} allowed")]
     TooLarge { bytes: usize, max_bytes: usize },
-    #[error("{bits} bits of work where {wanted} are wanted")]
-    TooLittleWork { bits: u8, wanted: u8 },
+    #[error("{bits} bits of work, {required} are required")]
+    TooLittleWork { bits: u8, required: u8 },
     #[error("the id or the signature is wrong")]
     Forged,
     #[error("it does not decrypt for this node")]
     Undecryptable,
-    #[error("the wrap does not hold a seal")]
+    #[error("the wrap does not contain a seal")]
     NoSeal,
     #[error("the seal's id or signature is wrong")]
     ForgedSeal,
     #[error("the seal does not decrypt for this node")]
     UndecryptableSeal,
-    #[error("the seal does not hold a rumor of kind 1")]
+    #[error("the seal does not contain a rumor of kind 1")]
     NoRumor,
-    #[error("the content has not the elements its transport wants")]
+    #[error("the content does not have the elements that its transport requires")]
     Elements,
     #[error("the content is not a message")]
     Message(#[from] ParseError),
@@ -71,10 +71,10 @@ pub enum Dropped {
     TradeSignature,
     #[error("the identity did not sign for this trade key")]
     IdentityProof,
-    #[error("an identity beside the trade key needs the trade key's signature")]
+    #[error("a message with an identity needs the trade key's signature")]
     Unsigned,
-    #[error("this node wrote it")]
-    OwnAnswer,
+    #[error("this node sent it")]
+    OwnMessage,
 }
 
 /// An event that passed the cheap checks.
@@ -84,7 +84,7 @@ pub struct Candidate {
     transport: Transport,
 }
 
-/// Opens an event and proves who sent it; checks in the order of wire-protocol §1.2 and §1.3.
+/// Opens an event and verifies who sent it.
 ///
 /// # Errors
 /// With the first check that failed.
@@ -97,13 +97,16 @@ pub fn open(candidate: &Candidate, node: &Keys) -> Result<Opened, Dropped> {
     }
 }
 
-/// The checks that cost next to nothing come first: somebody may have to be asked before an event is
-/// worth opening.
+/// The cheap checks, apart from [`open`]: between them the caller can look for a duplicate.
 ///
 /// # Errors
 /// With the first check that failed.
-pub fn glance(event: Event, node: &Keys, policy: &Policy<'_>) -> Result<Candidate, Dropped> {
-    let transport = policy.transports.iter().find(|transport| transport.kind() == event.kind);
+pub fn precheck(
+    event: Event,
+    node: &Keys,
+    required: &EventRequirements<'_>,
+) -> Result<Candidate, Dropped> {
+    let transport = required.transports.iter().find(|transport| transport.kind() == event.kind);
     let transport = *transport.ok_or(Dropped::Kind { kind: event.kind.as_u16() })?;
     let node = node.public_key().to_hex();
     if !event
@@ -114,12 +117,12 @@ pub fn glance(event: Event, node: &Keys, policy: &Policy<'_>) -> Result<Candidat
         return Err(Dropped::Addressee);
     }
     let bytes = event.as_json().len();
-    if bytes > policy.max_bytes {
-        return Err(Dropped::TooLarge { bytes, max_bytes: policy.max_bytes });
+    if bytes > required.max_bytes {
+        return Err(Dropped::TooLarge { bytes, max_bytes: required.max_bytes });
     }
     let bits = get_leading_zero_bits(event.id.as_bytes());
-    if bits < policy.pow {
-        return Err(Dropped::TooLittleWork { bits, wanted: policy.pow });
+    if bits < required.pow {
+        return Err(Dropped::TooLittleWork { bits, required: required.pow });
     }
     Ok(Candidate { event, transport })
 }
@@ -131,7 +134,7 @@ fn open_gift_wrap(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
     if seal.kind != Kind::Seal {
         return Err(Dropped::NoSeal);
     }
-    // A signature over a stated id proves nothing about the content: the id is recomputed here.
+    // Also recomputes the id: a signature over the stated one would prove nothing about the content.
     seal.verify().map_err(|_| Dropped::ForgedSeal)?;
 
     let rumor = nip44::decrypt(node.secret_key(), &seal.pubkey, &seal.content)
@@ -146,7 +149,7 @@ fn open_gift_wrap(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
         serde_json::from_str(&rumor.content).map_err(|_| Dropped::Elements)?;
     let signed = Signed::read(raw)?;
     signed.check_trade_signature(&rumor.pubkey, signature.as_deref())?;
-    let seen = Opened {
+    let opened = Opened {
         event_id: event.id,
         rumor_id: Some(rumor_id),
         sender: TradeKey(rumor.pubkey.to_bytes()),
@@ -155,7 +158,7 @@ fn open_gift_wrap(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
         created_at: timestamp(rumor.created_at),
         message: signed.message,
     };
-    seen.checked(signature.is_some(), node)
+    opened.checked(signature.is_some(), node)
 }
 
 fn open_direct(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
@@ -174,7 +177,7 @@ fn open_direct(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
         Err(_) if signed.message.body.action == Action::UserInfo => None,
         Err(dropped) => return Err(dropped),
     };
-    let seen = Opened {
+    let opened = Opened {
         event_id: event.id,
         rumor_id: None,
         sender: TradeKey(event.pubkey.to_bytes()),
@@ -183,32 +186,32 @@ fn open_direct(event: &Event, node: &Keys) -> Result<Opened, Dropped> {
         created_at: timestamp(event.created_at),
         message: signed.message,
     };
-    seen.checked(signature.is_some(), node)
+    opened.checked(signature.is_some(), node)
 }
 
 impl Opened {
-    /// What can be judged only once both keys are known.
+    /// The checks that need both keys.
     fn checked(self, is_signed: bool, node: &Keys) -> Result<Self, Dropped> {
         if is_signed {
             return Ok(self);
         }
-        // Our answers to a solver who uses the node key come back to us; they are never signed
-        // inside, and a request by that key always is.
+        // Our messages to a solver who uses the node key come back to us. They are never signed inside,
+        // and a request by that key always is.
         if self.sender.0 == node.public_key().to_bytes() {
-            return Err(Dropped::OwnAnswer);
+            return Err(Dropped::OwnMessage);
         }
         if self.identity.is_none_or(|identity| identity.0 == self.sender.0) {
             return Ok(self);
         }
-        // Nothing but that signature proves the sender of a gift wrap.
-        let is_told =
+        // Only that signature proves the sender of a gift wrap.
+        let is_user_info =
             self.transport == Transport::Nip44 && self.message.body.action == Action::UserInfo;
-        if is_told { Ok(Self { identity: None, ..self }) } else { Err(Dropped::Unsigned) }
+        if is_user_info { Ok(Self { identity: None, ..self }) } else { Err(Dropped::Unsigned) }
     }
 }
 
-/// A message and the texts a signature over it may cover: its canonical form, and the bytes as they
-/// came. The latter keep fields that are newer than our types.
+/// A message and the texts that a signature may cover: its canonical form, and the bytes as received,
+/// which still have the fields that our types do not know.
 struct Signed<'a> {
     message: Message,
     texts: Vec<Cow<'a, str>>,
@@ -248,7 +251,7 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// What an identity signs to prove that it is behind a trade key: another key cannot reuse it.
+/// What an identity signs to prove that it owns a trade key; no other key can reuse it.
 pub(super) fn identity_statement(trade: &PublicKey, message: &str) -> String {
     format!("mostro-transport-v2-identity:{}:{message}", trade.to_hex())
 }

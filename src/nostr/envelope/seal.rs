@@ -1,4 +1,4 @@
-//! From an answer of ours to the event that carries it.
+//! From a message of ours to the event that carries it.
 
 use nostr_sdk::nips::nip44;
 use nostr_sdk::{Event, JsonUtil, Keys, Kind, PublicKey, Tag, UnsignedEvent};
@@ -8,7 +8,7 @@ use super::Transport;
 use crate::wire::Message;
 use crate::wire::tags::unix;
 
-/// How far back the times of wraps and seals are spread, so that they tell nothing (NIP-59).
+/// The times of wraps and seals are random within this time before now (NIP-59).
 const BACKDATING_SECS: u64 = 172_800;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,11 +19,11 @@ pub enum SealError {
     Sign { to: TradeKey, source: nostr_sdk::event::Error },
 }
 
-/// Seals one answer of the node for one key, stamped with its transport's version.
+/// Seals one message of the node for one key, and sets its transport's version in it.
 ///
-/// The inside is unsigned: whoever decrypts it knows that the node wrote it, and clients take a
-/// signed message by the node key for a solver's own. Two calls never give the same event.
-/// `expires_at` applies to direct messages; gift wraps carry no expiration.
+/// The inner message is unsigned: decrypting it proves that the node wrote it, and clients take a
+/// signed message by the node key for a solver's. Two calls never give the same event.
+/// `expires_at` applies to direct messages; gift wraps have no expiration.
 ///
 /// # Errors
 /// When `to` is not a point on the curve or the message does not fit into NIP-44.
@@ -35,16 +35,16 @@ pub fn seal(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<Event, SealError> {
-    let times = Times { written_at: unix(now), now: unix(now), is_blurred: true };
+    let times = Times { written_at: unix(now), now: unix(now), is_backdated: true };
     sealed(message, to, transport, node, times, expires_at)
 }
 
-/// Seals an answer once more that no relay took for its time: what it says stays, the inner event of
-/// a gift wrap to the byte, and the outer times are the present.
+/// Seals a message again, whose event relays refuse for its time: the message stays the same, the
+/// inner event of a gift wrap byte for byte, and the outer times are `now`.
 ///
 /// # Errors
 /// As [`seal`].
-pub fn seal_anew(
+pub fn reseal(
     message: &Message,
     to: TradeKey,
     transport: Transport,
@@ -52,7 +52,7 @@ pub fn seal_anew(
     [written_at, now]: [Timestamp; 2],
     expires_at: Timestamp,
 ) -> Result<Event, SealError> {
-    let times = Times { written_at: unix(written_at), now: unix(now), is_blurred: false };
+    let times = Times { written_at: unix(written_at), now: unix(now), is_backdated: false };
     sealed(message, to, transport, node, times, expires_at)
 }
 
@@ -61,13 +61,13 @@ struct Times {
     /// Of the inner event.
     written_at: nostr_sdk::Timestamp,
     now: nostr_sdk::Timestamp,
-    /// Whether the outer times of a gift wrap are spread back.
-    is_blurred: bool,
+    /// Whether the outer times of a gift wrap are random times in the past.
+    is_backdated: bool,
 }
 
 impl Times {
     fn outer(self) -> nostr_sdk::Timestamp {
-        if self.is_blurred { backdated(self.now) } else { self.now }
+        if self.is_backdated { backdated(self.now) } else { self.now }
     }
 }
 
@@ -95,10 +95,10 @@ fn sealed(
 fn gift_wrap(content: &str, to: TradeKey, node: &Keys, times: Times) -> Result<Event, SealError> {
     let written_at = times.written_at;
     let mut rumor = UnsignedEvent::new(node.public_key(), written_at, Kind::TextNote, [], content);
-    rumor.ensure_id(); // the mobile app insists on it
+    rumor.ensure_id(); // the mobile app requires it
     let seal = encrypted(node, to, Kind::Seal, &rumor.as_json(), [], times.outer())?;
-    let stranger = Keys::generate();
-    encrypted(&stranger, to, Kind::GiftWrap, &seal.as_json(), [p_tag(to)], times.outer())
+    let ephemeral = Keys::generate();
+    encrypted(&ephemeral, to, Kind::GiftWrap, &seal.as_json(), [p_tag(to)], times.outer())
 }
 
 /// An event by `author` whose content only `to` can read.

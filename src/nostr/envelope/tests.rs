@@ -18,12 +18,12 @@ const ANSWERS: &str = include_str!("../../../tests/golden/messages_mostro_to_cli
 
 const NOW: Timestamp = Timestamp(1_760_000_000);
 
-fn policy() -> Policy<'static> {
-    Policy { pow: 0, max_bytes: 16_384, transports: &Transport::ALL }
+fn required() -> EventRequirements<'static> {
+    EventRequirements { pow: 0, max_bytes: 16_384, transports: &Transport::ALL }
 }
 
-fn open(event: &Event, node: &Keys, policy: &Policy<'_>) -> Result<Opened, Dropped> {
-    super::open(&glance(event.clone(), node, policy)?, node)
+fn open(event: &Event, node: &Keys, required: &EventRequirements<'_>) -> Result<Opened, Dropped> {
+    super::open(&precheck(event.clone(), node, required)?, node)
 }
 
 fn rows(file: &str) -> Vec<Value> {
@@ -55,11 +55,10 @@ fn maker() -> (Keys, Keys) {
 fn open_golden(file: &str, name: &str) -> Result<Opened, Dropped> {
     let rows = rows(file);
     let row = rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}"));
-    open(&event(row), &keys(&row["unwrapped_with_secret"]), &policy())
+    open(&event(row), &keys(&row["unwrapped_with_secret"]), &required())
 }
 
-/// Opens every golden event that `refused` does not name; what it tells must be what the oracle
-/// told.
+/// Opens every golden event that is not in `refused`; the result must be what the oracle unwrapped.
 #[track_caller]
 fn check_accepted(file: &str, transport: Transport, refused: &[(&str, Dropped)], ours: &[&str]) {
     for row in rows(file) {
@@ -67,17 +66,17 @@ fn check_accepted(file: &str, transport: Transport, refused: &[(&str, Dropped)],
         if refused.iter().any(|(refused, _)| *refused == name) {
             continue;
         }
-        let opened = open(&event(&row), &keys(&row["unwrapped_with_secret"]), &policy())
+        let opened = open(&event(&row), &keys(&row["unwrapped_with_secret"]), &required())
             .unwrap_or_else(|dropped| panic!("{name}: {dropped}"));
         assert_eq!(opened.transport, transport, "{name}");
         assert_eq!(opened.rumor_id.is_some(), transport == Transport::GiftWrap, "{name}");
         if ours.contains(&name) {
             continue;
         }
-        let told = &row["core_0_14_2_unwrap"];
-        assert_eq!(opened.sender.to_string(), told["sender"], "{name}");
-        assert_eq!(opened.identity.unwrap().to_string(), told["identity"], "{name}");
-        assert_eq!(opened.created_at.0, told["created_at"], "{name}");
+        let expected = &row["core_0_14_2_unwrap"];
+        assert_eq!(opened.sender.to_string(), expected["sender"], "{name}");
+        assert_eq!(opened.identity.unwrap().to_string(), expected["identity"], "{name}");
+        assert_eq!(opened.created_at.0, expected["created_at"], "{name}");
     }
 }
 
@@ -97,7 +96,7 @@ const V1_REFUSED: &[(&str, Dropped)] = &[
     ("three-element tuple inside a gift wrap", Dropped::Elements),
     ("addressed to someone else", Dropped::Addressee),
     ("tampered seal signature", Dropped::ForgedSeal),
-    // The oracle trusts the stated id here; ours must not (wire-protocol §1.2).
+    // The oracle trusts the stated id here; we must not.
     ("seal id does not hash its content (valid sig over a foreign id)", Dropped::ForgedSeal),
 ];
 
@@ -114,7 +113,7 @@ const V2_REFUSED: &[(&str, Dropped)] = &[
     ("created_at changed after signing (id mismatch)", Dropped::Forged),
 ];
 
-/// The oracle rejects these; the signature over the raw bytes is enough for us (wire-protocol §1.1).
+/// The oracle rejects these; we accept a signature over the raw bytes.
 const V2_OURS: &[&str] = &[
     "message JSON not in canonical form, signature over the raw bytes",
     "unknown envelope field, signature over the raw bytes",
@@ -146,7 +145,7 @@ fn every_broken_direct_message_is_dropped_for_its_own_reason() {
 
 const USER_INFO: &str = r#"{"restore":{"version":2,"request_id":7,"trade_index":null,"action":"user-info","payload":null}}"#;
 
-/// What opening says of a direct message with a proof for `proven`, signed by `signed_by`.
+/// The result of opening a direct message with a proof for `proven`, signed by `signed_by`.
 #[track_caller]
 fn check_proof(
     message: &str,
@@ -162,7 +161,7 @@ fn check_proof(
     let content = serde_json::json!([0, signature, proof]).to_string().replacen('0', message, 1);
     let event = encrypted_event(&trade, Kind::PrivateDirectMessage, &content);
 
-    let opened = open(&event, &node(), &policy());
+    let opened = open(&event, &node(), &required());
     let sender = opened.as_ref().map(|opened| opened.sender.0);
     assert!(sender.is_err() || sender == Ok(trade.public_key().to_bytes()));
     assert_eq!(opened.map(|opened| opened.identity), expected);
@@ -170,7 +169,7 @@ fn check_proof(
 
 // spec: D4
 #[test]
-fn user_info_is_opened_without_an_identity_when_its_proof_does_not_hold() {
+fn a_user_info_with_an_invalid_proof_is_opened_without_an_identity() {
     let (identity, trade) = maker();
     let proven = IdentityKey(identity.public_key().to_bytes());
     check_proof(USER_INFO, Some(&trade), USER_INFO, Ok(Some(proven)));
@@ -181,7 +180,7 @@ fn user_info_is_opened_without_an_identity_when_its_proof_does_not_hold() {
 
 // spec: D4
 #[test]
-fn nothing_else_is_opened_when_its_proof_does_not_hold() {
+fn any_other_message_with_an_invalid_proof_is_dropped() {
     let (identity, trade) = maker();
     let orders = USER_INFO.replace("user-info", "restore-session");
     check_proof(&orders, Some(&trade), "{}", Err(Dropped::IdentityProof));
@@ -191,14 +190,14 @@ fn nothing_else_is_opened_when_its_proof_does_not_hold() {
 
 // spec: D4
 #[test]
-fn user_info_in_a_gift_wrap_needs_the_signature_that_proves_its_sender() {
+fn a_user_info_in_a_gift_wrap_needs_the_trade_keys_signature() {
     let (identity, trade) = maker();
     let rumor = serde_json::json!({
         "pubkey": trade.public_key().to_hex(), "created_at": NOW.0, "kind": 1, "tags": [],
         "content": format!("[{USER_INFO},null]"),
     });
     let wrap = wrapped(&sealed(&rumor.to_string(), &identity));
-    assert_eq!(open(&wrap, &node(), &policy()), Err(Dropped::Unsigned));
+    assert_eq!(open(&wrap, &node(), &required()), Err(Dropped::Unsigned));
 }
 
 #[test]
@@ -211,7 +210,7 @@ fn a_signature_over_the_raw_bytes_keeps_the_trade_key_as_sender() {
 }
 
 #[test]
-fn golden_signatures_hold_for_their_own_bytes_and_no_others() {
+fn golden_signatures_are_valid_for_their_own_bytes_only() {
     for row in rows(SIGNATURES) {
         let text = |field: &str| row[field].as_str().unwrap().to_owned();
         let trade = PublicKey::from_hex(&text("trade_pubkey")).unwrap();
@@ -230,33 +229,36 @@ fn golden_signatures_hold_for_their_own_bytes_and_no_others() {
 }
 
 #[test]
-fn work_is_counted_on_the_event_id_before_anything_is_decrypted() {
+fn proof_of_work_is_checked_on_the_event_id_before_decryption() {
     for row in rows(POW) {
         let bits = u8::try_from(row["leading_zero_bits"].as_u64().unwrap()).unwrap();
-        let ask = |pow| open(&event(&row), &node(), &Policy { pow, ..policy() });
-        assert_eq!(ask(bits), Err(Dropped::Undecryptable));
-        assert_eq!(ask(bits + 1), Err(Dropped::TooLittleWork { bits, wanted: bits + 1 }));
+        let open_with = |pow| open(&event(&row), &node(), &EventRequirements { pow, ..required() });
+        assert_eq!(open_with(bits), Err(Dropped::Undecryptable));
+        let too_little = Dropped::TooLittleWork { bits, required: bits + 1 };
+        assert_eq!(open_with(bits + 1), Err(too_little));
     }
 }
 
 #[test]
-fn an_event_beyond_the_size_limit_is_dropped_before_its_signature_is_read() {
+fn an_event_beyond_the_size_limit_is_dropped_before_its_signature_is_checked() {
     let row = &rows(V2)[0];
     let bytes = event(row).as_json().len();
-    let ask = |event: &Event, max_bytes| open(event, &node(), &Policy { max_bytes, ..policy() });
-    assert!(ask(&event(row), bytes).is_ok());
+    let open_with = |event: &Event, max_bytes| {
+        open(event, &node(), &EventRequirements { max_bytes, ..required() })
+    };
+    assert!(open_with(&event(row), bytes).is_ok());
 
     let mut forged = event(row);
     forged.content.push('x');
     let too_large = Dropped::TooLarge { bytes: bytes + 1, max_bytes: bytes };
-    assert_eq!(ask(&forged, bytes), Err(too_large));
+    assert_eq!(open_with(&forged, bytes), Err(too_large));
 }
 
 // spec: D4
 #[test]
-fn a_transport_that_is_switched_off_is_not_opened() {
-    let only_direct = Policy { transports: &[Transport::Nip44], ..policy() };
-    let only_wraps = Policy { transports: &[Transport::GiftWrap], ..policy() };
+fn an_event_of_a_transport_that_is_switched_off_is_dropped() {
+    let only_direct = EventRequirements { transports: &[Transport::Nip44], ..required() };
+    let only_wraps = EventRequirements { transports: &[Transport::GiftWrap], ..required() };
     let (wrap, direct) = (event(&rows(V1)[0]), event(&rows(V2)[0]));
     assert_eq!(open(&wrap, &node(), &only_direct), Err(Dropped::Kind { kind: 1059 }));
     assert_eq!(open(&direct, &node(), &only_wraps), Err(Dropped::Kind { kind: 14 }));
@@ -270,7 +272,7 @@ fn the_same_rumor_in_a_new_wrap_keeps_its_id() {
     let ids: Vec<_> = (0..2)
         .map(|_| {
             let wrap = wrapped(&seal);
-            let opened = open(&wrap, &node(), &policy()).unwrap();
+            let opened = open(&wrap, &node(), &required()).unwrap();
             (opened.event_id, opened.rumor_id)
         })
         .collect();
@@ -288,20 +290,20 @@ fn a_rumor_without_an_id_or_with_foreign_fields_is_read() {
         "tags": [["p", node().public_key().to_hex()]], "content": content, "sig": "", "x": 1,
     });
     let wrap = wrapped(&sealed(&rumor.to_string(), &identity));
-    assert!(open(&wrap, &node(), &policy()).is_ok());
+    assert!(open(&wrap, &node(), &required()).is_ok());
 
-    let mut lying = rumor;
-    lying["id"] = "00".repeat(32).into();
-    let wrap = wrapped(&sealed(&lying.to_string(), &identity));
-    assert_eq!(open(&wrap, &node(), &policy()), Err(Dropped::NoRumor));
+    let mut wrong = rumor;
+    wrong["id"] = "00".repeat(32).into();
+    let wrap = wrapped(&sealed(&wrong.to_string(), &identity));
+    assert_eq!(open(&wrap, &node(), &required()), Err(Dropped::NoRumor));
 }
 
 #[test]
-fn an_answer_of_ours_to_the_node_key_is_not_taken_for_a_request() {
+fn a_message_of_ours_to_the_node_key_is_dropped() {
     let own = TradeKey(node().public_key().to_bytes());
     for transport in Transport::ALL {
         let event = seal(&answer(), own, transport, &node(), NOW, NOW).unwrap();
-        assert_eq!(open(&event, &node(), &policy()), Err(Dropped::OwnAnswer));
+        assert_eq!(open(&event, &node(), &required()), Err(Dropped::OwnMessage));
     }
 }
 
@@ -309,7 +311,7 @@ fn an_answer_of_ours_to_the_node_key_is_not_taken_for_a_request() {
 fn a_signed_request_by_the_node_key_is_a_request() {
     let request = oracle::Message::from_json(rows(REQUESTS)[0]["json"].as_str().unwrap()).unwrap();
     let event = client_event(&request, &node(), &node(), Transport::GiftWrap);
-    assert!(open(&event, &node(), &policy()).is_ok());
+    assert!(open(&event, &node(), &required()).is_ok());
 }
 
 // spec: D4
@@ -332,7 +334,7 @@ fn every_answer_is_read_by_the_oracle_on_both_transports() {
 }
 
 #[test]
-fn a_direct_answer_is_by_the_node_with_its_addressee_before_its_expiration() {
+fn a_direct_answer_is_signed_by_the_node_and_has_a_recipient_and_an_expiration() {
     let (_, trade) = maker();
     let to = TradeKey(trade.public_key().to_bytes());
     let event = seal(&answer(), to, Transport::Nip44, &node(), NOW, Timestamp(NOW.0 + 60)).unwrap();
@@ -344,7 +346,7 @@ fn a_direct_answer_is_by_the_node_with_its_addressee_before_its_expiration() {
 }
 
 #[test]
-fn a_wrapped_answer_shows_a_stranger_a_time_in_the_past_and_its_addressee_only() {
+fn a_wrapped_answer_shows_a_time_in_the_past_its_recipient_and_an_ephemeral_key_only() {
     let (_, trade) = maker();
     let to = TradeKey(trade.public_key().to_bytes());
     let wraps: Vec<_> = (0..2)
@@ -378,7 +380,7 @@ fn a_wrapped_rumor_carries_its_id() {
 
 // spec: D31 INV-6
 #[test]
-fn what_is_sealed_anew_says_the_same_with_the_present_time_outside() {
+fn a_resealed_message_is_the_same_with_the_present_time_outside() {
     let reader = Keys::generate();
     let to = TradeKey(reader.public_key().to_bytes());
     let written_at = Timestamp(1_700_000_000);
@@ -390,19 +392,19 @@ fn what_is_sealed_anew_says_the_same_with_the_present_time_outside() {
         let seal = Event::from_json(seal).unwrap();
         nostr_sdk::nips::nip44::decrypt(reader.secret_key(), &seal.pubkey, &seal.content).unwrap()
     };
-    let way = Transport::GiftWrap;
-    let first = seal(&answer(), to, way, &node(), written_at, written_at).unwrap();
-    let anew = seal_anew(&answer(), to, way, &node(), [written_at, now], now).unwrap();
-    assert_eq!(rumor(&anew), rumor(&first));
-    assert_eq!(anew.created_at.as_secs(), 1_700_500_000, "no relay calls it old");
+    let transport = Transport::GiftWrap;
+    let first = seal(&answer(), to, transport, &node(), written_at, written_at).unwrap();
+    let second = reseal(&answer(), to, transport, &node(), [written_at, now], now).unwrap();
+    assert_eq!(rumor(&second), rumor(&first));
+    assert_eq!(second.created_at.as_secs(), 1_700_500_000, "no relay refuses it as old");
 
-    let way = Transport::Nip44;
-    let anew = seal_anew(&answer(), to, way, &node(), [written_at, now], now).unwrap();
-    assert_eq!(anew.created_at.as_secs(), 1_700_500_000);
+    let transport = Transport::Nip44;
+    let second = reseal(&answer(), to, transport, &node(), [written_at, now], now).unwrap();
+    assert_eq!(second.created_at.as_secs(), 1_700_500_000);
 }
 
 #[test]
-fn nothing_is_sealed_for_what_is_no_key() {
+fn sealing_for_an_invalid_key_fails() {
     let sealed = seal(&answer(), TradeKey([0xff; 32]), Transport::Nip44, &node(), NOW, NOW);
     assert!(matches!(sealed, Err(SealError::Encrypt { .. })));
 }
@@ -429,7 +431,7 @@ proptest! {
 
         let request = oracle::Message::from_json(&ours.to_json()).unwrap();
         let event = client_event(&request, &identity, &trade, transport);
-        let opened = open(&event, &node(), &policy()).unwrap();
+        let opened = open(&event, &node(), &required()).unwrap();
 
         prop_assert_eq!(opened.message, ours);
         prop_assert_eq!(opened.sender, TradeKey(trade.public_key().to_bytes()));
@@ -446,7 +448,7 @@ proptest! {
             2 => wrapped(&content),
             _ => wrapped(&sealed(&content, &identity)),
         };
-        prop_assert!(open(&event, &node(), &policy()).is_err());
+        prop_assert!(open(&event, &node(), &required()).is_err());
     }
 
     #[test]
@@ -458,17 +460,17 @@ proptest! {
         let (_, trade) = maker();
         let content = format!("[{message},{signature},{proof}]");
         let event = encrypted_event(&trade, Kind::PrivateDirectMessage, &content);
-        if let Ok(opened) = open(&event, &node(), &policy()) {
+        if let Ok(opened) = open(&event, &node(), &required()) {
             prop_assert_eq!(Some(IdentityKey(opened.sender.0)), opened.identity);
         }
     }
 }
 
 #[test]
-fn a_message_that_cannot_be_read_says_where_and_not_what() {
+fn the_error_of_an_unreadable_message_does_not_quote_it() {
     let (_, trade) = maker();
     let event = encrypted_event(&trade, Kind::PrivateDirectMessage, r#"[{"secret":1},null,null]"#);
-    let dropped = open(&event, &node(), &policy()).unwrap_err();
+    let dropped = open(&event, &node(), &required()).unwrap_err();
     assert!(matches!(dropped, Dropped::Message(ParseError::Malformed { .. })));
     assert!(!format!("{dropped} {dropped:?}").contains("secret"));
 }
@@ -506,7 +508,7 @@ fn wrapped(seal: &str) -> Event {
 
 fn encrypted_event(author: &Keys, kind: Kind, content: &str) -> Event {
     let node = node().public_key();
-    // NIP-44 has no ciphertext for nothing.
+    // NIP-44 cannot encrypt an empty text.
     let content = if content.is_empty() { " " } else { content };
     let version = nostr_sdk::nips::nip44::Version::V2;
     let content =
