@@ -18,11 +18,6 @@ fn main() {
         .method(unary("ListPayments", "lnrpc::ListPaymentsRequest", "lnrpc::ListPaymentsResponse"))
         .method(unary("ListChannels", "lnrpc::ListChannelsRequest", "lnrpc::ListChannelsResponse"))
         .method(unary(
-            "PendingChannels",
-            "lnrpc::PendingChannelsRequest",
-            "lnrpc::PendingChannelsResponse",
-        ))
-        .method(unary(
             "ChannelBalance",
             "lnrpc::ChannelBalanceRequest",
             "lnrpc::ChannelBalanceResponse",

@@ -35,134 +35,20 @@ pub enum Command {
         wallet: String,
         sats: u64,
     },
-    SetPayee {
-        node: String,
-        manner: Payee,
-    },
-    PayeeSettles {
-        node: String,
-        hash: PaymentHash,
-    },
-    PayeeCancels {
-        node: String,
-        hash: PaymentHash,
-    },
     Mine {
         blocks: u32,
     },
     Height,
     Nodes,
-    AddWallet {
-        name: String,
-    },
-    AddNode {
-        name: String,
-    },
-    OpenChannel {
-        a: String,
-        a_sats: u64,
-        b: String,
-        b_sats: u64,
-    },
-    SetForwardingFee {
-        node: String,
-        base_msat: u64,
-        ppm: u64,
-    },
-    MoveSats {
-        from: String,
-        to: String,
-        sats: u64,
-    },
     Arm(Armed),
-    ClearFaults,
-    Thaw,
-    DropStreams {
-        #[serde(default = "mostro")]
-        node: String,
-    },
-    DropConnections {
-        #[serde(default = "mostro")]
-        node: String,
-    },
     SetState {
         #[serde(default = "mostro")]
         node: String,
         state: LndState,
     },
-    SetVersion {
-        #[serde(default = "mostro")]
-        node: String,
-        version: String,
-    },
-    SetNetwork {
-        #[serde(default = "mostro")]
-        node: String,
-        network: String,
-    },
-    SetSynced {
-        #[serde(default = "mostro")]
-        node: String,
-        is_synced: bool,
-    },
-    SetChannelsActive {
-        #[serde(default = "mostro")]
-        node: String,
-        are_active: bool,
-    },
-    FailPayments {
-        #[serde(default = "mostro")]
-        node: String,
-        reason: FailureReason,
-        #[serde(default)]
-        times: Option<u32>,
-    },
-    AllowPayments {
-        #[serde(default = "mostro")]
-        node: String,
-    },
-    DangleNext {
-        #[serde(default = "mostro")]
-        node: String,
-    },
-    EndDangling {
-        #[serde(default = "mostro")]
-        node: String,
-        hash: PaymentHash,
-    },
-    LoseHeld {
-        #[serde(default = "mostro")]
-        node: String,
-        hash: PaymentHash,
-    },
-    ModifyHtlcs {
-        #[serde(default = "mostro")]
-        node: String,
-        #[serde(default)]
-        msat: Option<u64>,
-    },
-    ForgetPayment {
-        #[serde(default = "mostro")]
-        node: String,
-        hash: PaymentHash,
-    },
-    ForgetInvoice {
-        #[serde(default = "mostro")]
-        node: String,
-        hash: PaymentHash,
-    },
     RenewCertificate {
         #[serde(default = "mostro")]
         node: String,
-    },
-    RenewMacaroon {
-        #[serde(default = "mostro")]
-        node: String,
-    },
-    DeleteMacaroon {
-        #[serde(default = "mostro")]
-        node: String,
-        root_key: u64,
     },
     BakeMacaroon {
         #[serde(default = "mostro")]
@@ -191,11 +77,6 @@ pub enum Command {
         node: String,
         hash: PaymentHash,
     },
-    FindPayment {
-        #[serde(default = "mostro")]
-        node: String,
-        hash: PaymentHash,
-    },
     ListInvoices {
         #[serde(default = "mostro")]
         node: String,
@@ -206,7 +87,6 @@ pub enum Command {
         #[serde(default)]
         hash: Option<PaymentHash>,
     },
-    ForgetCalls,
     /// Answers how often something has happened, once that is more than `since`.
     Await {
         #[serde(default)]
@@ -343,9 +223,6 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
     match command {
         C::Pay { wallet, bolt11 } => answer = payment(&sim.pay(&wallet, &bolt11)?),
         C::Invoice { wallet, sats } => answer = json!(sim.invoice(&wallet, sats)?),
-        C::SetPayee { node, manner } => sim.set_payee(&node, manner)?,
-        C::PayeeSettles { node, hash } => sim.payee_settles(&node, hash)?,
-        C::PayeeCancels { node, hash } => sim.payee_cancels(&node, hash)?,
         C::Mine { blocks } => sim.mine(blocks),
         C::Height => answer = json!(sim.height()),
         C::Nodes => {
@@ -353,36 +230,9 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
                 sim.nodes().iter().map(|name| sim.node(name)).collect();
             answer = json!(nodes?.iter().map(access).collect::<Vec<Value>>());
         }
-        C::AddWallet { name } => answer = access(&sim.add_wallet(&name).await?),
-        C::AddNode { name } => answer = access(&sim.add_node(&name).await?),
-        C::OpenChannel { a, a_sats, b, b_sats } => {
-            sim.open_channel_with((&a, a_sats), (&b, b_sats))?;
-        }
-        C::SetForwardingFee { node, base_msat, ppm } => {
-            sim.set_forwarding_fee(&node, base_msat, ppm)?;
-        }
-        C::MoveSats { from, to, sats } => sim.move_sats(&from, &to, sats)?,
         C::Arm(armed) => sim.arm(armed),
-        C::ClearFaults => sim.clear_faults(),
-        C::Thaw => sim.thaw(),
-        C::DropStreams { node } => sim.drop_streams(&node),
-        C::DropConnections { node } => sim.drop_connections(&node),
         C::SetState { node, state } => sim.set_state(&node, state)?,
-        C::SetVersion { node, version } => sim.set_version(&node, &version)?,
-        C::SetNetwork { node, network } => sim.set_network(&node, &network)?,
-        C::SetSynced { node, is_synced } => sim.set_synced(&node, is_synced)?,
-        C::SetChannelsActive { node, are_active } => sim.set_channels_active(&node, are_active)?,
-        C::FailPayments { node, reason, times } => sim.fail_payments(&node, reason, times)?,
-        C::AllowPayments { node } => sim.allow_payments(&node)?,
-        C::DangleNext { node } => sim.dangle_next(&node)?,
-        C::EndDangling { node, hash } => sim.end_dangling(&node, hash)?,
-        C::LoseHeld { node, hash } => sim.lose_held(&node, hash)?,
-        C::ModifyHtlcs { node, msat } => sim.modify_htlcs(&node, msat)?,
-        C::ForgetPayment { node, hash } => sim.forget_payment(&node, hash)?,
-        C::ForgetInvoice { node, hash } => sim.forget_invoice(&node, hash)?,
         C::RenewCertificate { node } => sim.renew_certificate(&node)?,
-        C::RenewMacaroon { node } => sim.renew_macaroon(&node)?,
-        C::DeleteMacaroon { node, root_key } => sim.delete_macaroon(&node, root_key)?,
         C::BakeMacaroon { node, root_key, calls } => {
             answer = json!(hex::encode(sim.bake_macaroon(&node, root_key, &calls)?));
         }
@@ -394,13 +244,9 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
         C::FindInvoice { node, hash } => {
             answer = json!(sim.find_invoice(&node, hash).as_ref().map(invoice));
         }
-        C::FindPayment { node, hash } => {
-            answer = json!(sim.find_payment(&node, hash).as_ref().map(payment));
-        }
         C::ListInvoices { node, state } => answer = json!(sim.list_invoices(&node, state)),
         C::Calls { rpc, hash: None } => answer = json!(sim.calls(rpc)),
         C::Calls { rpc, hash: Some(hash) } => answer = json!(sim.calls_about(rpc, hash)),
-        C::ForgetCalls => sim.forget_calls(),
         C::Await { since } => answer = json!(more_than(sim, since).await),
     }
     Ok(answer)

@@ -62,8 +62,6 @@ pub enum SimError {
     NameTaken(String),
     #[error("{node} knows nothing of {hash}")]
     NoSuchHash { node: String, hash: crate::PaymentHash },
-    #[error("{from} cannot move {sats} sat to {to}: no channel of theirs holds as much")]
-    NoSats { from: String, to: String, sats: u64 },
     #[error("LND refused: {0}")]
     Lnd(#[from] LndError),
     #[error("the operating system gives no random bytes")]

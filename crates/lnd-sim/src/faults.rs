@@ -1,7 +1,6 @@
 //! Which calls go wrong, and how; and how often each call came.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +16,6 @@ pub enum Rpc {
     ListInvoices,
     ListPayments,
     ListChannels,
-    PendingChannels,
     ChannelBalance,
     DecodePayReq,
     AddHoldInvoice,
@@ -37,8 +35,6 @@ pub enum Fault {
     Hang,
     /// LND is frozen: when it is thawed the call takes effect, whether or not anybody still waits.
     Freeze,
-    /// Takes effect and is answered, but late.
-    Slow { millis: u64 },
     /// Refused before any effect. `code` is gRPC's number.
     Refuse { code: i32, text: String },
     /// Takes effect; then the connection fails (Unavailable).
@@ -133,14 +129,5 @@ impl Calls {
 
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
-    }
-}
-
-impl Fault {
-    pub(crate) fn delay(&self) -> Duration {
-        match self {
-            Self::Slow { millis } => Duration::from_millis(*millis),
-            _ => Duration::ZERO,
-        }
     }
 }

@@ -192,18 +192,6 @@ impl World {
         }
     }
 
-    /// Moves sats inside the channel of two neighbours; `false` if none of theirs can.
-    pub(crate) fn push_sats(&mut self, from: &str, to: &str, msat: u64) -> bool {
-        let found = self.channels.values().find(|channel| {
-            channel.remote(from).is_some_and(|there| there.node == to)
-                && channel.local(from).is_some_and(|here| here.msat >= msat)
-        });
-        let Some(channel) = found.map(|channel| channel.id) else { return false };
-        self.move_side(channel, from, |side| side.checked_sub(msat));
-        self.move_side(channel, to, |side| side.checked_add(msat));
-        true
-    }
-
     fn move_side(&mut self, channel: u64, node: &str, change: impl Fn(u64) -> Option<u64>) {
         let side = self.channel_mut(channel).and_then(|channel| channel.side_mut(node));
         match side.and_then(|side| change(side.msat).map(|msat| (side, msat))) {

@@ -318,11 +318,7 @@ impl World {
     fn forced_failure(&mut self, node: &str) -> Option<FailureReason> {
         let node = self.nodes.get_mut(node)?;
         let (reason, left) = node.fails?;
-        node.fails = match left {
-            None => Some((reason, None)),
-            Some(0 | 1) => None,
-            Some(left) => Some((reason, Some(left - 1))),
-        };
+        node.fails = if left > 1 { Some((reason, left - 1)) } else { None };
         Some(reason)
     }
 

@@ -262,7 +262,7 @@ impl LndSim {
     }
 
     /// Breaks a node's connections; it goes on.
-    pub fn drop_connections(&self, name: &str) {
+    pub(crate) fn drop_connections(&self, name: &str) {
         if let Some(running) = self.running().get(name) {
             ring(&running.broken);
         }

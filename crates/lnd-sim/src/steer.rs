@@ -106,14 +106,6 @@ impl LndSim {
             Ok(world.settle_invoice(node, preimage)?)
         })?
     }
-
-    /// A payee fails back what it holds, or withdraws what was not paid.
-    ///
-    /// # Errors
-    /// As [`LndSim::payee_settles`].
-    pub fn payee_cancels(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |world| Ok(world.cancel_invoice(node, hash)?))?
-    }
 }
 
 /// The chain and the channels.
@@ -152,25 +144,12 @@ impl LndSim {
             }
         })
     }
-
-    /// Moves sats between two neighbours outside any payment, to drain a side or fill it.
-    ///
-    /// # Errors
-    /// No such node, or not so many sats.
-    pub fn move_sats(&self, from: &str, to: &str, sats: u64) -> Result<(), SimError> {
-        self.on(from, |world| {
-            if world.push_sats(from, to, sats.saturating_mul(1000)) {
-                return Ok(());
-            }
-            Err(SimError::NoSats { from: from.to_owned(), to: to.to_owned(), sats })
-        })?
-    }
 }
 
 /// What goes wrong.
 impl LndSim {
     /// Arms any fault.
-    pub fn arm(&self, armed: Armed) {
+    pub(crate) fn arm(&self, armed: Armed) {
         self.shared.with(|world| world.faults.arm(armed));
     }
 
@@ -252,7 +231,7 @@ impl LndSim {
         self.change(node, |node| node.links_up = are_active)
     }
 
-    /// The next payments a node sends (all, without a number) fail for this reason, at once.
+    /// The next so many payments that a node sends fail for this reason, at once.
     ///
     /// # Errors
     /// No such node.
@@ -260,17 +239,9 @@ impl LndSim {
         &self,
         node: &str,
         reason: FailureReason,
-        times: Option<u32>,
+        times: u32,
     ) -> Result<(), SimError> {
         self.change(node, |node| node.fails = Some((reason, times)))
-    }
-
-    /// Payments of this node find their way again.
-    ///
-    /// # Errors
-    /// No such node.
-    pub fn allow_payments(&self, node: &str) -> Result<(), SimError> {
-        self.change(node, |node| node.fails = None)
     }
 
     /// Sets a node's `max-cltv-expiry`: it refuses to send what asks for a longer time lock.

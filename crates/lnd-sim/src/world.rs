@@ -80,8 +80,8 @@ pub(crate) struct Node {
     pub(crate) calls_htlcs_msat: Option<u64>,
     /// So many of the next payments are registered and never leave.
     pub(crate) dangles: u32,
-    /// The next payments fail so; the number says how many, none means all.
-    pub(crate) fails: Option<(FailureReason, Option<u32>)>,
+    /// The next so many payments fail for this reason.
+    pub(crate) fails: Option<(FailureReason, u32)>,
     /// LND's `--max-cltv-expiry`.
     pub(crate) max_cltv_expiry: u32,
 }

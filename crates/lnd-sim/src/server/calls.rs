@@ -42,10 +42,6 @@ impl Lnd {
                 return Err(Status::new(Code::from_i32(*code), text));
             }
             Some(Fault::Freeze) => self.once_thawed(work).await,
-            Some(fault @ Fault::Slow { .. }) => {
-                tokio::time::sleep(fault.delay()).await;
-                self.step(work)
-            }
             _ => self.step(work),
         };
         match &fault {

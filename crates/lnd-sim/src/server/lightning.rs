@@ -174,19 +174,6 @@ impl Lightning for Lnd {
         .await
     }
 
-    async fn pending_channels(
-        &self,
-        _: Request<lnrpc::PendingChannelsRequest>,
-    ) -> Result<Response<lnrpc::PendingChannelsResponse>, Status> {
-        // No channel of a simulation is ever opening or closing.
-        self.answer(
-            Rpc::PendingChannels,
-            None,
-            |_, _| Ok(lnrpc::PendingChannelsResponse::default()),
-        )
-        .await
-    }
-
     async fn channel_balance(
         &self,
         _: Request<lnrpc::ChannelBalanceRequest>,

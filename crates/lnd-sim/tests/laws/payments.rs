@@ -360,7 +360,7 @@ async fn a_forgotten_payment_is_not_found_though_its_htlc_is_under_way() {
 async fn a_failure_can_be_ordered_for_a_number_of_payments() {
     let mut world = World::start().await;
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
-    world.sim.fail_payments(MOSTRO, FailureReason::Timeout, Some(2)).unwrap();
+    world.sim.fail_payments(MOSTRO, FailureReason::Timeout, 2).unwrap();
 
     assert_eq!(world.outcome(payout(&bolt11)).await, "FAILED/TIMEOUT");
     assert_eq!(world.outcome(payout(&bolt11)).await, "FAILED/TIMEOUT");
