@@ -4,7 +4,7 @@ pub(crate) mod binary;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use devnet::trader::{Received, Sent, on_the_wire};
-use devnet::{BUYER, Book, Books, Lightning, MOSTRO, Net, Person, SELLER, Settings, Transport};
+use devnet::{BUYER, Book, Books, HUB, Lightning, Net, Person, SELLER, Settings, Transport};
 use lnd_sim::{InvoiceState, PaymentHash, Preimage};
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::{Kind, SmallOrder};
@@ -144,8 +144,8 @@ impl<L: Lightning> World<L> {
 
     /// LND is killed as by a power cut, and started again.
     pub(crate) async fn lnd_dies_and_returns(&self) -> Result<()> {
-        self.net.lnd.kill_node(MOSTRO).await?;
-        self.net.lnd.start_node(MOSTRO).await
+        self.net.lnd.kill_node(HUB).await?;
+        self.net.lnd.start_node(HUB).await
     }
 
     /// The revisions of one order are never of the same second.

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use devnet::ledger::{list_invoices, list_payments};
-use devnet::{Lightning as _, MOSTRO, Net, Settings, Transport, Wallet};
+use devnet::{HUB, Lightning as _, Net, Settings, Transport, Wallet};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::{Invoice, Payment};
-use regtest::{Config, RECOMMENDED};
+use regtest::{Config, SIGN_AT_ONCE};
 use tokio::time::timeout;
 
 use crate::harness::{Offer, World};
@@ -32,8 +32,8 @@ async fn world(settings: Settings, nodes: Config) -> Result<Box<World>> {
 
 /// With a router, and a buyer behind it.
 fn far_nodes() -> Result<Config> {
-    let mostro_arguments = RECOMMENDED.map(Into::into).into();
-    Ok(Config { has_router: true, mostro_arguments, ..Config::new()? })
+    let hub_arguments = SIGN_AT_ONCE.map(Into::into).into();
+    Ok(Config { has_router: true, hub_arguments, ..Config::new()? })
 }
 
 /// Who is killed.
@@ -77,7 +77,7 @@ async fn until(w: &World, what: &str, is_so: impl AsyncFn() -> Result<bool>) -> 
 
 /// How an invoice of the daemon's node stands at LND.
 async fn invoice_state(w: &World, bolt11: &str) -> Result<InvoiceState> {
-    let all = list_invoices(&w.net.lnd.wallet(MOSTRO)?).await?;
+    let all = list_invoices(&w.net.lnd.wallet(HUB)?).await?;
     let found = all.iter().find(|invoice| invoice.payment_request == bolt11);
     found.map(Invoice::state).context("LND has no such invoice")
 }
@@ -90,12 +90,12 @@ async fn payment_of(wallet: &Wallet, bolt11: &str) -> Result<Option<Payment>> {
 
 /// All that the daemon's node ever tried to pay.
 async fn payouts(w: &World) -> Result<Vec<Payment>> {
-    list_payments(&w.net.lnd.wallet(MOSTRO)?).await
+    list_payments(&w.net.lnd.wallet(HUB)?).await
 }
 
 /// The daemon's payment to the buyer's newest invoice.
 async fn payout(w: &World) -> Result<Option<Payment>> {
-    payment_of(&w.net.lnd.wallet(MOSTRO)?, &w.destination).await
+    payment_of(&w.net.lnd.wallet(HUB)?, &w.destination).await
 }
 
 /// What the daemon has said of an order that has this in it.

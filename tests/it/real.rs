@@ -8,7 +8,7 @@ mod nodes;
 
 use anyhow::Result;
 use devnet::{Net, Settings};
-use regtest::{Config, RECOMMENDED, Regtest};
+use regtest::{Config, Regtest, SIGN_AT_ONCE};
 
 /// What a story stands on.
 type Network = Regtest;
@@ -20,7 +20,7 @@ const WORLDS: usize = 2;
 
 async fn network(settings: Settings) -> Result<Net<Network>> {
     let mut nodes = Config::new()?;
-    nodes.mostro_arguments = RECOMMENDED.map(Into::into).into();
+    nodes.hub_arguments = SIGN_AT_ONCE.map(Into::into).into();
     Net::start_on_nodes(nodes, settings).await
 }
 

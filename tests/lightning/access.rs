@@ -1,6 +1,6 @@
 //! What keeps LND or its client from being ready: told by the simulated node only.
 
-use devnet::{MOSTRO, SELLER};
+use devnet::{HUB, SELLER};
 use lnd_sim::{LndState, Rpc};
 use mostrod::lightning::{LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
 use trade::{HoldStatus, PaymentHash, PaymentStatus};
@@ -15,7 +15,7 @@ const NOBODYS_HASH: PaymentHash = PaymentHash([7; 32]);
 #[tokio::test]
 async fn a_node_out_of_sync_may_begin_nothing() {
     let stage = stage().await;
-    stage.network.set_synced(MOSTRO, false).expect("it is there");
+    stage.network.set_synced(HUB, false).expect("it is there");
 
     let readiness = stage.ours.readiness().await.expect("it is up");
 
@@ -29,7 +29,7 @@ async fn a_node_that_is_not_fully_started_knows_what_it_has_and_nothing_of_what_
     let stage = stage().await;
     let escrow = stage.held_escrow().await;
     let invoice = stage.payment_in_flight().await;
-    stage.network.set_state(MOSTRO, LndState::RpcActive).expect("it is there");
+    stage.network.set_state(HUB, LndState::RpcActive).expect("it is there");
 
     let readiness = stage.ours.readiness().await.expect("it answers");
     assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
@@ -51,7 +51,7 @@ async fn a_node_without_a_wallet_or_still_starting_is_told_apart() {
         (LndState::NonExisting, "LND has no wallet yet: create one"),
         (LndState::WaitingToStart, "LND is still starting: wait for it"),
     ] {
-        stage.network.set_state(MOSTRO, state).expect("it is there");
+        stage.network.set_state(HUB, state).expect("it is there");
 
         let error = stage.ours.readiness().await.expect_err("not ready");
 
@@ -63,11 +63,11 @@ async fn a_node_without_a_wallet_or_still_starting_is_told_apart() {
 #[tokio::test]
 async fn an_lnd_that_is_too_old_is_told_from_somebodys_own_build() {
     let stage = stage().await;
-    stage.network.set_version(MOSTRO, "0.19.3-beta commit=v0.19.3-beta").expect("it is there");
+    stage.network.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta").expect("it is there");
     let error = stage.ours.readiness().await.expect_err("not spoken to");
     assert!(matches!(error, LightningError::TooOld { .. }), "{error:?}");
 
-    stage.network.set_version(MOSTRO, "our-own").expect("it is there");
+    stage.network.set_version(HUB, "our-own").expect("it is there");
     assert!(stage.ours.readiness().await.expect("it is up").may_pay());
 }
 
@@ -76,8 +76,8 @@ async fn an_lnd_that_is_too_old_is_told_from_somebodys_own_build() {
 async fn a_macaroon_that_was_revoked_is_named_as_the_cause() {
     let stage = stage().await;
     let sim = &stage.network;
-    let revoked = sim.bake_macaroon(MOSTRO, 77, &RIGHTS.map(str::to_owned)).expect("it is baked");
-    sim.delete_macaroon(MOSTRO, 77).expect("it is deleted");
+    let revoked = sim.bake_macaroon(HUB, 77, &RIGHTS.map(str::to_owned)).expect("it is baked");
+    sim.delete_macaroon(HUB, 77).expect("it is deleted");
 
     let error = with_macaroon(sim, &revoked).readiness().await.expect_err("not let in");
 
@@ -93,7 +93,7 @@ async fn rights_are_asked_for_once_and_a_new_macaroons_anew() {
         stage.ours.readiness().await.expect("let in");
     }
     assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 1);
-    stage.network.renew_macaroon(MOSTRO).expect("it is renewed");
+    stage.network.renew_macaroon(HUB).expect("it is renewed");
     stage.ours.readiness().await.expect("let in");
     assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 2);
     assert_eq!(stage.network.calls(Rpc::SendPaymentV2), 2);
@@ -105,7 +105,7 @@ async fn rights_are_asked_for_once_and_a_new_macaroons_anew() {
 async fn a_node_with_another_certificate_is_sent_nothing() {
     let stage = stage().await;
     let cert_file = access(&stage.network, SELLER).cert_file;
-    let access = LndAccess { cert_file, ..access(&stage.network, MOSTRO) };
+    let access = LndAccess { cert_file, ..access(&stage.network, HUB) };
     stage.network.forget_calls();
 
     Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");

@@ -1,6 +1,6 @@
 //! Answers that are lost, late or never come: told by the simulated node only.
 
-use devnet::MOSTRO;
+use devnet::HUB;
 use lnd_sim::{Fault, Rpc};
 use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd};
 use tonic::Code;
@@ -178,10 +178,10 @@ async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
 async fn a_hold_that_lnd_has_given_back_is_canceled_whatever_lnd_calls_it() {
     let stage = stage().await;
     let escrow = stage.held_escrow().await;
-    stage.kill(MOSTRO).await;
+    stage.kill(HUB).await;
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    stage.network.lose_held(MOSTRO, hash).expect("it was held");
-    stage.start(MOSTRO).await;
+    stage.network.lose_held(HUB, hash).expect("it was held");
+    stage.start(HUB).await;
 
     let word = next(&mut stage.ours.watch(escrow.hash)).await;
     assert!(matches!(word, Some(HoldWord::Accepted)), "LND's word is {word:?}");
@@ -248,7 +248,7 @@ async fn an_escrow_that_is_seen_to_be_gone_is_not_settled_even_where_that_is_wai
     let stage = stage().await;
     let escrow = stage.held_escrow().await;
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    stage.network.lose_held(MOSTRO, hash).expect("it was held");
+    stage.network.lose_held(HUB, hash).expect("it was held");
 
     let word = stage.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
 
@@ -282,7 +282,7 @@ async fn what_another_program_makes_of_an_htlc_is_not_what_the_escrow_is_worth()
         (10_003_000, 0, 0),
     ] {
         let stage = stage().await;
-        stage.network.modify_htlcs(MOSTRO, Some(said)).expect("it is there");
+        stage.network.modify_htlcs(HUB, Some(said)).expect("it is there");
         let escrow = stage.open_escrow().await;
         stage.pay_other_amount(&escrow.bolt11, Msats(paid)).await;
 
@@ -304,7 +304,7 @@ async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_
     let escrow = stage.open_escrow().await;
     stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    stage.network.forget_invoice(MOSTRO, hash).expect("it was there");
+    stage.network.forget_invoice(HUB, hash).expect("it was there");
 
     let node = &stage.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
@@ -322,7 +322,7 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
     let stage = stage().await;
     let invoice = stage.payment_in_flight().await;
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
-    stage.network.forget_payment(MOSTRO, hash).expect("it was there");
+    stage.network.forget_payment(HUB, hash).expect("it was there");
 
     let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
 
@@ -335,12 +335,12 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     let stage = stage().await;
-    stage.network.dangle_next(MOSTRO).expect("it is there");
+    stage.network.dangle_next(HUB).expect("it is there");
     let invoice = stage.undecided_buyer().await;
     let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
-    stage.network.kill(MOSTRO).await;
-    stage.network.start_node(MOSTRO).await.expect("it starts again");
+    stage.network.kill(HUB).await;
+    stage.network.start_node(HUB).await.expect("it starts again");
     stage.network.mine(700);
     assert_eq!(flight(&stage.ours, invoice.hash).await, index(first));
     let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
@@ -350,7 +350,7 @@ async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     assert!(htlc.missing_from.is_some(), "no channel carries it");
 
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
-    stage.network.end_dangling(MOSTRO, hash).expect("it dangles");
+    stage.network.end_dangling(HUB, hash).expect("it dangles");
     let end = last(stage.ours.follow(invoice.hash)).await;
     let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
     assert_eq!(reason, FailureReason::NoRoute);

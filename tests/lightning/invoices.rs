@@ -1,7 +1,7 @@
 //! Whatever our reader accepts LND can register: told of invoices made by chance, to the simulated
 //! node, whose reader is another than ours.
 
-use devnet::{Lightning, MOSTRO, Wallet};
+use devnet::{HUB, Lightning, Wallet};
 use fedimint_tonic_lnd::lnrpc::PayReqString;
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use lnd_sim::{Config, LndSim};
@@ -67,7 +67,7 @@ fn what_our_reader_accepts_lnd_reads_in_the_same_way_and_registers() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let dir = tempfile::tempdir().expect("a folder");
     let sim = runtime.block_on(LndSim::start(Config::new(dir.path()))).expect("it starts");
-    let access = Lightning::access(&sim, MOSTRO).expect("it is there");
+    let access = Lightning::access(&sim, HUB).expect("it is there");
     let wallet = runtime.block_on(Wallet::open(&access)).expect("it answers");
     let drafts = prop::collection::vec(changes(), 0..4)
         .prop_map(|changes| changes.into_iter().fold(plain(), apply));
@@ -95,7 +95,7 @@ fn what_our_reader_accepts_lnd_reads_in_the_same_way_and_registers() {
             cltv_limit: 432,
             ..Default::default()
         };
-        let sent = sim.pay_with(MOSTRO, &request);
+        let sent = sim.pay_with(HUB, &request);
         prop_assert!(sent.is_ok(), "{sent:?}");
     });
 }

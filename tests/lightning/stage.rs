@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devnet::{BUYER, Lightning, MOSTRO, Proxy, SELLER, Wallet};
+use devnet::{BUYER, HUB, Lightning, Proxy, SELLER, Wallet};
 use fedimint_tonic_lnd::lnrpc::{FeatureBit, PayReqString};
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
 use futures::{Stream, StreamExt};
@@ -49,7 +49,7 @@ impl<N: Lightning> Stage<N> {
     /// `dir` is the network's, and goes with the stage.
     pub(crate) fn on(network: N, dir: Option<TempDir>) -> Self {
         let client = |node| Lnd::new(access(&network, node)).expect("a URL");
-        let (ours, seller, buyer) = (client(MOSTRO), client(SELLER), client(BUYER));
+        let (ours, seller, buyer) = (client(HUB), client(SELLER), client(BUYER));
         Self { network, ours, seller, buyer, _dir: dir }
     }
 
@@ -116,7 +116,7 @@ impl<N: Lightning> Stage<N> {
     /// What our node says against an invoice, when it is to read it.
     pub(crate) async fn read_refused(&self, bolt11: &str) -> Option<String> {
         let request = PayReqString { pay_req: bolt11.to_owned() };
-        let read = self.wallet(MOSTRO).await.lightning().decode_pay_req(request).await;
+        let read = self.wallet(HUB).await.lightning().decode_pay_req(request).await;
         read.err().map(|status| status.message().to_owned())
     }
 
@@ -130,7 +130,7 @@ impl<N: Lightning> Stage<N> {
             ..Default::default()
         };
         let tried = async {
-            let sent = self.wallet(MOSTRO).await.router().send_payment_v2(request).await;
+            let sent = self.wallet(HUB).await.router().send_payment_v2(request).await;
             let mut updates = sent?.into_inner();
             while updates.message().await?.is_some() {}
             Ok::<_, tonic::Status>(())
@@ -201,16 +201,16 @@ impl<N: Lightning> Stage<N> {
 
     /// Our client behind a link that can fail.
     pub(crate) async fn linked(&self) -> (Lnd, Proxy) {
-        let node = self.network.access(MOSTRO).expect("it is there");
+        let node = self.network.access(HUB).expect("it is there");
         let link = Proxy::start(node.address).await.expect("a port");
         let host = format!("https://{}", link.address());
-        let access = LndAccess { host, ..access(&self.network, MOSTRO) };
+        let access = LndAccess { host, ..access(&self.network, HUB) };
         (Lnd::new(access).expect("a URL"), link)
     }
 
     /// A client of our node that brings a macaroon for these calls.
     pub(crate) async fn allowed(&self, calls: &[&str]) -> Lnd {
-        let macaroon = self.network.bake_macaroon(MOSTRO, 77, calls).await.expect("it is baked");
+        let macaroon = self.network.bake_macaroon(HUB, 77, calls).await.expect("it is baked");
         with_macaroon(&self.network, &macaroon)
     }
 
@@ -227,7 +227,7 @@ pub(crate) fn access(network: &impl Lightning, node: &str) -> LndAccess {
 
 /// A client of our node that brings this macaroon.
 pub(crate) fn with_macaroon(network: &impl Lightning, macaroon: &[u8]) -> Lnd {
-    let access = access(network, MOSTRO);
+    let access = access(network, HUB);
     let macaroon_file = access.macaroon_file.with_file_name("baked.macaroon");
     std::fs::write(&macaroon_file, macaroon).expect("written");
     Lnd::new(LndAccess { macaroon_file, ..access }).expect("a URL")

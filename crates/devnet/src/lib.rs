@@ -26,7 +26,7 @@ pub use lightning::Lightning;
 pub use lnd_process::LndProcess;
 pub use net::{Net, Person};
 pub use proxy::Proxy;
-pub use regtest::{BUYER, MOSTRO, NodeAccess, SELLER, Wallet};
+pub use regtest::{BUYER, HUB, NodeAccess, SELLER, Wallet};
 pub use relay::Relay;
 pub use settings::Settings;
 pub use timeline::Timeline;

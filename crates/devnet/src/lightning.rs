@@ -8,8 +8,8 @@ use lnd_sim::{Balance, InvoiceState, LndSim, LndState, PaymentHash};
 use crate::NodeAccess;
 
 /// What exchanges and tests ask of a Lightning network, whether it is simulated or real: the nodes
-/// `mostro`, which is the daemon's, `seller` and `buyer`, the latter two with a channel to the first.
-/// The seller can send 8,000,000 sat, and `mostro` as much to the buyer.
+/// `hub`, which the daemon uses, `seller` and `buyer`, the latter two with a channel to the hub. The
+/// seller can send 8,000,000 sat to the hub, and the hub as much to the buyer.
 ///
 /// Paying and being paid is done by a [`Wallet`](crate::Wallet) on any of them. What only a
 /// simulation can be told to do is a matter of that simulation.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use lnd_sim::control::{self, ControlPort};
-use lnd_sim::{Config, InvoiceState, LndSim, MOSTRO};
+use lnd_sim::{Config, HUB, InvoiceState, LndSim};
 use nostr_sdk::{Keys, PublicKey};
 use regtest::Regtest;
 use tempfile::TempDir;
@@ -91,11 +91,11 @@ impl<L: Lightning> Net<L> {
     ) -> Result<Self> {
         let relay = Relay::start().await?;
         let keys = Keys::generate();
-        let ours = lnd.access(MOSTRO)?;
+        let ours = lnd.access(HUB)?;
         let home = home(&dir);
         std::fs::create_dir(&home).context("no folder for the daemon")?;
         let macaroon = macaroon(&dir);
-        std::fs::write(&macaroon, lnd.bake_macaroon(MOSTRO, ROOT_KEY, &rights()).await?)?;
+        std::fs::write(&macaroon, lnd.bake_macaroon(HUB, ROOT_KEY, &rights()).await?)?;
         settings
             .on_relay(&keys, relay.url())?
             .on_lnd(&ours.url(), &ours.tls_cert, &macaroon)
@@ -163,7 +163,7 @@ impl<L: Lightning> Net<L> {
         };
         match timeout(PATIENCE, quiet).await {
             Ok(quiet) => quiet,
-            Err(_) => bail!("sats stay under way: {:#?}", self.lnd.balance(MOSTRO).await?),
+            Err(_) => bail!("sats stay under way: {:#?}", self.lnd.balance(HUB).await?),
         }
     }
 
@@ -172,14 +172,14 @@ impl<L: Lightning> Net<L> {
     /// # Errors
     /// If the daemon's node does not answer.
     pub async fn books_if_quiet(&self) -> Result<Option<Books>> {
-        let balance = self.lnd.balance(MOSTRO).await?;
+        let balance = self.lnd.balance(HUB).await?;
         if balance.outgoing_held_msat + balance.incoming_held_msat != 0
-            || !self.lnd.list_invoices(MOSTRO, InvoiceState::Open).await?.is_empty()
-            || !self.lnd.list_invoices(MOSTRO, InvoiceState::Accepted).await?.is_empty()
+            || !self.lnd.list_invoices(HUB, InvoiceState::Open).await?.is_empty()
+            || !self.lnd.list_invoices(HUB, InvoiceState::Accepted).await?.is_empty()
         {
             return Ok(None);
         }
-        let wallet = Wallet::open(&self.lnd.access(MOSTRO)?).await?;
+        let wallet = Wallet::open(&self.lnd.access(HUB)?).await?;
         Books::read(&wallet, balance.available_msat).await
     }
 }

@@ -16,14 +16,14 @@ use tokio::task::JoinSet;
 
 use crate::error::SimError;
 use crate::faults::{Armed, Rpc};
+use crate::hash::PaymentHash;
 use crate::identity::write;
 use crate::invoice::InvoiceState;
-use crate::payment::FailureReason;
-use crate::sim::{LndSim, mostro};
-use crate::world::{LndState, Payee};
-use crate::{Balance, NodeAccess, PaymentHash};
+use crate::ledger::Balance;
+use crate::node::{LndState, hub};
+use crate::sim::{LndSim, NodeAccess};
 
-/// One verb of the handle; `node` is the daemon's where it is left out.
+/// One verb of the handle; a `node` that is left out is the hub.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Command {
@@ -42,30 +42,30 @@ pub enum Command {
     Nodes,
     Arm(Armed),
     SetState {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
         state: LndState,
     },
     RenewCertificate {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
     },
     BakeMacaroon {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
         root_key: u64,
         calls: Vec<String>,
     },
     Stop {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
     },
     Kill {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
     },
     Start {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
         #[serde(default = "ready")]
         state: LndState,
@@ -73,12 +73,12 @@ pub enum Command {
     Check,
     Balances,
     FindInvoice {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
         hash: PaymentHash,
     },
     ListInvoices {
-        #[serde(default = "mostro")]
+        #[serde(default = "hub")]
         node: String,
         state: InvoiceState,
     },

@@ -1,36 +1,12 @@
-//! What can go wrong: in LND's words to its callers, and in ours to whoever runs the simulation.
+//! Why the simulation itself could not do what it was asked.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tonic::{Code, Status};
+use crate::hash::PaymentHash;
+use crate::lnd_error::LndError;
 
-/// An answer of LND that is an error: a gRPC code and LND's text, word for word.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code:?}: {text}")]
-pub struct LndError {
-    pub code: Code,
-    pub text: String,
-}
-
-impl LndError {
-    /// A plain Go error: LND gives it no code of its own.
-    pub(crate) fn unknown(text: impl Into<String>) -> Self {
-        Self { code: Code::Unknown, text: text.into() }
-    }
-
-    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
-    }
-}
-
-impl From<LndError> for Status {
-    fn from(error: LndError) -> Self {
-        Self::new(error.code, error.text)
-    }
-}
-
-/// Why the simulation itself could not do what it was asked.
+/// What went wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
     #[error("cannot {action} {path}; check that the folder exists and is writable")]
@@ -61,7 +37,7 @@ pub enum SimError {
     #[error("a node called {0:?} is there already")]
     NameTaken(String),
     #[error("{node} knows nothing of {hash}")]
-    NoSuchHash { node: String, hash: crate::PaymentHash },
+    NoSuchHash { node: String, hash: PaymentHash },
     #[error("LND refused: {0}")]
     Lnd(#[from] LndError),
     #[error("the operating system gives no random bytes")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::PaymentHash;
+use crate::hash::PaymentHash;
 
 /// A call of LND's interface that the simulation answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Armed {
     /// The node whose LND misbehaves.
-    #[serde(default = "crate::sim::mostro")]
+    #[serde(default = "crate::node::hub")]
     pub node: String,
     pub rpc: Rpc,
     /// Only calls about this hash.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::PaymentHash;
+use crate::hash::PaymentHash;
 use crate::invoice::{HtlcState, Invoice, InvoiceState};
+use crate::node::Node;
 use crate::payment::{Attempt, Outcome, PaymentStatus};
-use crate::world::{Node, World};
+use crate::world::World;
 
 impl World {
     /// Every law that is broken, in words; empty when all is well.

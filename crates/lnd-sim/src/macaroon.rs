@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::LndError;
+use crate::lnd_error::LndError;
 
 /// The root key of `admin.macaroon`.
 pub(crate) const ADMIN_ROOT_KEY: u64 = 0;

@@ -11,7 +11,7 @@ use lnd_sim::control::{self, Command};
 use lnd_sim::{Config, LndSim, NodeAccess};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A simulated LND network: a node for the daemon and wallets around it, each an LND endpoint.
+/// A simulated LND network: a hub and wallets around it, each an LND endpoint.
 ///
 /// Without a subcommand it runs until it is interrupted. The subcommands steer one that runs in
 /// the same folder.
@@ -32,13 +32,13 @@ struct Run {
     /// Keeps invoices, payments and balances in this file; without it they end with the process
     #[arg(long)]
     state: Option<PathBuf>,
-    /// A wallet with a channel to the daemon's node; repeat it for more
+    /// A wallet with a channel to the hub; repeat it for more
     #[arg(long = "wallet", value_name = "NAME", default_values = ["seller", "buyer"])]
     wallets: Vec<String>,
     /// Address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     listen: IpAddr,
-    /// Port of the daemon's node, the others follow; 0: as the last time, else any that is free
+    /// Port of the hub, the others follow; 0: as the last time, else any that is free
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// Sats on either side of a wallet's channel

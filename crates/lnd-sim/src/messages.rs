@@ -7,10 +7,11 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus as WireStatus;
 use fedimint_tonic_lnd::lnrpc::{InvoiceHtlcState, PaymentFailureReason};
 
 use crate::bolt11::Decoded;
+use crate::channel::Channel;
 use crate::invoice::{HtlcState, Invoice, InvoiceHtlc, InvoiceState};
-use crate::ledger::Channel;
+use crate::node::Node;
 use crate::payment::{Attempt, FailureReason, Outcome, Payment, PaymentStatus};
-use crate::world::{Node, World};
+use crate::world::World;
 
 #[expect(deprecated, reason = "LND still fills them, and somebody may read them")]
 pub(crate) fn invoice(invoice: &Invoice) -> lnrpc::Invoice {

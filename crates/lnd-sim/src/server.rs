@@ -1,6 +1,5 @@
 //! One node's door: a TLS listener, and what becomes of its connections when LND stops or dies.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -11,47 +10,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::shared::Shared;
-
 mod calls;
 mod follow;
 mod gate;
+mod generated;
 mod invoices;
 mod lightning;
+mod lnd;
 mod router;
 
-/// Services as tonic-build wrote them, over the client crate's messages.
-#[expect(
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    clippy::default_trait_access,
-    clippy::doc_markdown,
-    clippy::too_many_lines,
-    unreachable_pub,
-    reason = "tonic-build wrote it"
-)]
-mod generated {
-    include!(concat!(env!("OUT_DIR"), "/lnrpc.State.rs"));
-    include!(concat!(env!("OUT_DIR"), "/lnrpc.Lightning.rs"));
-    include!(concat!(env!("OUT_DIR"), "/invoicesrpc.Invoices.rs"));
-    include!(concat!(env!("OUT_DIR"), "/routerrpc.Router.rs"));
-}
-
-/// What the process behind the door is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
-    Running,
-    /// SIGTERM: streams end as LND ends them, then the connections close.
-    Stopping,
-}
-
-/// What every service of one node knows.
-#[derive(Clone)]
-pub(crate) struct Lnd {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) name: String,
-    pub(crate) life: watch::Receiver<Life>,
-}
+use lnd::stopping;
+pub(crate) use lnd::{Life, Lnd};
 
 /// How long connections may take to close once their streams have ended.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
@@ -109,9 +78,4 @@ async fn connection(lnd: Lnd, tcp: TcpStream, mut broken: watch::Receiver<u64>) 
         () = serving => {}
         _ = broken.changed() => {}
     }
-}
-
-/// Waits for SIGTERM, or for the end of whoever could send it.
-async fn stopping(life: &mut watch::Receiver<Life>) {
-    drop(life.wait_for(|life| *life == Life::Stopping).await);
 }

@@ -15,13 +15,11 @@ use tokio::task::JoinHandle;
 
 use crate::error::SimError;
 use crate::identity::Identity;
+use crate::node::{HUB, LndState, NodeRecord};
 use crate::server::{self, Life, Lnd};
 use crate::shared::{Clock, Premises, Shared, ring, system_clock};
 use crate::state_file::{Saved, StateFile};
-use crate::world::{LndState, NodeRecord, Rules, World};
-
-/// The daemon's own node.
-pub const MOSTRO: &str = "mostro";
+use crate::world::{Rules, World};
 
 /// How to set a simulation up.
 #[derive(Clone)]
@@ -30,11 +28,11 @@ pub struct Config {
     pub dir: PathBuf,
     /// Where everything is kept over a restart; without it, a simulation ends with its process.
     pub state: Option<PathBuf>,
-    /// Each has a channel with the daemon's node.
+    /// Each has a channel with the hub.
     pub wallets: Vec<String>,
     pub listen: IpAddr,
-    /// The daemon's node listens here, the others on the ports after it. 0: where they listened
-    /// the last time, else wherever there is room.
+    /// The hub listens here, the others on the ports after it. 0: where they listened the last time,
+    /// else on any free port.
     pub port: u16,
     /// What either side of a wallet's channel begins with.
     pub channel_sats: u64,
@@ -153,22 +151,22 @@ impl LndSim {
         for (name, identity) in identities {
             sim.move_in(&name, identity).await?;
         }
-        sim.ensure_node(MOSTRO).await?;
+        sim.ensure_node(HUB).await?;
         for wallet in sim.machines.config.wallets.clone() {
             if sim.ensure_node(&wallet).await? {
-                sim.open_channel(MOSTRO, &wallet)?;
+                sim.open_channel(HUB, &wallet)?;
             }
         }
         Ok(sim)
     }
 
-    /// Adds a wallet with a channel to the daemon's node.
+    /// Adds a wallet with a channel to the hub.
     ///
     /// # Errors
     /// A name that is taken or no name; files or a port as in [`LndSim::start`].
     pub async fn add_wallet(&self, name: &str) -> Result<NodeAccess, SimError> {
         let access = self.add_node(name).await?;
-        self.open_channel(MOSTRO, name)?;
+        self.open_channel(HUB, name)?;
         Ok(access)
     }
 
@@ -344,11 +342,6 @@ impl std::fmt::Debug for LndSim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LndSim").field("dir", &self.shared.dir).finish_non_exhaustive()
     }
-}
-
-/// What serde puts where no node is named.
-pub(crate) fn mostro() -> String {
-    MOSTRO.to_owned()
 }
 
 pub(crate) fn no_node(name: &str) -> SimError {

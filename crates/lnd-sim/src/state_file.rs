@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::PaymentHash;
+use crate::channel::Channel;
 use crate::error::SimError;
+use crate::hash::PaymentHash;
 use crate::invoice::Invoice;
-use crate::ledger::Channel;
+use crate::node::NodeRecord;
 use crate::payment::{Attempt, Payment};
-use crate::world::{Key, NodeRecord, World};
+use crate::world::{Key, World};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,14 +7,16 @@ use tonic::Code;
 
 use crate::error::SimError;
 use crate::faults::{Armed, Fault, Rpc};
+use crate::hash::{PaymentHash, Preimage};
 use crate::identity::write;
 use crate::invoice::{InvoiceState, NewInvoice};
 use crate::ledger::Balance;
+use crate::messages;
+use crate::node::{HUB, LndState, Node, Payee};
 use crate::payment::FailureReason;
 use crate::shared::{Premises, ring};
-use crate::sim::{LndSim, MOSTRO, no_node};
-use crate::world::{LndState, Node, Payee, World};
-use crate::{PaymentHash, Preimage, messages};
+use crate::sim::{LndSim, no_node};
+use crate::world::World;
 
 /// What a wallet allows a payment of its own to cost: 5 % and a little.
 fn fee_allowance(msat: i64) -> i64 {
@@ -153,27 +155,27 @@ impl LndSim {
         self.shared.with(|world| world.faults.arm(armed));
     }
 
-    /// The daemon's node: this fault strikes the next call of this kind.
+    /// The hub: the next call of this kind fails so.
     pub fn fault_next(&self, rpc: Rpc, fault: Fault) {
-        self.arm(Armed { node: MOSTRO.to_owned(), rpc, hash: None, fault, times: Some(1) });
+        self.arm(Armed { node: HUB.to_owned(), rpc, hash: None, fault, times: Some(1) });
     }
 
-    /// The daemon's node: this fault strikes every call of this kind until faults are cleared.
+    /// The hub: every call of this kind fails so until faults are cleared.
     pub fn fault_always(&self, rpc: Rpc, fault: Fault) {
-        self.arm(Armed { node: MOSTRO.to_owned(), rpc, hash: None, fault, times: None });
+        self.arm(Armed { node: HUB.to_owned(), rpc, hash: None, fault, times: None });
     }
 
-    /// The daemon's node: calls of this kind get lost until faults are cleared.
+    /// The hub: calls of this kind are lost until faults are cleared.
     pub fn hang(&self, rpc: Rpc) {
         self.fault_always(rpc, Fault::Hang);
     }
 
-    /// The daemon's node: the next call of this kind is refused before any effect.
+    /// The hub: the next call of this kind is refused before any effect.
     pub fn fail_next(&self, rpc: Rpc, code: Code, text: &str) {
         self.fault_next(rpc, Fault::Refuse { code: code.into(), text: text.to_owned() });
     }
 
-    /// The daemon's node: the next call of this kind takes effect, then its connection fails.
+    /// The hub: the next call of this kind takes effect, then its connection fails.
     pub fn answer_lost(&self, rpc: Rpc) {
         self.fault_next(rpc, Fault::LoseAnswer);
     }
@@ -395,16 +397,16 @@ impl LndSim {
         })
     }
 
-    /// How often this call came to the daemon's node, faults included.
+    /// How often this call came to the hub, faults included.
     #[must_use]
     pub fn calls(&self, rpc: Rpc) -> u64 {
-        self.shared.read(|world| world.calls.of(MOSTRO, rpc))
+        self.shared.read(|world| world.calls.of(HUB, rpc))
     }
 
-    /// How often this call came to the daemon's node about this hash, faults included.
+    /// How often this call came to the hub about this hash, faults included.
     #[must_use]
     pub fn calls_about(&self, rpc: Rpc, hash: PaymentHash) -> u64 {
-        self.shared.read(|world| world.calls.about(MOSTRO, rpc, hash))
+        self.shared.read(|world| world.calls.about(HUB, rpc, hash))
     }
 
     /// Counts calls from zero again.

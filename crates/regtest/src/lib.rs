@@ -2,13 +2,12 @@
 //! between them, up in seconds, without docker and without the internet.
 //!
 //! ```text
-//! seller ──10M sat── mostro ──10M sat── buyer        and, when asked for:
-//!                    mostro ──10M sat── router ──10M sat── far-buyer
+//! seller ──10M sat── hub ──10M sat── buyer        and, when asked for:
+//!                    hub ──10M sat── router ──10M sat── far-buyer
 //! ```
 //!
 //! [`Regtest`] is the handle. The programs are those that `make nodes` builds. Everything that was
-//! started ends with the handle, and with this process, however it ends. This crate knows nothing of
-//! the daemon, nor of its tests.
+//! started ends with the handle, and with this process, however it ends.
 
 mod binaries;
 mod btcd;
@@ -26,5 +25,5 @@ mod wallet;
 
 pub use binaries::Binaries;
 pub use channels::Opening;
-pub use network::{BUYER, Config, FAR_BUYER, MOSTRO, RECOMMENDED, ROUTER, Regtest, SELLER};
+pub use network::{BUYER, Config, FAR_BUYER, HUB, ROUTER, Regtest, SELLER, SIGN_AT_ONCE};
 pub use wallet::{Lnd, Macaroon, NodeAccess, Wallet};

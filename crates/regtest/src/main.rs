@@ -18,7 +18,7 @@ struct Arguments {
     /// The first of twelve ports to listen on, instead of any that are free.
     #[arg(long)]
     port: Option<u16>,
-    /// A further argument for the daemon's LND; may be repeated.
+    /// A further argument for the hub's LND; may be repeated.
     #[arg(long = "lnd", value_name = "ARGUMENT", allow_hyphen_values = true)]
     lnd: Vec<String>,
 }
@@ -38,7 +38,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let mut config = Config::new()?;
     config.has_router = arguments.router;
     config.first_port = arguments.port;
-    config.mostro_arguments = arguments.lnd;
+    config.hub_arguments = arguments.lnd;
     let network = tokio::select! {
         started = Regtest::start(config) => started?,
         () = asked_to_stop() => bail!("stopped before it was up"),

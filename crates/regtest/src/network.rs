@@ -20,16 +20,16 @@ use crate::processes::Processes;
 use crate::wait::until;
 use crate::wallet::{NodeAccess, Wallet};
 
-/// The daemon's own node.
-pub const MOSTRO: &str = "mostro";
+/// The node that every other one has a route to.
+pub const HUB: &str = "hub";
 pub const SELLER: &str = "seller";
 pub const BUYER: &str = "buyer";
-/// Between the daemon's node and [`FAR_BUYER`]; takes LND's usual fees.
+/// Between the hub and [`FAR_BUYER`]; takes LND's default fees.
 pub const ROUTER: &str = "router";
 pub const FAR_BUYER: &str = "far-buyer";
 
-/// What `docs/OPERATIONS.md` tells operators to set, so that LND signs a payment at once.
-pub const RECOMMENDED: [&str; 2] =
+/// Settings with which LND signs each payment at once instead of collecting several.
+pub const SIGN_AT_ONCE: [&str; 2] =
     ["--channel-commit-interval=1ms", "--channel-commit-batch-size=1"];
 
 /// What a network is to be like.
@@ -40,8 +40,8 @@ pub struct Config {
     pub has_router: bool,
     /// The first of the ports to listen on; any, if there is none.
     pub first_port: Option<u16>,
-    /// Further arguments for the daemon's LND.
-    pub mostro_arguments: Vec<String>,
+    /// Further arguments for the hub's LND.
+    pub hub_arguments: Vec<String>,
 }
 
 impl Config {
@@ -54,7 +54,7 @@ impl Config {
             binaries: Binaries::find()?,
             has_router: false,
             first_port: None,
-            mostro_arguments: Vec::new(),
+            hub_arguments: Vec::new(),
         })
     }
 }
@@ -94,7 +94,7 @@ impl Regtest {
     /// # Errors
     /// What does not start, or does not come about in time; the nodes' logs are kept then.
     pub async fn start(config: Config) -> Result<Self> {
-        let Config { binaries, has_router, first_port, mostro_arguments } = config;
+        let Config { binaries, has_router, first_port, hub_arguments } = config;
         binaries.check()?;
         let mut ports = Ports::take(first_port)?;
         let data = folders::make(&fast_folder())?;
@@ -106,7 +106,7 @@ impl Regtest {
         let mut nodes = BTreeMap::new();
         for name in openings.iter().flat_map(|opening| [&opening.from, &opening.to]) {
             if !nodes.contains_key(name) {
-                let arguments = if name == MOSTRO { &*mostro_arguments } else { &[] };
+                let arguments = if name == HUB { &*hub_arguments } else { &[] };
                 let node = Node::make(name, data.path(), &mut ports, arguments.to_vec())?;
                 nodes.insert(name.clone(), node);
             }
@@ -178,7 +178,7 @@ impl Regtest {
     async fn confirm_channels(&self) -> Result<()> {
         self.mine(CONFIRMATIONS).await?;
         self.channels_are_up().await?;
-        let (wallet, all) = (self.wallet(MOSTRO)?, self.openings().len());
+        let (wallet, all) = (self.wallet(HUB)?, self.openings().len());
         until("map of all channels", || channels::knows_channels(&wallet, all)).await
     }
 }
@@ -466,9 +466,9 @@ impl Drop for Regtest {
 
 /// The channels that a network begins with.
 fn plan(has_router: bool) -> Vec<Opening> {
-    let mut plan = vec![Opening::new(MOSTRO, SELLER, SELLERS), Opening::new(MOSTRO, BUYER, 0)];
+    let mut plan = vec![Opening::new(HUB, SELLER, SELLERS), Opening::new(HUB, BUYER, 0)];
     if has_router {
-        plan.extend([Opening::new(MOSTRO, ROUTER, 0), Opening::new(ROUTER, FAR_BUYER, 0)]);
+        plan.extend([Opening::new(HUB, ROUTER, 0), Opening::new(ROUTER, FAR_BUYER, 0)]);
     }
     plan
 }

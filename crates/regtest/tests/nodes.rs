@@ -13,7 +13,7 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{
     ChannelBalanceRequest, GetInfoRequest, ListChannelsRequest, PaymentHash,
 };
-use regtest::{BUYER, Config, FAR_BUYER, MOSTRO, Regtest, SELLER, Wallet};
+use regtest::{BUYER, Config, FAR_BUYER, HUB, Regtest, SELLER, Wallet};
 use tempfile::TempDir;
 use tokio::time::{Duration, sleep};
 
@@ -22,13 +22,13 @@ const PREIMAGE: [u8; 32] = [7; 32];
 const HASH: &str = "4bb06f8e4e3a7715d201d573d0aa423762e55dabd61a2c02278fa56cc6d294e0";
 
 #[tokio::test]
-async fn the_seller_pays_the_daemon_and_the_daemon_pays_both_buyers() -> Result<()> {
+async fn the_seller_pays_the_hub_and_the_hub_pays_both_buyers() -> Result<()> {
     let network = Regtest::start(Config { has_router: true, ..Config::new()? }).await?;
-    let mostro = network.wallet(MOSTRO)?;
+    let hub = network.wallet(HUB)?;
 
-    paid(&network.wallet(SELLER)?, &mostro, 1_000).await?;
-    paid(&mostro, &network.wallet(BUYER)?, 2_000).await?;
-    paid(&mostro, &network.wallet(FAR_BUYER)?, 3_000).await?;
+    paid(&network.wallet(SELLER)?, &hub, 1_000).await?;
+    paid(&hub, &network.wallet(BUYER)?, 2_000).await?;
+    paid(&hub, &network.wallet(FAR_BUYER)?, 3_000).await?;
 
     network.end();
     Ok(())
@@ -37,18 +37,18 @@ async fn the_seller_pays_the_daemon_and_the_daemon_pays_both_buyers() -> Result<
 #[tokio::test]
 async fn a_hold_outlives_the_death_of_its_node() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
-    let mostro = network.wallet(MOSTRO)?;
-    let bolt11 = mostro.hold(hash()?, 5_000).await?;
+    let hub = network.wallet(HUB)?;
+    let bolt11 = hub.hold(hash()?, 5_000).await?;
     let status = network.wallet(SELLER)?.pay(&bolt11).await?;
     ensure!(status == PaymentStatus::InFlight, "{status:?}");
-    becomes(&mostro, InvoiceState::Accepted).await?;
+    becomes(&hub, InvoiceState::Accepted).await?;
 
-    network.kill(MOSTRO)?;
-    network.start_node(MOSTRO).await?;
+    network.kill(HUB)?;
+    network.start_node(HUB).await?;
 
-    becomes(&mostro, InvoiceState::Accepted).await?;
-    mostro.settle(PREIMAGE).await?;
-    becomes(&mostro, InvoiceState::Settled).await?;
+    becomes(&hub, InvoiceState::Accepted).await?;
+    hub.settle(PREIMAGE).await?;
+    becomes(&hub, InvoiceState::Settled).await?;
     network.end();
     Ok(())
 }
@@ -64,7 +64,7 @@ async fn a_node_that_was_stopped_misses_no_block() -> Result<()> {
 
     let info = network.wallet(BUYER)?.lightning().get_info(GetInfoRequest {}).await?;
     assert_eq!(info.into_inner().block_height, before + 3);
-    paid(&network.wallet(MOSTRO)?, &network.wallet(BUYER)?, 1_000).await?;
+    paid(&network.wallet(HUB)?, &network.wallet(BUYER)?, 1_000).await?;
     network.end();
     Ok(())
 }
@@ -73,13 +73,13 @@ async fn a_node_that_was_stopped_misses_no_block() -> Result<()> {
 async fn a_node_can_be_kept_waiting_for_its_password() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
 
-    network.kill(MOSTRO)?;
-    network.start_locked(MOSTRO).await?;
+    network.kill(HUB)?;
+    network.start_locked(HUB).await?;
 
-    let refused = network.wallet(MOSTRO)?.invoice(1_000).await.unwrap_err();
+    let refused = network.wallet(HUB)?.invoice(1_000).await.unwrap_err();
     ensure!(format!("{refused:#}").contains("wallet locked"), "{refused:#}");
-    network.unlock(MOSTRO).await?;
-    paid(&network.wallet(MOSTRO)?, &network.wallet(BUYER)?, 1_000).await?;
+    network.unlock(HUB).await?;
+    paid(&network.wallet(HUB)?, &network.wallet(BUYER)?, 1_000).await?;
     network.end();
     Ok(())
 }
@@ -88,12 +88,12 @@ async fn a_node_can_be_kept_waiting_for_its_password() -> Result<()> {
 async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_those_who_know_the_old() -> Result<()>
 {
     let network = Regtest::start(Config::new()?).await?;
-    let old = network.wallet(MOSTRO)?;
+    let old = network.wallet(HUB)?;
 
-    network.renew_certificate(MOSTRO).await?;
+    network.renew_certificate(HUB).await?;
 
     ensure!(old.invoice(1_000).await.is_err(), "the old certificate is good for it");
-    paid(&network.wallet(MOSTRO)?, &network.wallet(BUYER)?, 1_000).await?;
+    paid(&network.wallet(HUB)?, &network.wallet(BUYER)?, 1_000).await?;
     network.end();
     Ok(())
 }
@@ -101,14 +101,14 @@ async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_those_who_know_the
 #[tokio::test]
 async fn peers_stay_apart_until_they_are_connected() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
-    let (mostro, buyer) = (network.wallet(MOSTRO)?, network.wallet(BUYER)?);
+    let (hub, buyer) = (network.wallet(HUB)?, network.wallet(BUYER)?);
 
-    network.disconnect(MOSTRO, BUYER).await?;
+    network.disconnect(HUB, BUYER).await?;
     network.mine(1).await?;
 
-    assert!(mostro.pay(&buyer.invoice(1_000).await?).await.is_err(), "there was a way");
-    network.connect(MOSTRO, BUYER).await?;
-    paid(&mostro, &buyer, 1_000).await?;
+    assert!(hub.pay(&buyer.invoice(1_000).await?).await.is_err(), "there was a way");
+    network.connect(HUB, BUYER).await?;
+    paid(&hub, &buyer, 1_000).await?;
     network.end();
     Ok(())
 }
@@ -116,18 +116,18 @@ async fn peers_stay_apart_until_they_are_connected() -> Result<()> {
 #[tokio::test]
 async fn a_channel_makes_room_for_another_in_which_the_peer_has_what_it_had() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
-    let (mostro, buyer) = (network.wallet(MOSTRO)?, network.wallet(BUYER)?);
-    paid(&mostro, &buyer, 20_000).await?;
+    let (hub, buyer) = (network.wallet(HUB)?, network.wallet(BUYER)?);
+    paid(&hub, &buyer, 20_000).await?;
     let asked = ListChannelsRequest::default();
     let channels = buyer.lightning().list_channels(asked).await?.into_inner().channels;
     let chan_id = channels.first().context("the buyer has a channel")?.chan_id;
 
-    let like_it = network.close_channel(MOSTRO, chan_id).await?;
+    let like_it = network.close_channel(HUB, chan_id).await?;
     assert_eq!(balance(&buyer).await?, 0);
     network.open_channel(like_it).await?;
 
     assert_eq!(balance(&buyer).await?, 20_000);
-    paid(&mostro, &buyer, 1_000).await?;
+    paid(&hub, &buyer, 1_000).await?;
     network.end();
     Ok(())
 }
@@ -141,7 +141,7 @@ async fn networks_stand_side_by_side_and_each_ends_alone() -> Result<()> {
     one.end();
 
     assert!(!folder.exists(), "{} is still there", folder.display());
-    paid(&other.wallet(MOSTRO)?, &other.wallet(BUYER)?, 1_000).await?;
+    paid(&other.wallet(HUB)?, &other.wallet(BUYER)?, 1_000).await?;
     other.end();
     Ok(())
 }
@@ -180,11 +180,11 @@ fn an_lnd_that_does_not_start_is_quoted_and_its_log_is_kept() -> Result<()> {
     let output = program(&logs).args(["--lnd", "--no-such-argument"]).output()?;
 
     let said = String::from_utf8(output.stderr)?;
-    assert!(said.contains("error: mostro ended with exit status: 1:"), "{said}");
+    assert!(said.contains("error: hub ended with exit status: 1:"), "{said}");
     assert!(said.contains("unknown flag `no-such-argument'"), "{said}");
     let kept =
         said.lines().find_map(|line| line.strip_prefix("the logs of the nodes are kept in "));
-    assert!(Path::new(kept.context("no folder is named")?).join("mostro.log").is_file());
+    assert!(Path::new(kept.context("no folder is named")?).join("hub.log").is_file());
     Ok(())
 }
 
@@ -256,7 +256,7 @@ async fn eventually(what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result
 }
 
 fn folder_of(network: &Regtest) -> Result<PathBuf> {
-    let certificate = network.node(MOSTRO)?.tls_cert;
+    let certificate = network.node(HUB)?.tls_cert;
     Ok(certificate.ancestors().nth(2).context("a network has a folder")?.to_owned())
 }
 

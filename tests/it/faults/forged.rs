@@ -1,7 +1,7 @@
 //! Within a running trade, sats move by the word of the right party and of nobody else.
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::{MOSTRO, Person, SELLER, Transport};
+use devnet::{HUB, Person, SELLER, Transport};
 use lnd_sim::InvoiceState;
 use mostro_core::message::Action;
 use nostr_sdk::secp256k1::Message as Digest;
@@ -136,7 +136,7 @@ impl Standing {
         w.seller.trader.hears_no_more(offer.id).await?;
         w.buyer.trader.hears_no_more(offer.id).await?;
         ensure!(in_database(w, offer.id).await? == self.0, "the order has changed");
-        let held = w.invoices(MOSTRO, InvoiceState::Accepted).await?;
+        let held = w.invoices(HUB, InvoiceState::Accepted).await?;
         ensure!(held.len() == 1, "the escrow is not held any more: {held:?}");
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! arrives; or it breaks under an answer.
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::{Lightning as _, MOSTRO, Proxy, Settings, Transport};
+use devnet::{HUB, Lightning as _, Proxy, Settings, Transport};
 use mostro_core::message::Action;
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ async fn dead_when_it_is_released() -> Result<()> {
 /// A world whose daemon reaches LND through a proxy only.
 async fn behind_proxy() -> Result<(Box<World>, Proxy)> {
     let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let proxy = Proxy::start(w.net.lnd.access(MOSTRO)?.address).await?;
+    let proxy = Proxy::start(w.net.lnd.access(HUB)?.address).await?;
     w.net.daemon.sigterm().await?;
     let home = w.net.daemon.dir();
     let url = format!("https://{}", proxy.address());

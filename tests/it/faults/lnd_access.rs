@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use devnet::{BUYER, Lightning, MOSTRO, NodeAccess, SELLER, Transport};
+use devnet::{BUYER, HUB, Lightning, NodeAccess, SELLER, Transport};
 use lnd_sim::InvoiceState;
 use mostro_core::message::Action;
 use mostro_core::order::Kind;
@@ -16,19 +16,19 @@ use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
 #[tokio::test]
 async fn an_lnd_that_comes_up_later_is_found() -> Result<()> {
     let w = World::stopped().await?;
-    w.net.lnd.kill_node(MOSTRO).await?;
+    w.net.lnd.kill_node(HUB).await?;
     let mut process = Process::start(&w.net, &[])?;
     process.says("LND did not answer").await?;
-    w.net.lnd.start_locked(MOSTRO).await?;
+    w.net.lnd.start_locked(HUB).await?;
     process.says("LND's wallet is locked: unlock it").await?;
-    w.net.lnd.unlock(MOSTRO).await?;
+    w.net.lnd.unlock(HUB).await?;
     w.trades_again(process).await
 }
 
 #[tokio::test]
 async fn a_missing_certificate_or_macaroon_is_named_with_its_remedy() -> Result<()> {
     let w = World::stopped().await?;
-    let access = w.net.lnd.access(MOSTRO)?;
+    let access = w.net.lnd.access(HUB)?;
     fs::remove_file(&access.tls_cert)?;
     fs::remove_file(w.net.macaroon())?;
 
@@ -44,7 +44,7 @@ async fn a_missing_certificate_or_macaroon_is_named_with_its_remedy() -> Result<
 #[tokio::test]
 async fn a_wrong_certificate_is_named_and_read_again() -> Result<()> {
     let w = World::stopped().await?;
-    let certificate = w.net.lnd.access(MOSTRO)?.tls_cert;
+    let certificate = w.net.lnd.access(HUB)?.tls_cert;
     let right = fs::read(&certificate)?;
     fs::copy(w.net.lnd.access(SELLER)?.tls_cert, &certificate)?;
     let mut process = Process::start(&w.net, &[])?;
@@ -94,7 +94,7 @@ async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
 #[tokio::test]
 async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
     let w = World::open(Transport::Nip44).await?;
-    Lightning::renew_certificate(&w.net.lnd, MOSTRO).await?;
+    Lightning::renew_certificate(&w.net.lnd, HUB).await?;
     w.trades().await
 }
 
@@ -110,7 +110,7 @@ async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
     w.seller.trader.release(offer.id).await?;
     w.net.daemon.says("refuses SettleInvoice (permission denied)").await?;
     w.net.daemon.says("lncli bakemacaroon").await?;
-    ensure!(w.invoices(MOSTRO, InvoiceState::Accepted).await?.len() == 1, "it is held");
+    ensure!(w.invoices(HUB, InvoiceState::Accepted).await?.len() == 1, "it is held");
     fs::write(&macaroon, right)?;
 
     w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
@@ -156,7 +156,7 @@ async fn a_check_names_every_trouble_and_fails() -> Result<()> {
     let w = World::stopped().await?;
     let other = w.net.lnd.access(BUYER)?;
     let nobody = format!("ws://{}", free_address()?);
-    w.net.lnd.kill_node(MOSTRO).await?;
+    w.net.lnd.kill_node(HUB).await?;
     let home = w.net.daemon.dir();
 
     let mut check = command(home)?;
@@ -174,7 +174,7 @@ async fn a_check_names_every_trouble_and_fails() -> Result<()> {
     ensure!(found.contains("lnd: TROUBLE: this is another Lightning node"), "{found}");
 
     fs::write(home.join("mostro.db"), "no database")?;
-    w.net.lnd.start_node(MOSTRO).await?;
+    w.net.lnd.start_node(HUB).await?;
     let output = run(home, &["check"]).await?;
     ends(&output, FAILURE, &["trouble in 1 of these"])?;
     let found = String::from_utf8(output.stdout)?;
@@ -189,7 +189,7 @@ async fn a_check_names_every_trouble_and_fails() -> Result<()> {
 async fn baked(w: &World, calls: &[&str]) -> Result<Vec<u8>> {
     let calls: Vec<_> = calls.iter().map(|call| format!("/lnrpc.Lightning/{call}")).collect();
     let calls: Vec<_> = calls.iter().map(String::as_str).collect();
-    Lightning::bake_macaroon(&w.net.lnd, MOSTRO, 7, &calls).await
+    Lightning::bake_macaroon(&w.net.lnd, HUB, 7, &calls).await
 }
 
 /// Another LND than in the settings.

@@ -1,7 +1,7 @@
 //! Two people want the same order.
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::{MOSTRO, SELLER, Transport};
+use devnet::{HUB, SELLER, Transport};
 use lnd_sim::InvoiceState;
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::Kind;
@@ -30,8 +30,8 @@ async fn of_two_takers_at_once_one_wins_and_the_other_is_told() -> Result<()> {
     let is_refused =
         matches!(told.payload(), Some(Payload::CantDo(Some(CantDoReason::InvalidOrderStatus))));
     ensure!(is_refused, "the loser was told {told}");
-    let open = w.invoices(MOSTRO, InvoiceState::Open).await?;
-    let canceled = w.invoices(MOSTRO, InvoiceState::Canceled).await?;
+    let open = w.invoices(HUB, InvoiceState::Open).await?;
+    let canceled = w.invoices(HUB, InvoiceState::Canceled).await?;
     ensure!(open.len() == 1 && canceled.is_empty(), "holds: {open:?}, canceled: {canceled:?}");
     w.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
     w.net.end()

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::ledger::list_invoices;
-use devnet::{BUYER, Lightning as _, MOSTRO, Person, Wallet};
+use devnet::{BUYER, HUB, Lightning as _, Person, Wallet};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState as State;
 use mostro_core::message::Action;
 use nostr_sdk::{Keys, ToBech32 as _};
@@ -51,7 +51,7 @@ async fn secrets_of(w: &World) -> Result<Vec<String>> {
     let keys = Keys::parse(nsec)?;
     let mut bytes = vec![keys.secret_key().to_secret_bytes().to_vec()];
     bytes.push(fs::read(w.net.macaroon())?);
-    for payee in [MOSTRO, BUYER] {
+    for payee in [HUB, BUYER] {
         let wallet = Wallet::open(&w.net.lnd.access(payee)?).await?;
         let invoices = list_invoices(&wallet).await?;
         let settled = invoices.into_iter().filter(|invoice| invoice.state() == State::Settled);

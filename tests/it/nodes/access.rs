@@ -1,7 +1,7 @@
 //! What the daemon may do at LND, and what it does when it is not let in.
 
 use anyhow::{Result, ensure};
-use devnet::{Lightning as _, MOSTRO, NodeAccess, Transport, Wallet};
+use devnet::{HUB, Lightning as _, NodeAccess, Transport, Wallet};
 
 use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
 
@@ -30,7 +30,7 @@ async fn our_macaroon_is_enough_for_a_trade_and_for_nothing_else() -> Result<()>
     let sale = w.sale_active().await?;
     w.released(&sale).await?;
 
-    let access = w.net.lnd.access(MOSTRO)?;
+    let access = w.net.lnd.access(HUB)?;
     let ours = Wallet::open(&NodeAccess { macaroon: w.net.macaroon(), ..access }).await?;
     for call in BEYOND_OUR_RIGHTS {
         let refusal = ours.call(call).await.err();
@@ -45,13 +45,13 @@ async fn our_macaroon_is_enough_for_a_trade_and_for_nothing_else() -> Result<()>
 async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
     let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
-    w.net.lnd.kill_node(MOSTRO).await?;
-    w.net.lnd.start_locked(MOSTRO).await?;
+    w.net.lnd.kill_node(HUB).await?;
+    w.net.lnd.start_locked(HUB).await?;
     w.net.daemon.says("LND's wallet is locked: unlock it").await?;
     w.seller.trader.release(sale.id).await?;
     ensure!(w.net.daemon.is_running(), "the daemon goes on");
 
-    w.net.lnd.unlock(MOSTRO).await?;
+    w.net.lnd.unlock(HUB).await?;
     w.is_success(&sale).await?;
     w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }
@@ -62,7 +62,7 @@ async fn a_certificate_that_is_renewed_during_a_trade_is_read_anew() -> Result<(
     let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = w.sale_active().await?;
 
-    w.net.lnd.renew_certificate(MOSTRO).await?;
+    w.net.lnd.renew_certificate(HUB).await?;
 
     w.released(&sale).await?;
     w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await

@@ -1,7 +1,7 @@
 //! LND and the daemon are killed together, and whoever it is right after a settle.
 
 use anyhow::Result;
-use devnet::{MOSTRO, Transport};
+use devnet::{HUB, Transport};
 
 use super::dangling::is_paid;
 use super::{VICTIMS, Victim, strike};
@@ -37,8 +37,8 @@ async fn whoever_is_killed_when_lnd_has_just_settled_the_buyer_is_paid() -> Resu
         let (sale, hold) = w.sale_invoiced().await?;
         w.funded(&hold).await?;
         w.fiat_sent(&sale).await?;
-        let mostro = w.net.lnd.wallet(MOSTRO)?;
-        let settled = mostro.received(&hold);
+        let hub = w.net.lnd.wallet(HUB)?;
+        let settled = hub.received(&hold);
         tokio::try_join!(settled, async { w.seller.trader.release(sale.id).await })?;
         strike(&mut w, victim).await?;
         is_paid(&mut w, &sale).await?;

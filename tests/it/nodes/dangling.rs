@@ -1,7 +1,7 @@
 //! A payout that LND wrote down, never sent and never ends by itself, and its remedy.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use devnet::{Lightning as _, MOSTRO, Transport};
+use devnet::{HUB, Lightning as _, Transport};
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 
 use super::{PATIENCE, payout, payouts, said, until};
@@ -55,8 +55,8 @@ async fn an_lnd_restart_during_daemon_downtime_is_detected() -> Result<()> {
 /// A sale whose payout is in LND's books and in no channel.
 async fn payout_unsigned(w: &mut World) -> Result<Offer> {
     let sale = w.sale_fiat_sent().await?;
-    w.net.lnd.stop_node(MOSTRO).await?;
-    w.net.lnd.start_node_with(MOSTRO, &SIGNS_NOTHING).await?;
+    w.net.lnd.stop_node(HUB).await?;
+    w.net.lnd.start_node_with(HUB, &SIGNS_NOTHING).await?;
     w.seller.trader.release(sale.id).await?;
     until(w, "LND has written an attempt down", async || {
         Ok(payout(w).await?.is_some_and(|payment| !payment.htlcs.is_empty()))
@@ -102,10 +102,10 @@ async fn remedy(w: &World, sale: &Offer) -> Result<()> {
     let channel = channel.split_whitespace().next().context("no channel is named")?.parse()?;
     let payments = payouts(w).await?.len();
 
-    let like_it = w.net.lnd.close_channel(MOSTRO, channel).await?;
+    let like_it = w.net.lnd.close_channel(HUB, channel).await?;
     w.net.lnd.open_channel(like_it).await?;
-    w.net.lnd.stop_node(MOSTRO).await?;
-    w.net.lnd.start_node(MOSTRO).await?;
+    w.net.lnd.stop_node(HUB).await?;
+    w.net.lnd.start_node(HUB).await?;
 
     ensure!(payouts(w).await?.len() == payments, "another payment was begun");
     Ok(())

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use devnet::{Lightning as _, MOSTRO, SELLER, Transport, Wallet};
+use devnet::{HUB, Lightning as _, SELLER, Transport, Wallet};
 use fedimint_tonic_lnd::invoicesrpc::{HtlcModifyRequest, HtlcModifyResponse};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::routerrpc::{BuildRouteRequest, SendToRouteRequest};
@@ -26,7 +26,7 @@ const A_SAT_MSAT: u64 = 1_000;
 async fn an_escrow_of_one_sat_that_a_modifier_calls_paid_starts_no_trade() -> Result<()> {
     let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let mut others = JoinSet::new();
-    others.spawn(modify(w.net.lnd.wallet(MOSTRO)?, w.net.lnd.wallet(MOSTRO)?));
+    others.spawn(modify(w.net.lnd.wallet(HUB)?, w.net.lnd.wallet(HUB)?));
     let (sale, hold) = w.sale_invoiced().await?;
     others.spawn(pay_a_sat(w.net.lnd.wallet(SELLER)?, hold.parse()?));
 

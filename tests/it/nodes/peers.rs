@@ -1,7 +1,7 @@
 //! Peers that are away, or take their time.
 
 use anyhow::{Result, ensure};
-use devnet::{BUYER, Lightning as _, MOSTRO, SELLER, Transport};
+use devnet::{BUYER, HUB, Lightning as _, SELLER, Transport};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use mostro_core::message::Action;
 use tokio::time::{Duration, Instant};
@@ -18,11 +18,11 @@ async fn a_seller_who_is_away_at_the_release_still_pays() -> Result<()> {
     let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
 
-    w.net.lnd.disconnect(MOSTRO, SELLER).await?;
+    w.net.lnd.disconnect(HUB, SELLER).await?;
     w.seller.trader.release(sale.id).await?;
     w.is_success(&sale).await?;
 
-    w.net.lnd.connect(MOSTRO, SELLER).await?;
+    w.net.lnd.connect(HUB, SELLER).await?;
     w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
@@ -33,11 +33,11 @@ async fn a_buyer_who_is_away_at_the_payout_is_paid_by_the_same_invoice() -> Resu
     let mut w = World::with(settings, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
 
-    w.net.lnd.disconnect(MOSTRO, BUYER).await?;
+    w.net.lnd.disconnect(HUB, BUYER).await?;
     w.seller.trader.release(sale.id).await?;
     w.buyer.trader.wait_for(Action::PaymentFailed).await?;
 
-    w.net.lnd.connect(MOSTRO, BUYER).await?;
+    w.net.lnd.connect(HUB, BUYER).await?;
     w.is_success(&sale).await?;
     w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }
@@ -73,12 +73,12 @@ async fn nothing_is_paid_before_a_channel_is_active_again() -> Result<()> {
     let (sale, hold) = w.sale_invoiced().await?;
     w.funded(&hold).await?;
     w.fiat_sent(&sale).await?;
-    for node in [MOSTRO, SELLER, BUYER] {
+    for node in [HUB, SELLER, BUYER] {
         w.net.lnd.kill_node(node).await?;
     }
     w.seller.trader.release(sale.id).await?;
 
-    w.net.lnd.start_node(MOSTRO).await?;
+    w.net.lnd.start_node(HUB).await?;
     let is_settled = async || Ok(invoice_state(&w, &hold).await? == InvoiceState::Settled);
     until(&w, "LND settles the escrow", is_settled).await?;
     w.net.daemon.says("LND has no active channel: no payout until it has").await?;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use devnet::{MOSTRO, Transport};
+use devnet::{HUB, Transport};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use mostro_core::message::Action;
-use regtest::{Config, RECOMMENDED};
+use regtest::{Config, SIGN_AT_ONCE};
 
 use super::dangling::{End, GIVEN_BACK, ended};
 use super::{VICTIMS, Victim, invoice_state, payment_of, payout, said, strike, until, world};
@@ -55,7 +55,7 @@ async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
     tell(&format!("REGTEST_SEED={seed}"))?;
     let mut dice = Dice(seed);
     let mut ends = BTreeMap::<End, usize>::new();
-    for (trades, arguments) in [(13, RECOMMENDED.as_slice()), (12, &[])] {
+    for (trades, arguments) in [(13, SIGN_AT_ONCE.as_slice()), (12, &[])] {
         let blows = (0..trades).map(|_| dice.blow()).collect::<Vec<_>>();
         let spree = Box::pin(spree(&blows, arguments)).await;
         for end in spree.with_context(|| format!("REGTEST_SEED={seed}, LND with {arguments:?}"))? {
@@ -67,8 +67,8 @@ async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
 
 /// A trade for each blow, on an LND with these arguments.
 async fn spree(blows: &[Blow], arguments: &[&str]) -> Result<Vec<End>> {
-    let mostro_arguments = arguments.iter().map(ToString::to_string).collect();
-    let nodes = Config { mostro_arguments, ..Config::new()? };
+    let hub_arguments = arguments.iter().map(ToString::to_string).collect();
+    let nodes = Config { hub_arguments, ..Config::new()? };
     let mut w = world(impatient()?, nodes).await?;
     let (mut ends, mut last) = (Vec::new(), None);
     for (number, blow) in blows.iter().enumerate() {
@@ -80,7 +80,7 @@ async fn spree(blows: &[Blow], arguments: &[&str]) -> Result<Vec<End>> {
         ends.push(end);
         last = Some(sale.id);
     }
-    if !w.invoices(MOSTRO, lnd_sim::InvoiceState::Accepted).await?.is_empty() {
+    if !w.invoices(HUB, lnd_sim::InvoiceState::Accepted).await?.is_empty() {
         w.net.lnd.mine(ALL_HELD).await?;
     }
     let is_paid = |end: &&End| matches!(end, End::Success | End::Remedied);

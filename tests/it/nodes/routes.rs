@@ -1,7 +1,7 @@
 //! Payouts that find no way, or a way that costs.
 
 use anyhow::{Result, ensure};
-use devnet::{BUYER, Lightning as _, MOSTRO, Net, Transport, Wallet};
+use devnet::{BUYER, HUB, Lightning as _, Net, Transport, Wallet};
 use fedimint_tonic_lnd::lnrpc::policy_update_request::Scope;
 use fedimint_tonic_lnd::lnrpc::{ChannelGraphRequest, PolicyUpdateRequest, RoutingPolicy};
 use mostro_core::message::Action;
@@ -55,7 +55,7 @@ async fn a_payout_whose_way_is_gone_needs_another_invoice() -> Result<()> {
 #[tokio::test]
 async fn a_payout_beyond_our_means_needs_another_invoice() -> Result<()> {
     let net = Box::pin(Net::start_on_nodes(far_nodes()?, impatient()?)).await?;
-    spend_nearly_all(&net.lnd.wallet(MOSTRO)?, &net.lnd.wallet(BUYER)?).await?;
+    spend_nearly_all(&net.lnd.wallet(HUB)?, &net.lnd.wallet(BUYER)?).await?;
     let mut w = World::around(net, Transport::Nip44).await?;
     let sale = w.sale_fiat_sent().await?;
 
@@ -87,9 +87,9 @@ async fn the_router_asks_for(w: &World, fee_base_msat: i64) -> Result<()> {
         ..Default::default()
     };
     w.net.lnd.wallet(ROUTER)?.lightning().update_channel_policy(asked).await?;
-    let mostro = w.net.lnd.wallet(MOSTRO)?.lightning();
+    let hub = w.net.lnd.wallet(HUB)?.lightning();
     until(w, "the daemon's node hears of the fee", async || {
-        let graph = mostro.clone().describe_graph(ChannelGraphRequest::default()).await?;
+        let graph = hub.clone().describe_graph(ChannelGraphRequest::default()).await?;
         let edges = graph.into_inner().edges;
         let policies = edges.iter().flat_map(|edge| [&edge.node1_policy, &edge.node2_policy]);
         let of_router = |policy: &&RoutingPolicy| policy.fee_base_msat == fee_base_msat;

@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use devnet::Transport;
 use lightning_invoice::Bolt11Invoice;
-use lnd_sim::{MOSTRO, PaymentHash, Rpc};
+use lnd_sim::{HUB, PaymentHash, Rpc};
 use mostro_core::message::Action;
 
 use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, impatient};
@@ -13,7 +13,7 @@ use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, impatient};
 #[tokio::test]
 async fn a_payout_that_failed_because_lnd_died_costs_the_buyer_no_try() -> Result<()> {
     let (mut w, offer, hash) = left_dangling().await?;
-    w.net.lnd.end_dangling(MOSTRO, hash)?;
+    w.net.lnd.end_dangling(HUB, hash)?;
 
     w.is_success(&offer).await?;
     let mut actions =
@@ -28,7 +28,7 @@ async fn a_payout_that_never_left_lnd_is_frozen_and_paid_after_the_remedy() -> R
     let (mut w, offer, hash) = left_dangling().await?;
 
     w.buyer.trader.wait_for(Action::PaymentFailed).await?;
-    w.net.lnd.end_dangling(MOSTRO, hash)?;
+    w.net.lnd.end_dangling(HUB, hash)?;
 
     w.is_success(&offer).await?;
     let alarm = "ALARM: LND calls a payment in flight that no channel carries";
@@ -40,14 +40,14 @@ async fn a_payout_that_never_left_lnd_is_frozen_and_paid_after_the_remedy() -> R
 async fn left_dangling() -> Result<(Box<World>, Offer, PaymentHash)> {
     let mut w = World::with(impatient()?, Transport::Nip44).await?;
     let offer = w.sale_fiat_sent().await?;
-    w.net.lnd.dangle_next(MOSTRO)?;
+    w.net.lnd.dangle_next(HUB)?;
     w.seller.trader.release(offer.id).await?;
     let hash = PaymentHash(*w.destination.parse::<Bolt11Invoice>()?.payment_hash().as_ref());
     let mut changes = w.net.lnd.changes();
     changes.wait_for(|_| w.net.lnd.calls_about(Rpc::TrackPaymentV2, hash) > 0).await?;
 
-    w.net.lnd.kill(MOSTRO).await;
+    w.net.lnd.kill(HUB).await;
     w.net.daemon.says("LND did not answer").await?;
-    w.net.lnd.start_node(MOSTRO).await?;
+    w.net.lnd.start_node(HUB).await?;
     Ok((w, offer, hash))
 }

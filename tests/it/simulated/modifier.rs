@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use devnet::Transport;
-use lnd_sim::MOSTRO;
+use lnd_sim::HUB;
 use mostro_core::message::Action;
 
 use crate::harness::{SELLER_PAYS, World};
@@ -15,7 +15,7 @@ async fn an_escrow_of_nothing_or_one_sat_short_starts_no_trade_and_nobody_gains(
     for called in [0, asked.saturating_sub(1_000)] {
         let mut w = World::open(Transport::Nip44).await?;
         let before = w.net.lnd.balances();
-        w.net.lnd.modify_htlcs(MOSTRO, Some(called))?;
+        w.net.lnd.modify_htlcs(HUB, Some(called))?;
         let (sale, hold) = w.sale_invoiced().await?;
 
         w.seller.wallet.pay(&hold).await?;

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::Transport;
-use lnd_sim::{InvoiceState, MOSTRO, PaymentHash, Rpc};
+use lnd_sim::{HUB, InvoiceState, PaymentHash, Rpc};
 use mostro_core::message::Action;
 
 use crate::harness::World;
@@ -52,14 +52,14 @@ async fn an_escrow_that_lnd_lost_ends_a_trade_before_fiat_is_sent() -> Result<()
 impl World {
     /// Answers the escrow that it holds.
     async fn lnd_dies(&self) -> Result<PaymentHash> {
-        let held = self.net.lnd.list_invoices(MOSTRO, InvoiceState::Accepted);
-        self.net.lnd.kill(MOSTRO).await;
+        let held = self.net.lnd.list_invoices(HUB, InvoiceState::Accepted);
+        self.net.lnd.kill(HUB).await;
         self.net.daemon.says("LND did not answer").await?;
         held.first().copied().context("an escrow is held")
     }
 
     async fn lnd_returns_without(&self, held: PaymentHash) -> Result<()> {
-        self.net.lnd.lose_held(MOSTRO, held)?;
-        Ok(self.net.lnd.start_node(MOSTRO).await?)
+        self.net.lnd.lose_held(HUB, held)?;
+        Ok(self.net.lnd.start_node(HUB).await?)
     }
 }

@@ -1,6 +1,6 @@
 //! Being let in, and knowing whether LND is ready.
 
-use devnet::{BUYER, Lightning, MOSTRO, SELLER};
+use devnet::{BUYER, HUB, Lightning, SELLER};
 use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
 use trade::EscrowEvidence::Required;
 use trade::{FailureReason, HoldStatus, Network as Chain, NodeKey, PaymentStatus, Sats};
@@ -20,7 +20,7 @@ pub(crate) async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin(
     assert!(readiness.may_escrow() && readiness.may_pay(), "{readiness:?}");
     assert_eq!(readiness.channels_active, Some(2));
     assert_eq!(readiness.height.0, before.0 + 2);
-    let node = stage.network.access(MOSTRO).expect("it is there");
+    let node = stage.network.access(HUB).expect("it is there");
     assert_eq!(Some(readiness.identity.key), NodeKey::from_hex(&node.pubkey));
     assert_eq!(readiness.identity.network, Chain::Regtest);
     assert_eq!(readiness.node.networks, ["regtest"]);
@@ -49,8 +49,8 @@ pub(crate) async fn a_locked_wallet_is_named_and_nothing_is_known_meanwhile(
     stage: &Stage<impl Lightning>,
 ) {
     let escrow = stage.durable_escrow().await;
-    stage.stop(MOSTRO).await;
-    stage.network.start_locked(MOSTRO).await.expect("it starts");
+    stage.stop(HUB).await;
+    stage.network.start_locked(HUB).await.expect("it starts");
 
     let error = stage.ours.readiness().await.expect_err("not ready");
     assert_eq!(error.to_string(), "LND's wallet is locked: unlock it");
@@ -59,7 +59,7 @@ pub(crate) async fn a_locked_wallet_is_named_and_nothing_is_known_meanwhile(
     let answer = stage.ours.payment_status(escrow.hash).await;
     assert!(answer.is_err(), "{answer:?}");
 
-    stage.network.unlock(MOSTRO).await.expect("it is unlocked");
+    stage.network.unlock(HUB).await.expect("it is unlocked");
     let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 }
@@ -93,7 +93,7 @@ pub(crate) async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause(
     stage: &Stage<impl Lightning>,
 ) {
     let network = &stage.network;
-    let narrow = network.bake_macaroon(MOSTRO, 78, &RIGHTS[1..2]).await.expect("it is baked");
+    let narrow = network.bake_macaroon(HUB, 78, &RIGHTS[1..2]).await.expect("it is baked");
     let sellers = network.access(SELLER).expect("it is there").macaroon;
     let of_another_node = std::fs::read(sellers).expect("readable");
 
@@ -158,7 +158,7 @@ pub(crate) async fn a_renewed_macaroon_is_used_at_the_next_call(stage: &Stage<im
 pub(crate) async fn a_renewed_certificate_is_used_at_the_next_dial(stage: &Stage<impl Lightning>) {
     stage.ours.readiness().await.expect("reached");
 
-    stage.network.renew_certificate(MOSTRO).await.expect("it is renewed");
+    stage.network.renew_certificate(HUB).await.expect("it is renewed");
 
     // The call that finds the old connection broken may fail; the next one dials.
     if stage.ours.readiness().await.is_err() {
@@ -170,7 +170,7 @@ pub(crate) async fn a_node_with_another_certificate_is_named_with_the_file(
     stage: &Stage<impl Lightning>,
 ) {
     let sellers = access(&stage.network, SELLER).cert_file;
-    let access = LndAccess { cert_file: sellers.clone(), ..access(&stage.network, MOSTRO) };
+    let access = LndAccess { cert_file: sellers.clone(), ..access(&stage.network, HUB) };
 
     let error = Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
 

@@ -2,7 +2,7 @@
 
 use std::future::ready;
 
-use devnet::{Lightning, MOSTRO, SELLER};
+use devnet::{HUB, Lightning, SELLER};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use mostrod::lightning::{HoldWord, LightningNode, Lnd};
@@ -16,7 +16,7 @@ use crate::stage::{Escrow, HOLD_EXPIRY_DELTA, Stage, all, index, last, next, pay
 pub(crate) async fn an_open_hold_survives_a_kill_and_can_be_paid(stage: &Stage<impl Lightning>) {
     let escrow = stage.open_escrow().await;
 
-    restart(stage, MOSTRO).await;
+    restart(stage, HUB).await;
 
     stage.seller_pays(&escrow).await;
     let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
@@ -30,7 +30,7 @@ pub(crate) async fn an_accepted_hold_survives_a_kill_and_can_be_settled_or_cance
 ) {
     let (to_settle, to_cancel) = (stage.held_escrow().await, stage.durable_escrow().await);
 
-    restart(stage, MOSTRO).await;
+    restart(stage, HUB).await;
 
     let mut watch = stage.ours.watch(to_settle.hash);
     assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
@@ -50,7 +50,7 @@ pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
     let escrow = stage.durable_escrow().await;
     stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
-    restart(stage, MOSTRO).await;
+    restart(stage, HUB).await;
 
     let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
     assert_eq!(status, HoldStatus::Settled);
@@ -63,8 +63,8 @@ pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
 pub(crate) async fn a_settle_that_died_with_lnd_can_be_made_again(stage: &Stage<impl Lightning>) {
     let escrow = stage.durable_escrow().await;
     let (answer, ()) =
-        futures::join!(stage.ours.settle_hold(escrow.preimage, Required), stage.kill(MOSTRO));
-    stage.start(MOSTRO).await;
+        futures::join!(stage.ours.settle_hold(escrow.preimage, Required), stage.kill(HUB));
+    stage.start(HUB).await;
 
     let found = stage.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(found, HoldStatus::Accepted { .. } | HoldStatus::Settled), "{found:?}");
@@ -96,9 +96,9 @@ pub(crate) async fn the_horizon_may_pass_while_lnd_is_down(stage: &Stage<impl Li
     let HoldStatus::Accepted { expires_at, .. } = status else { panic!("{status:?}") };
     let left = expires_at.0 - HOLD_EXPIRY_DELTA - stage.height().await.0;
 
-    stage.kill(MOSTRO).await;
+    stage.kill(HUB).await;
     stage.mine(left).await;
-    stage.start(MOSTRO).await;
+    stage.start(HUB).await;
 
     until(stage.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
     assert_refused(stage.seller_learns(escrow.hash).await);
@@ -111,7 +111,7 @@ pub(crate) async fn a_payment_in_flight_survives_a_kill_and_ends_as_the_payee_de
 ) {
     let (wanted, unwanted) = (stage.payment_in_flight().await, stage.payment_in_flight().await);
 
-    restart(stage, MOSTRO).await;
+    restart(stage, HUB).await;
 
     for invoice in [&wanted, &unwanted] {
         let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
@@ -133,10 +133,10 @@ pub(crate) async fn what_the_payee_decides_while_lnd_is_down_is_told_when_it_is_
 ) {
     let (wanted, unwanted) = (stage.payment_in_flight().await, stage.payment_in_flight().await);
 
-    stage.kill(MOSTRO).await;
+    stage.kill(HUB).await;
     stage.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
     stage.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
-    stage.start(MOSTRO).await;
+    stage.start(HUB).await;
 
     let paid = last(stage.ours.follow(wanted.hash)).await;
     assert!(matches!(paid, PaymentStatus::Succeeded { .. }), "{paid:?}");
@@ -148,7 +148,7 @@ pub(crate) async fn the_first_update_is_durable(stage: &Stage<impl Lightning>) {
     let invoice = stage.undecided_buyer().await;
     let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
-    restart(stage, MOSTRO).await;
+    restart(stage, HUB).await;
 
     // In flight for ever, in flight, or over for want of a route: that is a matter of when it died.
     let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
@@ -164,7 +164,7 @@ pub(crate) async fn a_final_word_survives_a_kill(stage: &Stage<impl Lightning>) 
     let paid = last(stage.ours.follow(wanted.hash)).await;
     let failed = last(stage.ours.follow(unwanted.hash)).await;
 
-    restart(stage, MOSTRO).await;
+    restart(stage, HUB).await;
 
     assert_eq!(all(stage.ours.follow(wanted.hash)).await, [paid]);
     assert_eq!(all(stage.ours.follow(unwanted.hash)).await, [failed]);
@@ -178,11 +178,11 @@ pub(crate) async fn streams_end_without_a_last_word_when_lnd_stops(stage: &Stage
     let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
     let (watch, follow) = attached(&stage.ours, &escrow, &invoice).await;
 
-    stage.stop(MOSTRO).await;
+    stage.stop(HUB).await;
 
     assert_eq!(all(watch).await, []);
     assert_eq!(all(follow).await, []);
-    stage.start(MOSTRO).await;
+    stage.start(HUB).await;
     drop(attached(&stage.ours, &escrow, &invoice).await);
 }
 
@@ -194,11 +194,11 @@ pub(crate) async fn streams_end_without_a_last_word_when_lnd_is_killed(
     let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
     let (watch, follow) = attached(&stage.ours, &escrow, &invoice).await;
 
-    stage.kill(MOSTRO).await;
+    stage.kill(HUB).await;
 
     assert_eq!(all(watch).await, []);
     assert_eq!(all(follow).await, []);
-    stage.start(MOSTRO).await;
+    stage.start(HUB).await;
     drop(attached(&stage.ours, &escrow, &invoice).await);
 }
 

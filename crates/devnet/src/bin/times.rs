@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use devnet::{Couple, Lightning, Net, Settings, Terms, Timeline, Times, Transport};
 use mostro_core::order::Kind;
-use regtest::{Config, RECOMMENDED};
+use regtest::{Config, SIGN_AT_ONCE};
 use tokio::time::Instant;
 
 const NETWORKS: usize = 5;
@@ -28,9 +28,9 @@ async fn main() -> Result<()> {
         let started = Instant::now();
         let net = Box::pin(Net::start(settings()?)).await?;
         Box::pin(simulated.measure(net, started)).await?;
-        for (column, arguments) in [(real, &[][..]), (recommended, &RECOMMENDED)] {
+        for (column, arguments) in [(real, &[][..]), (recommended, &SIGN_AT_ONCE)] {
             let mut nodes = Config::new()?;
-            nodes.mostro_arguments = arguments.iter().copied().map(Into::into).collect();
+            nodes.hub_arguments = arguments.iter().copied().map(Into::into).collect();
             let started = Instant::now();
             let net = Box::pin(Net::start_on_nodes(nodes, settings()?)).await?;
             Box::pin(column.measure(net, started)).await?;

@@ -1,6 +1,6 @@
 //! The amount in an invoice's prefix. LND multiplies without looking at overflow, and so does this.
 
-use crate::error::LndError;
+use crate::lnd_error::LndError;
 
 const MSAT_PER_BTC: u64 = 100_000_000_000;
 

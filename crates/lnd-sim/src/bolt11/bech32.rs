@@ -1,6 +1,6 @@
 //! Bech32 of any length, and its groups of five bits as bytes.
 
-use crate::error::LndError;
+use crate::lnd_error::LndError;
 
 const CHARSET: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 const CHECKSUM_CHARS: usize = 6;

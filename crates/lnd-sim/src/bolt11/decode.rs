@@ -7,11 +7,44 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::ecdsa::{RecoverableSignature, RecoveryId, Signature};
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
 
+use super::amount;
 use super::bech32::{self, to_bytes, to_bytes_padded};
 use super::features::Features;
-use super::{Decoded, amount};
-use crate::PaymentHash;
-use crate::error::LndError;
+use crate::hash::PaymentHash;
+use crate::lnd_error::LndError;
+
+/// What an invoice says.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoded {
+    /// The payee's public key, as hex.
+    pub(crate) payee: String,
+    pub(crate) hash: PaymentHash,
+    /// Absent if the payer chooses; LND takes a written zero for an amount.
+    pub(crate) amount_msat: Option<u64>,
+    pub(crate) payment_addr: Option<[u8; 32]>,
+    pub(crate) min_final_cltv: u64,
+    pub(crate) created_at_secs: u64,
+    pub(crate) expiry_secs: u64,
+    pub(crate) description: String,
+    pub(crate) description_hash: Option<[u8; 32]>,
+    pub(crate) features: Features,
+    pub(crate) has_blinded_paths: bool,
+}
+
+impl Decoded {
+    /// Until when it may be paid. LND counts an expiry in nanoseconds, which overflow after 292 years:
+    /// then it may have been long ago.
+    pub(crate) fn expires_at_secs(&self) -> u64 {
+        let nanos = self.expiry_secs.wrapping_mul(1_000_000_000).cast_signed();
+        self.created_at_secs.saturating_add_signed(nanos.div_euclid(1_000_000_000))
+    }
+
+    /// LND has room for 16 bits.
+    pub(crate) fn final_cltv(&self) -> u32 {
+        let [low, high, ..] = self.min_final_cltv.to_le_bytes();
+        u32::from(u16::from_le_bytes([low, high]))
+    }
+}
 
 /// What fits into a QR code.
 const MAX_CHARS: usize = 7_089;

@@ -4,10 +4,10 @@ use std::future::pending;
 
 use tonic::{Code, Response, Status};
 
-use super::{Lnd, stopping};
-use crate::PaymentHash;
-use crate::error::LndError;
+use super::lnd::{Lnd, stopping};
 use crate::faults::{Fault, Rpc};
+use crate::hash::PaymentHash;
+use crate::lnd_error::LndError;
 use crate::world::World;
 
 /// What grpc-go says of a connection that ends under a call.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tonic::{Response, Status};
 
 use super::calls::CLOSING;
-use super::{Life, Lnd, stopping};
+use super::lnd::{Life, Lnd, stopping};
 use crate::faults::Fault;
 use crate::world::World;
 

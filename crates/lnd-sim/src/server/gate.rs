@@ -10,13 +10,13 @@ use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, StdError, http};
 use tower::Service;
 
-use super::Lnd;
 use super::generated::invoices_server::InvoicesServer;
 use super::generated::lightning_server::LightningServer;
 use super::generated::router_server::RouterServer;
 use super::generated::state_server::StateServer;
-use crate::error::LndError;
-use crate::world::LndState;
+use super::lnd::Lnd;
+use crate::lnd_error::LndError;
+use crate::node::LndState;
 
 /// All services of one node behind one door.
 #[derive(Clone)]

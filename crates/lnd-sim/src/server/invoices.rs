@@ -9,15 +9,17 @@ use fedimint_tonic_lnd::lnrpc;
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState as WireState;
 use tonic::{Code, Request, Response, Status};
 
-use super::Lnd;
 use super::follow::{AtStop, Follow, Messages, Next};
 use super::generated::invoices_server::Invoices;
 use super::lightning::find;
-use crate::error::LndError;
+use super::lnd::Lnd;
 use crate::faults::Rpc;
-use crate::invoice::{NewInvoice, unlocated};
+use crate::hash::{PaymentHash, Preimage};
+use crate::invoice::NewInvoice;
+use crate::invoice_registry::unlocated;
+use crate::lnd_error::LndError;
+use crate::messages;
 use crate::world::World;
-use crate::{PaymentHash, Preimage, messages};
 
 #[tonic::async_trait]
 impl Invoices for Lnd {

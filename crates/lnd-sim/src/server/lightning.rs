@@ -4,15 +4,18 @@ use fedimint_tonic_lnd::lnrpc;
 use fedimint_tonic_lnd::staterpc::{GetStateRequest, GetStateResponse, WalletState};
 use tonic::{Code, Request, Response, Status};
 
-use super::Lnd;
 use super::generated::lightning_server::Lightning;
 use super::generated::state_server::State;
-use crate::error::LndError;
+use super::lnd::Lnd;
 use crate::faults::Rpc;
-use crate::invoice::{Invoice, InvoiceState, NewInvoice, unlocated};
+use crate::hash::{PaymentHash, Preimage};
+use crate::invoice::{Invoice, InvoiceState, NewInvoice};
+use crate::invoice_registry::unlocated;
+use crate::lnd_error::LndError;
+use crate::node::{LndState, Node};
 use crate::payment::{Payment, PaymentStatus};
-use crate::world::{LndState, Node, World};
-use crate::{PaymentHash, Preimage, bolt11, messages};
+use crate::world::World;
+use crate::{bolt11, messages};
 
 /// Entries of a list whose caller names no limit.
 const DEFAULT_PAGE: u64 = 100;

@@ -5,13 +5,14 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus as WireStatus;
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use tonic::{Code, Request, Response, Status};
 
-use super::Lnd;
 use super::follow::{AtStop, Follow, Messages, Next};
 use super::generated::router_server::Router;
-use crate::error::LndError;
+use super::lnd::Lnd;
+use crate::bolt11;
 use crate::faults::{Fault, Rpc};
+use crate::hash::PaymentHash;
+use crate::lnd_error::LndError;
 use crate::world::World;
-use crate::{PaymentHash, bolt11};
 
 #[tonic::async_trait]
 impl Router for Lnd {

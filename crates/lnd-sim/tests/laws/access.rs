@@ -3,7 +3,7 @@
 use fedimint_tonic_lnd::connect;
 use fedimint_tonic_lnd::lnrpc::{self, GetInfoRequest};
 use fedimint_tonic_lnd::staterpc::{GetStateRequest, GetStateResponse, WalletState};
-use lnd_sim::{LndState, MOSTRO};
+use lnd_sim::{HUB, LndState};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -13,7 +13,7 @@ use crate::harness::{PREIMAGE, SELLER, World, answer, client};
 
 /// A channel as any gRPC program makes it, trusting the node's certificate.
 async fn channel(world: &World) -> Channel {
-    let node = world.sim.node(MOSTRO).unwrap();
+    let node = world.sim.node(HUB).unwrap();
     let pem = std::fs::read(&node.tls_cert).unwrap();
     let tls =
         ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)).domain_name("localhost");
@@ -58,7 +58,7 @@ async fn state_is_served_under_lnds_name_without_a_macaroon() {
 async fn a_call_needs_one_macaroon_of_this_node() {
     let world = World::start().await;
     let other = std::fs::read(world.sim.node(SELLER).unwrap().macaroon).unwrap();
-    let own = std::fs::read(world.sim.node(MOSTRO).unwrap().macaroon).unwrap();
+    let own = std::fs::read(world.sim.node(HUB).unwrap().macaroon).unwrap();
 
     assert_eq!(info_with(&world, None).await, "UNKNOWN: expected 1 macaroon, got 0");
     assert_eq!(
@@ -77,10 +77,10 @@ async fn a_call_needs_one_macaroon_of_this_node() {
 async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_key() {
     let world = World::start().await;
     let calls = ["/lnrpc.Lightning/GetInfo".to_owned()];
-    let baked = world.sim.bake_macaroon(MOSTRO, 77, &calls).unwrap();
-    let file = world.dir.path().join("mostro.macaroon");
+    let baked = world.sim.bake_macaroon(HUB, 77, &calls).unwrap();
+    let file = world.dir.path().join("baked.macaroon");
     std::fs::write(&file, baked).unwrap();
-    let node = world.sim.node(MOSTRO).unwrap();
+    let node = world.sim.node(HUB).unwrap();
     let mut caller = connect(node.url(), node.tls_cert, file).await.unwrap();
     let denied = "UNKNOWN: permission denied";
 
@@ -90,7 +90,7 @@ async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_
     let send = caller.lightning().send_coins(lnrpc::SendCoinsRequest::default()).await;
     assert_eq!(answer(send), denied);
 
-    world.sim.delete_macaroon(MOSTRO, 77).unwrap();
+    world.sim.delete_macaroon(HUB, 77).unwrap();
     assert_eq!(
         answer(caller.lightning().get_info(GetInfoRequest {}).await),
         "UNKNOWN: cannot retrieve macaroon: cannot get macaroon: root key with id 77 doesn't exist"
@@ -101,7 +101,7 @@ async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_
 #[tokio::test]
 async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
     let mut world = World::start().await;
-    world.sim.invoice(MOSTRO, 1).unwrap();
+    world.sim.invoice(HUB, 1).unwrap();
     let cases = [
         (
             LndState::NonExisting,
@@ -126,7 +126,7 @@ async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
         (LndState::RpcActive, WalletState::RpcActive, "NOT_FOUND: unable to locate invoice"),
     ];
     for (state, shown, expected) in cases {
-        world.sim.set_state(MOSTRO, state).unwrap();
+        world.sim.set_state(HUB, state).unwrap();
         assert_eq!(get_state(&world, "/lnrpc.State/GetState").await.unwrap(), shown);
         assert_eq!(answer(world.lookup().await), expected);
     }
@@ -137,7 +137,7 @@ async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
 async fn a_node_that_is_not_synced_says_so_and_still_settles() {
     let mut world = World::start().await;
     world.add_held().await;
-    world.sim.set_synced(MOSTRO, false).unwrap();
+    world.sim.set_synced(HUB, false).unwrap();
 
     let info = world.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
 
@@ -152,20 +152,20 @@ async fn a_renewed_certificate_shuts_out_who_pinned_the_old_one() {
     let mut world = World::start().await;
     world.add_hold(|_| ()).await.unwrap();
 
-    world.sim.renew_certificate(MOSTRO).unwrap();
+    world.sim.renew_certificate(HUB).unwrap();
 
     assert!(world.lookup().await.is_err());
-    let mut fresh = client(&world.sim, MOSTRO).await;
+    let mut fresh = client(&world.sim, HUB).await;
     assert!(fresh.lightning().get_info(GetInfoRequest {}).await.is_ok());
-    assert!(world.sim.find_invoice(MOSTRO, PREIMAGE.hash()).is_some());
+    assert!(world.sim.find_invoice(HUB, PREIMAGE.hash()).is_some());
 }
 
 // case: none; the handle's faults
 #[tokio::test]
 async fn a_node_says_the_version_and_the_chain_that_it_is_told_to() {
     let mut world = World::start().await;
-    world.sim.set_version(MOSTRO, "0.19.3-beta").unwrap();
-    world.sim.set_network(MOSTRO, "mainnet").unwrap();
+    world.sim.set_version(HUB, "0.19.3-beta").unwrap();
+    world.sim.set_network(HUB, "mainnet").unwrap();
 
     let info = world.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
 

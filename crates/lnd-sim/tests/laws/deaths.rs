@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use fedimint_tonic_lnd::invoicesrpc::SettleInvoiceMsg;
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState::{Accepted, Canceled, Open, Settled};
-use lnd_sim::{Config, Fault, LndSim, MOSTRO, Payee, Rpc};
+use lnd_sim::{Config, Fault, HUB, LndSim, Payee, Rpc};
 use tonic::Code;
 
 use crate::harness::{
-    BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payout, rest, said, shown,
+    BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payment, rest, said, shown,
 };
 
 // case: stream_ends
@@ -19,9 +19,9 @@ async fn at_sigterm_invoice_streams_end_ok_and_the_routers_fail() {
     let invoice = world.subscribe().await.unwrap();
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
-    let payment = world.send(payout(&bolt11)).await.unwrap();
+    let payment = world.send(payment(&bolt11)).await.unwrap();
 
-    world.sim.stop(MOSTRO).await;
+    world.sim.stop(HUB).await;
 
     let (seen, end) = rest(invoice).await;
     assert_eq!((seen.len(), end.is_ok()), (1, true));
@@ -37,7 +37,7 @@ async fn at_sigkill_streams_break() {
     let mut invoice = world.subscribe().await.unwrap();
     invoice.message().await.unwrap();
 
-    world.sim.kill(MOSTRO).await;
+    world.sim.kill(HUB).await;
 
     assert!(invoice.message().await.is_err());
     assert!(world.lookup().await.is_err());
@@ -48,13 +48,13 @@ async fn at_sigkill_streams_break() {
 async fn what_is_held_survives_a_kill_and_settles_at_once() {
     let mut world = World::start().await;
     world.add_held().await;
-    world.sim.kill(MOSTRO).await;
-    world.sim.start_node(MOSTRO).await.unwrap();
+    world.sim.kill(HUB).await;
+    world.sim.start_node(HUB).await.unwrap();
 
     assert_eq!(world.state().await, Accepted);
     assert_eq!(answer(world.settle().await), "OK");
-    world.sim.kill(MOSTRO).await;
-    world.sim.start_node(MOSTRO).await.unwrap();
+    world.sim.kill(HUB).await;
+    world.sim.start_node(HUB).await.unwrap();
 
     assert_eq!(world.state().await, Settled);
     let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
@@ -67,11 +67,11 @@ async fn what_is_held_survives_a_kill_and_settles_at_once() {
 async fn an_invoice_that_ran_out_while_down_is_canceled_when_lnd_is_back() {
     let mut world = World::start().await;
     world.add_hold(|request| request.expiry = 10).await.unwrap();
-    world.sim.kill(MOSTRO).await;
+    world.sim.kill(HUB).await;
     world.advance(10);
-    assert_eq!(world.sim.find_invoice(MOSTRO, PREIMAGE.hash()).unwrap().state(), Open);
+    assert_eq!(world.sim.find_invoice(HUB, PREIMAGE.hash()).unwrap().state(), Open);
 
-    world.sim.start_node(MOSTRO).await.unwrap();
+    world.sim.start_node(HUB).await.unwrap();
 
     assert_eq!(world.state().await, Canceled);
 }
@@ -82,9 +82,9 @@ async fn blocks_missed_while_down_cancel_a_second_later_and_a_settle_before_wins
     for settles in [true, false] {
         let mut world = World::start().await;
         world.add_held().await;
-        world.sim.kill(MOSTRO).await;
+        world.sim.kill(HUB).await;
         world.sim.mine(140);
-        world.sim.start_node(MOSTRO).await.unwrap();
+        world.sim.start_node(HUB).await.unwrap();
         assert_eq!(world.state().await, Accepted);
         if settles {
             assert_eq!(answer(world.settle().await), "OK");
@@ -122,10 +122,10 @@ async fn a_payment_in_flight_survives_a_kill_and_so_does_its_end() {
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
     let hash = hash_of(&world.sim, BUYER);
-    world.send(payout(&bolt11)).await.unwrap();
-    world.sim.kill(MOSTRO).await;
-    world.sim.start_node(MOSTRO).await.unwrap();
-    assert_eq!(world.outcome(payout(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
+    world.send(payment(&bolt11)).await.unwrap();
+    world.sim.kill(HUB).await;
+    world.sim.start_node(HUB).await.unwrap();
+    assert_eq!(world.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
     let stream = world.track(hash).await.unwrap();
 
     world.sim.payee_settles(BUYER, hash).unwrap();
@@ -133,11 +133,11 @@ async fn a_payment_in_flight_survives_a_kill_and_so_does_its_end() {
     let (seen, end) = rest(stream).await;
     assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["IN_FLIGHT", "SUCCEEDED"]);
     assert!(end.is_ok());
-    world.sim.kill(MOSTRO).await;
-    world.sim.start_node(MOSTRO).await.unwrap();
+    world.sim.kill(HUB).await;
+    world.sim.start_node(HUB).await.unwrap();
     let (seen, _) = rest(world.track(hash).await.unwrap()).await;
     assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["SUCCEEDED"]);
-    assert_eq!(world.outcome(payout(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
 }
 
 // case: kill_during_settle
@@ -160,14 +160,14 @@ async fn an_htlc_taken_for_a_replay_is_failed_and_its_invoice_stays_accepted() {
     let mut world = World::start().await;
     world.add_held().await;
 
-    world.sim.kill(MOSTRO).await;
-    world.sim.lose_held(MOSTRO, PREIMAGE.hash()).unwrap();
-    world.sim.start_node(MOSTRO).await.unwrap();
+    world.sim.kill(HUB).await;
+    world.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
+    world.sim.start_node(HUB).await.unwrap();
 
     assert_eq!(world.state().await, Accepted);
     let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(shown(&paid), "FAILED/NO_ROUTE");
-    assert_eq!(world.sim.balance(MOSTRO).unwrap().incoming_held_msat, 0);
+    assert_eq!(world.sim.balance(HUB).unwrap().incoming_held_msat, 0);
     assert_eq!(world.sim.check(), Vec::<String>::new());
     assert_eq!(answer(world.cancel().await), "OK");
     assert_eq!(world.sim.check(), Vec::<String>::new());
@@ -178,13 +178,13 @@ async fn an_htlc_taken_for_a_replay_is_failed_and_its_invoice_stays_accepted() {
 async fn settling_what_was_taken_for_a_replay_brings_nothing_and_breaks_a_law() {
     let mut world = World::start().await;
     world.add_held().await;
-    let before = world.sim.balance(MOSTRO).unwrap();
-    world.sim.lose_held(MOSTRO, PREIMAGE.hash()).unwrap();
+    let before = world.sim.balance(HUB).unwrap();
+    world.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
 
     assert_eq!(answer(world.settle().await), "OK");
 
     assert_eq!(world.state().await, Settled);
-    let after = world.sim.balance(MOSTRO).unwrap();
+    let after = world.sim.balance(HUB).unwrap();
     assert_eq!(after.available_msat, before.available_msat);
     let broken = world.sim.check();
     assert!(broken[0].contains("one thing to the payee and another to the payer"), "{broken:?}");
@@ -216,9 +216,9 @@ async fn a_frozen_call_dies_with_its_lnd() {
     let gave_up = tokio::time::timeout(Duration::from_millis(100), world.settle()).await;
     assert!(gave_up.is_err());
 
-    world.sim.kill(MOSTRO).await;
+    world.sim.kill(HUB).await;
     world.sim.thaw();
-    world.sim.start_node(MOSTRO).await.unwrap();
+    world.sim.start_node(HUB).await.unwrap();
 
     assert_eq!(world.state().await, Accepted);
 }
@@ -265,7 +265,7 @@ async fn streams_can_be_cut_ended_silenced_and_dropped() {
     let mut silent = world.subscribe().await.unwrap();
     silent.message().await.unwrap();
 
-    world.sim.drop_streams(MOSTRO);
+    world.sim.drop_streams(HUB);
     world.settle().await.unwrap();
 
     assert_eq!(rest(dropped).await.1.unwrap_err().code(), Code::Unavailable);
@@ -281,27 +281,27 @@ async fn everything_survives_the_end_of_the_process() {
     let preimage = PREIMAGE.0.to_vec();
     let (node, bolt11) = {
         let sim = LndSim::start(config.clone()).await.unwrap();
-        let mut lnd = client(&sim, MOSTRO).await;
+        let mut lnd = client(&sim, HUB).await;
         let request = fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest {
             hash: PREIMAGE.hash().0.to_vec(),
             value: 10_000,
             ..Default::default()
         };
         lnd.invoices().add_hold_invoice(request).await.unwrap();
-        let hold = sim.find_invoice(MOSTRO, PREIMAGE.hash()).unwrap().payment_request;
+        let hold = sim.find_invoice(HUB, PREIMAGE.hash()).unwrap().payment_request;
         sim.pay(SELLER, &hold).unwrap();
         sim.add_wallet("third").await.unwrap();
         sim.mine(5);
-        (sim.node(MOSTRO).unwrap(), sim.invoice(BUYER, 5_000).unwrap())
+        (sim.node(HUB).unwrap(), sim.invoice(BUYER, 5_000).unwrap())
     };
 
     let sim = LndSim::start(config).await.unwrap();
 
-    assert_eq!(sim.node(MOSTRO).unwrap(), node, "clients find it where they knew it");
+    assert_eq!(sim.node(HUB).unwrap(), node, "clients find it where they knew it");
     assert_eq!(sim.height(), 455);
-    assert_eq!(sim.nodes(), ["buyer", "mostro", "seller", "third"]);
+    assert_eq!(sim.nodes(), ["buyer", "hub", "seller", "third"]);
     assert_eq!(sim.balance(SELLER).unwrap().outgoing_held_msat, 10_000_000);
-    let mut lnd = client(&sim, MOSTRO).await;
+    let mut lnd = client(&sim, HUB).await;
     lnd.invoices().settle_invoice(SettleInvoiceMsg { preimage }).await.unwrap();
     assert_eq!(shown(&sim.find_payment(SELLER, PREIMAGE.hash()).unwrap()), "SUCCEEDED");
     assert_eq!(shown(&sim.pay(SELLER, &bolt11).unwrap()), "SUCCEEDED");

@@ -15,7 +15,7 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{Invoice, Payment, PaymentFailureReason};
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use fedimint_tonic_lnd::{Client, connect, lnrpc};
-use lnd_sim::{Config, LndSim, MOSTRO, PaymentHash, Preimage};
+use lnd_sim::{Config, HUB, LndSim, PaymentHash, Preimage};
 use tempfile::TempDir;
 use tonic::{Status, Streaming};
 
@@ -45,7 +45,7 @@ impl World {
         config.clock = Arc::new(move || Duration::from_millis(hands.load(Ordering::SeqCst)));
         adjust(&mut config);
         let sim = LndSim::start(config).await.unwrap();
-        let client = client(&sim, MOSTRO).await;
+        let client = client(&sim, HUB).await;
         Self { sim, client, dir, millis }
     }
 
@@ -161,8 +161,8 @@ pub(crate) async fn client_in(dir: &Path, node: &str) -> Client {
     connect(format!("https://{address}"), cert, macaroon).await.unwrap()
 }
 
-/// A payment as the daemon asks for it.
-pub(crate) fn payout(bolt11: &str) -> SendPaymentRequest {
+/// A payment with limits.
+pub(crate) fn payment(bolt11: &str) -> SendPaymentRequest {
     SendPaymentRequest {
         payment_request: bolt11.to_owned(),
         timeout_seconds: 60,

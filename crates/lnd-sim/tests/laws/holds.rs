@@ -7,9 +7,9 @@ use fedimint_tonic_lnd::invoicesrpc::{LookupInvoiceMsg, SettleInvoiceMsg};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState::{Accepted, Canceled, Open, Settled};
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{Invoice, InvoiceHtlcState};
-use lnd_sim::{MOSTRO, PaymentHash, Rpc};
+use lnd_sim::{HUB, PaymentHash, Rpc};
 
-use crate::harness::{PREIMAGE, SELLER, World, answer, client, payout, rest, said, shown};
+use crate::harness::{PREIMAGE, SELLER, World, answer, client, payment, rest, said, shown};
 
 fn states(seen: &[Invoice]) -> Vec<&'static str> {
     seen.iter().map(|invoice| invoice.state().as_str_name()).collect()
@@ -53,7 +53,7 @@ async fn zeros_are_a_day_eighty_blocks_and_any_amount() {
 
     assert_eq!((added.expiry, added.cltv_expiry, added.value), (86_400, 80, 0));
     let mut seller = client(&world.sim, SELLER).await;
-    let mut request = payout(&bolt11);
+    let mut request = payment(&bolt11);
     request.amt = 777;
     let mut stream = seller.router().send_payment_v2(request).await.unwrap().into_inner();
     stream.message().await.unwrap();
@@ -157,7 +157,7 @@ async fn a_subscription_to_an_unknown_hash_gives_not_even_headers() {
 #[tokio::test]
 async fn a_subscription_made_before_the_invoice_delivers_it() {
     let mut world = World::start().await;
-    let mut early = client(&world.sim, MOSTRO).await;
+    let mut early = client(&world.sim, HUB).await;
     let request = fedimint_tonic_lnd::invoicesrpc::SubscribeSingleInvoiceRequest {
         r_hash: PREIMAGE.hash().0.to_vec(),
     };
@@ -221,7 +221,7 @@ async fn a_node_that_never_had_an_invoice_says_so_by_two_codes() {
 #[tokio::test]
 async fn only_an_unknown_hash_is_not_found() {
     let mut world = World::start().await;
-    world.sim.invoice(MOSTRO, 1).unwrap();
+    world.sim.invoice(HUB, 1).unwrap();
     let unlocated = "NOT_FOUND: unable to locate invoice";
     assert_eq!(answer(world.lookup().await), unlocated);
     assert_eq!(answer(world.lookup_v1().await), unlocated);
@@ -258,7 +258,7 @@ async fn the_clock_cancels_what_is_open_and_leaves_what_is_held() {
 
     world.advance(2);
 
-    assert_eq!(world.sim.find_invoice(MOSTRO, open).unwrap().state(), Canceled);
+    assert_eq!(world.sim.find_invoice(HUB, open).unwrap().state(), Canceled);
     assert_eq!(world.state().await, Accepted);
     assert_eq!(answer(world.settle().await), "OK");
     world.advance(1);
@@ -274,10 +274,10 @@ async fn overpaying_is_accepted_underpaying_and_wrong_secrets_are_not() {
     world.add_hold(|_| ()).await.unwrap();
     let invoice = world.lookup().await.unwrap();
     let mut seller = client(&world.sim, SELLER).await;
-    let mostro = hex::decode(world.sim.node(MOSTRO).unwrap().pubkey).unwrap();
+    let hub = hex::decode(world.sim.node(HUB).unwrap().pubkey).unwrap();
     let bare =
         |amt, payment_addr, final_cltv_delta| fedimint_tonic_lnd::routerrpc::SendPaymentRequest {
-            dest: mostro.clone(),
+            dest: hub.clone(),
             payment_hash: PREIMAGE.hash().0.to_vec(),
             amt,
             payment_addr,
@@ -355,7 +355,7 @@ async fn the_delta_of_giving_back_is_a_setting() {
 async fn of_settle_and_cancel_at_once_exactly_one_wins() {
     let mut world = World::start().await;
     world.add_held().await;
-    let (mut one, mut two) = (client(&world.sim, MOSTRO).await, client(&world.sim, MOSTRO).await);
+    let (mut one, mut two) = (client(&world.sim, HUB).await, client(&world.sim, HUB).await);
     let settle = SettleInvoiceMsg { preimage: PREIMAGE.0.to_vec() };
     let cancel = fedimint_tonic_lnd::invoicesrpc::CancelInvoiceMsg {
         payment_hash: PREIMAGE.hash().0.to_vec(),
@@ -378,7 +378,7 @@ async fn a_collected_invoice_is_as_if_it_had_never_been() {
     let mut world = World::start().await;
     world.add_hold(|_| ()).await.unwrap();
     world.cancel().await.unwrap();
-    world.sim.forget_invoice(MOSTRO, PREIMAGE.hash()).unwrap();
+    world.sim.forget_invoice(HUB, PREIMAGE.hash()).unwrap();
 
     assert_eq!(answer(world.lookup().await), "NOT_FOUND: unable to locate invoice");
     assert_eq!(answer(world.cancel().await), "UNKNOWN: unable to locate invoice");
@@ -391,16 +391,16 @@ async fn a_collected_invoice_is_as_if_it_had_never_been() {
 async fn a_settled_hold_moves_its_sats_from_seller_to_node_to_the_msat() {
     let mut world = World::start().await;
     let before = world.sim.balance(SELLER).unwrap().available_msat;
-    let node_before = world.sim.balance(MOSTRO).unwrap().available_msat;
+    let node_before = world.sim.balance(HUB).unwrap().available_msat;
     world.add_held().await;
     let held = world.sim.balance(SELLER).unwrap();
     assert_eq!(held.outgoing_held_msat, 10_000_000);
-    assert_eq!(world.sim.balance(MOSTRO).unwrap().incoming_held_msat, 10_000_000);
+    assert_eq!(world.sim.balance(HUB).unwrap().incoming_held_msat, 10_000_000);
 
     world.settle().await.unwrap();
 
     assert_eq!(world.sim.balance(SELLER).unwrap().available_msat, before - 10_000_000);
-    assert_eq!(world.sim.balance(MOSTRO).unwrap().available_msat, node_before + 10_000_000);
+    assert_eq!(world.sim.balance(HUB).unwrap().available_msat, node_before + 10_000_000);
     let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(paid.status(), PaymentStatus::Succeeded);
     let htlc = world.lookup().await.unwrap().htlcs[0].clone();

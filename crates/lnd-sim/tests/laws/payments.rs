@@ -9,10 +9,10 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{self, ListChannelsRequest, ListPaymentsRequest, Payment};
 use fedimint_tonic_lnd::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use lightning_invoice::{Currency, InvoiceBuilder};
-use lnd_sim::{FailureReason, LndState, MOSTRO, Payee, PaymentHash, Preimage, Rpc};
+use lnd_sim::{FailureReason, HUB, LndState, Payee, PaymentHash, Preimage, Rpc};
 
 use crate::harness::{
-    BEGIN_SECS, BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payout, rest, said, shown,
+    BEGIN_SECS, BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payment, rest, said, shown,
 };
 
 fn states(seen: &[Payment]) -> Vec<(String, usize)> {
@@ -30,7 +30,7 @@ async fn a_payment_is_told_before_its_htlc_with_it_and_at_its_end() {
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     let hash = hash_of(&world.sim, BUYER);
 
-    let (updates, end) = rest(world.send(payout(&bolt11)).await.unwrap()).await;
+    let (updates, end) = rest(world.send(payment(&bolt11)).await.unwrap()).await;
 
     assert_eq!(states(&updates), seen(&[("IN_FLIGHT", 0), ("IN_FLIGHT", 1), ("SUCCEEDED", 1)]));
     assert!(end.is_ok());
@@ -45,20 +45,20 @@ async fn a_hash_is_paid_once_and_tried_again_after_a_failure_under_a_new_index()
     let mut world = World::start().await;
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     world.sim.set_payee(BUYER, Payee::Refuses).unwrap();
-    let (first, _) = rest(world.send(payout(&bolt11)).await.unwrap()).await;
+    let (first, _) = rest(world.send(payment(&bolt11)).await.unwrap()).await;
     assert_eq!(shown(first.last().unwrap()), "FAILED/INCORRECT_PAYMENT_DETAILS");
 
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
-    let mut second = world.send(payout(&bolt11)).await.unwrap();
+    let mut second = world.send(payment(&bolt11)).await.unwrap();
     let update = second.message().await.unwrap().unwrap();
     assert_eq!((update.status(), update.payment_index), (PaymentStatus::InFlight, 2));
-    assert_eq!(world.outcome(payout(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
 
     let hash = PaymentHash::try_from(update.payment_hash).unwrap();
     world.sim.payee_settles(BUYER, hash).unwrap();
     let (rest, end) = rest(second).await;
     assert_eq!((shown(rest.last().unwrap()), end.is_ok()), ("SUCCEEDED".to_owned(), true));
-    assert_eq!(world.outcome(payout(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
     assert_eq!(world.sim.calls_about(Rpc::SendPaymentV2, hash), 4);
     world.all_is_well();
 }
@@ -71,14 +71,14 @@ async fn an_expired_invoice_is_refused_before_anybody_looks_whether_it_was_sent(
     let bolt11 = world.sim.invoice_with(BUYER, terms).unwrap();
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
     let hash = hash_of(&world.sim, BUYER);
-    let mut stream = world.send(payout(&bolt11)).await.unwrap();
+    let mut stream = world.send(payment(&bolt11)).await.unwrap();
     stream.message().await.unwrap();
     world.advance(3);
     let refused = "UNKNOWN: invoice expired. Valid until 2026-11-21 15:00:02 +0000 UTC";
 
-    assert_eq!(world.outcome(payout(&bolt11)).await, refused);
+    assert_eq!(world.outcome(payment(&bolt11)).await, refused);
     world.sim.payee_settles(BUYER, hash).unwrap();
-    assert_eq!(world.outcome(payout(&bolt11)).await, refused);
+    assert_eq!(world.outcome(payment(&bolt11)).await, refused);
 
     let (tracked, _) = rest(world.track(hash).await.unwrap()).await;
     assert_eq!(shown(&tracked[0]), "SUCCEEDED");
@@ -102,24 +102,24 @@ async fn what_cannot_be_paid_is_refused_in_lnds_words() {
     let mut world = World::start().await;
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     let open = world.sim.invoice(BUYER, 0).unwrap();
-    let own = world.sim.invoice(MOSTRO, 5_000).unwrap();
+    let own = world.sim.invoice(HUB, 5_000).unwrap();
     let slow = |cltv_expiry| lnrpc::Invoice { value: 5_000, cltv_expiry, ..Default::default() };
     let slow_500 = world.sim.invoice_with(BUYER, slow(500)).unwrap();
     let slow_2100 = world.sim.invoice_with(BUYER, slow(2100)).unwrap();
     let mainnet = "lnbc20m1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqhp58yjmdan79s6qqdhdzgynm4zwqd5d7xmw5fk98klysy043l2ahrqs9qrsgq7ea976txfraylvgzuxs8kgcw23ezlrszfnh8r6qtfpr6cxga50aj6txm9rxrydzd06dfeawfk6swupvz4erwnyutnjq7x39ymw6j38gp7ynn44";
     let changed = |text: &str, change: fn(&mut SendPaymentRequest)| {
-        let mut request = payout(text);
+        let mut request = payment(text);
         change(&mut request);
         request
     };
     let cases = [
-        (payout(&own), "UNKNOWN: self-payments not allowed"),
-        (payout(mainnet), "UNKNOWN: invoice not for current active network 'regtest'"),
+        (payment(&own), "UNKNOWN: self-payments not allowed"),
+        (payment(mainnet), "UNKNOWN: invoice not for current active network 'regtest'"),
         (
-            payout("lnbcrt1bogusbogus"),
+            payment("lnbcrt1bogusbogus"),
             "UNKNOWN: failed converting data to bytes: invalid character not part of charset: 98",
         ),
-        (payout(&open), "UNKNOWN: amount must be specified when paying a zero amount invoice"),
+        (payment(&open), "UNKNOWN: amount must be specified when paying a zero amount invoice"),
         (
             changed(&bolt11, |r| r.amt = 5_000),
             "UNKNOWN: amount must not be specified when paying a non-zero amount invoice",
@@ -136,7 +136,7 @@ async fn what_cannot_be_paid_is_refused_in_lnds_words() {
             changed(&bolt11, |r| r.cltv_limit = 2017),
             "UNKNOWN: total time lock of 2017 exceeds max allowed 2016",
         ),
-        (payout(&slow_500), "UNKNOWN: cltv limit 432 should be greater than 503"),
+        (payment(&slow_500), "UNKNOWN: cltv limit 432 should be greater than 503"),
         (
             changed(&slow_2100, |r| r.cltv_limit = 0),
             "UNKNOWN: cltv limit 2016 should be greater than 2103",
@@ -168,7 +168,7 @@ async fn an_invoice_without_a_payment_secret_is_refused() {
         .unwrap();
 
     assert_eq!(
-        world.outcome(payout(&bare.to_string())).await,
+        world.outcome(payment(&bare.to_string())).await,
         "UNKNOWN: payment request must contain either a payment address or blinded paths"
     );
 }
@@ -178,7 +178,7 @@ async fn an_invoice_without_a_payment_secret_is_refused() {
 async fn a_payment_that_goes_nowhere_says_why() {
     let mut world = World::start_with(|config| config.channel_sats = 1_000_000).await;
     let dear = world.sim.invoice(BUYER, 3_000_000).unwrap();
-    assert_eq!(world.outcome(payout(&dear)).await, "FAILED/INSUFFICIENT_BALANCE");
+    assert_eq!(world.outcome(payment(&dear)).await, "FAILED/INSUFFICIENT_BALANCE");
     let unknown = SendPaymentRequest {
         dest: hex::decode(world.sim.node(BUYER).unwrap().pubkey).unwrap(),
         payment_hash: PREIMAGE.hash().0.to_vec(),
@@ -197,7 +197,7 @@ async fn a_routed_payment_costs_its_fee_and_a_direct_one_nothing() {
     world.sim.add_node("router").await.unwrap();
     world.sim.add_node("far").await.unwrap();
     let sats = 10_000_000;
-    world.sim.open_channel_with((MOSTRO, sats), ("router", sats)).unwrap();
+    world.sim.open_channel_with((HUB, sats), ("router", sats)).unwrap();
     world.sim.open_channel_with(("router", sats), ("far", sats)).unwrap();
     world.sim.set_forwarding_fee("router", 1_000, 100).unwrap();
     let (direct, routed) =
@@ -205,18 +205,18 @@ async fn a_routed_payment_costs_its_fee_and_a_direct_one_nothing() {
     let with = |text: &str, fee_limit_sat, cltv_limit| SendPaymentRequest {
         fee_limit_sat,
         cltv_limit,
-        ..payout(text)
+        ..payment(text)
     };
 
     assert_eq!(world.outcome(with(&direct, 0, 432)).await, "SUCCEEDED");
     assert_eq!(world.outcome(with(&routed, 0, 432)).await, "FAILED/NO_ROUTE");
     assert_eq!(world.outcome(with(&routed, 2, 90)).await, "FAILED/NO_ROUTE");
-    let before = world.sim.balance(MOSTRO).unwrap().available_msat;
+    let before = world.sim.balance(HUB).unwrap().available_msat;
     let (updates, _) = rest(world.send(with(&routed, 2, 432)).await.unwrap()).await;
 
     assert_eq!(shown(updates.last().unwrap()), "SUCCEEDED");
     assert_eq!(updates.last().unwrap().fee_msat, 1_500);
-    assert_eq!(world.sim.balance(MOSTRO).unwrap().available_msat, before - 5_001_500);
+    assert_eq!(world.sim.balance(HUB).unwrap().available_msat, before - 5_001_500);
     world.all_is_well();
 }
 
@@ -227,7 +227,7 @@ async fn a_payee_that_holds_keeps_a_payment_in_flight_until_its_lnd_gives_it_bac
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
     let hash = hash_of(&world.sim, BUYER);
-    let mut stream = world.send(payout(&bolt11)).await.unwrap();
+    let mut stream = world.send(payment(&bolt11)).await.unwrap();
     stream.message().await.unwrap();
     let held = stream.message().await.unwrap().unwrap();
     assert_eq!((shown(&held), held.htlcs.len()), ("IN_FLIGHT".to_owned(), 1));
@@ -235,7 +235,7 @@ async fn a_payee_that_holds_keeps_a_payment_in_flight_until_its_lnd_gives_it_bac
     let channels = world.client.lightning().list_channels(ListChannelsRequest::default()).await;
     let listed = channels.unwrap().into_inner().channels;
     assert!(listed.iter().any(|c| c.pending_htlcs.iter().any(|h| h.hash_lock == hash.0)));
-    assert_eq!(world.sim.find_payment(MOSTRO, hash).unwrap().status(), PaymentStatus::InFlight);
+    assert_eq!(world.sim.find_payment(HUB, hash).unwrap().status(), PaymentStatus::InFlight);
 
     world.sim.mine(80 + 3 - 18);
 
@@ -252,7 +252,7 @@ async fn without_in_flight_updates_nothing_comes_before_the_end() {
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
     let hash = hash_of(&world.sim, BUYER);
-    let request = SendPaymentRequest { no_inflight_updates: true, ..payout(&bolt11) };
+    let request = SendPaymentRequest { no_inflight_updates: true, ..payment(&bolt11) };
     let opened = tokio::time::timeout(Duration::from_millis(200), world.send(request)).await;
     assert!(opened.is_err(), "not even headers");
 
@@ -265,7 +265,7 @@ async fn without_in_flight_updates_nothing_comes_before_the_end() {
 
 // case: own_hash
 #[tokio::test]
-async fn a_foreign_invoice_with_the_hash_of_an_own_escrow_is_paid_without_a_word() {
+async fn an_invoice_of_another_node_with_the_hash_of_an_own_hold_is_paid() {
     let mut world = World::start().await;
     world.add_held().await;
     let mut buyer = client(&world.sim, BUYER).await;
@@ -276,7 +276,7 @@ async fn a_foreign_invoice_with_the_hash_of_an_own_escrow_is_paid_without_a_word
     };
     let added = buyer.invoices().add_hold_invoice(request).await.unwrap().into_inner();
 
-    let mut stream = world.send(payout(&added.payment_request)).await.unwrap();
+    let mut stream = world.send(payment(&added.payment_request)).await.unwrap();
 
     assert_eq!(shown(&stream.message().await.unwrap().unwrap()), "IN_FLIGHT");
     world.all_is_well();
@@ -288,22 +288,22 @@ async fn a_dangling_payment_stays_in_flight_in_no_channel_until_its_channel_is_c
     let mut world = World::start().await;
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     let hash = hash_of(&world.sim, BUYER);
-    world.sim.dangle_next(MOSTRO).unwrap();
-    let mut stream = world.send(payout(&bolt11)).await.unwrap();
+    world.sim.dangle_next(HUB).unwrap();
+    let mut stream = world.send(payment(&bolt11)).await.unwrap();
     stream.message().await.unwrap();
-    world.sim.kill(MOSTRO).await;
-    world.sim.start_node(MOSTRO).await.unwrap();
+    world.sim.kill(HUB).await;
+    world.sim.start_node(HUB).await.unwrap();
     world.sim.mine(100);
 
-    assert_eq!(world.outcome(payout(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
     let channels = world.client.lightning().list_channels(ListChannelsRequest::default()).await;
     assert!(channels.unwrap().into_inner().channels.iter().all(|c| c.pending_htlcs.is_empty()));
     world.all_is_well();
 
-    world.sim.end_dangling(MOSTRO, hash).unwrap();
+    world.sim.end_dangling(HUB, hash).unwrap();
     let (tracked, _) = rest(world.track(hash).await.unwrap()).await;
     assert_eq!(shown(&tracked[0]), "FAILED/NO_ROUTE");
-    assert_eq!(world.outcome(payout(&bolt11)).await, "SUCCEEDED");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "SUCCEEDED");
     world.all_is_well();
 }
 
@@ -313,11 +313,11 @@ async fn an_offline_payee_is_no_route_and_paid_when_it_is_back() {
     let mut world = World::start().await;
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     world.sim.stop(BUYER).await;
-    assert_eq!(world.outcome(payout(&bolt11)).await, "FAILED/NO_ROUTE");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "FAILED/NO_ROUTE");
 
     world.sim.start_node(BUYER).await.unwrap();
 
-    assert_eq!(world.outcome(payout(&bolt11)).await, "SUCCEEDED");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "SUCCEEDED");
     world.all_is_well();
 }
 
@@ -326,15 +326,15 @@ async fn an_offline_payee_is_no_route_and_paid_when_it_is_back() {
 async fn without_links_a_payment_fails_for_a_reason_that_is_ours() {
     let mut world = World::start().await;
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
-    world.sim.set_channels_active(MOSTRO, false).unwrap();
-    assert_eq!(world.outcome(payout(&bolt11)).await, "FAILED/INSUFFICIENT_BALANCE");
-    world.sim.set_channels_active(MOSTRO, true).unwrap();
-    world.sim.set_state(MOSTRO, LndState::RpcActive).unwrap();
-    assert_eq!(world.outcome(payout(&bolt11)).await, "FAILED/INSUFFICIENT_BALANCE");
+    world.sim.set_channels_active(HUB, false).unwrap();
+    assert_eq!(world.outcome(payment(&bolt11)).await, "FAILED/INSUFFICIENT_BALANCE");
+    world.sim.set_channels_active(HUB, true).unwrap();
+    world.sim.set_state(HUB, LndState::RpcActive).unwrap();
+    assert_eq!(world.outcome(payment(&bolt11)).await, "FAILED/INSUFFICIENT_BALANCE");
 
-    world.sim.set_state(MOSTRO, LndState::ServerActive).unwrap();
+    world.sim.set_state(HUB, LndState::ServerActive).unwrap();
 
-    assert_eq!(world.outcome(payout(&bolt11)).await, "SUCCEEDED");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "SUCCEEDED");
 }
 
 // case: track_unknown; what an operator's DeletePayment leaves behind
@@ -345,8 +345,8 @@ async fn a_forgotten_payment_is_not_found_though_its_htlc_is_under_way() {
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
     let hash = hash_of(&world.sim, BUYER);
     let before = world.sim.balance(BUYER).unwrap().available_msat;
-    world.send(payout(&bolt11)).await.unwrap();
-    world.sim.forget_payment(MOSTRO, hash).unwrap();
+    world.send(payment(&bolt11)).await.unwrap();
+    world.sim.forget_payment(HUB, hash).unwrap();
     assert_eq!(answer(world.track(hash).await), "NOT_FOUND: payment isn't initiated");
 
     world.sim.payee_settles(BUYER, hash).unwrap();
@@ -360,11 +360,11 @@ async fn a_forgotten_payment_is_not_found_though_its_htlc_is_under_way() {
 async fn a_failure_can_be_ordered_for_a_number_of_payments() {
     let mut world = World::start().await;
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
-    world.sim.fail_payments(MOSTRO, FailureReason::Timeout, 2).unwrap();
+    world.sim.fail_payments(HUB, FailureReason::Timeout, 2).unwrap();
 
-    assert_eq!(world.outcome(payout(&bolt11)).await, "FAILED/TIMEOUT");
-    assert_eq!(world.outcome(payout(&bolt11)).await, "FAILED/TIMEOUT");
-    assert_eq!(world.outcome(payout(&bolt11)).await, "SUCCEEDED");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "FAILED/TIMEOUT");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "FAILED/TIMEOUT");
+    assert_eq!(world.outcome(payment(&bolt11)).await, "SUCCEEDED");
 }
 
 // case: none; LND's paging, as `lightning.md` §1.3 tells it
@@ -373,7 +373,7 @@ async fn payments_are_listed_oldest_first_and_in_pages() {
     let mut world = World::start().await;
     for _ in 0..3 {
         let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
-        world.outcome(payout(&bolt11)).await;
+        world.outcome(payment(&bolt11)).await;
     }
     let request = ListPaymentsRequest { index_offset: 1, max_payments: 1, ..Default::default() };
 
@@ -390,7 +390,7 @@ async fn a_payment_goes_on_without_its_stream() {
     let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
     world.sim.set_payee(BUYER, Payee::Holds).unwrap();
     let hash = hash_of(&world.sim, BUYER);
-    drop(world.send(payout(&bolt11)).await.unwrap());
+    drop(world.send(payment(&bolt11)).await.unwrap());
 
     world.sim.payee_settles(BUYER, hash).unwrap();
 
@@ -402,15 +402,15 @@ async fn a_payment_goes_on_without_its_stream() {
 #[tokio::test]
 async fn an_invoice_says_what_it_was_made_of() {
     let mut world = World::start().await;
-    let bolt11 = world.add_hold(|request| request.memo = "for fiat".to_owned()).await.unwrap();
+    let bolt11 = world.add_hold(|request| request.memo = "a memo".to_owned()).await.unwrap();
 
     let request = lnrpc::PayReqString { pay_req: bolt11 };
     let decoded = world.client.lightning().decode_pay_req(request).await.unwrap().into_inner();
 
-    assert_eq!(decoded.destination, world.sim.node(MOSTRO).unwrap().pubkey);
+    assert_eq!(decoded.destination, world.sim.node(HUB).unwrap().pubkey);
     assert_eq!(decoded.payment_hash, PREIMAGE.hash().to_string());
     assert_eq!((decoded.num_satoshis, decoded.cltv_expiry), (10_000, 144));
-    assert_eq!(decoded.description, "for fiat");
+    assert_eq!(decoded.description, "a memo");
     let other = lnrpc::PayReqString { pay_req: "lntb1".to_owned() };
     let refused = world.client.lightning().decode_pay_req(other).await.unwrap_err();
     assert!(said(&refused).starts_with("UNKNOWN: "));
@@ -422,7 +422,7 @@ async fn a_wallets_own_endpoint_pays_a_hold_invoice() {
     let mut world = World::start().await;
     let bolt11 = world.add_hold(|_| ()).await.unwrap();
     let mut seller = client(&world.sim, SELLER).await;
-    let stream = seller.router().send_payment_v2(payout(&bolt11)).await.unwrap().into_inner();
+    let stream = seller.router().send_payment_v2(payment(&bolt11)).await.unwrap().into_inner();
 
     world.cancel().await.unwrap();
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest;
 use fedimint_tonic_lnd::lnrpc::GetInfoRequest;
 use lnd_sim::control::{Command, tell};
-use lnd_sim::{Armed, Fault, LndState, MOSTRO, Rpc};
+use lnd_sim::{Armed, Fault, HUB, LndState, Rpc};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command as Process};
 
@@ -43,7 +43,7 @@ async fn run(dir: &Path, verb: &str, rest: &[&str]) -> Result<String, String> {
 async fn kill_9_of_the_program_loses_nothing_that_was_answered() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = start(dir.path()).await;
-    let mut lnd = client_in(dir.path(), MOSTRO).await;
+    let mut lnd = client_in(dir.path(), HUB).await;
     let request = AddHoldInvoiceRequest {
         hash: PREIMAGE.hash().0.to_vec(),
         value: 10_000,
@@ -56,7 +56,7 @@ async fn kill_9_of_the_program_loses_nothing_that_was_answered() {
 
     let _program = start(dir.path()).await;
 
-    let find = Command::FindInvoice { node: MOSTRO.to_owned(), hash: PREIMAGE.hash() };
+    let find = Command::FindInvoice { node: HUB.to_owned(), hash: PREIMAGE.hash() };
     let found = tell(dir.path(), &find).await.unwrap();
     assert_eq!(found["state"], "ACCEPTED");
     assert_eq!(tell(dir.path(), &Command::Check).await.unwrap(), serde_json::json!([]));
@@ -87,10 +87,10 @@ async fn a_person_makes_an_invoice_pays_it_mines_and_looks_at_balances() {
 async fn faults_are_ordered_from_another_process() {
     let dir = tempfile::tempdir().unwrap();
     let _program = start(dir.path()).await;
-    let mut lnd = client_in(dir.path(), MOSTRO).await;
+    let mut lnd = client_in(dir.path(), HUB).await;
     let fault = Fault::Refuse { code: 14, text: "not now".to_owned() };
     let armed =
-        Armed { node: MOSTRO.to_owned(), rpc: Rpc::GetInfo, hash: None, fault, times: Some(1) };
+        Armed { node: HUB.to_owned(), rpc: Rpc::GetInfo, hash: None, fault, times: Some(1) };
     tell(dir.path(), &Command::Arm(armed)).await.unwrap();
 
     let refused = lnd.lightning().get_info(GetInfoRequest {}).await.unwrap_err();
@@ -102,8 +102,8 @@ async fn faults_are_ordered_from_another_process() {
     let locked = lnd.lightning().get_info(GetInfoRequest {}).await.unwrap_err();
     assert_eq!(locked.message(), "wallet locked, unlock it to enable full RPC access");
     let restart = [
-        Command::Kill { node: MOSTRO.to_owned() },
-        Command::Start { node: MOSTRO.to_owned(), state: LndState::ServerActive },
+        Command::Kill { node: HUB.to_owned() },
+        Command::Start { node: HUB.to_owned(), state: LndState::ServerActive },
     ];
     for command in &restart {
         tell(dir.path(), command).await.unwrap();
