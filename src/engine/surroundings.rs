@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock as _;
     use crate::engine::Write;
-    use crate::engine::tests::{HEIGHT, World};
+    use crate::engine::tests::{EngineFixture, HEIGHT};
 
     // spec: D21 INV-1
     #[test]
@@ -113,13 +113,13 @@ mod tests {
     // spec: D21
     #[tokio::test]
     async fn a_height_that_is_not_the_tip_raises_what_is_known_and_no_more() {
-        let world = World::new().await;
-        let seen_at = world.clock.now();
-        world.clock.advance(Duration::from_secs(1));
+        let fixture = EngineFixture::new().await;
+        let seen_at = fixture.clock.now();
+        fixture.clock.advance(Duration::from_secs(1));
         for (height, known) in [(HEIGHT.before(1), HEIGHT), (HEIGHT.above(1), HEIGHT.above(1))] {
-            world.engine.write(Write::RaiseHeight(height)).await.unwrap();
+            fixture.engine.write(Write::RaiseHeight(height)).await.unwrap();
 
-            let state = world.reader.daemon_state().await.unwrap();
+            let state = fixture.reader.daemon_state().await.unwrap();
             assert_eq!((state.height, state.tip_seen_at), (Some(known), Some(seen_at)));
         }
     }
@@ -127,15 +127,15 @@ mod tests {
     // spec: D24 P9
     #[tokio::test]
     async fn a_tip_takes_back_a_time_ahead_at_which_lnd_was_unwell() {
-        let world = World::new().await;
-        let right = world.clock.now();
-        world.clock.set(right.after(Duration::from_hours(72)));
-        world.engine.write(Write::LndIsUnwell).await.unwrap();
-        world.clock.set(right);
+        let fixture = EngineFixture::new().await;
+        let right = fixture.clock.now();
+        fixture.clock.set(right.after(Duration::from_hours(72)));
+        fixture.engine.write(Write::LndIsUnwell).await.unwrap();
+        fixture.clock.set(right);
 
-        world.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
+        fixture.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
 
-        let state = world.reader.daemon_state().await.unwrap();
+        let state = fixture.reader.daemon_state().await.unwrap();
         assert_eq!(state.lnd_unwell_at, Some(right));
     }
 }

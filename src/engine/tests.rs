@@ -31,7 +31,7 @@ pub(crate) const PAID: HoldStatus =
     HoldStatus::Accepted { paid: Msats(101_000_000), expires_at: BlockHeight(1_147) };
 
 /// A running engine on a file of its own.
-pub(crate) struct World {
+pub(crate) struct EngineFixture {
     folder: TempDir,
     pub(crate) engine: Engine,
     pub(crate) reader: Reader,
@@ -41,17 +41,17 @@ pub(crate) struct World {
     next: AtomicU8,
 }
 
-impl World {
+impl EngineFixture {
     pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::at(START));
-        let world = Self::on(folder, clock, 1).await;
-        world.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
+        let fixture = Self::on(folder, clock, 1).await;
+        fixture.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
         let node = LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
-        world.engine.write(Write::SetNode(node)).await.unwrap();
-        world.engine.relays_reachable().await.unwrap();
-        world.engine.set_backlog(Backlog::Decided);
-        world
+        fixture.engine.write(Write::SetNode(node)).await.unwrap();
+        fixture.engine.relays_reachable().await.unwrap();
+        fixture.engine.set_backlog(Backlog::Decided);
+        fixture
     }
 
     async fn on(folder: TempDir, clock: Arc<ManualClock>, next: u8) -> Self {
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// The messages that are due in the outbox for a key; see [`World::acts`].
+    /// The messages that are due in the outbox for a key; see [`EngineFixture::acts`].
     async fn messages(&self, to: TradeKey) -> Vec<String> {
         let messages = self.acts().await.into_iter().filter_map(|row| match row.act {
             Act::Notify { to: reader, text } if reader == to => Some(text),

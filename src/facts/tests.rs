@@ -12,30 +12,30 @@ const QUESTION: Question = Question::HoldStatus { hash: HASH };
 #[tokio::test]
 async fn the_fact_is_lnds_answer_about_the_hash() {
     let status = HoldStatus::Accepted { paid: Msats(1_000), expires_at: BlockHeight(900) };
-    let facts = Facts::new(Arc::new(Node::Says(status)));
+    let facts = Facts::new(Arc::new(FakeLnd::Says(status)));
 
     assert_eq!(facts.ask(QUESTION).await, Some(Fact::HoldSeen { hash: HASH, status }));
 }
 
 #[tokio::test]
 async fn an_error_gives_no_fact() {
-    assert_eq!(Facts::new(Arc::new(Node::Fails)).ask(QUESTION).await, None);
+    assert_eq!(Facts::new(Arc::new(FakeLnd::Fails)).ask(QUESTION).await, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_answer_gives_no_fact_after_a_timeout() {
-    assert_eq!(Facts::new(Arc::new(Node::IsSilent)).ask(QUESTION).await, None);
+    assert_eq!(Facts::new(Arc::new(FakeLnd::IsSilent)).ask(QUESTION).await, None);
 }
 
 #[derive(Debug)]
-enum Node {
+enum FakeLnd {
     Says(HoldStatus),
     Fails,
     IsSilent,
 }
 
 #[async_trait]
-impl LightningNode for Node {
+impl LightningNode for FakeLnd {
     async fn hold_status(&self, _: PaymentHash) -> Result<HoldStatus, LightningError> {
         match self {
             Self::Says(status) => Ok(*status),

@@ -1,5 +1,5 @@
 mod driven;
-mod stage;
+mod fixture;
 
 use std::time::Duration;
 

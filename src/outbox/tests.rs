@@ -40,7 +40,7 @@ const ORDER: OrderId = OrderId([1; 16]);
 const MARGIN: u32 = 24;
 
 /// An outbox on a file of its own, of an order whose holds are all to be given back.
-pub(crate) struct World {
+pub(crate) struct OutboxFixture {
     folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
     outbox: Arc<Outbox>,
@@ -51,7 +51,7 @@ pub(crate) struct World {
     writer: JoinSet<Result<(), EngineError>>,
 }
 
-impl World {
+impl OutboxFixture {
     /// With a message to each of so many people, and then a cancel of each of so many holds.
     pub(crate) async fn new(
         relays: Vec<String>,
@@ -95,7 +95,7 @@ impl World {
         };
         let (cancels, canceled) = mpsc::unbounded_channel();
         let (settles, settled) = mpsc::unbounded_channel();
-        let lnd = Arc::new(Lnd { cancels, settles });
+        let lnd = Arc::new(FakeLnd { cancels, settles });
         let outbox = Outbox::new(lnd, messenger, reader, engine, clock.clone(), MARGIN);
         (Self { folder, clock, outbox, canceled, settled, writer }, listener)
     }
@@ -267,13 +267,13 @@ fn order() -> Order {
 
 /// A node that gives back what it is asked for, and settles what it need not show.
 #[derive(Debug)]
-struct Lnd {
+struct FakeLnd {
     cancels: mpsc::UnboundedSender<PaymentHash>,
     settles: mpsc::UnboundedSender<EscrowEvidence>,
 }
 
 #[async_trait]
-impl LightningNode for Lnd {
+impl LightningNode for FakeLnd {
     async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
         self.cancels.send(hash).unwrap();
         Ok(HoldWord::Canceled)
@@ -346,32 +346,33 @@ impl WritePolicy for Silent {
 async fn lightning_commands_do_not_wait_for_messages_to_a_silent_relay() {
     let relay = LocalRelay::new(RelayBuilder::default().write_policy(Silent));
     relay.run().await.unwrap();
-    let (mut world, listener) = World::new(vec![relay.url().await.to_string()], 200, 1).await;
+    let (mut fixture, listener) =
+        OutboxFixture::new(vec![relay.url().await.to_string()], 200, 1).await;
     let (_cursor, cursor) = tokio::sync::watch::channel(NOW);
     let mut listening = JoinSet::new();
     listening.spawn(listener.run(cursor));
-    let mut subscriptions = world.outbox.messenger.relays.subscriptions();
+    let mut subscriptions = fixture.outbox.messenger.relays.subscriptions();
     subscriptions.wait_for(crate::nostr::Subscriptions::is_reachable).await.unwrap();
 
     let mut tasks = crate::tasks::Tasks::new();
-    tasks.spawn("outbox", Arc::clone(&world.outbox).run(tasks.shutdown()));
+    tasks.spawn("outbox", Arc::clone(&fixture.outbox).run(tasks.shutdown()));
 
     // A message is under way for ten seconds before it is given up.
-    let asked = timeout(Duration::from_secs(8), world.canceled.recv()).await;
+    let asked = timeout(Duration::from_secs(8), fixture.canceled.recv()).await;
     assert_eq!(asked.expect("LND was not asked in time"), Some(PaymentHash([1; 32])));
 }
 
 // spec: D42
 #[tokio::test]
 async fn strangers_take_no_place_of_traders_or_of_lightning() {
-    let (mut world, _) = World::new(vec![], 10, 20).await;
-    world.answer_strangers(100).await;
+    let (mut fixture, _) = OutboxFixture::new(vec![], 10, 20).await;
+    fixture.answer_strangers(100).await;
 
-    world.look().await;
+    fixture.look().await;
 
-    assert_eq!(world.canceled(), 20);
-    assert_eq!(world.count("to_stranger = 0 and attempts = 1").await, 10, "messages to traders");
-    assert_eq!(world.count("to_stranger = 1 and attempts = 1").await, 8, "those with a place");
+    assert_eq!(fixture.canceled(), 20);
+    assert_eq!(fixture.count("to_stranger = 0 and attempts = 1").await, 10, "messages to traders");
+    assert_eq!(fixture.count("to_stranger = 1 and attempts = 1").await, 8, "those with a place");
 }
 
 // spec: D42
@@ -414,28 +415,28 @@ async fn a_class_without_a_free_place_is_not_looked_for() {
 // spec: D42
 #[tokio::test]
 async fn an_answer_to_a_stranger_that_has_expired_is_not_sent() {
-    let (world, _) = World::new(vec![], 0, 0).await;
-    world.answer_strangers(30).await;
-    world.clock.advance(Duration::from_mins(5));
+    let (fixture, _) = OutboxFixture::new(vec![], 0, 0).await;
+    fixture.answer_strangers(30).await;
+    fixture.clock.advance(Duration::from_mins(5));
 
-    world.outbox.expire_answers().await;
+    fixture.outbox.expire_answers().await;
 
-    assert_eq!(world.count("true").await, 0);
+    assert_eq!(fixture.count("true").await, 0);
 }
 
 #[tokio::test]
 async fn a_lane_that_fails_is_reported_once() {
     let log = Log::default();
     let _logging = log.begin();
-    let (world, _) = World::new(vec![], 2, 0).await;
-    world.answer_strangers(5).await;
+    let (fixture, _) = OutboxFixture::new(vec![], 2, 0).await;
+    fixture.answer_strangers(5).await;
 
     for _ in 0..10 {
-        world.look().await;
-        world.clock.advance(LONGEST_RETRY);
+        fixture.look().await;
+        fixture.clock.advance(LONGEST_RETRY);
     }
 
-    assert_eq!(world.count("to_stranger = 0 and attempts = 10").await, 2);
+    assert_eq!(fixture.count("to_stranger = 0 and attempts = 10").await, 2);
     assert_eq!(log.count("WARN"), 2, "{log:?}");
 }
 
@@ -452,74 +453,74 @@ fn what_waits_for_lnd_is_tried_again_at_once_and_then_every_few_seconds() {
 async fn a_settle_waits_to_see_its_escrow_with_one_alarm_and_no_longer_than_to_the_margin() {
     let log = Log::default();
     let _logging = log.begin();
-    let (mut world, _) = World::with(vec![], 0, settling()).await;
-    let Outbox { engine, .. } = &*world.outbox;
+    let (mut fixture, _) = OutboxFixture::with(vec![], 0, settling()).await;
+    let Outbox { engine, .. } = &*fixture.outbox;
     engine.write(Write::RaiseHeight(BlockHeight(475))).await.unwrap();
     for _ in 0..60 {
-        world.look().await;
-        world.clock.advance(Duration::from_secs(1));
+        fixture.look().await;
+        fixture.clock.advance(Duration::from_secs(1));
     }
-    let waits: Vec<_> = std::iter::from_fn(|| world.settled.try_recv().ok()).collect();
+    let waits: Vec<_> = std::iter::from_fn(|| fixture.settled.try_recv().ok()).collect();
     assert!(waits.len() > 4, "it is tried again: {waits:?}");
     assert!(waits.iter().all(|evidence| *evidence == EscrowEvidence::Required), "{waits:?}");
     assert_eq!(log.count("ALARM: an escrow that was released is not settled"), 1, "{log:?}");
 
-    world.outbox.engine.write(Write::RaiseHeight(BlockHeight(476))).await.unwrap();
-    world.clock.advance(LONGEST_RETRY);
-    world.look().await;
+    fixture.outbox.engine.write(Write::RaiseHeight(BlockHeight(476))).await.unwrap();
+    fixture.clock.advance(LONGEST_RETRY);
+    fixture.look().await;
 
-    let sent: Vec<_> = std::iter::from_fn(|| world.settled.try_recv().ok()).collect();
+    let sent: Vec<_> = std::iter::from_fn(|| fixture.settled.try_recv().ok()).collect();
     assert_eq!(sent, [EscrowEvidence::Waived], "{log:?}");
-    let found = world.outbox.reader.find_order(ORDER).await.unwrap().unwrap();
+    let found = fixture.outbox.reader.find_order(ORDER).await.unwrap().unwrap();
     assert!(matches!(found.state, OrderState::PayingBuyer), "{:?}", found.state);
 }
 
 #[tokio::test]
 async fn rows_that_cannot_be_read_do_not_take_the_place_of_others() {
-    let (mut world, _) = World::new(vec![], 0, 200).await;
-    world.tamper("update outbox set kind = 'hold.explode/1' where id < 200").await;
+    let (mut fixture, _) = OutboxFixture::new(vec![], 0, 200).await;
+    fixture.tamper("update outbox set kind = 'hold.explode/1' where id < 200").await;
 
     for _ in 0..4 {
-        world.look().await;
+        fixture.look().await;
     }
 
-    assert_eq!(world.canceled(), 1);
+    assert_eq!(fixture.canceled(), 1);
 }
 
 #[tokio::test]
 async fn a_row_that_cannot_be_read_is_reported_once() {
     let log = Log::default();
     let _logging = log.begin();
-    let (mut world, _) = World::new(vec![], 0, 1).await;
-    world.tamper("update outbox set kind = 'hold.explode/1'").await;
+    let (mut fixture, _) = OutboxFixture::new(vec![], 0, 1).await;
+    fixture.tamper("update outbox set kind = 'hold.explode/1'").await;
 
     for _ in 0..3 {
-        world.look().await;
-        world.clock.advance(LONGEST_RETRY);
+        fixture.look().await;
+        fixture.clock.advance(LONGEST_RETRY);
     }
     assert_eq!(log.count("ERROR"), 1, "{log:?}");
 
-    world.tamper("update outbox set kind = 'hold.cancel/1'").await;
-    world.look().await;
-    assert_eq!(world.canceled(), 1, "it was repaired");
+    fixture.tamper("update outbox set kind = 'hold.cancel/1'").await;
+    fixture.look().await;
+    assert_eq!(fixture.canceled(), 1, "it was repaired");
 }
 
 #[tokio::test]
 async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less() {
     let log = Log::default();
     let _logging = log.begin();
-    let (mut world, _) = World::new(vec![], 0, 1).await;
+    let (mut fixture, _) = OutboxFixture::new(vec![], 0, 1).await;
     // What LND says of the hold can be applied to no order.
-    world.tamper("update orders set maker_identity = replace(hex(zeroblob(32)), '0', 'z')").await;
+    fixture.tamper("update orders set maker_identity = replace(hex(zeroblob(32)), '0', 'z')").await;
 
     for _ in 0..60 {
-        world.look().await;
-        world.clock.advance(Duration::from_secs(1));
+        fixture.look().await;
+        fixture.clock.advance(Duration::from_secs(1));
     }
 
-    assert_eq!(world.canceled(), 6, "after 1, 2, 4, 8 and 16 seconds");
+    assert_eq!(fixture.canceled(), 6, "after 1, 2, 4, 8 and 16 seconds");
     assert_eq!(log.count("an act fails, and its lane waits for it"), 1, "{log:?}");
-    world.writer.abort_all();
+    fixture.writer.abort_all();
 }
 
 /// What a node with a profile says of itself.

@@ -3,7 +3,7 @@ use trade::{OrderId, Timestamp};
 
 use super::*;
 use crate::outbox::tests::clock::{MONTH, with_a_strict_relay};
-use crate::outbox::tests::{World, readiness};
+use crate::outbox::tests::{OutboxFixture, readiness};
 use crate::retry::LONGEST_RETRY;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -24,9 +24,9 @@ fn tag(event: &Event, name: &str) -> Option<String> {
 // spec: D15
 #[tokio::test]
 async fn an_order_is_on_the_network_that_lnd_named_last() {
-    let (world, _) = World::new(vec![], 0, 0).await;
+    let (fixture, _) = OutboxFixture::new(vec![], 0, 0).await;
     let (lnd, health) = tokio::sync::watch::channel(Some(readiness("regtest")));
-    let mut publisher = Publisher { health, ..world.publisher("mainnet") };
+    let mut publisher = Publisher { health, ..fixture.publisher("mainnet") };
 
     publisher.learn_from_lnd();
     lnd.send_replace(None);
@@ -41,8 +41,8 @@ async fn an_order_is_on_the_network_that_lnd_named_last() {
 #[tokio::test]
 async fn an_event_shows_what_is_true_when_it_is_signed() {
     // The order was created and has ended before anything was published.
-    let (world, _) = World::new(vec![], 0, 0).await;
-    let publisher = world.publisher("regtest");
+    let (fixture, _) = OutboxFixture::new(vec![], 0, 0).await;
+    let publisher = fixture.publisher("regtest");
 
     publisher.look().await.unwrap();
 
@@ -51,8 +51,8 @@ async fn an_event_shows_what_is_true_when_it_is_signed() {
 
 #[tokio::test]
 async fn the_node_says_nothing_of_itself_before_a_relay_is_heard() {
-    let (world, _) = World::new(vec![], 0, 0).await;
-    let mut publisher = world.publisher("regtest");
+    let (fixture, _) = OutboxFixture::new(vec![], 0, 0).await;
+    let mut publisher = fixture.publisher("regtest");
 
     publisher.renew_own_events().await;
 
@@ -64,8 +64,8 @@ async fn the_node_says_nothing_of_itself_before_a_relay_is_heard() {
 async fn the_node_says_its_profile_once_and_the_rest_at_intervals_or_with_news_from_lnd() {
     use PublicationId::{Info, Profile, RelayList};
 
-    let (world, _relay) = with_a_strict_relay(0).await;
-    let mut publisher = world.publisher("regtest");
+    let (fixture, _relay) = with_a_strict_relay(0).await;
+    let mut publisher = fixture.publisher("regtest");
     let said = async |publisher: &mut Publisher| {
         publisher.learn_from_lnd();
         publisher.renew_own_events().await;
@@ -76,24 +76,24 @@ async fn the_node_says_its_profile_once_and_the_rest_at_intervals_or_with_news_f
     };
     assert_eq!(said(&mut publisher).await, [Info, Profile, RelayList]);
     assert_eq!(said(&mut publisher).await, []);
-    world.clock.advance(Duration::from_mins(1));
+    fixture.clock.advance(Duration::from_mins(1));
     assert_eq!(said(&mut publisher).await, [RelayList]);
     let (_, health) = tokio::sync::watch::channel(Some(readiness("signet")));
     publisher.health = health;
     assert_eq!(said(&mut publisher).await, [Info]);
-    world.clock.advance(Duration::from_mins(5));
+    fixture.clock.advance(Duration::from_mins(5));
     assert_eq!(said(&mut publisher).await, [Info, RelayList]);
 }
 
 // spec: D30 D41
 #[tokio::test]
 async fn an_order_that_a_fast_clock_dated_is_published_with_the_present_time() {
-    let (world, _relay) = with_a_strict_relay(0).await;
-    let publisher = world.publisher("regtest");
-    world.clock.set(NOW.after(MONTH));
+    let (fixture, _relay) = with_a_strict_relay(0).await;
+    let publisher = fixture.publisher("regtest");
+    fixture.clock.set(NOW.after(MONTH));
     publisher.look().await.unwrap();
 
-    world.clock.set(NOW);
+    fixture.clock.set(NOW);
     publisher.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
     publisher.look().await.unwrap();
 
@@ -107,15 +107,15 @@ async fn an_order_that_a_fast_clock_dated_is_published_with_the_present_time() {
 // spec: D30 D41
 #[tokio::test]
 async fn what_the_node_says_of_itself_recovers_from_a_clock_that_was_ahead() {
-    let (world, _relay) = with_a_strict_relay(0).await;
-    let publisher = world.publisher("regtest");
+    let (fixture, _relay) = with_a_strict_relay(0).await;
+    let publisher = fixture.publisher("regtest");
     publisher.engine.write(Write::RenewPublication(PublicationId::RelayList)).await.unwrap();
-    world.clock.set(NOW.after(MONTH));
+    fixture.clock.set(NOW.after(MONTH));
     publisher.look().await.unwrap();
     let due = publisher.reader.list_publications_due(NOW.after(MONTH * 2), 9).await.unwrap();
     assert!(due.iter().any(|row| row.id == PublicationId::RelayList), "{due:?}");
 
-    world.clock.set(NOW);
+    fixture.clock.set(NOW);
     publisher.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
     publisher.look().await.unwrap();
 

@@ -1,37 +1,37 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::engine::tests::World;
+use crate::engine::tests::EngineFixture;
 use crate::lightning::{Lnd, LndAccess};
 
 /// Timers whose LND cannot be asked.
-fn timers(world: &World) -> Timers {
+fn timers(fixture: &EngineFixture) -> Timers {
     let nowhere = LndAccess {
         host: "https://127.0.0.1:1".to_owned(),
         cert_file: "none".into(),
         macaroon_file: "none".into(),
     };
     Timers {
-        reader: world.reader.clone(),
-        engine: world.engine.clone(),
+        reader: fixture.reader.clone(),
+        engine: fixture.engine.clone(),
         facts: Facts::new(Arc::new(Lnd::new(nowhere).unwrap())),
-        clock: world.clock.clone(),
+        clock: fixture.clock.clone(),
         health: tokio::sync::watch::channel(None).1,
         inbox_memory: Duration::from_hours(1),
     }
 }
 
 /// Two orders whose sellers did not pay in time, while we heard, and what their deadlines ask.
-async fn two_overdue(world: &World) -> [(OrderId, Question); 2] {
+async fn two_overdue(fixture: &EngineFixture) -> [(OrderId, Question); 2] {
     let mut overdue = Vec::new();
     for n in [1, 2] {
-        let order = world.awaiting_hold(n).await;
-        let hash = world.order(order).await.state.hold().unwrap();
+        let order = fixture.awaiting_hold(n).await;
+        let hash = fixture.order(order).await.state.hold().unwrap();
         overdue.push((order, Question::HoldStatus { hash }));
     }
     for _ in 0..31 {
-        world.clock.advance(Duration::from_secs(30));
-        world.engine.relays_reachable().await.unwrap();
+        fixture.clock.advance(Duration::from_secs(30));
+        fixture.engine.relays_reachable().await.unwrap();
     }
     overdue.try_into().unwrap()
 }
@@ -39,9 +39,9 @@ async fn two_overdue(world: &World) -> [(OrderId, Question); 2] {
 // spec: INV-9 C7
 #[tokio::test]
 async fn a_look_names_who_has_to_ask_and_leaves_out_who_asks_already() {
-    let world = World::new().await;
-    let timers = timers(&world);
-    let overdue = two_overdue(&world).await;
+    let fixture = EngineFixture::new().await;
+    let timers = timers(&fixture);
+    let overdue = two_overdue(&fixture).await;
 
     assert_eq!(timers.look(false, &HashSet::new()).await.unwrap(), overdue);
     let asking = HashSet::from([overdue[0].0]);
@@ -51,9 +51,9 @@ async fn a_look_names_who_has_to_ask_and_leaves_out_who_asks_already() {
 // spec: INV-9 C7
 #[tokio::test]
 async fn an_order_whose_question_had_no_answer_waits_and_then_asks_again() {
-    let world = World::new().await;
-    let timers = Arc::new(timers(&world));
-    let [ask, _] = two_overdue(&world).await;
+    let fixture = EngineFixture::new().await;
+    let timers = Arc::new(timers(&fixture));
+    let [ask, _] = two_overdue(&fixture).await;
     let (order, _) = ask;
     let mut asking = Asking::default();
     tokio::time::pause();

@@ -15,7 +15,7 @@ use trade::{
 
 use super::*;
 use crate::clock::Clock as _;
-use crate::engine::tests::{HEIGHT, PAID, World, secret};
+use crate::engine::tests::{EngineFixture, HEIGHT, PAID, secret};
 use crate::lightning::{
     AddedHold, Health, HoldWord, Htlc, LightningError, NewHold, NewPayment, NodeDescription,
     Readiness,
@@ -33,7 +33,7 @@ type Answer = fn() -> Result<PaymentStatus, LightningError>;
 
 /// A node that answers, or does not.
 #[derive(Debug, Default)]
-struct Node {
+struct FakeLnd {
     readiness: Mutex<Option<Readiness>>,
     /// What it says when it is asked about a payment.
     payment: Mutex<Option<Answer>>,
@@ -44,7 +44,7 @@ struct Node {
     trouble: Mutex<Option<LightningError>>,
 }
 
-impl Node {
+impl FakeLnd {
     fn says_of_a_payment(&self, answer: Answer) {
         *self.payment.lock().unwrap() = Some(answer);
     }
@@ -76,7 +76,7 @@ fn ready_at(height: BlockHeight) -> Readiness {
 }
 
 #[async_trait]
-impl LightningNode for Node {
+impl LightningNode for FakeLnd {
     async fn readiness(&self) -> Result<Readiness, LightningError> {
         if let Some(trouble) = self.trouble.lock().unwrap().take() {
             return Err(trouble);
@@ -129,8 +129,8 @@ impl LightningNode for Node {
 
 /// What the daemon makes of its node, told by the monitor.
 struct Watched {
-    world: World,
-    node: Arc<Node>,
+    fixture: EngineFixture,
+    node: Arc<FakeLnd>,
     monitor: HealthMonitor,
     health: Health,
     comparison: Comparison,
@@ -139,29 +139,29 @@ struct Watched {
 
 impl Watched {
     async fn new() -> Self {
-        let world = World::new().await;
-        let node = Arc::new(Node::default());
+        let fixture = EngineFixture::new().await;
+        let node = Arc::new(FakeLnd::default());
         let (trouble, failures) = watch::channel(());
         let (monitor, health) = HealthMonitor::new(
             node.clone(),
-            world.engine.clone(),
-            world.clock.clone(),
+            fixture.engine.clone(),
+            fixture.clock.clone(),
             failures,
             None,
         );
         let comparison = Comparison {
             node: node.clone(),
-            reader: world.reader.clone(),
-            engine: world.engine.clone(),
+            reader: fixture.reader.clone(),
+            engine: fixture.engine.clone(),
             health: health.clone(),
             period: Duration::from_mins(1),
         };
-        Self { world, node, monitor, health, comparison, trouble }
+        Self { fixture, node, monitor, health, comparison, trouble }
     }
 
     async fn hears_of_the_payment(&self, order: OrderId) {
         let news = Observation::Hold { hash: secret(1).hash, status: PAID };
-        report(&self.world.engine, order, news).await;
+        report(&self.fixture.engine, order, news).await;
     }
 }
 
@@ -169,46 +169,46 @@ impl Watched {
 #[tokio::test]
 async fn after_an_outage_an_escrow_is_relied_on_once_the_tip_of_the_chain_is_known() {
     let mut it = Watched::new().await;
-    let order = it.world.awaiting_hold(1).await;
-    it.world.clock.advance(OUTAGE);
+    let order = it.fixture.awaiting_hold(1).await;
+    it.fixture.clock.advance(OUTAGE);
 
     it.hears_of_the_payment(order).await;
     it.comparison.round().await.unwrap();
-    assert!(matches!(it.world.order(order).await.state, OrderState::AwaitingHold { .. }));
+    assert!(matches!(it.fixture.order(order).await.state, OrderState::AwaitingHold { .. }));
 
     it.node.is_synced_at(HEIGHT);
     it.monitor.ask().await;
     it.comparison.round().await.unwrap();
-    assert!(matches!(it.world.order(order).await.state, OrderState::Active { .. }));
+    assert!(matches!(it.fixture.order(order).await.state, OrderState::Active { .. }));
 }
 
 // spec: D21 INV-1 E5
 #[tokio::test]
 async fn an_escrow_that_ran_out_of_blocks_during_an_outage_is_given_back() {
     let mut it = Watched::new().await;
-    let order = it.world.awaiting_hold(1).await;
-    it.world.clock.advance(OUTAGE);
+    let order = it.fixture.awaiting_hold(1).await;
+    it.fixture.clock.advance(OUTAGE);
 
     it.hears_of_the_payment(order).await;
     it.node.is_synced_at(BlockHeight(HEIGHT.0 + 130));
     it.monitor.ask().await;
     it.comparison.round().await.unwrap();
 
-    assert!(it.world.order(order).await.state.is_final());
+    assert!(it.fixture.order(order).await.state.is_final());
 }
 
 // spec: D21 E3
 #[tokio::test]
 async fn an_lnd_that_is_at_the_tip_again_is_asked_at_once_about_every_escrow() {
     let mut it = Watched::new().await;
-    let order = it.world.awaiting_hold(1).await;
-    it.world.clock.advance(OUTAGE);
+    let order = it.fixture.awaiting_hold(1).await;
+    it.fixture.clock.advance(OUTAGE);
     it.node.catches_up_at(HEIGHT);
     it.monitor.ask().await;
-    let mut commits = it.world.engine.commits();
+    let mut commits = it.fixture.engine.commits();
     let mut tasks = Tasks::new();
     tasks.spawn("LND comparison", it.comparison.run(tasks.shutdown()));
-    while it.world.order(order).await.holds.iter().all(|hold| hold.seen == Seen::Open) {
+    while it.fixture.order(order).await.holds.iter().all(|hold| hold.seen == Seen::Open) {
         commits.changed().await.unwrap();
     }
 
@@ -216,7 +216,7 @@ async fn an_lnd_that_is_at_the_tip_again_is_asked_at_once_about_every_escrow() {
     it.monitor.ask().await;
 
     let is_relied_on = async {
-        while !matches!(it.world.order(order).await.state, OrderState::Active { .. }) {
+        while !matches!(it.fixture.order(order).await.state, OrderState::Active { .. }) {
             commits.changed().await.unwrap();
         }
     };
@@ -227,15 +227,15 @@ async fn an_lnd_that_is_at_the_tip_again_is_asked_at_once_about_every_escrow() {
 #[tokio::test]
 async fn the_height_of_an_lnd_that_is_not_synced_is_not_the_tip() {
     let mut it = Watched::new().await;
-    let order = it.world.awaiting_hold(1).await;
-    it.world.clock.advance(OUTAGE);
+    let order = it.fixture.awaiting_hold(1).await;
+    it.fixture.clock.advance(OUTAGE);
 
     it.node.catches_up_at(BlockHeight(HEIGHT.0 + 1));
     it.monitor.ask().await;
     it.comparison.round().await.unwrap();
 
-    assert!(matches!(it.world.order(order).await.state, OrderState::AwaitingHold { .. }));
-    let known = it.world.reader.daemon_state().await.unwrap();
+    assert!(matches!(it.fixture.order(order).await.state, OrderState::AwaitingHold { .. }));
+    let known = it.fixture.reader.daemon_state().await.unwrap();
     assert_eq!(known.height, Some(BlockHeight(HEIGHT.0 + 1)), "deadlines go by it");
 }
 
@@ -252,13 +252,13 @@ async fn only_an_lnd_that_is_away_is_unwell_and_not_one_that_refuses() {
     ];
     for (answer, is_unwell) in answers {
         let it = Watched::new().await;
-        let order = it.world.awaiting_hold(1).await;
+        let order = it.fixture.awaiting_hold(1).await;
         it.node.says_of_a_payment(answer);
 
         // The stream ends while the payment is in flight.
-        streams::follow_payment(it.node.clone(), it.world.engine.clone(), order, HASH).await;
+        streams::follow_payment(it.node.clone(), it.fixture.engine.clone(), order, HASH).await;
 
-        let known = it.world.reader.daemon_state().await.unwrap();
+        let known = it.fixture.reader.daemon_state().await.unwrap();
         assert_eq!(known.lnd_unwell_at.is_some(), is_unwell, "{:?}", answer());
     }
 }
@@ -269,11 +269,11 @@ async fn an_lnd_that_nobody_watched_may_have_been_restarted() {
     let mut it = Watched::new().await;
     it.node.is_synced_at(HEIGHT);
     it.monitor.ask().await;
-    let first = it.world.reader.daemon_state().await.unwrap().lnd_unwell_at;
-    it.world.clock.advance(OUTAGE);
+    let first = it.fixture.reader.daemon_state().await.unwrap().lnd_unwell_at;
+    it.fixture.clock.advance(OUTAGE);
     it.monitor.ask().await;
 
-    let known = it.world.reader.daemon_state().await.unwrap();
+    let known = it.fixture.reader.daemon_state().await.unwrap();
     assert!(first.is_some(), "nobody had watched it before");
     assert_eq!(known.lnd_unwell_at, first, "it has been well since");
 }
@@ -291,12 +291,12 @@ async fn an_lnd_that_was_seen_starting_was_restarted_and_one_out_of_reach_was_no
         let mut it = Watched::new().await;
         it.node.is_synced_at(HEIGHT);
         it.monitor.ask().await;
-        let asked_at = it.world.clock.now();
+        let asked_at = it.fixture.clock.now();
         *it.node.trouble.lock().unwrap() = Some(answer);
         it.monitor.ask().await;
         assert_eq!(restarted_at(&it).await, None, "who says so is not known yet");
 
-        it.world.clock.advance(Duration::from_secs(9));
+        it.fixture.clock.advance(Duration::from_secs(9));
         it.monitor.ask().await;
         assert_eq!(restarted_at(&it).await, was_restarted.then_some(asked_at), "{text}");
     }
@@ -318,7 +318,7 @@ async fn another_node_that_starts_says_nothing_about_ours() {
 }
 
 async fn restarted_at(it: &Watched) -> Option<trade::Timestamp> {
-    it.world.reader.daemon_state().await.unwrap().lnd_restarted_at
+    it.fixture.reader.daemon_state().await.unwrap().lnd_restarted_at
 }
 
 fn refused() -> LightningError {
@@ -354,28 +354,28 @@ async fn trouble_anywhere_has_a_calm_monitor_ask_at_once() {
 async fn what_an_escrow_is_worth_is_looked_up_whatever_a_stream_calls_it() {
     for (paid, is_active) in [(101_000_000, true), (100_999_999, false), (0, false)] {
         let mut it = Watched::new().await;
-        let order = it.world.awaiting_hold(1).await;
+        let order = it.fixture.awaiting_hold(1).await;
         it.node.is_synced_at(HEIGHT);
         it.monitor.ask().await;
         let HoldStatus::Accepted { expires_at, .. } = PAID else { unreachable!("it is paid") };
         let shown = HoldStatus::Accepted { paid: Msats(paid), expires_at };
         *it.node.hold.lock().unwrap() = Some(shown);
-        let mut commits = it.world.engine.commits();
-        let waits = it.world.order(order).await.state;
+        let mut commits = it.fixture.engine.commits();
+        let waits = it.fixture.order(order).await.state;
 
         let mut tasks = Tasks::new();
         let streams = Streams::new(
             it.node.clone(),
-            it.world.reader.clone(),
-            it.world.engine.clone(),
+            it.fixture.reader.clone(),
+            it.fixture.engine.clone(),
             it.health.clone(),
         );
         tasks.spawn("LND streams", streams.run(tasks.shutdown()));
-        while it.world.order(order).await.state == waits {
+        while it.fixture.order(order).await.state == waits {
             commits.changed().await.unwrap();
         }
 
-        let state = it.world.order(order).await.state;
+        let state = it.fixture.order(order).await.state;
         assert_eq!(matches!(state, OrderState::Active { .. }), is_active, "{paid}: {state:?}");
         assert_eq!(state.is_final(), !is_active, "{paid}: {state:?}");
     }
@@ -384,11 +384,11 @@ async fn what_an_escrow_is_worth_is_looked_up_whatever_a_stream_calls_it() {
 #[tokio::test]
 async fn no_stream_is_opened_while_lnd_does_not_answer() {
     let mut it = Watched::new().await;
-    it.world.awaiting_hold(1).await;
+    it.fixture.awaiting_hold(1).await;
     let mut streams = Streams::new(
         it.node.clone(),
-        it.world.reader.clone(),
-        it.world.engine.clone(),
+        it.fixture.reader.clone(),
+        it.fixture.engine.clone(),
         it.health.clone(),
     );
     streams.open_missing().await.unwrap();

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::{Couple, Net, Settings, Terms, Timeline, Transport};
+use devnet::{Counterparties, Exchange, Settings, Terms, Timeline, Transport};
 use mostro_core::message::{Action, Message, MessageKind, Payload};
 use mostro_core::order::{Kind, SmallOrder};
 use mostrod::store::{self, Reader};
@@ -63,16 +63,17 @@ struct Run {
 
 impl Run {
     async fn measure(flood: Option<Flood>) -> Result<Self> {
-        let net = Box::pin(Net::start(Settings::template()?.set("mostro", "fee", 0.006))).await?;
-        let before = net.quiet_books().await?;
-        let reader = store::open_reader(&net.daemon.dir().join("mostro.db")).await?;
+        let exchange =
+            Box::pin(Exchange::start(Settings::template()?.set("mostro", "fee", 0.006))).await?;
+        let before = exchange.quiet_books().await?;
+        let reader = store::open_reader(&exchange.daemon.dir().join("mostro.db")).await?;
         let mut most_waiting = 0;
         let (replies, escrows, payouts) = tokio::select! {
-            traded = Box::pin(trade_all(&net, flood)) => traded?,
+            traded = Box::pin(trade_all(&exchange, flood)) => traded?,
             never = watch_outbox(&reader, &mut most_waiting) => match never? {},
         };
-        net.audit(&before, &[]).await?;
-        net.end()?;
+        exchange.audit(&before, &[]).await?;
+        exchange.end()?;
         Ok(Self { replies, escrows, payouts, most_waiting })
     }
 }
@@ -114,20 +115,21 @@ fn transport(number: u32) -> Transport {
 }
 
 /// Answers, escrows and payouts.
-async fn trade_all(net: &Net, flood: Option<Flood>) -> Result<(Took, Took, Took)> {
+async fn trade_all(exchange: &Exchange, flood: Option<Flood>) -> Result<(Took, Took, Took)> {
     let mut pairs = JoinSet::new();
     let started = Instant::now() + PACE;
     for number in 0..PAIRS {
-        let couple = Couple::meet(net, transport(number), Timeline::on_stdout().silenced());
-        pairs.spawn(trade(Box::pin(couple).await?, number, started));
+        let traders =
+            Counterparties::meet(exchange, transport(number), Timeline::on_stdout().silenced());
+        pairs.spawn(trade(Box::pin(traders).await?, number, started));
     }
     if let Some(flood) = flood {
-        flood.run(net, started).await?;
+        flood.run(exchange, started).await?;
     }
     let (mut replies, mut escrows, mut payouts) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(pair) = pairs.join_next().await {
-        let (couple, times) = pair??;
-        replies.extend(&couple.replies);
+        let (traders, times) = pair??;
+        replies.extend(&traders.replies);
         escrows.extend(times.iter().map(|times| times.escrow_added));
         payouts.extend(times.iter().map(|times| times.paid_out));
     }
@@ -136,18 +138,18 @@ async fn trade_all(net: &Net, flood: Option<Flood>) -> Result<(Took, Took, Took)
 
 /// The trades of one pair, each at its time.
 async fn trade(
-    mut couple: Couple,
+    mut traders: Counterparties,
     number: u32,
     started: Instant,
-) -> Result<(Couple, Vec<devnet::Times>)> {
+) -> Result<(Counterparties, Vec<devnet::Times>)> {
     let mut times = Vec::new();
     for round in 0..TRADES_OF_A_PAIR {
         sleep_until(started + PACE * round + PACE / PAIRS * number).await;
         let side = if (number / 2 + round).is_multiple_of(2) { Kind::Sell } else { Kind::Buy };
-        let trade = couple.trade(Terms { side, sats: 10_000, euros: 10 }).await;
+        let trade = traders.trade(Terms { side, sats: 10_000, euros: 10 }).await;
         times.push(trade.with_context(|| format!("trade {round} of pair {number}"))?);
     }
-    Ok((couple, times))
+    Ok((traders, times))
 }
 
 /// Looks once a second how many acts wait.
@@ -173,14 +175,14 @@ impl Flood {
     }
 
     /// The relay takes none of the answers.
-    async fn run(self, net: &Net, started: Instant) -> Result<()> {
-        net.relay.block(self.keys.iter().map(Keys::public_key));
+    async fn run(self, exchange: &Exchange, started: Instant) -> Result<()> {
+        exchange.relay.block(self.keys.iter().map(Keys::public_key));
         sleep_until(started).await;
         let mut beat = interval(Duration::from_secs(1) / MESSAGES_A_SECOND);
         beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for (number, keys) in self.keys.into_iter().enumerate() {
             beat.tick().await;
-            net.relay.push(message(number, &keys, net.node()).await?);
+            exchange.relay.push(message(number, &keys, exchange.node()).await?);
         }
         Ok(())
     }

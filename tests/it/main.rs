@@ -2,27 +2,27 @@
 //! clients that know only the wire. One file per page of the protocol.
 
 mod faults;
+mod fixture;
 mod flows;
-mod harness;
 mod simulated;
 mod startup;
 
 use anyhow::Result;
-use devnet::{LndProcess, Net, Settings};
+use devnet::{Exchange, LndProcess, Settings};
 use lnd_sim::LndSim;
 
-/// What a story stands on.
+/// What a scenario stands on.
 type Network = LndSim;
-/// What a story stands on in which LND is killed.
+/// What a scenario stands on in which LND is killed.
 type Processes = LndProcess;
 
-/// So many worlds are alive at a time where a test has more to tell than one: each waits, mostly.
-const WORLDS: usize = 4;
+/// So many fixtures are alive at a time where a test has more to tell than one: each waits, mostly.
+const PARALLEL: usize = 4;
 
-async fn network(settings: Settings) -> Result<Net<Network>> {
-    Net::start(settings).await
+async fn network(settings: Settings) -> Result<Exchange<Network>> {
+    Exchange::start(settings).await
 }
 
-async fn processes(settings: Settings) -> Result<Net<Processes>> {
-    Net::start_on_process(settings).await
+async fn processes(settings: Settings) -> Result<Exchange<Processes>> {
+    Exchange::start_on_process(settings).await
 }

@@ -13,21 +13,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use devnet::ledger::{list_invoices, list_payments};
-use devnet::{HUB, Lightning as _, Net, Settings, Transport, Wallet};
+use devnet::{Exchange, HUB, Lightning as _, Settings, Transport, Wallet};
 use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use fedimint_tonic_lnd::lnrpc::{Invoice, Payment};
 use regtest::{Config, SIGN_AT_ONCE};
 use tokio::time::timeout;
 
-use crate::harness::{Offer, World};
+use crate::fixture::{Fixture, Offer};
 
 /// Of whom waits for nodes to come back.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// On nodes that are not as usual.
-async fn world(settings: Settings, nodes: Config) -> Result<Box<World>> {
-    let net = Box::pin(Net::start_on_nodes(nodes, settings)).await?;
-    Box::pin(World::around(net, Transport::Nip44)).await
+async fn fixture(settings: Settings, nodes: Config) -> Result<Box<Fixture>> {
+    let exchange = Box::pin(Exchange::start_on_nodes(nodes, settings)).await?;
+    Box::pin(Fixture::around(exchange, Transport::Nip44)).await
 }
 
 /// With a router, and a buyer behind it.
@@ -47,37 +47,37 @@ enum Victim {
 const VICTIMS: [Victim; 3] = [Victim::Lnd, Victim::Daemon, Victim::Both];
 
 /// SIGKILL. Of both, LND is back before the daemon looks.
-async fn strike(w: &mut World, victim: Victim) -> Result<()> {
+async fn strike(fixture: &mut Fixture, victim: Victim) -> Result<()> {
     match victim {
-        Victim::Lnd => w.lnd_dies_and_returns().await,
+        Victim::Lnd => fixture.lnd_dies_and_returns().await,
         Victim::Daemon => {
-            w.net.daemon.kill9().await?;
-            w.net.daemon.start().await
+            fixture.exchange.daemon.kill9().await?;
+            fixture.exchange.daemon.start().await
         }
         Victim::Both => {
-            w.net.daemon.kill9().await?;
-            w.lnd_dies_and_returns().await?;
-            w.net.daemon.start().await
+            fixture.exchange.daemon.kill9().await?;
+            fixture.lnd_dies_and_returns().await?;
+            fixture.exchange.daemon.start().await
         }
     }
 }
 
 /// Looks again and again until it is so.
-async fn until(w: &World, what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
+async fn until(fixture: &Fixture, what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let mut seen = 0;
     let waiting = async {
         while !is_so().await? {
-            w.net.lnd.news(&mut seen).await?;
+            fixture.exchange.lnd.news(&mut seen).await?;
         }
         anyhow::Ok(())
     };
     let waited = timeout(PATIENCE, waiting).await;
-    waited.with_context(|| format!("never: {what}\n{}", w.net.daemon.log()))?
+    waited.with_context(|| format!("never: {what}\n{}", fixture.exchange.daemon.log()))?
 }
 
 /// How an invoice of the daemon's node stands at LND.
-async fn invoice_state(w: &World, bolt11: &str) -> Result<InvoiceState> {
-    let all = list_invoices(&w.net.lnd.wallet(HUB)?).await?;
+async fn invoice_state(fixture: &Fixture, bolt11: &str) -> Result<InvoiceState> {
+    let all = list_invoices(&fixture.exchange.lnd.wallet(HUB)?).await?;
     let found = all.iter().find(|invoice| invoice.payment_request == bolt11);
     found.map(Invoice::state).context("LND has no such invoice")
 }
@@ -89,18 +89,18 @@ async fn payment_of(wallet: &Wallet, bolt11: &str) -> Result<Option<Payment>> {
 }
 
 /// All that the daemon's node ever tried to pay.
-async fn payouts(w: &World) -> Result<Vec<Payment>> {
-    list_payments(&w.net.lnd.wallet(HUB)?).await
+async fn payouts(fixture: &Fixture) -> Result<Vec<Payment>> {
+    list_payments(&fixture.exchange.lnd.wallet(HUB)?).await
 }
 
 /// The daemon's payment to the buyer's newest invoice.
-async fn payout(w: &World) -> Result<Option<Payment>> {
-    payment_of(&w.net.lnd.wallet(HUB)?, &w.destination).await
+async fn payout(fixture: &Fixture) -> Result<Option<Payment>> {
+    payment_of(&fixture.exchange.lnd.wallet(HUB)?, &fixture.destination).await
 }
 
 /// What the daemon has said of an order that has this in it.
-fn said(w: &World, offer: &Offer, words: &str) -> Option<String> {
-    let (log, order) = (w.net.daemon.log(), offer.id.to_string());
+fn said(fixture: &Fixture, offer: &Offer, words: &str) -> Option<String> {
+    let (log, order) = (fixture.exchange.daemon.log(), offer.id.to_string());
     let found = log.lines().rfind(|line| line.contains(words) && line.contains(&order));
     found.map(ToOwned::to_owned)
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use devnet::{Book, Net, Person, Relay, Settings, Trader, Transport};
+use devnet::{Book, Exchange, Person, Relay, Settings, Trader, Transport};
 use mostro_core::order::Kind;
 use mostrod::store;
 use nostr_sdk::ToBech32 as _;
@@ -19,10 +19,10 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use trade::OrderId;
 
-use crate::harness::binary::{
+use crate::fixture::binary::{
     FAILURE, PATIENCE, Process, USAGE, command, ends, free_address, run, stderr,
 };
-use crate::harness::{World, settings};
+use crate::fixture::{Fixture, settings};
 
 /// How a start ends that a restart cannot mend: `contrib/mostrod.service` makes none.
 const NO_RESTART: i32 = 2;
@@ -143,21 +143,21 @@ async fn a_wrong_command_line_is_answered_with_the_usage() -> Result<()> {
 // spec: D11 K-59
 #[tokio::test]
 async fn a_second_daemon_on_the_same_database_does_not_start() -> Result<()> {
-    let mut net = Box::pin(Net::start(settings()?)).await?;
+    let mut exchange = Box::pin(Exchange::start(settings()?)).await?;
 
-    let output = run(net.daemon.dir(), &[]).await?;
+    let output = run(exchange.daemon.dir(), &[]).await?;
 
     ends(&output, FAILURE, &["another daemon holds", "mostro.db.lock", "stop it first"])?;
-    ensure!(net.daemon.is_running(), "the first one has ended");
+    ensure!(exchange.daemon.is_running(), "the first one has ended");
     Ok(())
 }
 
 // spec: D11
 #[tokio::test]
 async fn a_damaged_database_is_not_written_to() -> Result<()> {
-    let mut net = Box::pin(Net::start(settings()?)).await?;
-    net.daemon.sigterm().await?;
-    let file = net.daemon.dir().join("mostro.db");
+    let mut exchange = Box::pin(Exchange::start(settings()?)).await?;
+    exchange.daemon.sigterm().await?;
+    let file = exchange.daemon.dir().join("mostro.db");
     let sound = fs::read(&file)?;
     let mut scratched = sound.clone();
     scratched[sound.len() / 4..].fill(0xa5);
@@ -166,7 +166,7 @@ async fn a_damaged_database_is_not_written_to() -> Result<()> {
         [scratched, b"no database at all".repeat(1_000), sound[..sound.len() / 2 + 7].to_vec()]
     {
         fs::write(&file, &damaged)?;
-        ends(&run(net.daemon.dir(), &[]).await?, NO_RESTART, &["mostro.db", remedy])?;
+        ends(&run(exchange.daemon.dir(), &[]).await?, NO_RESTART, &["mostro.db", remedy])?;
         ensure!(fs::read(&file)? == damaged, "the damaged file was changed");
     }
     Ok(())
@@ -175,13 +175,13 @@ async fn a_damaged_database_is_not_written_to() -> Result<()> {
 // spec: K-59
 #[tokio::test]
 async fn a_daemon_that_was_stopped_leaves_all_it_knows_in_one_file() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
-    let offer = w.offered(Kind::Sell).await?;
-    w.net.daemon.sigterm().await?;
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
+    let offer = fixture.offered(Kind::Sell).await?;
+    fixture.exchange.daemon.sigterm().await?;
 
     let copy = TempDir::new()?;
     let file = copy.path().join("mostro.db");
-    fs::copy(w.net.daemon.dir().join("mostro.db"), &file)?;
+    fs::copy(fixture.exchange.daemon.dir().join("mostro.db"), &file)?;
 
     let order = store::open_reader(&file).await?.find_order(OrderId(offer.id.into_bytes())).await?;
     ensure!(order.is_some(), "the copy has no such order");
@@ -191,24 +191,24 @@ async fn a_daemon_that_was_stopped_leaves_all_it_knows_in_one_file() -> Result<(
 // spec: D11
 #[tokio::test]
 async fn a_database_that_cannot_be_written_is_named() -> Result<()> {
-    let mut net = Box::pin(Net::start(settings()?)).await?;
-    net.daemon.sigterm().await?;
-    let lock = net.daemon.dir().join("mostro.db.lock");
+    let mut exchange = Box::pin(Exchange::start(settings()?)).await?;
+    exchange.daemon.sigterm().await?;
+    let lock = exchange.daemon.dir().join("mostro.db.lock");
     fs::remove_file(&lock)?;
     fs::create_dir(&lock)?;
 
-    let output = run(net.daemon.dir(), &[]).await?;
+    let output = run(exchange.daemon.dir(), &[]).await?;
 
     ends(&output, NO_RESTART, &["cannot create or open", "mostro.db.lock", "must be there"])
 }
 
 #[tokio::test]
 async fn a_start_that_takes_long_can_be_stopped() -> Result<()> {
-    let w = World::stopped().await?;
-    let database = w.net.daemon.dir().join("mostro.db");
+    let fixture = Fixture::stopped().await?;
+    let database = fixture.exchange.daemon.dir().join("mostro.db");
     let mut holder = SqliteConnectOptions::new().filename(&database).connect().await?;
     sqlx::raw_sql("pragma journal_mode = delete; begin exclusive").execute(&mut holder).await?;
-    let mut process = Process::start(&w.net, &[])?;
+    let mut process = Process::start(&fixture.exchange, &[])?;
     process.says("node npub1").await?;
 
     let pid = process.child.id().context("it has ended by itself")?.to_string();
@@ -222,39 +222,39 @@ async fn a_start_that_takes_long_can_be_stopped() -> Result<()> {
 #[tokio::test]
 async fn the_first_line_of_the_log_names_the_node() -> Result<()> {
     let settings = settings()?.set("mostro", "no_such_key", 1);
-    let mut net = Box::pin(Net::start(settings)).await?;
-    net.daemon.sigterm().await?;
+    let mut exchange = Box::pin(Exchange::start(settings)).await?;
+    exchange.daemon.sigterm().await?;
 
-    let log = net.daemon.log();
+    let log = exchange.daemon.log();
     let first = log.lines().next().context("the log is empty")?;
-    ensure!(first.contains(&net.node().to_bech32()?), "it begins with {first}");
+    ensure!(first.contains(&exchange.node().to_bech32()?), "it begins with {first}");
     ensure!(log.contains("mostro.no_such_key"), "an unknown key is not named");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_relay_that_comes_up_later_is_found() -> Result<()> {
-    let mut w = World::stopped().await?;
+    let mut fixture = Fixture::stopped().await?;
     let address = free_address()?;
     let url = format!("ws://{address}");
-    let mut process = Process::start(&w.net, &[("MOSTRO__NOSTR__RELAYS", url.clone())])?;
+    let mut process = Process::start(&fixture.exchange, &[("MOSTRO__NOSTR__RELAYS", url.clone())])?;
     process.says("cannot be reached").await?;
     ensure!(process.line().contains(&url), "the relay is not named: {process:?}");
 
     let _relay = Relay::start_at(address).await?;
-    let node = w.net.node();
-    w.book = Book::watch(&url, node).await?;
-    for Person { trader, .. } in [&mut w.seller, &mut w.buyer] {
+    let node = fixture.exchange.node();
+    fixture.book = Book::watch(&url, node).await?;
+    for Person { trader, .. } in [&mut fixture.seller, &mut fixture.buyer] {
         *trader = Trader::join(trader.name(), &url, node, Transport::Nip44).await?;
     }
     process.says("relays are reachable").await?;
-    w.trades().await
+    fixture.trades().await
 }
 
 #[tokio::test]
 async fn a_check_says_that_all_is_well_and_changes_nothing() -> Result<()> {
-    let w = World::stopped().await?;
-    let home = w.net.daemon.dir();
+    let fixture = Fixture::stopped().await?;
+    let home = fixture.exchange.daemon.dir();
     let before = files(home)?;
 
     let output = run(home, &["check"]).await?;
@@ -271,12 +271,12 @@ async fn a_check_says_that_all_is_well_and_changes_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_check_names_the_relays_that_are_missing() -> Result<()> {
-    let w = World::stopped().await?;
+    let fixture = Fixture::stopped().await?;
     let nobody = format!("ws://{}", free_address()?);
     let other = Relay::start_at(free_address()?).await?;
-    let relays = format!("{},{nobody},{}", w.net.relay.url(), other.url());
+    let relays = format!("{},{nobody},{}", fixture.exchange.relay.url(), other.url());
 
-    let mut check = command(w.net.daemon.dir())?;
+    let mut check = command(fixture.exchange.daemon.dir())?;
     let output = check.arg("check").env("MOSTRO__NOSTR__RELAYS", relays).output().await?;
 
     let found = String::from_utf8(output.stdout)?;

@@ -5,8 +5,8 @@ use lnd_sim::{LndState, Rpc};
 use mostrod::lightning::{LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
 use trade::{HoldStatus, PaymentHash, PaymentStatus};
 
-use crate::simulated::stage;
-use crate::stage::{access, with_macaroon};
+use crate::fixture::{access, with_macaroon};
+use crate::simulated::fixture;
 
 const NOBODYS_HASH: PaymentHash = PaymentHash([7; 32]);
 
@@ -14,10 +14,10 @@ const NOBODYS_HASH: PaymentHash = PaymentHash([7; 32]);
 // spec: E6 P9
 #[tokio::test]
 async fn a_node_out_of_sync_may_begin_nothing() {
-    let stage = stage().await;
-    stage.network.set_synced(HUB, false).expect("it is there");
+    let fixture = fixture().await;
+    fixture.network.set_synced(HUB, false).expect("it is there");
 
-    let readiness = stage.ours.readiness().await.expect("it is up");
+    let readiness = fixture.ours.readiness().await.expect("it is up");
 
     assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
 }
@@ -26,34 +26,34 @@ async fn a_node_out_of_sync_may_begin_nothing() {
 // simulated only: real nodes are so for a second
 #[tokio::test]
 async fn a_node_that_is_not_fully_started_knows_what_it_has_and_nothing_of_what_it_has_not() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
-    let invoice = stage.payment_in_flight().await;
-    stage.network.set_state(HUB, LndState::RpcActive).expect("it is there");
+    let fixture = fixture().await;
+    let escrow = fixture.held_escrow().await;
+    let invoice = fixture.payment_in_flight().await;
+    fixture.network.set_state(HUB, LndState::RpcActive).expect("it is there");
 
-    let readiness = stage.ours.readiness().await.expect("it answers");
+    let readiness = fixture.ours.readiness().await.expect("it answers");
     assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
-    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
-    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
     assert!(matches!(status, PaymentStatus::InFlight { .. }), "{status:?}");
-    let answer = stage.ours.hold_status(NOBODYS_HASH).await;
+    let answer = fixture.ours.hold_status(NOBODYS_HASH).await;
     assert!(matches!(answer, Err(LightningError::Starting)), "{answer:?}");
-    let answer = stage.ours.payment_status(NOBODYS_HASH).await;
+    let answer = fixture.ours.payment_status(NOBODYS_HASH).await;
     assert!(matches!(answer, Err(LightningError::Starting)), "{answer:?}");
 }
 
 // simulated only: a network's nodes have wallets, and start in milliseconds
 #[tokio::test]
 async fn a_node_without_a_wallet_or_still_starting_is_told_apart() {
-    let stage = stage().await;
+    let fixture = fixture().await;
     for (state, remedy) in [
         (LndState::NonExisting, "LND has no wallet yet: create one"),
         (LndState::WaitingToStart, "LND is still starting: wait for it"),
     ] {
-        stage.network.set_state(HUB, state).expect("it is there");
+        fixture.network.set_state(HUB, state).expect("it is there");
 
-        let error = stage.ours.readiness().await.expect_err("not ready");
+        let error = fixture.ours.readiness().await.expect_err("not ready");
 
         assert_eq!(error.to_string(), remedy);
     }
@@ -62,20 +62,20 @@ async fn a_node_without_a_wallet_or_still_starting_is_told_apart() {
 // simulated only: real nodes are of one version
 #[tokio::test]
 async fn an_lnd_that_is_too_old_is_told_from_somebodys_own_build() {
-    let stage = stage().await;
-    stage.network.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta").expect("it is there");
-    let error = stage.ours.readiness().await.expect_err("not spoken to");
+    let fixture = fixture().await;
+    fixture.network.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta").expect("it is there");
+    let error = fixture.ours.readiness().await.expect_err("not spoken to");
     assert!(matches!(error, LightningError::TooOld { .. }), "{error:?}");
 
-    stage.network.set_version(HUB, "our-own").expect("it is there");
-    assert!(stage.ours.readiness().await.expect("it is up").may_pay());
+    fixture.network.set_version(HUB, "our-own").expect("it is there");
+    assert!(fixture.ours.readiness().await.expect("it is up").may_pay());
 }
 
 // simulated only: another node's macaroon is refused in the same way
 #[tokio::test]
 async fn a_macaroon_that_was_revoked_is_named_as_the_cause() {
-    let stage = stage().await;
-    let sim = &stage.network;
+    let fixture = fixture().await;
+    let sim = &fixture.network;
     let revoked = sim.bake_macaroon(HUB, 77, &RIGHTS.map(str::to_owned)).expect("it is baked");
     sim.delete_macaroon(HUB, 77).expect("it is deleted");
 
@@ -88,27 +88,27 @@ async fn a_macaroon_that_was_revoked_is_named_as_the_cause() {
 // simulated only: real nodes do not count calls
 #[tokio::test]
 async fn rights_are_asked_for_once_and_a_new_macaroons_anew() {
-    let stage = stage().await;
+    let fixture = fixture().await;
     for _ in 0..2 {
-        stage.ours.readiness().await.expect("let in");
+        fixture.ours.readiness().await.expect("let in");
     }
-    assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 1);
-    stage.network.renew_macaroon(HUB).expect("it is renewed");
-    stage.ours.readiness().await.expect("let in");
-    assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 2);
-    assert_eq!(stage.network.calls(Rpc::SendPaymentV2), 2);
+    assert_eq!(fixture.network.calls(Rpc::AddHoldInvoice), 1);
+    fixture.network.renew_macaroon(HUB).expect("it is renewed");
+    fixture.ours.readiness().await.expect("let in");
+    assert_eq!(fixture.network.calls(Rpc::AddHoldInvoice), 2);
+    assert_eq!(fixture.network.calls(Rpc::SendPaymentV2), 2);
 }
 
 // simulated only: real nodes do not count calls
 // spec: D3
 #[tokio::test]
 async fn a_node_with_another_certificate_is_sent_nothing() {
-    let stage = stage().await;
-    let cert_file = access(&stage.network, SELLER).cert_file;
-    let access = LndAccess { cert_file, ..access(&stage.network, HUB) };
-    stage.network.forget_calls();
+    let fixture = fixture().await;
+    let cert_file = access(&fixture.network, SELLER).cert_file;
+    let access = LndAccess { cert_file, ..access(&fixture.network, HUB) };
+    fixture.network.forget_calls();
 
     Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
 
-    assert_eq!(stage.network.calls(Rpc::GetState), 0);
+    assert_eq!(fixture.network.calls(Rpc::GetState), 0);
 }

@@ -8,7 +8,7 @@ pub(crate) mod payments;
 
 use std::collections::BTreeSet;
 
-/// Makes a test of every law, on a stage that `$start` sets for it.
+/// Makes a test of every law, on a fixture that `$start` sets for it.
 macro_rules! every_law {
     ($start:path) => {
         crate::contract::laws! { $start;
@@ -83,9 +83,9 @@ macro_rules! laws {
     ($start:path; $($family:ident::$law:ident,)*) => {$(
         #[tokio::test]
         async fn $law() {
-            let stage = $start().await;
-            crate::contract::$family::$law(&stage).await;
-            stage.end();
+            let fixture = $start().await;
+            crate::contract::$family::$law(&fixture).await;
+            fixture.end();
         }
     )*};
 }

@@ -7,51 +7,51 @@ use tonic::Code;
 use trade::EscrowEvidence::{Required, Waived};
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus};
 
-use crate::simulated::stage;
-use crate::stage::{all, hasty, index, last, new_hold, next, payment, until};
+use crate::fixture::{all, hasty, index, last, new_hold, next, payment, until};
+use crate::simulated::fixture;
 
 // simulated only: a link loses bytes, not answers
 // spec: E1
 #[tokio::test]
 async fn a_hold_whose_answer_was_lost_is_adopted() {
-    let stage = stage().await;
-    stage.network.answer_lost(Rpc::AddHoldInvoice);
+    let fixture = fixture().await;
+    fixture.network.answer_lost(Rpc::AddHoldInvoice);
     let (hold, _) = new_hold();
 
-    let added = stage.ours.add_hold(hold.clone()).await.expect("adopted");
+    let added = fixture.ours.add_hold(hold.clone()).await.expect("adopted");
 
-    assert_eq!(crate::stage::hash_of(&added.bolt11), hold.hash);
-    assert_eq!(stage.network.calls(Rpc::AddHoldInvoice), 1);
+    assert_eq!(crate::fixture::hash_of(&added.bolt11), hold.hash);
+    assert_eq!(fixture.network.calls(Rpc::AddHoldInvoice), 1);
 }
 
 // simulated only: a link loses bytes, not questions
 // spec: E1
 #[tokio::test]
 async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
-    let stage = stage().await;
-    stage.network.fail_next(Rpc::AddHoldInvoice, Code::Unavailable, "gone");
+    let fixture = fixture().await;
+    fixture.network.fail_next(Rpc::AddHoldInvoice, Code::Unavailable, "gone");
     let (hold, _) = new_hold();
 
-    let answer = stage.ours.add_hold(hold.clone()).await;
+    let answer = fixture.ours.add_hold(hold.clone()).await;
 
     assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
-    stage.ours.add_hold(hold).await.expect("added");
+    fixture.ours.add_hold(hold).await.expect("added");
 }
 
 // simulated only: a link loses bytes, not answers
 // spec: E2
 #[tokio::test]
 async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
-    let stage = stage().await;
+    let fixture = fixture().await;
 
-    let escrow = stage.held_escrow().await;
-    stage.network.answer_lost(Rpc::SettleInvoice);
-    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
+    let escrow = fixture.held_escrow().await;
+    fixture.network.answer_lost(Rpc::SettleInvoice);
+    let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
     assert_eq!(status, HoldWord::Settled);
 
-    let escrow = stage.held_escrow().await;
-    stage.network.fail_next(Rpc::SettleInvoice, Code::Unknown, "invoice already canceled");
-    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
+    let escrow = fixture.held_escrow().await;
+    fixture.network.fail_next(Rpc::SettleInvoice, Code::Unknown, "invoice already canceled");
+    let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
     assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 }
 
@@ -59,16 +59,16 @@ async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
 // spec: E2
 #[tokio::test]
 async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
-    let stage = stage().await;
+    let fixture = fixture().await;
 
-    let escrow = stage.held_escrow().await;
-    stage.network.answer_lost(Rpc::CancelInvoice);
-    let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
+    let escrow = fixture.held_escrow().await;
+    fixture.network.answer_lost(Rpc::CancelInvoice);
+    let status = fixture.ours.cancel_hold(escrow.hash).await.expect("looked up");
     assert_eq!(status, HoldWord::Canceled);
 
-    let escrow = stage.held_escrow().await;
-    stage.network.fail_next(Rpc::CancelInvoice, Code::NotFound, "unable to locate invoice");
-    let status = stage.ours.cancel_hold(escrow.hash).await.expect("looked up");
+    let escrow = fixture.held_escrow().await;
+    fixture.network.fail_next(Rpc::CancelInvoice, Code::NotFound, "unable to locate invoice");
+    let status = fixture.ours.cancel_hold(escrow.hash).await.expect("looked up");
     assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 }
 
@@ -76,11 +76,11 @@ async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
 // spec: E3
 #[tokio::test]
 async fn without_a_look_up_nothing_is_known_of_a_settle() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
-    stage.network.fail_next(Rpc::LookupInvoice, Code::Unavailable, "gone");
+    let fixture = fixture().await;
+    let escrow = fixture.held_escrow().await;
+    fixture.network.fail_next(Rpc::LookupInvoice, Code::Unavailable, "gone");
 
-    let answer = stage.ours.settle_hold(escrow.preimage, Required).await;
+    let answer = fixture.ours.settle_hold(escrow.preimage, Required).await;
 
     assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
 }
@@ -90,17 +90,17 @@ async fn without_a_look_up_nothing_is_known_of_a_settle() {
 // spec: E3
 #[tokio::test]
 async fn a_call_whose_deadline_passed_may_still_take_effect() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
-    let mut watch = stage.ours.watch(escrow.hash);
+    let fixture = fixture().await;
+    let escrow = fixture.held_escrow().await;
+    let mut watch = fixture.ours.watch(escrow.hash);
     assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
-    stage.network.fault_next(Rpc::SettleInvoice, Fault::Freeze);
+    fixture.network.fault_next(Rpc::SettleInvoice, Fault::Freeze);
 
     let status =
-        hasty(&stage.ours).settle_hold(escrow.preimage, Required).await.expect("looked up");
+        hasty(&fixture.ours).settle_hold(escrow.preimage, Required).await.expect("looked up");
     assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 
-    stage.network.thaw();
+    fixture.network.thaw();
     assert_eq!(all(watch).await, [HoldWord::Settled]);
 }
 
@@ -109,14 +109,14 @@ async fn a_call_whose_deadline_passed_may_still_take_effect() {
 #[tokio::test]
 async fn a_send_whose_answer_was_lost_is_found_by_asking() {
     for fault in [Fault::LoseAnswer, Fault::WithholdAnswer, Fault::End { after: 0 }] {
-        let stage = stage().await;
-        let invoice = stage.undecided_buyer().await;
-        stage.network.fault_next(Rpc::SendPaymentV2, fault.clone());
+        let fixture = fixture().await;
+        let invoice = fixture.undecided_buyer().await;
+        fixture.network.fault_next(Rpc::SendPaymentV2, fault.clone());
 
-        let answer = hasty(&stage.ours).send(payment(&invoice.bolt11)).await;
+        let answer = hasty(&fixture.ours).send(payment(&invoice.bolt11)).await;
         assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{fault:?}: {answer:?}");
 
-        let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+        let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
         assert!(matches!(status, PaymentStatus::InFlight { .. }), "{fault:?}: {status:?}");
     }
 }
@@ -125,16 +125,16 @@ async fn a_send_whose_answer_was_lost_is_found_by_asking() {
 // spec: P5
 #[tokio::test]
 async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
-    let stage = stage().await;
-    let invoice = stage.undecided_buyer().await;
-    stage.network.fail_next(Rpc::SendPaymentV2, Code::Unavailable, "gone");
+    let fixture = fixture().await;
+    let invoice = fixture.undecided_buyer().await;
+    fixture.network.fail_next(Rpc::SendPaymentV2, Code::Unavailable, "gone");
 
-    let answer = stage.ours.send(payment(&invoice.bolt11)).await;
+    let answer = fixture.ours.send(payment(&invoice.bolt11)).await;
     assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{answer:?}");
-    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
     assert_eq!(status, PaymentStatus::Unknown);
 
-    let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let first = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
 }
 
@@ -143,14 +143,14 @@ async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
 #[tokio::test]
 async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
     for fault in [Fault::Cut { after: 1 }, Fault::End { after: 1 }] {
-        let stage = stage().await;
-        let escrow = stage.held_escrow().await;
+        let fixture = fixture().await;
+        let escrow = fixture.held_escrow().await;
         let held = HoldWord::Accepted;
-        stage.network.fault_next(Rpc::SubscribeSingleInvoice, fault);
+        fixture.network.fault_next(Rpc::SubscribeSingleInvoice, fault);
 
-        assert_eq!(all(stage.ours.watch(escrow.hash)).await, [held]);
+        assert_eq!(all(fixture.ours.watch(escrow.hash)).await, [held]);
 
-        let mut again = stage.ours.watch(escrow.hash);
+        let mut again = fixture.ours.watch(escrow.hash);
         assert_eq!(next(&mut again).await, Some(held));
     }
 }
@@ -160,14 +160,14 @@ async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
 #[tokio::test]
 async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
     for fault in [Fault::Cut { after: 1 }, Fault::End { after: 1 }] {
-        let stage = stage().await;
-        let invoice = stage.payment_in_flight().await;
-        let flying = stage.ours.payment_status(invoice.hash).await.expect("an answer");
-        stage.network.fault_next(Rpc::TrackPaymentV2, fault);
+        let fixture = fixture().await;
+        let invoice = fixture.payment_in_flight().await;
+        let flying = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
+        fixture.network.fault_next(Rpc::TrackPaymentV2, fault);
 
-        assert_eq!(all(stage.ours.follow(invoice.hash)).await, [flying]);
+        assert_eq!(all(fixture.ours.follow(invoice.hash)).await, [flying]);
 
-        let mut again = stage.ours.follow(invoice.hash);
+        let mut again = fixture.ours.follow(invoice.hash);
         assert_eq!(next(&mut again).await, Some(flying));
     }
 }
@@ -176,52 +176,52 @@ async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
 // spec: P0 E2
 #[tokio::test]
 async fn a_hold_that_lnd_has_given_back_is_canceled_whatever_lnd_calls_it() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
-    stage.kill(HUB).await;
+    let fixture = fixture().await;
+    let escrow = fixture.held_escrow().await;
+    fixture.kill(HUB).await;
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    stage.network.lose_held(HUB, hash).expect("it was held");
-    stage.start(HUB).await;
+    fixture.network.lose_held(HUB, hash).expect("it was held");
+    fixture.start(HUB).await;
 
-    let word = next(&mut stage.ours.watch(escrow.hash)).await;
+    let word = next(&mut fixture.ours.watch(escrow.hash)).await;
     assert!(matches!(word, Some(HoldWord::Accepted)), "LND's word is {word:?}");
-    let node = &stage.ours;
+    let node = &fixture.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Canceled);
     assert_eq!(
         node.settle_hold(escrow.preimage, Required).await.expect("an answer"),
         HoldWord::Canceled
     );
-    assert_eq!(stage.network.calls(Rpc::SettleInvoice), 0);
-    stage.end();
+    assert_eq!(fixture.network.calls(Rpc::SettleInvoice), 0);
+    fixture.end();
 }
 
 // simulated only: real nodes list their channels
 // spec: D23 INV-3
 #[tokio::test]
 async fn a_cancel_needs_no_list_of_channels() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
-    stage.network.fault_always(Rpc::ListChannels, refuses());
+    let fixture = fixture().await;
+    let escrow = fixture.held_escrow().await;
+    fixture.network.fault_always(Rpc::ListChannels, refuses());
 
-    let word = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+    let word = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
     assert_eq!(word, HoldWord::Canceled);
-    assert_eq!(stage.network.calls(Rpc::ListChannels), 0, "it was not even asked");
+    assert_eq!(fixture.network.calls(Rpc::ListChannels), 0, "it was not even asked");
 }
 
 // simulated only: real nodes list their channels
 // spec: D23 P0
 #[tokio::test]
 async fn a_settle_waits_for_the_list_of_channels_unless_that_is_waived() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
-    stage.network.fault_always(Rpc::ListChannels, refuses());
+    let fixture = fixture().await;
+    let escrow = fixture.held_escrow().await;
+    fixture.network.fault_always(Rpc::ListChannels, refuses());
 
-    let waits = stage.ours.settle_hold(escrow.preimage, Required).await;
+    let waits = fixture.ours.settle_hold(escrow.preimage, Required).await;
     assert!(matches!(waits, Err(LightningError::EscrowUnseen { .. })), "{waits:?}");
-    assert_eq!(stage.network.calls(Rpc::SettleInvoice), 0);
+    assert_eq!(fixture.network.calls(Rpc::SettleInvoice), 0);
 
-    let word = stage.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
+    let word = fixture.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
     assert_eq!(word, HoldWord::Settled);
 }
 
@@ -229,11 +229,11 @@ async fn a_settle_waits_for_the_list_of_channels_unless_that_is_waived() {
 // spec: D23 E5 E6 P9
 #[tokio::test]
 async fn a_node_that_does_not_list_its_channels_tells_its_height_and_begins_nothing() {
-    let stage = stage().await;
-    let height = stage.height().await;
-    stage.network.fault_always(Rpc::ListChannels, refuses());
+    let fixture = fixture().await;
+    let height = fixture.height().await;
+    fixture.network.fault_always(Rpc::ListChannels, refuses());
 
-    let readiness = stage.ours.readiness().await.expect("it answers");
+    let readiness = fixture.ours.readiness().await.expect("it answers");
 
     assert_eq!((readiness.height, readiness.channels_active), (height, None));
     assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
@@ -245,30 +245,30 @@ async fn a_node_that_does_not_list_its_channels_tells_its_height_and_begins_noth
 // spec: D23 P0 E2
 #[tokio::test]
 async fn an_escrow_that_is_seen_to_be_gone_is_not_settled_even_where_that_is_waived() {
-    let stage = stage().await;
-    let escrow = stage.held_escrow().await;
+    let fixture = fixture().await;
+    let escrow = fixture.held_escrow().await;
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    stage.network.lose_held(HUB, hash).expect("it was held");
+    fixture.network.lose_held(HUB, hash).expect("it was held");
 
-    let word = stage.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
+    let word = fixture.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
 
     assert_eq!(word, HoldWord::Canceled);
-    assert_eq!(stage.network.calls(Rpc::SettleInvoice), 0);
+    assert_eq!(fixture.network.calls(Rpc::SettleInvoice), 0);
 }
 
 // simulated only: real nodes do not count calls
 // spec: D33
 #[tokio::test]
 async fn one_list_of_channels_shows_what_an_escrow_is_worth() {
-    let stage = stage().await;
-    let escrow = stage.open_escrow().await;
-    stage.ours.hold_status(escrow.hash).await.expect("an answer");
-    assert_eq!(stage.network.calls(Rpc::ListChannels), 0, "an open one has no worth");
-    stage.seller_pays(&escrow).await;
+    let fixture = fixture().await;
+    let escrow = fixture.open_escrow().await;
+    fixture.ours.hold_status(escrow.hash).await.expect("an answer");
+    assert_eq!(fixture.network.calls(Rpc::ListChannels), 0, "an open one has no worth");
+    fixture.seller_pays(&escrow).await;
 
-    stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    fixture.ours.hold_status(escrow.hash).await.expect("an answer");
 
-    assert_eq!(stage.network.calls(Rpc::ListChannels), 1);
+    assert_eq!(fixture.network.calls(Rpc::ListChannels), 1);
 }
 
 // simulated only: told on real nodes with a real modifier, by `tests/it/nodes/modifier.rs`
@@ -281,13 +281,13 @@ async fn what_another_program_makes_of_an_htlc_is_not_what_the_escrow_is_worth()
         (10_003_000, 20_006_000, 10_003_000),
         (10_003_000, 0, 0),
     ] {
-        let stage = stage().await;
-        stage.network.modify_htlcs(HUB, Some(said)).expect("it is there");
-        let escrow = stage.open_escrow().await;
-        stage.pay_other_amount(&escrow.bolt11, Msats(paid)).await;
+        let fixture = fixture().await;
+        fixture.network.modify_htlcs(HUB, Some(said)).expect("it is there");
+        let escrow = fixture.open_escrow().await;
+        fixture.pay_other_amount(&escrow.bolt11, Msats(paid)).await;
 
-        assert_eq!(stage.held_amount(&escrow).await, Msats(worth), "{paid} called {said}");
-        stage.end();
+        assert_eq!(fixture.held_amount(&escrow).await, Msats(worth), "{paid} called {said}");
+        fixture.end();
     }
 }
 
@@ -300,13 +300,13 @@ fn refuses() -> Fault {
 // spec: E2
 #[tokio::test]
 async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_it() {
-    let stage = stage().await;
-    let escrow = stage.open_escrow().await;
-    stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+    let fixture = fixture().await;
+    let escrow = fixture.open_escrow().await;
+    fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    stage.network.forget_invoice(HUB, hash).expect("it was there");
+    fixture.network.forget_invoice(HUB, hash).expect("it was there");
 
-    let node = &stage.ours;
+    let node = &fixture.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
     assert_eq!(node.cancel_hold(escrow.hash).await.expect("an answer"), HoldWord::Unknown);
     assert_eq!(
@@ -319,12 +319,12 @@ async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_
 // simulated only: LND deletes none in flight
 #[tokio::test]
 async fn a_payment_that_lnd_has_forgotten_is_unknown() {
-    let stage = stage().await;
-    let invoice = stage.payment_in_flight().await;
+    let fixture = fixture().await;
+    let invoice = fixture.payment_in_flight().await;
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
-    stage.network.forget_payment(HUB, hash).expect("it was there");
+    fixture.network.forget_payment(HUB, hash).expect("it was there");
 
-    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
 
     assert_eq!(status, PaymentStatus::Unknown);
 }
@@ -334,30 +334,30 @@ async fn a_payment_that_lnd_has_forgotten_is_unknown() {
 // spec: P12
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
-    let stage = stage().await;
-    stage.network.dangle_next(HUB).expect("it is there");
-    let invoice = stage.undecided_buyer().await;
-    let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let fixture = fixture().await;
+    fixture.network.dangle_next(HUB).expect("it is there");
+    let invoice = fixture.undecided_buyer().await;
+    let first = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
-    stage.network.kill(HUB).await;
-    stage.network.start_node(HUB).await.expect("it starts again");
-    stage.network.mine(700);
-    assert_eq!(flight(&stage.ours, invoice.hash).await, index(first));
-    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    fixture.network.kill(HUB).await;
+    fixture.network.start_node(HUB).await.expect("it starts again");
+    fixture.network.mine(700);
+    assert_eq!(flight(&fixture.ours, invoice.hash).await, index(first));
+    let again = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     assert_eq!(index(again), index(first), "not sent twice");
-    let htlc = stage.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
+    let htlc = fixture.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
     assert_eq!(htlc.index, index(first));
     assert!(htlc.missing_from.is_some(), "no channel carries it");
 
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
-    stage.network.end_dangling(HUB, hash).expect("it dangles");
-    let end = last(stage.ours.follow(invoice.hash)).await;
+    fixture.network.end_dangling(HUB, hash).expect("it dangles");
+    let end = last(fixture.ours.follow(invoice.hash)).await;
     let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
     assert_eq!(reason, FailureReason::NoRoute);
 
-    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
-    until(stage.buyer.watch(invoice.hash), held).await;
+    until(fixture.buyer.watch(invoice.hash), held).await;
 }
 
 /// The index of a payment that is in flight.

@@ -10,10 +10,10 @@ mod contract;
 mod corpus;
 mod draft;
 mod faults;
+mod fixture;
 mod invoices;
 mod simulated;
-mod stage;
 
 mod on_the_simulated_node {
-    crate::contract::every_law!(crate::simulated::stage);
+    crate::contract::every_law!(crate::simulated::fixture);
 }

@@ -4,15 +4,15 @@
 mod contract;
 mod corpus;
 mod draft;
-mod stage;
+mod fixture;
 
 mod on_real_nodes {
-    crate::contract::every_law!(crate::stage);
+    crate::contract::every_law!(crate::fixture);
 }
 
 /// On a chain and nodes of its own.
-async fn stage() -> stage::Stage<regtest::Regtest> {
+async fn fixture() -> fixture::Fixture<regtest::Regtest> {
     let config = regtest::Config::new().expect("there are programs");
     let nodes = regtest::Regtest::start(config).await.expect("the nodes are up");
-    stage::Stage::on(nodes, None)
+    fixture::Fixture::on(nodes, None)
 }

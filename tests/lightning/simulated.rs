@@ -2,11 +2,11 @@
 
 use lnd_sim::{Config, LndSim};
 
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 
 /// On a simulation in a folder of its own.
-pub(crate) async fn stage() -> Stage<LndSim> {
+pub(crate) async fn fixture() -> Fixture<LndSim> {
     let dir = tempfile::tempdir().expect("a folder");
     let sim = LndSim::start(Config::new(dir.path())).await.expect("the simulation starts");
-    Stage::on(sim, Some(dir))
+    Fixture::on(sim, Some(dir))
 }

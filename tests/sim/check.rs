@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 use trade::{Cause, HoldStatus, OrderId, PaymentHash, PaymentStatus, TradeKey};
 
 use crate::lnd::{Ledger, Refusals};
-use crate::world::{World, text};
+use crate::simulation::{Simulation, text};
 
 /// So often LND may refuse a payout before anybody hears of it.
 const MOST_REFUSALS: u32 = 6;
@@ -108,37 +108,37 @@ impl Checker {
         rows.into_iter().map(read).collect::<Option<_>>().ok_or("an unreadable order".to_owned())
     }
 
-    pub(crate) async fn check(&mut self, world: &World) -> Result<(), String> {
-        self.follow_journal(world).await?;
+    pub(crate) async fn check(&mut self, simulation: &Simulation) -> Result<(), String> {
+        self.follow_journal(simulation).await?;
         let (holds, attempts) = (self.holds().await?, self.attempts().await?);
         self.unfinished.clear();
-        self.check_holds(world, &holds)?;
-        self.check_attempts(world, &holds, &attempts)?;
-        self.check_refusals(world, &attempts).await?;
-        self.check_outbox(world).await?;
+        self.check_holds(simulation, &holds)?;
+        self.check_attempts(simulation, &holds, &attempts)?;
+        self.check_refusals(simulation, &attempts).await?;
+        self.check_outbox(simulation).await?;
         self.check_orders(&holds, &attempts).await
     }
 
-    pub(crate) async fn check_end(&mut self, world: &World) -> Result<(), String> {
+    pub(crate) async fn check_end(&mut self, simulation: &Simulation) -> Result<(), String> {
         if !self.unfinished.is_empty() {
             return Err(format!("I12: {}", self.unfinished.join("; ")));
         }
         let holds = self.holds().await?;
-        self.check_ends(world, &holds)?;
-        let balance = world.lnd.ledger().balance;
+        self.check_ends(simulation, &holds)?;
+        let balance = simulation.lnd.ledger().balance;
         self.check_ledger(balance).await?;
-        self.check_last_words(world).await
+        self.check_last_words(simulation).await
     }
 
     /// The buyer is paid once and from its seller's escrow, or the seller has its sats.
-    fn check_ends(&self, world: &World, holds: &[Hold]) -> Result<(), String> {
-        let lnd = world.lnd.ledger();
+    fn check_ends(&self, simulation: &Simulation, holds: &[Hold]) -> Result<(), String> {
+        let lnd = simulation.lnd.ledger();
         for (order, status) in &self.statuses {
             if self.frozen_before.contains(order) {
                 continue;
             }
             let of_order = |hash: &PaymentHash| {
-                world.order_of(*hash).is_some_and(|of| of.to_string() == *order)
+                simulation.order_of(*hash).is_some_and(|of| of.to_string() == *order)
             };
             let is_paid = |status| matches!(status, PaymentStatus::Succeeded { .. });
             let paid = lnd
@@ -158,7 +158,7 @@ impl Checker {
     }
 
     /// I6 and I7, line by line.
-    async fn follow_journal(&mut self, world: &World) -> Result<(), String> {
+    async fn follow_journal(&mut self, simulation: &Simulation) -> Result<(), String> {
         let lines = self
             .ask(
                 "select id, order_id, version, input, event_id, from_status, to_status, cause, at
@@ -186,11 +186,11 @@ impl Checker {
             if cause == Cause::Released.text() && event.is_none() {
                 return Err(format!("I5: a release that nobody said: {told}"));
             }
-            let number = event.and_then(|event| world.number_of(&event));
+            let number = event.and_then(|event| simulation.number_of(&event));
             if number.is_some_and(|number| !self.messages.insert(number)) {
                 return Err(format!("I7: one message twice: {told}"));
             }
-            let is_in_time = world.fiat_sent.keys().any(|id| id.to_string() == order);
+            let is_in_time = simulation.fiat_sent.keys().any(|id| id.to_string() == order);
             if to == "canceled" && is_in_time {
                 return Err(format!("D40: fiat was sent, and that was said in time: {told}"));
             }
@@ -201,9 +201,9 @@ impl Checker {
     }
 
     /// I3 and the second half of I5.
-    fn check_holds(&mut self, world: &World, holds: &[Hold]) -> Result<(), String> {
+    fn check_holds(&mut self, simulation: &Simulation, holds: &[Hold]) -> Result<(), String> {
         use HoldStatus::{Accepted, Canceled, Open, Settled, Unknown};
-        let lnd = world.lnd.ledger();
+        let lnd = simulation.lnd.ledger();
         for hold in holds.iter().filter(|hold| !self.frozen_before.contains(&hold.order)) {
             let status = lnd.hold(hold.hash);
             let was_paid = lnd.holds.get(&hold.hash).is_some_and(|invoice| invoice.was_paid);
@@ -232,7 +232,8 @@ impl Checker {
             if !is_allowed {
                 return Err(format!("I3: {order} {hash}: {seen}, {says:?}, and LND: {status:?}"));
             }
-            let is_asked = world.released.iter().any(|released| released.to_string() == *order);
+            let is_asked =
+                simulation.released.iter().any(|released| released.to_string() == *order);
             if says == Some("settle") && !is_asked {
                 return Err(format!("I5: {order} is settled, and its seller did not ask"));
             }
@@ -250,12 +251,12 @@ impl Checker {
     /// I3 of payments, I4, and the first half of I5.
     fn check_attempts(
         &mut self,
-        world: &World,
+        simulation: &Simulation,
         holds: &[Hold],
         attempts: &[Attempt],
     ) -> Result<(), String> {
         use PaymentStatus::{Failed, InFlight, Succeeded, Unknown};
-        let lnd = world.lnd.ledger();
+        let lnd = simulation.lnd.ledger();
         for Attempt { hash, order, state } in attempts {
             let status = lnd.payment(*hash);
             let is_allowed = match state.as_str() {
@@ -273,7 +274,7 @@ impl Checker {
         let known: BTreeSet<_> = attempts.iter().map(|attempt| attempt.hash).collect();
         let mut open = BTreeMap::<_, (u32, u32)>::new();
         for (hash, payment) in &lnd.payments {
-            let order = world.order_of(*hash).map(|of| of.to_string()).unwrap_or_default();
+            let order = simulation.order_of(*hash).map(|of| of.to_string()).unwrap_or_default();
             if !known.contains(hash) {
                 return Err(format!("I3: LND pays what nobody wrote down: {hash} of {order}"));
             }
@@ -296,17 +297,21 @@ impl Checker {
     }
 
     /// A payout that LND refuses again and again is somebody's affair: its buyer's, or the operator's.
-    async fn check_refusals(&mut self, world: &World, attempts: &[Attempt]) -> Result<(), String> {
+    async fn check_refusals(
+        &mut self,
+        simulation: &Simulation,
+        attempts: &[Attempt],
+    ) -> Result<(), String> {
         let called =
             self.ask("select 1 from outbox where id > ? and kind like 'alarm%'", 0).await?;
         if !called.is_empty() {
             return Ok(());
         }
-        let lnd = world.lnd.ledger();
+        let lnd = simulation.lnd.ledger();
         let often = lnd.refusals.iter().filter(|(_, it)| !it.in_doubt && it.count >= MOST_REFUSALS);
         for (hash, Refusals { count, .. }) in often {
-            let Some(order) = world.order_of(*hash) else { continue };
-            let is_told = world.told.values().flatten().any(|message| {
+            let Some(order) = simulation.order_of(*hash) else { continue };
+            let is_told = simulation.told.values().flatten().any(|message| {
                 matches!(
                     (message.body.action, &message.body.payload),
                     (Action::PaymentFailed, _) | (Action::AddInvoice, Some(Payload::Order(_)))
@@ -321,12 +326,12 @@ impl Checker {
     }
 
     /// What is done about a message was taken by the relay.
-    async fn check_outbox(&mut self, world: &World) -> Result<(), String> {
+    async fn check_outbox(&mut self, simulation: &Simulation) -> Result<(), String> {
         let rows = self.ask("select id, done_at, lane from outbox where id > ?", 0).await?;
         for row in rows {
             let (id, done, lane): (i64, Option<i64>, String) = (row.get(0), row.get(1), row.get(2));
             match done {
-                Some(_) if lane.starts_with("dm:") && !world.taken.contains(&id) => {
+                Some(_) if lane.starts_with("dm:") && !simulation.taken.contains(&id) => {
                     return Err(format!("I8: message {id} is done, and no relay has it"));
                 }
                 Some(_) => {}
@@ -408,9 +413,9 @@ impl Checker {
     }
 
     /// Each buyer of a success was told so, and nobody else.
-    async fn check_last_words(&self, world: &World) -> Result<(), String> {
-        let paid = world.buyers_paid().await?;
-        let told = world.told.iter();
+    async fn check_last_words(&self, simulation: &Simulation) -> Result<(), String> {
+        let paid = simulation.buyers_paid().await?;
+        let told = simulation.told.iter();
         let is_completed = |message: &Message| message.body.action == Action::PurchaseCompleted;
         let told = told.filter(|(_, messages)| messages.iter().any(is_completed));
         let told = told.map(|(key, _)| *key).collect::<BTreeSet<_>>();

@@ -26,7 +26,7 @@ use trade::{
 
 use crate::lnd::{FakeLnd, News};
 use crate::relay::Relays;
-use crate::world::text;
+use crate::simulation::text;
 
 /// Events that may wait to be read, as in the daemon.
 const QUEUE: usize = 1_024;
@@ -38,7 +38,7 @@ pub(crate) const MARGIN: u32 = 24;
 const CATCH_UP: Duration = Duration::from_hours(24);
 
 /// What the daemon lives in, and what outlives it.
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     pub(crate) folder: TempDir,
     /// As the daemon's machine shows it.
     pub(crate) clock: Arc<ManualClock>,
@@ -81,8 +81,8 @@ struct Stream {
 }
 
 impl Daemon {
-    pub(crate) async fn start(around: &Surroundings, node: &Keys) -> Result<Self, String> {
-        let Surroundings { folder, clock, lnd, .. } = around;
+    pub(crate) async fn start(environment: &Environment, node: &Keys) -> Result<Self, String> {
+        let Environment { folder, clock, lnd, .. } = environment;
         let file = folder.path().join("trades.db");
         let (writer, reader) = store::open(&file, notice::render).await.map_err(text)?;
         let lightning: Arc<dyn LightningNode> = Arc::clone(lnd) as _;
@@ -119,7 +119,7 @@ impl Daemon {
         };
         let oldest_take = reader.oldest_take().await.map_err(text)?;
         let intake =
-            DrivenIntake::new(around, node, &reader, &engine, facts, &remembered, oldest_take);
+            DrivenIntake::new(environment, node, &reader, &engine, facts, &remembered, oldest_take);
         monitor.ask().await;
         Ok(Self {
             engine,
@@ -279,7 +279,7 @@ impl Daemon {
 
 impl DrivenIntake {
     fn new(
-        around: &Surroundings,
+        environment: &Environment,
         node: &Keys,
         reader: &Reader,
         engine: &Engine,
@@ -300,8 +300,8 @@ impl DrivenIntake {
             engine: engine.clone(),
             facts,
             read_destination,
-            clock: Arc::clone(&around.clock) as _,
-            entropy: Arc::clone(&around.entropy),
+            clock: Arc::clone(&environment.clock) as _,
+            entropy: Arc::clone(&environment.entropy),
         };
         let (intake, cursor) = Intake::new(parts, remembered, oldest_take);
         Self { intake, events, subscriptions, cursor }
@@ -335,7 +335,7 @@ fn is_last(news: News) -> bool {
     }
 }
 
-/// Nobody is connected: the world takes the messages out of the outbox itself.
+/// Nobody is connected: the simulation takes the messages out of the outbox itself.
 async fn messenger(
     reader: &Reader,
     engine: &Engine,
@@ -381,7 +381,7 @@ pub(crate) fn read_destination(text: &str) -> Destination {
     read().map_or(Destination::Unsupported, Destination::Bolt11)
 }
 
-/// An invoice in this world.
+/// An invoice in this simulation.
 pub(crate) fn invoice_text(
     hash: PaymentHash,
     amount: Option<Sats>,

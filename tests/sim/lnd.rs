@@ -20,7 +20,7 @@ use trade::{
 };
 
 use crate::ops::End;
-use crate::world::{Plant, START};
+use crate::simulation::{Plant, START};
 
 pub(crate) const IDENTITY: LightningIdentity =
     LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };

@@ -8,14 +8,14 @@ mod lnd;
 mod ops;
 mod regressions;
 mod relay;
-mod world;
+mod simulation;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ops::Op;
-use world::{Ended, Plant};
+use simulation::{Ended, Plant};
 
 /// Seeds of one run. `SIM_SEEDS` asks for more.
 const SEEDS: u64 = 80;
@@ -25,7 +25,7 @@ const PLANT_SEEDS: u64 = 200;
 
 fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<Ended, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(world::run(ops, seed, plant))
+    runtime.expect("a runtime").block_on(simulation::run(ops, seed, plant))
 }
 
 /// The shortest list that still goes wrong, found by leaving parts out.

@@ -1,4 +1,4 @@
-//! What can happen to a daemon and its world: plain values, so that a failure can be told in a list.
+//! What can happen to a daemon and its simulation: plain values, so that a failure can be told in a list.
 
 use std::fmt::Write as _;
 
@@ -167,18 +167,18 @@ impl Chance {
 /// Trades side by side in one list.
 pub(crate) const TRADES: u8 = 5;
 
-/// A list for this seed: the stories of some trades, mixed, with faults in between.
+/// A list for this seed: the scenarios of some trades, mixed, with faults in between.
 pub(crate) fn draw(seed: u64) -> Vec<Op> {
     let mut chance = Chance::new(seed);
-    let mut stories: Vec<_> = (0..TRADES).map(|trade| story(trade, &mut chance)).collect();
+    let mut scenarios: Vec<_> = (0..TRADES).map(|trade| scenario(trade, &mut chance)).collect();
     // Drawn per list, from quiet to everything at once.
     let fault_share = chance.of(&[0, 10, 25, 45]);
     let mut ops = Vec::new();
-    while !stories.is_empty() {
-        let at = usize::from(chance.below(u8::try_from(stories.len()).unwrap_or(1)));
-        ops.push(stories[at].remove(0));
-        if stories[at].is_empty() {
-            stories.remove(at);
+    while !scenarios.is_empty() {
+        let at = usize::from(chance.below(u8::try_from(scenarios.len()).unwrap_or(1)));
+        ops.push(scenarios[at].remove(0));
+        if scenarios[at].is_empty() {
+            scenarios.remove(at);
         }
         while chance.percent(fault_share) {
             ops.push(fault(&mut chance));
@@ -203,57 +203,57 @@ pub(crate) fn is_buy(trade: u8) -> bool {
     trade % 2 == 1
 }
 
-fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
+fn scenario(trade: u8, chance: &mut Chance) -> Vec<Op> {
     let (buyer, seller) =
         if is_buy(trade) { (Who::Maker, Who::Taker) } else { (Who::Taker, Who::Maker) };
     let say = |who, what| Op::Say { trade, who, what };
-    let mut story = vec![Op::Make { trade }];
+    let mut scenario = vec![Op::Make { trade }];
     if chance.percent(20) {
         let who = chance.of(&[Who::Maker, Who::Taker]);
-        story.push(Op::Phone { trade, who, ahead: chance.of(&[-800, -250, 250, 4_000]) });
+        scenario.push(Op::Phone { trade, who, ahead: chance.of(&[-800, -250, 250, 4_000]) });
     }
     if chance.percent(20) {
-        story.push(say(Who::Rival, chance.of(&[Said::Take, Said::TakeWithInvoice])));
-        story.push(say(Who::Rival, Said::Cancel));
+        scenario.push(say(Who::Rival, chance.of(&[Said::Take, Said::TakeWithInvoice])));
+        scenario.push(say(Who::Rival, Said::Cancel));
     }
     let is_bare = chance.percent(50);
-    story.push(say(Who::Taker, if is_bare { Said::Take } else { Said::TakeWithInvoice }));
+    scenario.push(say(Who::Taker, if is_bare { Said::Take } else { Said::TakeWithInvoice }));
     if is_bare && !is_buy(trade) {
-        story.push(say(buyer, Said::AddInvoice));
+        scenario.push(say(buyer, Said::AddInvoice));
     }
     let over = chance.of(&[0, 0, 0, 0, 5, 20]);
-    story.push(match chance.below(12) {
+    scenario.push(match chance.below(12) {
         0 => Op::Underpay { trade, lacks: chance.of(&[1, 1_000, u64::MAX]) },
         _ => Op::Pay { trade, over },
     });
-    story.push(Op::Hear { news: 4 });
+    scenario.push(Op::Hear { news: 4 });
     if is_buy(trade) {
-        story.push(say(buyer, Said::AddInvoice));
+        scenario.push(say(buyer, Said::AddInvoice));
     }
     if chance.percent(6) {
         // Said while nobody hears it, and heard when the escrow has reached its margin.
-        story.extend([Op::RelaysLeave, say(buyer, Said::FiatSent)]);
-        story.push(Op::Mine { blocks: 123 + chance.below(3) });
-        story.extend(chance.percent(50).then_some(Op::Restart));
-        story.push(Op::RelaysReturn);
+        scenario.extend([Op::RelaysLeave, say(buyer, Said::FiatSent)]);
+        scenario.push(Op::Mine { blocks: 123 + chance.below(3) });
+        scenario.extend(chance.percent(50).then_some(Op::Restart));
+        scenario.push(Op::RelaysReturn);
     } else {
-        story.push(say(buyer, Said::FiatSent));
+        scenario.push(say(buyer, Said::FiatSent));
     }
-    story.push(say(seller, Said::Release));
-    story.push(Op::Hear { news: 4 });
+    scenario.push(say(seller, Said::Release));
+    scenario.push(Op::Hear { news: 4 });
     for _ in 0..chance.below(3) {
-        story.push(Op::Resolve { nth: 0, how: chance.of(&[End::NoRoute, End::Refused]) });
-        story.push(Op::Hear { news: 4 });
+        scenario.push(Op::Resolve { nth: 0, how: chance.of(&[End::NoRoute, End::Refused]) });
+        scenario.push(Op::Hear { news: 4 });
         // The send that follows is on its way while LND is asked about it.
         let is_late = chance.percent(30);
-        story.extend(is_late.then_some(Op::DelayRequest));
-        story.push(say(buyer, Said::AddInvoice));
-        story.extend(is_late.then_some(Op::Reconcile));
+        scenario.extend(is_late.then_some(Op::DelayRequest));
+        scenario.push(say(buyer, Said::AddInvoice));
+        scenario.extend(is_late.then_some(Op::Reconcile));
     }
-    story.push(Op::Resolve { nth: 0, how: End::Paid });
+    scenario.push(Op::Resolve { nth: 0, how: End::Paid });
     // Somebody says something out of turn, or does not say it at all.
     for _ in 0..chance.below(3) {
-        let at = usize::from(chance.below(u8::try_from(story.len()).unwrap_or(1)));
+        let at = usize::from(chance.below(u8::try_from(scenario.len()).unwrap_or(1)));
         let who = chance.of(&[Who::Maker, Who::Taker, Who::Rival]);
         let all = [
             Said::Take,
@@ -266,11 +266,11 @@ fn story(trade: u8, chance: &mut Chance) -> Vec<Op> {
         ];
         let what = chance.of(&all);
         match chance.below(4) {
-            0 => drop(story.remove(at)),
-            _ => story.insert(at, say(who, what)),
+            0 => drop(scenario.remove(at)),
+            _ => scenario.insert(at, say(who, what)),
         }
     }
-    story
+    scenario
 }
 
 fn fault(chance: &mut Chance) -> Op {

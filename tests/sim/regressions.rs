@@ -9,7 +9,7 @@ use crate::ops::Op::{
 use crate::ops::Said::{AddInvoice, Cancel, FiatSent, Release, Take, TakeWithInvoice};
 use crate::ops::Who::{Maker, Rival, Taker};
 use crate::run;
-use crate::world::Plant;
+use crate::simulation::Plant;
 
 #[track_caller]
 fn check(ops: &[Op], end: &str) {

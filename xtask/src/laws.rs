@@ -200,7 +200,7 @@ mod tests {
 
 // measured: one, two
 // spec: E1
-pub(crate) async fn a_law_of_lnd(stage: &Stage) {}
+pub(crate) async fn a_law_of_lnd(fixture: &Fixture) {}
 
 // simulated only: a reason
 #[tokio::test]

@@ -35,7 +35,7 @@ struct Running {
     book: Book,
 }
 
-/// A daemon that dies and is started again while a story goes on.
+/// A daemon that dies and is started again while a scenario goes on.
 #[derive(Debug)]
 pub struct Lives {
     task: JoinSet<Result<Child>>,

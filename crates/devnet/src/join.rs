@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use devnet::{BUYER, Lightning, Net, SELLER};
+use devnet::{BUYER, Exchange, Lightning, SELLER};
 use nostr_sdk::ToBech32 as _;
 use regtest::Regtest;
 
 /// Addresses and commands, ready to be copied. `scripts/clients.sh` copies them too.
-pub(crate) fn how_to<L: Lightning>(net: &Net<L>, wallets: &str) -> Result<String> {
-    let relay = net.relay.url();
-    let npub = net.node().to_bech32()?;
-    let hex = net.node();
-    let log = net.daemon.log_path();
+pub(crate) fn how_to<L: Lightning>(exchange: &Exchange<L>, wallets: &str) -> Result<String> {
+    let relay = exchange.relay.url();
+    let npub = exchange.node().to_bech32()?;
+    let hex = exchange.node();
+    let log = exchange.daemon.log_path();
     let log = log.display();
     let mut text = format!(
         "
@@ -39,7 +39,7 @@ Each wallet is an LND of its own, for clients that bring no wallet:
 "
     );
     for wallet in [SELLER, BUYER] {
-        let access = net.lnd.access(wallet)?;
+        let access = exchange.lnd.access(wallet)?;
         let (cert, macaroon) = (access.tls_cert.display(), access.macaroon.display());
         write!(
             text,
@@ -53,8 +53,8 @@ Each wallet is an LND of its own, for clients that bring no wallet:
 }
 
 /// Both are answered by the demo itself.
-pub(crate) fn with_simulated_wallets(net: &Net) -> Result<String> {
-    let lnd = net.lnd_dir();
+pub(crate) fn with_simulated_wallets(exchange: &Exchange) -> Result<String> {
+    let lnd = exchange.lnd_dir();
     let lnd = lnd.display();
     let sim = std::env::current_exe()?.with_file_name("lnd-sim");
     let sim = sim.display();
@@ -66,9 +66,9 @@ pub(crate) fn with_simulated_wallets(net: &Net) -> Result<String> {
 }
 
 /// A payment of a hold invoice waits until the trade has ended. Without blocks no escrow ends.
-pub(crate) fn with_lncli(net: &Net<Regtest>) -> Result<String> {
-    let (seller, buyer) = (net.lnd.lncli(SELLER)?, net.lnd.lncli(BUYER)?);
-    let blocks = net.lnd.btcctl();
+pub(crate) fn with_lncli(exchange: &Exchange<Regtest>) -> Result<String> {
+    let (seller, buyer) = (exchange.lnd.lncli(SELLER)?, exchange.lnd.lncli(BUYER)?);
+    let blocks = exchange.lnd.btcctl();
     Ok(format!(
         "  {seller} payinvoice --force <bolt11>
   {buyer} addinvoice --amt <sats>

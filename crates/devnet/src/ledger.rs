@@ -8,7 +8,7 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{Invoice, ListInvoiceRequest, ListPaymentsRequest, Payment};
 use uuid::Uuid;
 
-use crate::{Lightning, Net, Wallet};
+use crate::{Exchange, Lightning, Wallet};
 
 /// The balance of each account of the daemon, in msat, as `mostrod check` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub async fn list_payments(wallet: &Wallet) -> Result<Vec<Payment>> {
     }
 }
 
-impl<L: Lightning> Net<L> {
+impl<L: Lightning> Exchange<L> {
     /// Once nothing is under way, compares the daemon's ledger with what its node gained since
     /// `before`, by its channels and by its invoices and payments, and asks the Lightning network
     /// whether any of its laws is broken. These orders, and no others, wait for a person. Returns

@@ -8,10 +8,10 @@
 mod binary; // programs of this workspace
 pub mod book; // the public events of a node, as any client sees them
 pub mod daemon; // the daemon as a process: started, killed, restarted
+pub mod exchange; // all of it, brought up
 pub mod ledger; // whether the daemon's books say what its node says
 pub mod lightning; // the Lightning network under an exchange, simulated or real
 pub mod lnd_process; // the simulated LND as a process: started, killed
-pub mod net; // all of it, brought up
 pub mod proxy; // a TCP link that can fail
 pub mod relay; // a relay on a websocket
 pub mod settings; // the daemon's settings file
@@ -21,14 +21,14 @@ pub mod trader; // a client that knows only the wire
 
 pub use book::Book;
 pub use daemon::Daemon;
+pub use exchange::{Exchange, Person};
 pub use ledger::{Books, Ledger};
 pub use lightning::Lightning;
 pub use lnd_process::LndProcess;
-pub use net::{Net, Person};
 pub use proxy::Proxy;
 pub use regtest::{BUYER, HUB, NodeAccess, SELLER, Wallet};
 pub use relay::Relay;
 pub use settings::Settings;
 pub use timeline::Timeline;
-pub use trade::{Couple, Terms, Times};
+pub use trade::{Counterparties, Terms, Times};
 pub use trader::{Trader, Transport};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use devnet::timeline::Timeline;
-use devnet::{Books, Couple, Lightning, Net, Settings, Terms, Transport};
+use devnet::{Books, Counterparties, Exchange, Lightning, Settings, Terms, Transport};
 use mostro_core::order::Kind as Side;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -79,59 +79,60 @@ async fn demo(arguments: &Arguments, timeline: &Timeline) -> Result<()> {
     match arguments.lightning {
         Nodes::Simulated => {
             timeline.awaits("everybody", "relay, simulated LND and daemon");
-            let net = unless_stopped(Box::pin(Net::start(settings))).await?;
-            Box::pin(exchange(arguments, net, join::with_simulated_wallets, timeline)).await
+            let exchange = unless_stopped(Box::pin(Exchange::start(settings))).await?;
+            Box::pin(demonstrate(arguments, exchange, join::with_simulated_wallets, timeline)).await
         }
         Nodes::Real => {
             timeline.awaits("everybody", "relay, chain, LND nodes and daemon");
             let nodes = regtest::Config::new()?;
-            let net = unless_stopped(Box::pin(Net::start_on_nodes(nodes, settings))).await?;
-            Box::pin(exchange(arguments, net, join::with_lncli, timeline)).await
+            let exchange =
+                unless_stopped(Box::pin(Exchange::start_on_nodes(nodes, settings))).await?;
+            Box::pin(demonstrate(arguments, exchange, join::with_lncli, timeline)).await
         }
     }
 }
 
 /// What happens on it, whoever its nodes are. `wallets` says how people pay and are paid.
-async fn exchange<L: Lightning>(
+async fn demonstrate<L: Lightning>(
     arguments: &Arguments,
-    mut net: Net<L>,
-    wallets: fn(&Net<L>) -> Result<String>,
+    mut exchange: Exchange<L>,
+    wallets: fn(&Exchange<L>) -> Result<String>,
     timeline: &Timeline,
 ) -> Result<()> {
     timeline.shown("node", "info event (kind 38385)", "ready")?;
-    let before = net.quiet_books().await?;
-    let traded = unless_stopped(Box::pin(trade(arguments, &net, &before, timeline))).await;
+    let before = exchange.quiet_books().await?;
+    let traded = unless_stopped(Box::pin(trade(arguments, &exchange, &before, timeline))).await;
     let ended = match traded {
         Ok(()) if !arguments.once => {
-            timeline.say(&join::how_to(&net, &wallets(&net)?)?)?;
-            stay_up(&mut net, &before, timeline).await
+            timeline.say(&join::how_to(&exchange, &wallets(&exchange)?)?)?;
+            stay_up(&mut exchange, &before, timeline).await
         }
         ended => ended,
     };
     timeline.awaits("everybody", "the daemon's end");
-    let stopped = net.daemon.sigterm().await;
+    let stopped = exchange.daemon.sigterm().await;
     ended?;
     let status = stopped?;
-    ensure!(status.success(), "the daemon stopped with {status}\n{}", net.daemon.log());
-    net.end()
+    ensure!(status.success(), "the daemon stopped with {status}\n{}", exchange.daemon.log());
+    exchange.end()
 }
 
 /// Until it is asked to stop; then whatever was traded meanwhile must be in the books, too.
 async fn stay_up<L: Lightning>(
-    net: &mut Net<L>,
+    exchange: &mut Exchange<L>,
     before: &Books,
     timeline: &Timeline,
 ) -> Result<()> {
     tokio::select! {
         () = asked_to_stop() => {}
-        ended = net.daemon.ended() => {
-            bail!("the daemon has ended by itself: {}\n{}", ended?, net.daemon.log())
+        ended = exchange.daemon.ended() => {
+            bail!("the daemon has ended by itself: {}\n{}", ended?, exchange.daemon.log())
         }
     }
-    if net.books_if_quiet().await?.is_none() {
+    if exchange.books_if_quiet().await?.is_none() {
         return timeline.say("stopped while sats are under way: the books were not compared");
     }
-    net.audit(before, &[]).await?;
+    exchange.audit(before, &[]).await?;
     timeline.good("the daemon's ledger and its node's books still agree")
 }
 
@@ -145,25 +146,25 @@ async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 /// Trades, then compares the books.
 async fn trade<L: Lightning>(
     arguments: &Arguments,
-    net: &Net<L>,
+    exchange: &Exchange<L>,
     before: &Books,
     timeline: &Timeline,
 ) -> Result<()> {
-    trade_all(arguments, net, timeline).await?;
-    compare_books(net, before, arguments.trades, timeline).await
+    trade_all(arguments, exchange, timeline).await?;
+    compare_books(exchange, before, arguments.trades, timeline).await
 }
 
 /// The first trade is shown, the others run beside each other.
 async fn trade_all<L: Lightning>(
     arguments: &Arguments,
-    net: &Net<L>,
+    exchange: &Exchange<L>,
     timeline: &Timeline,
 ) -> Result<()> {
     let transport = match arguments.transport {
         Wire::V1 => Transport::GiftWrap,
         Wire::V2 => Transport::Nip44,
     };
-    let mut shown = Couple::meet(net, transport, timeline.clone()).await?;
+    let mut shown = Counterparties::meet(exchange, transport, timeline.clone()).await?;
     let took = shown.trade(terms(arguments.kind, 0)).await?;
     timeline.good(&format!("traded in {} ms", took.whole.as_millis()))?;
 
@@ -174,13 +175,13 @@ async fn trade_all<L: Lightning>(
     let lanes = arguments.at_once.min(others);
     let mut running = JoinSet::new();
     for lane in 0..lanes {
-        let mut couple = Couple::meet(net, transport, timeline.silenced()).await?;
+        let mut traders = Counterparties::meet(exchange, transport, timeline.silenced()).await?;
         let kind = arguments.kind;
         let mine = (1..=others).filter(move |number| number % lanes == lane);
         running.spawn(async move {
             let mut times = Vec::new();
             for number in mine {
-                let trade = couple.trade(terms(kind, number)).await;
+                let trade = traders.trade(terms(kind, number)).await;
                 times.push(trade.with_context(|| format!("trade {number}"))?.whole);
             }
             anyhow::Ok(times)
@@ -214,12 +215,12 @@ fn terms(kind: Kind, number: u32) -> Terms {
 }
 
 async fn compare_books<L: Lightning>(
-    net: &Net<L>,
+    exchange: &Exchange<L>,
     before: &Books,
     trades: u32,
     timeline: &Timeline,
 ) -> Result<()> {
-    let ledger = net.audit(before, &[]).await?;
+    let ledger = exchange.audit(before, &[]).await?;
     let fees_msat = 60_000 * i64::from(trades);
     let booked = ledger.of("lightning");
     ensure!(booked == fees_msat, "the node should have earned {fees_msat} msat, it has {booked}");

@@ -8,14 +8,14 @@ use mostro_core::order::{Kind as Side, SmallOrder};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::net::Person;
+use crate::exchange::Person;
 use crate::timeline::{Line, Timeline};
 use crate::trader::{Received, on_the_wire};
-use crate::{Book, Lightning, Net, Transport};
+use crate::{Book, Exchange, Lightning, Transport};
 
 /// Two people who trade with each other, one trade after the other.
 #[derive(Debug)]
-pub struct Couple {
+pub struct Counterparties {
     pub seller: Person,
     pub buyer: Person,
     pub book: Book,
@@ -70,18 +70,18 @@ struct Active {
     escrow_held: Duration,
 }
 
-impl Couple {
+impl Counterparties {
     /// # Errors
     /// If relay or wallets do not answer.
     pub async fn meet<L: Lightning>(
-        net: &Net<L>,
+        exchange: &Exchange<L>,
         transport: Transport,
         timeline: Timeline,
     ) -> Result<Self> {
         Ok(Self {
-            seller: net.person("seller", transport).await?,
-            buyer: net.person("buyer", transport).await?,
-            book: net.book().await?,
+            seller: exchange.person("seller", transport).await?,
+            buyer: exchange.person("buyer", transport).await?,
+            book: exchange.book().await?,
             replies: Vec::new(),
             asked: Instant::now(),
             timeline,

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 #[tokio::test]
 async fn a_daemon_that_ends_is_not_ready_and_its_log_says_why() -> Result<()> {
-    let stage = Stage::set("echo the settings are wrong >&2; exit 2").await?;
-    let mut daemon = stage.spawn().await?;
+    let fixture = Fixture::set("echo the settings are wrong >&2; exit 2").await?;
+    let mut daemon = fixture.spawn().await?;
 
     let error = format!("{:#}", daemon.wait_ready().await.unwrap_err());
 
@@ -26,11 +26,11 @@ async fn a_daemon_that_ends_is_not_ready_and_its_log_says_why() -> Result<()> {
 
 #[tokio::test]
 async fn a_daemon_is_ready_when_it_describes_itself() -> Result<()> {
-    let stage = Stage::set("exec sleep 1000").await?;
-    stage.publish(INFO, &stage.node.public_key().to_hex(), &[], 1).await?;
-    let mut daemon = stage.spawn().await?;
+    let fixture = Fixture::set("exec sleep 1000").await?;
+    fixture.publish(INFO, &fixture.node.public_key().to_hex(), &[], 1).await?;
+    let mut daemon = fixture.spawn().await?;
 
-    let fresh = stage.publish(INFO, &stage.node.public_key().to_hex(), &[], 2).await?;
+    let fresh = fixture.publish(INFO, &fixture.node.public_key().to_hex(), &[], 2).await?;
     let ready = daemon.wait_ready().await?;
 
     assert_eq!(ready.created_at, fresh);
@@ -39,8 +39,8 @@ async fn a_daemon_is_ready_when_it_describes_itself() -> Result<()> {
 
 #[tokio::test]
 async fn a_daemon_stops_when_it_is_asked_to_and_starts_again() -> Result<()> {
-    let stage = Stage::set("echo started; exec sleep 1000").await?;
-    let mut daemon = stage.spawn().await?;
+    let fixture = Fixture::set("echo started; exec sleep 1000").await?;
+    let mut daemon = fixture.spawn().await?;
 
     let status = daemon.sigterm().await?;
     let was_running = daemon.is_running();
@@ -54,8 +54,8 @@ async fn a_daemon_stops_when_it_is_asked_to_and_starts_again() -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_daemon_does_not_run() -> Result<()> {
-    let stage = Stage::set("trap '' TERM; exec sleep 1000").await?;
-    let mut daemon = stage.spawn().await?;
+    let fixture = Fixture::set("trap '' TERM; exec sleep 1000").await?;
+    let mut daemon = fixture.spawn().await?;
 
     daemon.kill9().await?;
 
@@ -65,13 +65,13 @@ async fn a_killed_daemon_does_not_run() -> Result<()> {
 
 #[tokio::test]
 async fn the_book_keeps_every_revision_and_knows_the_newest() -> Result<()> {
-    let stage = Stage::set("").await?;
+    let fixture = Fixture::set("").await?;
     let (order, id) = (Uuid::new_v4(), |order: Uuid| order.to_string());
-    let mut book = Book::watch(stage.relay.url(), stage.node.public_key()).await?;
+    let mut book = Book::watch(fixture.relay.url(), fixture.node.public_key()).await?;
 
-    stage.publish(ORDER, &id(order), &[("s", "pending")], 1).await?;
-    stage.publish(ORDER, &id(order), &[("s", "in-progress")], 2).await?;
-    stage.publish(ORDER, &id(Uuid::new_v4()), &[("s", "pending")], 3).await?;
+    fixture.publish(ORDER, &id(order), &[("s", "pending")], 1).await?;
+    fixture.publish(ORDER, &id(order), &[("s", "in-progress")], 2).await?;
+    fixture.publish(ORDER, &id(Uuid::new_v4()), &[("s", "pending")], 3).await?;
     book.until(order, "in-progress").await?;
 
     let shown: Vec<_> = book.revisions(order).map(|event| tag(event, "s").concat()).collect();
@@ -80,7 +80,7 @@ async fn the_book_keeps_every_revision_and_knows_the_newest() -> Result<()> {
 }
 
 /// A relay, a node's key, and a script in the daemon's place.
-struct Stage {
+struct Fixture {
     relay: Relay,
     node: Keys,
     client: Client,
@@ -88,7 +88,7 @@ struct Stage {
     dir: TempDir,
 }
 
-impl Stage {
+impl Fixture {
     async fn set(script: &str) -> Result<Self> {
         let relay = Relay::start().await?;
         let client = Client::default();

@@ -13,65 +13,65 @@ use tokio::time::timeout;
 
 #[tokio::test]
 async fn what_is_asked_and_answered_passes() -> Result<()> {
-    let stage = Stage::set().await?;
-    let mut caller = stage.dial().await?;
+    let fixture = Fixture::set().await?;
+    let mut caller = fixture.dial().await?;
 
     assert_eq!(say(&mut caller, b"hello").await?, b"hello");
-    assert_eq!(stage.proxy.dials(), 1);
+    assert_eq!(fixture.proxy.dials(), 1);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_half_open_link_is_silent_for_ever_and_a_new_one_passes_once_it_is_healed() -> Result<()>
 {
-    let stage = Stage::set().await?;
-    let mut old = stage.dial().await?;
+    let fixture = Fixture::set().await?;
+    let mut old = fixture.dial().await?;
     say(&mut old, b"hello").await?;
 
-    stage.proxy.swallow();
-    let mut dialed_meanwhile = stage.dial().await?;
+    fixture.proxy.swallow();
+    let mut dialed_meanwhile = fixture.dial().await?;
     assert!(is_silent(&mut old).await && is_silent(&mut dialed_meanwhile).await);
-    stage.proxy.heal();
+    fixture.proxy.heal();
 
     assert!(is_silent(&mut old).await && is_silent(&mut dialed_meanwhile).await);
-    assert_eq!(say(&mut stage.dial().await?, b"again").await?, b"again");
+    assert_eq!(say(&mut fixture.dial().await?, b"again").await?, b"again");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_cut_link_is_closed_and_can_be_dialed_again() -> Result<()> {
-    let stage = Stage::set().await?;
-    let mut caller = stage.dial().await?;
+    let fixture = Fixture::set().await?;
+    let mut caller = fixture.dial().await?;
     say(&mut caller, b"hello").await?;
 
-    stage.proxy.cut();
+    fixture.proxy.cut();
 
     assert_eq!(say(&mut caller, b"").await?, b"");
-    assert_eq!(say(&mut stage.dial().await?, b"again").await?, b"again");
+    assert_eq!(say(&mut fixture.dial().await?, b"again").await?, b"again");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_lost_answer_was_asked_for() -> Result<()> {
-    let mut stage = Stage::set().await?;
-    stage.proxy.lose_answer(1);
-    let mut caller = stage.dial().await?;
+    let mut fixture = Fixture::set().await?;
+    fixture.proxy.lose_answer(1);
+    let mut caller = fixture.dial().await?;
 
     assert_eq!(say(&mut caller, b"hello").await?, b"hello");
     assert_eq!(say(&mut caller, b"bye").await?, b"");
-    stage.heard.wait_for(|heard| *heard == b"bye").await?;
-    assert_eq!(say(&mut stage.dial().await?, b"again").await?, b"again");
+    fixture.heard.wait_for(|heard| *heard == b"bye").await?;
+    assert_eq!(say(&mut fixture.dial().await?, b"again").await?, b"again");
     Ok(())
 }
 
 /// An echo that remembers what it heard last, behind a proxy.
-struct Stage {
+struct Fixture {
     proxy: Proxy,
     heard: watch::Receiver<Vec<u8>>,
     _echo: JoinSet<()>,
 }
 
-impl Stage {
+impl Fixture {
     async fn set() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let proxy = Proxy::start(listener.local_addr()?).await?;

@@ -10,9 +10,9 @@ use crate::hash::{PaymentHash, Preimage};
 use crate::invoice::{HtlcState, Invoice, InvoiceHtlc, InvoiceState, NewInvoice, held};
 use crate::lnd_error::LndError;
 use crate::messages;
+use crate::network::Network;
 use crate::node::{Node, Payee};
 use crate::payment::{FailureReason, Outcome};
-use crate::world::World;
 
 const DEFAULT_EXPIRY_SECS: u64 = 86_400;
 const MAX_EXPIRY_SECS: u64 = 31_536_000;
@@ -23,7 +23,7 @@ const MAX_MEMO_BYTES: usize = 1024;
 /// Blocks an HTLC must have left when it arrives, whatever the invoice says.
 const MIN_BLOCKS_LEFT: u32 = 19;
 
-impl World {
+impl Network {
     /// `AddHoldInvoice`.
     pub(crate) fn add_hold_invoice(
         &mut self,

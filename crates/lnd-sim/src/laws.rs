@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::hash::PaymentHash;
 use crate::invoice::{HtlcState, Invoice, InvoiceState};
+use crate::network::Network;
 use crate::node::Node;
 use crate::payment::{Attempt, Outcome, PaymentStatus};
-use crate::world::World;
 
-impl World {
+impl Network {
     /// Every law that is broken, in words; empty when all is well.
     pub(crate) fn check(&self) -> Vec<String> {
         let mut broken = self.violations.clone();

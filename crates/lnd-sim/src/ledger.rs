@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{Channel, Hop, Side};
+use crate::network::{Key, Network};
 use crate::node::Node;
 use crate::payment::Attempt;
-use crate::world::{Key, World};
 
 /// What a node has, to the msat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Balance {
     pub incoming_held_msat: u64,
 }
 
-impl World {
+impl Network {
     /// Opens a channel with so much on either side; answers its id.
     pub(crate) fn open_channel(&mut self, a: (&str, u64), b: (&str, u64)) -> u64 {
         let block = u64::from(self.height);

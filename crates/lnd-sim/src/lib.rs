@@ -22,6 +22,7 @@ mod ledger;
 mod lnd_error;
 mod macaroon;
 mod messages;
+mod network;
 mod node;
 mod pathfinding;
 mod payment;
@@ -31,7 +32,6 @@ mod shared;
 mod sim;
 mod state_file;
 mod steer;
-mod world;
 
 pub use error::SimError;
 pub use faults::{Armed, Fault, Rpc};

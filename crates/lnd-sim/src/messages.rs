@@ -9,9 +9,9 @@ use fedimint_tonic_lnd::lnrpc::{InvoiceHtlcState, PaymentFailureReason};
 use crate::bolt11::Decoded;
 use crate::channel::Channel;
 use crate::invoice::{HtlcState, Invoice, InvoiceHtlc, InvoiceState};
+use crate::network::Network;
 use crate::node::Node;
 use crate::payment::{Attempt, FailureReason, Outcome, Payment, PaymentStatus};
-use crate::world::World;
 
 #[expect(deprecated, reason = "LND still fills them, and somebody may read them")]
 pub(crate) fn invoice(invoice: &Invoice) -> lnrpc::Invoice {
@@ -51,7 +51,7 @@ pub(crate) fn invoice(invoice: &Invoice) -> lnrpc::Invoice {
 pub(crate) fn payment(
     payment: &Payment,
     attempt: Option<&Attempt>,
-    world: &World,
+    network: &Network,
 ) -> lnrpc::Payment {
     let fee_msat = match payment.status {
         PaymentStatus::Failed(_) => 0,
@@ -83,20 +83,20 @@ pub(crate) fn payment(
             _ => PaymentFailureReason::FailureReasonNone,
         }
         .into(),
-        htlcs: attempt.map(|attempt| htlc_attempt(attempt, world)).into_iter().collect(),
+        htlcs: attempt.map(|attempt| htlc_attempt(attempt, network)).into_iter().collect(),
         payment_index: payment.index,
         ..Default::default()
     }
 }
 
-pub(crate) fn channel(channel: &Channel, node: &str, world: &World) -> Option<lnrpc::Channel> {
+pub(crate) fn channel(channel: &Channel, node: &str, network: &Network) -> Option<lnrpc::Channel> {
     let local = channel.local(node)?;
     let remote = channel.remote(node)?;
-    let peer = world.nodes.get(&remote.node)?;
-    let pending_htlcs = pending(channel, node, world);
+    let peer = network.nodes.get(&remote.node)?;
+    let pending_htlcs = pending(channel, node, network);
     let unsettled: u64 = channel.capacity_msat - local.msat - remote.msat;
     Some(lnrpc::Channel {
-        active: world.is_active(channel),
+        active: network.is_active(channel),
         remote_pubkey: peer.pubkey.clone(),
         peer_alias: peer.record.name.clone(),
         channel_point: format!("{:064x}:0", channel.id),
@@ -110,10 +110,10 @@ pub(crate) fn channel(channel: &Channel, node: &str, world: &World) -> Option<ln
     })
 }
 
-pub(crate) fn channel_balance(node: &str, world: &World) -> lnrpc::ChannelBalanceResponse {
-    let balance = world.balance(node);
+pub(crate) fn channel_balance(node: &str, network: &Network) -> lnrpc::ChannelBalanceResponse {
+    let balance = network.balance(node);
     let remote: u64 =
-        world.channels.values().filter_map(|c| c.remote(node)).map(|side| side.msat).sum();
+        network.channels.values().filter_map(|c| c.remote(node)).map(|side| side.msat).sum();
     #[expect(deprecated, reason = "LND still fills it, and somebody may read it")]
     lnrpc::ChannelBalanceResponse {
         balance: sat(balance.available_msat),
@@ -126,12 +126,12 @@ pub(crate) fn channel_balance(node: &str, world: &World) -> lnrpc::ChannelBalanc
 }
 
 #[expect(deprecated, reason = "LND still fills it, and somebody may read it")]
-pub(crate) fn info(node: &Node, world: &World, uri: String) -> lnrpc::GetInfoResponse {
-    let (active, inactive): (Vec<&Channel>, Vec<&Channel>) = world
+pub(crate) fn info(node: &Node, network: &Network, uri: String) -> lnrpc::GetInfoResponse {
+    let (active, inactive): (Vec<&Channel>, Vec<&Channel>) = network
         .channels
         .values()
         .filter(|channel| channel.local(&node.record.name).is_some())
-        .partition(|channel| world.is_active(channel));
+        .partition(|channel| network.is_active(channel));
     lnrpc::GetInfoResponse {
         version: node.version.clone(),
         identity_pubkey: node.pubkey.clone(),
@@ -139,9 +139,9 @@ pub(crate) fn info(node: &Node, world: &World, uri: String) -> lnrpc::GetInfoRes
         num_active_channels: count(active.len()),
         num_inactive_channels: count(inactive.len()),
         num_peers: count(active.len()),
-        block_height: world.height,
-        block_hash: format!("{:064x}", world.height),
-        best_header_timestamp: signed(world.tip_at),
+        block_height: network.height,
+        block_hash: format!("{:064x}", network.height),
+        best_header_timestamp: signed(network.tip_at),
         synced_to_chain: node.synced,
         synced_to_graph: node.synced,
         chains: vec![lnrpc::Chain { chain: "bitcoin".to_owned(), network: node.network.clone() }],
@@ -204,7 +204,7 @@ fn invoice_htlc(htlc: &InvoiceHtlc) -> lnrpc::InvoiceHtlc {
     }
 }
 
-fn htlc_attempt(attempt: &Attempt, world: &World) -> lnrpc::HtlcAttempt {
+fn htlc_attempt(attempt: &Attempt, network: &Network) -> lnrpc::HtlcAttempt {
     let outcome = attempt.outcome.filter(|_| !attempt.is_in_flight());
     let hops = attempt.hops.iter().enumerate().map(|(place, hop)| {
         let onward = attempt.hops.get(place + 1);
@@ -214,7 +214,7 @@ fn htlc_attempt(attempt: &Attempt, world: &World) -> lnrpc::HtlcAttempt {
             expiry: onward.map_or(hop.expiry_height, |next| next.expiry_height),
             amt_to_forward_msat: signed(forwarded),
             fee_msat: signed(hop.amount_msat.saturating_sub(forwarded)),
-            pub_key: world.nodes.get(&hop.to).map(|n| n.pubkey.clone()).unwrap_or_default(),
+            pub_key: network.nodes.get(&hop.to).map(|n| n.pubkey.clone()).unwrap_or_default(),
             ..Default::default()
         }
     });
@@ -243,9 +243,9 @@ fn htlc_attempt(attempt: &Attempt, world: &World) -> lnrpc::HtlcAttempt {
     }
 }
 
-fn pending(channel: &Channel, node: &str, world: &World) -> Vec<lnrpc::Htlc> {
+fn pending(channel: &Channel, node: &str, network: &Network) -> Vec<lnrpc::Htlc> {
     let mut htlcs = Vec::new();
-    for attempt in world.locked() {
+    for attempt in network.locked() {
         for hop in attempt.hops.iter().filter(|hop| hop.channel == channel.id) {
             htlcs.push(lnrpc::Htlc {
                 incoming: hop.to == node,

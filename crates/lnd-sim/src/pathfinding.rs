@@ -1,8 +1,8 @@
 //! The route that a payment takes through the channels.
 
 use crate::channel::Hop;
+use crate::network::Network;
 use crate::payment::FailureReason;
-use crate::world::World;
 
 /// What a payment asks of its route.
 pub(crate) struct RouteRequest<'a> {
@@ -21,7 +21,7 @@ const FORWARD_DELTA: u32 = 80;
 /// Channels a payment crosses at most.
 const MAX_HOPS: usize = 4;
 
-impl World {
+impl Network {
     /// Finds the cheapest route, then the shortest; or says which failure LND would name.
     pub(crate) fn find_route(&self, request: &RouteRequest<'_>) -> Result<Vec<Hop>, FailureReason> {
         let mut best: Option<Vec<Hop>> = None;

@@ -10,10 +10,10 @@ use crate::hash::PaymentHash;
 use crate::invoice_registry::amount;
 use crate::lnd_error::LndError;
 use crate::messages;
+use crate::network::Network;
 use crate::node::MAX_CLTV_EXPIRY;
 use crate::pathfinding::{BLOCK_PADDING, RouteRequest};
 use crate::payment::{Attempt, FailureReason, Outcome, Payment, PaymentStatus};
-use crate::world::World;
 
 /// What a request to pay comes down to once it passed LND's checks.
 struct Intent {
@@ -32,7 +32,7 @@ struct Intent {
 /// The final CLTV delta of a payment without an invoice that names none.
 const DEFAULT_FINAL_CLTV: u32 = 80;
 
-impl World {
+impl Network {
     /// `SendPaymentV2`. Answers the hash, and where in the payment's log this try begins.
     pub(crate) fn send_payment(
         &mut self,

@@ -1,4 +1,4 @@
-//! What the servers and the handle share: the world under its lock, and the bells that ring when
+//! What the servers and the handle share: the network under its lock, and the bells that ring when
 //! something happens.
 
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use crate::identity::Folder;
 use crate::macaroon::Bakery;
+use crate::network::Network;
 use crate::state_file::StateFile;
-use crate::world::World;
 
 /// Tells the time since 1970. The simulation asks nobody else.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -26,7 +26,7 @@ pub fn system_clock() -> Clock {
     })
 }
 
-/// What a node has besides its part of the world.
+/// What a node has besides its part of the network.
 pub(crate) struct Premises {
     pub(crate) folder: Folder,
     pub(crate) bakery: Bakery,
@@ -37,9 +37,9 @@ pub(crate) struct Premises {
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     clock: Clock,
-    stage: Mutex<Stage>,
+    locked: Mutex<Locked>,
     premises: Mutex<BTreeMap<String, Premises>>,
-    /// Rings when the world has changed.
+    /// Rings when the network has changed.
     pub(crate) changed: watch::Sender<u64>,
     /// Rings also when somebody only called.
     pub(crate) stirred: watch::Sender<u64>,
@@ -49,17 +49,22 @@ pub(crate) struct Shared {
     pub(crate) cut: watch::Sender<BTreeMap<String, u64>>,
 }
 
-struct Stage {
-    world: World,
+struct Locked {
+    network: Network,
     file: Option<StateFile>,
 }
 
 impl Shared {
-    pub(crate) fn new(dir: PathBuf, clock: Clock, world: World, file: Option<StateFile>) -> Self {
+    pub(crate) fn new(
+        dir: PathBuf,
+        clock: Clock,
+        network: Network,
+        file: Option<StateFile>,
+    ) -> Self {
         Self {
             dir,
             clock,
-            stage: Mutex::new(Stage { world, file }),
+            locked: Mutex::new(Locked { network, file }),
             premises: Mutex::default(),
             changed: watch::Sender::default(),
             stirred: watch::Sender::default(),
@@ -71,11 +76,11 @@ impl Shared {
     /// Takes one step: time first, then `work`. On return the step is on disk.
     ///
     /// A state file that cannot be written is a broken law: `check` tells.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
         let (answer, moved) = {
-            let mut stage = self.stage();
-            let answer = work(&mut stage.world);
-            (answer, save(&mut stage))
+            let mut locked = self.locked();
+            let answer = work(&mut locked.network);
+            (answer, save(&mut locked))
         };
         if moved {
             ring(&self.changed);
@@ -84,12 +89,12 @@ impl Shared {
         answer
     }
 
-    /// Looks at the world as it is now. Rings only if time brought something.
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+    /// Looks at the network as it is now. Rings only if time brought something.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Network) -> T) -> T {
         let (answer, moved) = {
-            let mut stage = self.stage();
-            let moved = save(&mut stage);
-            (look(&stage.world), moved)
+            let mut locked = self.locked();
+            let moved = save(&mut locked);
+            (look(&locked.network), moved)
         };
         if moved {
             ring(&self.changed);
@@ -106,11 +111,11 @@ impl Shared {
         self.premises.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+    fn locked(&self) -> MutexGuard<'_, Locked> {
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
-        stage.world.tick(now);
-        stage
+        locked.network.tick(now);
+        locked
     }
 }
 
@@ -119,13 +124,13 @@ pub(crate) fn ring(bell: &watch::Sender<u64>) {
 }
 
 /// Puts what has changed on disk; says whether anything had.
-fn save(stage: &mut Stage) -> bool {
-    let Stage { world, file } = stage;
-    if let Some(Err(error)) = file.as_mut().map(|file| file.append(world)) {
+fn save(locked: &mut Locked) -> bool {
+    let Locked { network, file } = locked;
+    if let Some(Err(error)) = file.as_mut().map(|file| file.append(network)) {
         tracing::error!(%error, "the state file is behind");
-        world.violations.push(format!("the state file is behind: {error}"));
+        network.violations.push(format!("the state file is behind: {error}"));
     }
-    let moved = !world.touched.is_empty();
-    world.touched.clear();
+    let moved = !network.touched.is_empty();
+    network.touched.clear();
     moved
 }

@@ -15,11 +15,11 @@ use tokio::task::JoinHandle;
 
 use crate::error::SimError;
 use crate::identity::Identity;
+use crate::network::{Network, Rules};
 use crate::node::{HUB, LndState, NodeRecord};
 use crate::server::{self, Life, Lnd};
 use crate::shared::{Clock, Premises, Shared, ring, system_clock};
 use crate::state_file::{Saved, StateFile};
-use crate::world::{Rules, World};
 
 /// How to set a simulation up.
 #[derive(Clone)]
@@ -128,7 +128,7 @@ impl LndSim {
         let lock = lock(&config.dir)?;
         let now = (config.clock)();
         let rules = Rules { hold_expiry_delta: config.hold_expiry_delta };
-        let mut world = World::new(now, rules);
+        let mut network = Network::new(now, rules);
         let saved = match &config.state {
             Some(path) => Saved::read(path)?,
             None => Saved::default(),
@@ -136,15 +136,15 @@ impl LndSim {
         let mut identities = BTreeMap::new();
         for record in saved.nodes() {
             let identity = Identity::open(config.dir.join(&record.name))?;
-            world.add_node(record.clone(), identity.key, identity.pubkey.clone());
+            network.add_node(record.clone(), identity.key, identity.pubkey.clone());
             identities.insert(record.name, identity);
         }
-        saved.restore(&mut world);
+        saved.restore(&mut network);
         let file = match &config.state {
-            Some(path) => Some(StateFile::create(path, &world)?),
+            Some(path) => Some(StateFile::create(path, &network)?),
             None => None,
         };
-        let shared = Arc::new(Shared::new(config.dir.clone(), config.clock.clone(), world, file));
+        let shared = Arc::new(Shared::new(config.dir.clone(), config.clock.clone(), network, file));
         let ticker = tick_for(shared.clone());
         let machines = Machines { config, running: Mutex::default(), ticker, _lock: lock };
         let sim = Self { shared, machines: Arc::new(machines) };
@@ -187,7 +187,7 @@ impl LndSim {
     /// # Errors
     /// No such node.
     pub fn node(&self, name: &str) -> Result<NodeAccess, SimError> {
-        let pubkey = self.shared.read(|world| world.nodes.get(name).map(|n| n.pubkey.clone()));
+        let pubkey = self.shared.read(|network| network.nodes.get(name).map(|n| n.pubkey.clone()));
         let pubkey = pubkey.ok_or_else(|| no_node(name))?;
         let premises = self.shared.premises();
         let premises = premises.get(name).ok_or_else(|| no_node(name))?;
@@ -209,7 +209,7 @@ impl LndSim {
     /// The names of all nodes.
     #[must_use]
     pub fn nodes(&self) -> Vec<String> {
-        self.shared.read(|world| world.nodes.keys().cloned().collect())
+        self.shared.read(|network| network.nodes.keys().cloned().collect())
     }
 
     /// SIGTERM: streams end as LND ends them, then the port is closed. What the node knows stays.
@@ -221,13 +221,13 @@ impl LndSim {
                 tracing::debug!(node = name, "it did not stop by itself");
             }
         }
-        self.shared.with(|world| world.node_stops(name));
+        self.shared.with(|network| network.node_stops(name));
     }
 
     /// SIGKILL: connections break. What the node knows stays: it was on disk.
     pub async fn kill(&self, name: &str) {
         let running = self.running().remove(name);
-        self.shared.with(|world| world.node_stops(name));
+        self.shared.with(|network| network.node_stops(name));
         if let Some(running) = running {
             running.task.abort();
             if running.task.await.is_ok() {
@@ -255,7 +255,7 @@ impl LndSim {
         }
         let listener = bind(address).await?;
         self.open_door(name, listener);
-        self.shared.with(|world| world.node_starts(name, state));
+        self.shared.with(|network| network.node_starts(name, state));
         Ok(())
     }
 
@@ -280,13 +280,13 @@ impl LndSim {
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(legal) {
             return Err(SimError::BadName(name.to_owned()));
         }
-        if self.shared.read(|world| world.nodes.contains_key(name)) {
+        if self.shared.read(|network| network.nodes.contains_key(name)) {
             return Ok(false);
         }
         let identity = Identity::open(self.shared.dir.join(name))?;
         let record = NodeRecord { name: name.to_owned(), ..NodeRecord::default() };
         let (key, pubkey) = (identity.key, identity.pubkey.clone());
-        self.shared.with(|world| world.add_node(record, key, pubkey));
+        self.shared.with(|network| network.add_node(record, key, pubkey));
         self.move_in(name, identity).await?;
         Ok(true)
     }
@@ -306,7 +306,7 @@ impl LndSim {
         let Identity { folder, bakery, tls, .. } = identity;
         self.shared.premises().insert(name.to_owned(), Premises { folder, bakery, tls, address });
         self.open_door(name, listener);
-        self.shared.with(|world| world.node_starts(name, LndState::ServerActive));
+        self.shared.with(|network| network.node_starts(name, LndState::ServerActive));
         Ok(())
     }
 

@@ -13,9 +13,9 @@ use crate::channel::Channel;
 use crate::error::SimError;
 use crate::hash::PaymentHash;
 use crate::invoice::Invoice;
+use crate::network::{Key, Network};
 use crate::node::NodeRecord;
 use crate::payment::{Attempt, Payment};
-use crate::world::{Key, World};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,7 +42,7 @@ pub(crate) struct StateFile {
 /// A file is not written afresh for less.
 const LEAST_GROWTH_BYTES: usize = 32 * 1024 * 1024;
 
-/// What was saved, not yet in a world: nodes first need their keys.
+/// What was saved, not yet in a network: nodes first need their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
     records: Vec<Record>,
@@ -86,30 +86,30 @@ impl Saved {
         nodes
     }
 
-    /// Puts all else into a world that has the nodes.
-    pub(crate) fn restore(self, world: &mut World) {
+    /// Puts all else into a network that has the nodes.
+    pub(crate) fn restore(self, network: &mut Network) {
         for record in self.records {
             match record {
                 Record::Chain { height, tip_at } => {
-                    world.height = height;
-                    world.tip_at = tip_at;
+                    network.height = height;
+                    network.tip_at = tip_at;
                 }
                 Record::Node(_) => {}
                 Record::Channel(channel) => {
-                    world.channels.insert(channel.id, channel);
+                    network.channels.insert(channel.id, channel);
                 }
                 Record::Attempt(attempt) => {
-                    world.attempts.insert(attempt.id, *attempt);
+                    network.attempts.insert(attempt.id, *attempt);
                 }
                 Record::Invoice { node, hash, is } => {
-                    let Some(node) = world.nodes.get_mut(&node) else { continue };
+                    let Some(node) = network.nodes.get_mut(&node) else { continue };
                     match is {
                         Some(invoice) => node.invoices.insert(hash, *invoice),
                         None => node.invoices.remove(&hash),
                     };
                 }
                 Record::Payment { node, hash, is } => {
-                    let Some(node) = world.nodes.get_mut(&node) else { continue };
+                    let Some(node) = network.nodes.get_mut(&node) else { continue };
                     match is {
                         Some(payment) => node.payments.insert(hash, *payment),
                         None => node.payments.remove(&hash),
@@ -117,17 +117,17 @@ impl Saved {
                 }
             }
         }
-        world.index();
+        network.index();
     }
 }
 
 impl StateFile {
-    /// Writes the whole world afresh and keeps the file open for what follows.
-    pub(crate) fn create(path: &Path, world: &World) -> Result<Self, SimError> {
+    /// Writes the whole network afresh and keeps the file open for what follows.
+    pub(crate) fn create(path: &Path, network: &Network) -> Result<Self, SimError> {
         let failed = |source| SimError::File { action: "write", path: path.to_owned(), source };
         let fresh = path.with_extension("new");
         let mut file = File::create(&fresh).map_err(failed)?;
-        let written = write_step(&mut file, &everything(world)).map_err(failed)?;
+        let written = write_step(&mut file, &everything(network)).map_err(failed)?;
         std::fs::rename(&fresh, path).map_err(failed)?;
         let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
         Ok(Self {
@@ -139,15 +139,16 @@ impl StateFile {
     }
 
     /// Writes what has changed. On return it survives the death of this process.
-    pub(crate) fn append(&mut self, world: &World) -> Result<(), SimError> {
-        let step: Vec<Record> = world.touched.iter().filter_map(|key| record(key, world)).collect();
+    pub(crate) fn append(&mut self, network: &Network) -> Result<(), SimError> {
+        let step: Vec<Record> =
+            network.touched.iter().filter_map(|key| record(key, network)).collect();
         if step.is_empty() {
             return Ok(());
         }
         let failed = |source| SimError::File { action: "write", path: self.path.clone(), source };
         self.grown_bytes += write_step(&mut self.file, &step).map_err(failed)?;
         if self.grown_bytes > self.may_grow_bytes {
-            *self = Self::create(&self.path, world)?;
+            *self = Self::create(&self.path, network)?;
         }
         Ok(())
     }
@@ -160,36 +161,36 @@ fn write_step(file: &mut File, step: &[Record]) -> std::io::Result<usize> {
     Ok(line.len())
 }
 
-fn everything(world: &World) -> Vec<Record> {
-    let nodes = world.nodes.keys().cloned().map(Key::Node);
-    let channels = world.channels.keys().copied().map(Key::Channel);
-    let attempts = world.attempts.keys().copied().map(Key::Attempt);
-    let invoices = world.nodes.iter().flat_map(|(name, node)| {
+fn everything(network: &Network) -> Vec<Record> {
+    let nodes = network.nodes.keys().cloned().map(Key::Node);
+    let channels = network.channels.keys().copied().map(Key::Channel);
+    let attempts = network.attempts.keys().copied().map(Key::Attempt);
+    let invoices = network.nodes.iter().flat_map(|(name, node)| {
         node.invoices.keys().map(|hash| Key::Invoice(name.clone(), *hash))
     });
-    let payments = world.nodes.iter().flat_map(|(name, node)| {
+    let payments = network.nodes.iter().flat_map(|(name, node)| {
         node.payments.keys().map(|hash| Key::Payment(name.clone(), *hash))
     });
     let keys = std::iter::once(Key::Chain).chain(nodes).chain(channels);
     let keys = keys.chain(attempts).chain(invoices).chain(payments);
-    keys.filter_map(|key| record(&key, world)).collect()
+    keys.filter_map(|key| record(&key, network)).collect()
 }
 
-fn record(key: &Key, world: &World) -> Option<Record> {
+fn record(key: &Key, network: &Network) -> Option<Record> {
     Some(match key {
-        Key::Chain => Record::Chain { height: world.height, tip_at: world.tip_at },
-        Key::Node(name) => Record::Node(world.nodes.get(name)?.record.clone()),
-        Key::Channel(id) => Record::Channel(world.channels.get(id)?.clone()),
-        Key::Attempt(id) => Record::Attempt(Box::new(world.attempts.get(id)?.clone())),
+        Key::Chain => Record::Chain { height: network.height, tip_at: network.tip_at },
+        Key::Node(name) => Record::Node(network.nodes.get(name)?.record.clone()),
+        Key::Channel(id) => Record::Channel(network.channels.get(id)?.clone()),
+        Key::Attempt(id) => Record::Attempt(Box::new(network.attempts.get(id)?.clone())),
         Key::Invoice(node, hash) => Record::Invoice {
             node: node.clone(),
             hash: *hash,
-            is: world.find_invoice(node, *hash).cloned().map(Box::new),
+            is: network.find_invoice(node, *hash).cloned().map(Box::new),
         },
         Key::Payment(node, hash) => Record::Payment {
             node: node.clone(),
             hash: *hash,
-            is: world.find_payment(node, *hash).cloned().map(Box::new),
+            is: network.find_payment(node, *hash).cloned().map(Box::new),
         },
     })
 }

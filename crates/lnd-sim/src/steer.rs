@@ -12,11 +12,11 @@ use crate::identity::write;
 use crate::invoice::{InvoiceState, NewInvoice};
 use crate::ledger::Balance;
 use crate::messages;
+use crate::network::Network;
 use crate::node::{HUB, LndState, Node, Payee};
 use crate::payment::FailureReason;
 use crate::shared::{Premises, ring};
 use crate::sim::{LndSim, no_node};
-use crate::world::World;
 
 /// What a wallet allows a payment of its own to cost: 5 % and a little.
 fn fee_allowance(msat: i64) -> i64 {
@@ -51,9 +51,9 @@ impl LndSim {
         wallet: &str,
         request: &SendPaymentRequest,
     ) -> Result<lnrpc::Payment, SimError> {
-        self.on(wallet, |world| {
-            let (hash, _) = world.send_payment(wallet, request)?;
-            payment_of(world, wallet, hash).ok_or_else(|| no_hash(wallet, hash))
+        self.on(wallet, |network| {
+            let (hash, _) = network.send_payment(wallet, request)?;
+            payment_of(network, wallet, hash).ok_or_else(|| no_hash(wallet, hash))
         })?
     }
 
@@ -82,7 +82,9 @@ impl LndSim {
         };
         let mut preimage = [0; 32];
         getrandom::fill(&mut preimage)?;
-        self.on(wallet, |world| Ok(world.add_invoice(wallet, Preimage(preimage), &new)?.bolt11))?
+        self.on(wallet, |network| {
+            Ok(network.add_invoice(wallet, Preimage(preimage), &new)?.bolt11)
+        })?
     }
 
     /// From now on a node treats payments to its ordinary invoices so.
@@ -90,8 +92,8 @@ impl LndSim {
     /// # Errors
     /// No such node.
     pub fn set_payee(&self, node: &str, manner: Payee) -> Result<(), SimError> {
-        self.on(node, |world| {
-            if let Some(record) = world.record_mut(node) {
+        self.on(node, |network| {
+            if let Some(record) = network.record_mut(node) {
                 record.payee = manner;
             }
         })
@@ -102,10 +104,10 @@ impl LndSim {
     /// # Errors
     /// No such node or invoice, or LND's refusal.
     pub fn payee_settles(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |world| {
-            let invoice = world.find_invoice(node, hash).ok_or_else(|| no_hash(node, hash))?;
+        self.on(node, |network| {
+            let invoice = network.find_invoice(node, hash).ok_or_else(|| no_hash(node, hash))?;
             let preimage = invoice.preimage.ok_or_else(|| no_hash(node, hash))?;
-            Ok(world.settle_invoice(node, preimage)?)
+            Ok(network.settle_invoice(node, preimage)?)
         })?
     }
 }
@@ -114,12 +116,12 @@ impl LndSim {
 impl LndSim {
     /// Adds blocks.
     pub fn mine(&self, blocks: u32) {
-        self.shared.with(|world| world.mine(blocks));
+        self.shared.with(|network| network.mine(blocks));
     }
 
     #[must_use]
     pub fn height(&self) -> u32 {
-        self.shared.read(|world| world.height)
+        self.shared.read(|network| network.height)
     }
 
     /// Opens a channel with so many sats on either side.
@@ -129,8 +131,8 @@ impl LndSim {
     pub fn open_channel_with(&self, a: (&str, u64), b: (&str, u64)) -> Result<(), SimError> {
         let msat = |sats: u64| sats.saturating_mul(1000);
         self.on(a.0, |_| ())?;
-        self.on(b.0, |world| {
-            world.open_channel((a.0, msat(a.1)), (b.0, msat(b.1)));
+        self.on(b.0, |network| {
+            network.open_channel((a.0, msat(a.1)), (b.0, msat(b.1)));
         })
     }
 
@@ -139,8 +141,8 @@ impl LndSim {
     /// # Errors
     /// No such node.
     pub fn set_forwarding_fee(&self, node: &str, base_msat: u64, ppm: u64) -> Result<(), SimError> {
-        self.on(node, |world| {
-            if let Some(record) = world.record_mut(node) {
+        self.on(node, |network| {
+            if let Some(record) = network.record_mut(node) {
                 record.fee_base_msat = base_msat;
                 record.fee_ppm = ppm;
             }
@@ -152,7 +154,7 @@ impl LndSim {
 impl LndSim {
     /// Arms any fault.
     pub(crate) fn arm(&self, armed: Armed) {
-        self.shared.with(|world| world.faults.arm(armed));
+        self.shared.with(|network| network.faults.arm(armed));
     }
 
     /// The hub: the next call of this kind fails so.
@@ -182,7 +184,7 @@ impl LndSim {
 
     /// Disarms every fault. Calls that hang already stay lost.
     pub fn clear_faults(&self) {
-        self.shared.with(|world| world.faults.clear());
+        self.shared.with(|network| network.faults.clear());
     }
 
     /// Lets frozen calls ([`Fault::Freeze`]) take effect.
@@ -267,7 +269,7 @@ impl LndSim {
     /// # Errors
     /// No such node, or no dangling payment.
     pub fn end_dangling(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |world| found(world.end_dangling(node, hash), node, hash))?
+        self.on(node, |network| found(network.end_dangling(node, hash), node, hash))?
     }
 
     /// Another program on this LND modifies HTLCs: from now on a payment to an invoice of the node is
@@ -286,7 +288,7 @@ impl LndSim {
     /// # Errors
     /// No such node, or no held invoice of this hash.
     pub fn lose_held(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |world| found(world.lose_held(node, hash), node, hash))?
+        self.on(node, |network| found(network.lose_held(node, hash), node, hash))?
     }
 
     /// LND has lost its record of a payment: `NotFound`. An HTLC under way stays under way.
@@ -294,7 +296,7 @@ impl LndSim {
     /// # Errors
     /// No such node or payment.
     pub fn forget_payment(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |world| found(world.forget_payment(node, hash), node, hash))?
+        self.on(node, |network| found(network.forget_payment(node, hash), node, hash))?
     }
 
     /// LND has garbage-collected a canceled invoice: `NotFound`.
@@ -302,7 +304,7 @@ impl LndSim {
     /// # Errors
     /// No such node, or no canceled invoice of this hash.
     pub fn forget_invoice(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |world| found(world.forget_invoice(node, hash), node, hash))?
+        self.on(node, |network| found(network.forget_invoice(node, hash), node, hash))?
     }
 
     /// Writes a new certificate and breaks the node's connections: who dials again sees it.
@@ -359,38 +361,38 @@ impl LndSim {
     /// Every law that is broken, in words; empty when all is well.
     #[must_use]
     pub fn check(&self) -> Vec<String> {
-        self.shared.read(World::check)
+        self.shared.read(Network::check)
     }
 
     /// Whose sats are where.
     #[must_use]
     pub fn balances(&self) -> Vec<Balance> {
-        self.shared.read(|world| world.nodes.keys().map(|name| world.balance(name)).collect())
+        self.shared.read(|network| network.nodes.keys().map(|name| network.balance(name)).collect())
     }
 
     /// # Errors
     /// No such node.
     pub fn balance(&self, node: &str) -> Result<Balance, SimError> {
-        self.on(node, |world| world.balance(node))
+        self.on(node, |network| network.balance(node))
     }
 
     /// An invoice as its node's LND would show it.
     #[must_use]
     pub fn find_invoice(&self, node: &str, hash: PaymentHash) -> Option<lnrpc::Invoice> {
-        self.shared.read(|world| world.find_invoice(node, hash).map(messages::invoice))
+        self.shared.read(|network| network.find_invoice(node, hash).map(messages::invoice))
     }
 
     /// A payment as its node's LND would show it.
     #[must_use]
     pub fn find_payment(&self, node: &str, hash: PaymentHash) -> Option<lnrpc::Payment> {
-        self.shared.read(|world| payment_of(world, node, hash))
+        self.shared.read(|network| payment_of(network, node, hash))
     }
 
     /// The invoices a node has in this state, oldest first.
     #[must_use]
     pub fn list_invoices(&self, node: &str, state: InvoiceState) -> Vec<PaymentHash> {
-        self.shared.read(|world| {
-            let known = world.nodes.get(node).into_iter().flat_map(|node| node.invoices.values());
+        self.shared.read(|network| {
+            let known = network.nodes.get(node).into_iter().flat_map(|node| node.invoices.values());
             let mut found: Vec<_> = known.filter(|invoice| invoice.state == state).collect();
             found.sort_by_key(|invoice| invoice.add_index);
             found.iter().map(|invoice| invoice.hash).collect()
@@ -400,18 +402,18 @@ impl LndSim {
     /// How often this call came to the hub, faults included.
     #[must_use]
     pub fn calls(&self, rpc: Rpc) -> u64 {
-        self.shared.read(|world| world.calls.of(HUB, rpc))
+        self.shared.read(|network| network.calls.of(HUB, rpc))
     }
 
     /// How often this call came to the hub about this hash, faults included.
     #[must_use]
     pub fn calls_about(&self, rpc: Rpc, hash: PaymentHash) -> u64 {
-        self.shared.read(|world| world.calls.about(HUB, rpc, hash))
+        self.shared.read(|network| network.calls.about(HUB, rpc, hash))
     }
 
     /// Counts calls from zero again.
     pub fn forget_calls(&self) {
-        self.shared.with(|world| world.calls.forget());
+        self.shared.with(|network| network.calls.forget());
     }
 
     /// Changes whenever something happens, calls included: wait on it rather than sleep.
@@ -422,14 +424,14 @@ impl LndSim {
 }
 
 impl LndSim {
-    fn on<T>(&self, node: &str, work: impl FnOnce(&mut World) -> T) -> Result<T, SimError> {
-        self.shared.with(|world| {
-            if world.nodes.contains_key(node) { Ok(work(world)) } else { Err(no_node(node)) }
+    fn on<T>(&self, node: &str, work: impl FnOnce(&mut Network) -> T) -> Result<T, SimError> {
+        self.shared.with(|network| {
+            if network.nodes.contains_key(node) { Ok(work(network)) } else { Err(no_node(node)) }
         })
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<(), SimError> {
-        self.shared.with(|world| match world.nodes.get_mut(name) {
+        self.shared.with(|network| match network.nodes.get_mut(name) {
             Some(node) => {
                 change(node);
                 Ok(())
@@ -447,10 +449,10 @@ impl LndSim {
     }
 }
 
-fn payment_of(world: &World, node: &str, hash: PaymentHash) -> Option<lnrpc::Payment> {
-    let payment = world.find_payment(node, hash)?;
-    let attempt = payment.attempt.and_then(|id| world.attempts.get(&id));
-    Some(messages::payment(payment, attempt, world))
+fn payment_of(network: &Network, node: &str, hash: PaymentHash) -> Option<lnrpc::Payment> {
+    let payment = network.find_payment(node, hash)?;
+    let attempt = payment.attempt.and_then(|id| network.attempts.get(&id));
+    Some(messages::payment(payment, attempt, network))
 }
 
 fn found(was_found: bool, node: &str, hash: PaymentHash) -> Result<(), SimError> {

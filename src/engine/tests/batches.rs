@@ -5,7 +5,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 use trade::{Command, Input, OrderId, Request, Status};
 
-use super::{START, World, answers, buyer, policy, secret, sell_order, seller};
+use super::{EngineFixture, START, answers, buyer, policy, secret, sell_order, seller};
 use crate::clock::ManualClock;
 use crate::engine::{Applied, Engine, EngineError};
 use crate::store::StoreError;
@@ -18,52 +18,52 @@ fn commits(engine: &Engine) -> u64 {
 
 #[tokio::test]
 async fn all_that_waits_is_one_commit() {
-    let world = World::new().await;
-    let before = commits(&world.engine);
+    let fixture = EngineFixture::new().await;
+    let before = commits(&fixture.engine);
 
-    let orders = join_all((1..=20).map(|n| world.create(n))).await;
+    let orders = join_all((1..=20).map(|n| fixture.create(n))).await;
 
     assert_eq!(orders.len(), 20);
-    assert_eq!(commits(&world.engine), before + 1);
+    assert_eq!(commits(&fixture.engine), before + 1);
 }
 
 #[tokio::test]
 async fn jobs_are_decided_in_order_of_arrival() {
-    let world = World::new().await;
-    let id = world.create(1).await;
+    let fixture = EngineFixture::new().await;
+    let id = fixture.create(1).await;
     let take = Command::TakeSell { destination: None, secret: secret(1) };
 
     let (cancel, take) =
-        tokio::join!(world.say(seller(), id, Command::Cancel), world.say(buyer(), id, take),);
+        tokio::join!(fixture.say(seller(), id, Command::Cancel), fixture.say(buyer(), id, take),);
 
     assert_eq!(cancel, Applied::Saved);
     assert!(matches!(take, Applied::Refused(_)), "{take:?}");
-    assert_eq!(world.order(id).await.status(), Status::Canceled);
+    assert_eq!(fixture.order(id).await.status(), Status::Canceled);
 }
 
 #[tokio::test]
 async fn a_failed_job_spoils_nobody_elses() {
-    let world = World::new().await;
-    let unknown = world.engine.apply(OrderId([99; 16]), Input::Deadline);
+    let fixture = EngineFixture::new().await;
+    let unknown = fixture.engine.apply(OrderId([99; 16]), Input::Deadline);
 
-    let (first, failed, second) = tokio::join!(world.create(1), unknown, world.create(2));
+    let (first, failed, second) = tokio::join!(fixture.create(1), unknown, fixture.create(2));
 
     assert!(matches!(failed, Err(EngineError::NoSuchOrder(_))));
     for id in [first, second] {
-        assert_eq!(world.order(id).await.status(), Status::Pending);
+        assert_eq!(fixture.order(id).await.status(), Status::Pending);
     }
 }
 
 #[tokio::test]
 async fn a_corrupt_order_is_set_aside_and_the_others_go_on() {
-    let world = World::new().await;
-    let broken = world.create(1).await;
-    let sound = world.create(2).await;
-    tamper(&world, "update orders set status = 'active', version = 2 where rowid = 1").await;
+    let fixture = EngineFixture::new().await;
+    let broken = fixture.create(1).await;
+    let sound = fixture.create(2).await;
+    tamper(&fixture, "update orders set status = 'active', version = 2 where rowid = 1").await;
     let cancel = |id| {
         let command = Command::Cancel;
         let request = Request { sender: seller(), request_id: None, command };
-        world.engine.deliver(world.delivery(seller().trade), id, request, answers(None))
+        fixture.engine.deliver(fixture.delivery(seller().trade), id, request, answers(None))
     };
 
     let (broken, sound_one) = tokio::join!(cancel(broken), cancel(sound));
@@ -71,44 +71,44 @@ async fn a_corrupt_order_is_set_aside_and_the_others_go_on() {
     let Err(EngineError::Store(error)) = broken else { panic!("{broken:?}") };
     assert!(matches!(*error, StoreError::Corrupt { .. }), "{error}");
     assert_eq!(sound_one.unwrap(), Applied::Saved);
-    assert_eq!(world.order(sound).await.status(), Status::Canceled);
+    assert_eq!(fixture.order(sound).await.status(), Status::Canceled);
 }
 
 #[tokio::test]
 async fn a_corrupt_order_does_not_keep_the_others_from_being_heard_again() {
-    let world = World::new().await;
-    let broken = world.awaiting_hold(1).await;
-    let sound = world.awaiting_hold(2).await;
-    let before = world.order(sound).await;
-    tamper(&world, "update orders set state = '{}', version = version + 1 where rowid = 1").await;
-    world.clock.advance(std::time::Duration::from_mins(1));
+    let fixture = EngineFixture::new().await;
+    let broken = fixture.awaiting_hold(1).await;
+    let sound = fixture.awaiting_hold(2).await;
+    let before = fixture.order(sound).await;
+    tamper(&fixture, "update orders set state = '{}', version = version + 1 where rowid = 1").await;
+    fixture.clock.advance(std::time::Duration::from_mins(1));
 
-    world.engine.relays_reachable().await.unwrap();
+    fixture.engine.relays_reachable().await.unwrap();
 
-    assert!(world.reader.find_order(broken).await.is_err());
-    assert_ne!(world.order(sound).await, before);
+    assert!(fixture.reader.find_order(broken).await.is_err());
+    assert_ne!(fixture.order(sound).await, before);
 }
 
 #[tokio::test]
 async fn a_daemon_starts_with_a_corrupt_order() {
-    let world = World::new().await;
-    world.create(1).await;
-    let sound = world.create(2).await;
-    tamper(&world, "update orders set status = 'active', version = 2 where rowid = 1").await;
+    let fixture = EngineFixture::new().await;
+    fixture.create(1).await;
+    let sound = fixture.create(2).await;
+    tamper(&fixture, "update orders set status = 'active', version = 2 where rowid = 1").await;
 
-    let world = world.restarted().await;
+    let fixture = fixture.restarted().await;
 
-    assert_eq!(world.say(seller(), sound, Command::Cancel).await, Applied::Saved);
+    assert_eq!(fixture.say(seller(), sound, Command::Cancel).await, Applied::Saved);
 }
 
 #[tokio::test]
 async fn what_was_answered_is_on_disk() {
-    let world = World::new().await;
-    let id = world.create(1).await;
+    let fixture = EngineFixture::new().await;
+    let id = fixture.create(1).await;
 
-    let world = world.restarted().await;
+    let fixture = fixture.restarted().await;
 
-    assert_eq!(world.order(id).await.status(), Status::Pending);
+    assert_eq!(fixture.order(id).await.status(), Status::Pending);
 }
 
 #[tokio::test]
@@ -126,31 +126,31 @@ async fn a_stopped_writer_says_so() {
 
 #[tokio::test]
 async fn a_failing_database_fails_the_batch_and_not_the_writer() {
-    let world = World::new().await;
+    let fixture = EngineFixture::new().await;
     let id = OrderId([1; 16]);
-    tamper(&world, "alter table journal rename to elsewhere").await;
-    let delivery = world.delivery(seller().trade);
-    let create = || world.engine.create(delivery, id, seller(), None, sell_order());
+    tamper(&fixture, "alter table journal rename to elsewhere").await;
+    let delivery = fixture.delivery(seller().trade);
+    let create = || fixture.engine.create(delivery, id, seller(), None, sell_order());
     let error = create().await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
 
-    tamper(&world, "alter table elsewhere rename to journal").await;
+    tamper(&fixture, "alter table elsewhere rename to journal").await;
 
     assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
 }
 
 #[tokio::test]
 async fn a_database_that_only_a_person_can_mend_ends_the_writer() {
-    let world = World::new().await;
+    let fixture = EngineFixture::new().await;
     // Another's write makes the writer read its pages anew, from the file.
-    tamper(&world, "create table elsewhere (id)").await;
-    tamper(&world, "pragma wal_checkpoint(truncate)").await;
-    let path = world.folder.path().join("trades.db");
+    tamper(&fixture, "create table elsewhere (id)").await;
+    tamper(&fixture, "pragma wal_checkpoint(truncate)").await;
+    let path = fixture.folder.path().join("trades.db");
     let mut pages = std::fs::read(&path).unwrap();
     pages[4_096..].fill(0xff);
     std::fs::write(&path, pages).unwrap();
-    let delivery = world.delivery(seller().trade);
-    let create = || world.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
+    let delivery = fixture.delivery(seller().trade);
+    let create = || fixture.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
 
     let error = create().await.unwrap_err();
     assert!(error.is_fatal(), "{error}");
@@ -162,36 +162,36 @@ async fn a_database_that_only_a_person_can_mend_ends_the_writer() {
 // spec: K-08
 #[tokio::test]
 async fn what_could_not_be_saved_is_not_said() {
-    let world = World::new().await;
+    let fixture = EngineFixture::new().await;
     let no_room = "create trigger no_room before insert on publications
         begin select raise(abort, 'no room'); end";
-    tamper(&world, no_room).await;
-    let delivery = world.delivery(seller().trade);
+    tamper(&fixture, no_room).await;
+    let delivery = fixture.delivery(seller().trade);
 
-    let create = world.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
+    let create = fixture.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
     create.await.unwrap_err();
 
-    let said = world.acts().await;
+    let said = fixture.acts().await;
     assert!(said.is_empty(), "{said:?}");
 }
 
 #[tokio::test]
 async fn a_transaction_that_sqlite_ended_fails_its_batch_and_not_the_next() {
-    let world = World::new().await;
+    let fixture = EngineFixture::new().await;
     let full = "create trigger full before insert on journal
         begin select raise(rollback, 'as a full disk does'); end";
-    tamper(&world, full).await;
-    let delivery = world.delivery(seller().trade);
-    let create = || world.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
+    tamper(&fixture, full).await;
+    let delivery = fixture.delivery(seller().trade);
+    let create = || fixture.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
     create().await.unwrap_err();
-    tamper(&world, "drop trigger full").await;
+    tamper(&fixture, "drop trigger full").await;
 
     assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
 }
 
 /// Another program meddles with the file.
-async fn tamper(world: &World, sql: &'static str) {
-    let path = world.folder.path().join("trades.db");
+async fn tamper(fixture: &EngineFixture, sql: &'static str) {
+    let path = fixture.folder.path().join("trades.db");
     let mut other =
         sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     sqlx::query(sql).execute(&mut other).await.unwrap();

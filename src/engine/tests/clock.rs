@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use trade::OrderState;
 
-use super::{START, World, invoice, policy};
+use super::{EngineFixture, START, invoice, policy};
 use crate::engine::{Applied, Write};
 
 const AHEAD: Duration = Duration::from_hours(10);
@@ -10,14 +10,14 @@ const AHEAD: Duration = Duration::from_hours(10);
 // spec: D41
 #[tokio::test]
 async fn a_wait_that_a_fast_clock_made_endless_has_one_full_window_once_the_clock_is_right() {
-    let world = World::new().await;
-    world.clock.set(START.after(AHEAD));
-    let id = world.awaiting_hold(1).await;
-    world.clock.set(START);
+    let fixture = EngineFixture::new().await;
+    fixture.clock.set(START.after(AHEAD));
+    let id = fixture.awaiting_hold(1).await;
+    fixture.clock.set(START);
 
-    assert_eq!(world.engine.clock_corrected().await.unwrap(), Applied::Saved);
+    assert_eq!(fixture.engine.clock_corrected().await.unwrap(), Applied::Saved);
 
-    let order = world.order(id).await;
+    let order = fixture.order(id).await;
     let OrderState::AwaitingHold { until, .. } = order.state else { panic!("{:?}", order.state) };
     assert_eq!(until, START.after(policy().duty_window));
 }
@@ -25,26 +25,26 @@ async fn a_wait_that_a_fast_clock_made_endless_has_one_full_window_once_the_cloc
 // spec: D41
 #[tokio::test]
 async fn an_order_whose_times_are_right_is_left_as_it_is() {
-    let world = World::new().await;
-    let (waits, in_book) = (world.awaiting_hold(1).await, world.create(2).await);
-    let before = [world.order(waits).await, world.order(in_book).await];
+    let fixture = EngineFixture::new().await;
+    let (waits, in_book) = (fixture.awaiting_hold(1).await, fixture.create(2).await);
+    let before = [fixture.order(waits).await, fixture.order(in_book).await];
 
-    world.engine.clock_corrected().await.unwrap();
+    fixture.engine.clock_corrected().await.unwrap();
 
-    assert_eq!([world.order(waits).await, world.order(in_book).await], before);
+    assert_eq!([fixture.order(waits).await, fixture.order(in_book).await], before);
     assert!(before[0].destination.as_ref().is_some_and(|to| *to == invoice(101)));
 }
 
 // spec: D41
 #[tokio::test]
 async fn what_a_fast_clock_asked_for_is_done_at_once_when_it_is_right() {
-    let world = World::new().await;
-    world.clock.set(START.after(AHEAD));
-    world.awaiting_hold(1).await;
-    world.clock.set(START);
-    assert_eq!(world.acts().await, [], "all of it lies ahead");
+    let fixture = EngineFixture::new().await;
+    fixture.clock.set(START.after(AHEAD));
+    fixture.awaiting_hold(1).await;
+    fixture.clock.set(START);
+    assert_eq!(fixture.acts().await, [], "all of it lies ahead");
 
-    world.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
+    fixture.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
 
-    assert!(!world.acts().await.is_empty());
+    assert!(!fixture.acts().await.is_empty());
 }

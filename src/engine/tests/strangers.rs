@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{ConnectOptions as _, Connection as _};
 use trade::{Command, IdentityKey, Notice, OrderId, Refusal, Sender, TradeKey};
 
-use super::{World, seller};
+use super::{EngineFixture, seller};
 use crate::engine::{Applied, Write};
 use crate::store::{Delivery, EventId, Notification, Transport};
 
@@ -22,8 +22,8 @@ fn stranger(n: u32) -> Sender {
     Sender { trade: TradeKey(key), identity: IdentityKey(key), trade_index: None }
 }
 
-async fn rows(world: &World, table: &str) -> u32 {
-    let path = world.folder.path().join("trades.db");
+async fn rows(fixture: &EngineFixture, table: &str) -> u32 {
+    let path = fixture.folder.path().join("trades.db");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
     let mut books = options.connect().await.unwrap();
     let sql = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
@@ -33,7 +33,7 @@ async fn rows(world: &World, table: &str) -> u32 {
 }
 
 /// A message of its own from each of so many strangers.
-async fn strangers_ask(world: &World, from: u32, to: u32) -> Vec<Applied> {
+async fn strangers_ask(fixture: &EngineFixture, from: u32, to: u32) -> Vec<Applied> {
     let asked = (from..to).map(|n| {
         let sender = stranger(n);
         let mut event_id = [8; 32];
@@ -41,7 +41,7 @@ async fn strangers_ask(world: &World, from: u32, to: u32) -> Vec<Applied> {
         let delivery = Delivery {
             event_id: EventId(event_id),
             rumor_id: None,
-            created_at: crate::clock::Clock::now(&*world.clock),
+            created_at: crate::clock::Clock::now(&*fixture.clock),
             from: sender.trade,
             transport: Transport::Nip44,
         };
@@ -53,7 +53,7 @@ async fn strangers_ask(world: &World, from: u32, to: u32) -> Vec<Applied> {
             trade_index: None,
             notice,
         };
-        world.engine.answer(delivery, message)
+        fixture.engine.answer(delivery, message)
     });
     futures::future::join_all(asked).await.into_iter().map(Result::unwrap).collect()
 }
@@ -61,52 +61,52 @@ async fn strangers_ask(world: &World, from: u32, to: u32) -> Vec<Applied> {
 // spec: D42 D19
 #[tokio::test]
 async fn a_stranger_is_answered_a_few_times_and_then_leaves_no_trace() {
-    let world = World::new().await;
+    let fixture = EngineFixture::new().await;
     for _ in 0..MOST_TO_ONE {
-        assert_eq!(world.say(stranger(1), NOBODYS, Command::Cancel).await, REFUSED);
+        assert_eq!(fixture.say(stranger(1), NOBODYS, Command::Cancel).await, REFUSED);
     }
-    let before = [rows(&world, "inbox").await, rows(&world, "outbox").await];
-    let mut commits = world.engine.commits();
+    let before = [rows(&fixture, "inbox").await, rows(&fixture, "outbox").await];
+    let mut commits = fixture.engine.commits();
     commits.mark_unchanged();
 
-    let applied = world.say(stranger(1), NOBODYS, Command::Cancel).await;
+    let applied = fixture.say(stranger(1), NOBODYS, Command::Cancel).await;
 
     assert_eq!(applied, Applied::Unanswered);
-    assert_eq!([rows(&world, "inbox").await, rows(&world, "outbox").await], before);
+    assert_eq!([rows(&fixture, "inbox").await, rows(&fixture, "outbox").await], before);
     assert!(!commits.has_changed().unwrap(), "nobody is waked for it");
-    assert_eq!(world.say(stranger(2), NOBODYS, Command::Cancel).await, REFUSED, "another is");
+    assert_eq!(fixture.say(stranger(2), NOBODYS, Command::Cancel).await, REFUSED, "another is");
 }
 
 // spec: D42
 #[tokio::test]
 async fn a_flood_of_strangers_fills_the_outbox_up_to_its_limit() {
-    let world = World::new().await;
+    let fixture = EngineFixture::new().await;
 
-    let answers = strangers_ask(&world, 0, 2 * MOST).await;
+    let answers = strangers_ask(&fixture, 0, 2 * MOST).await;
 
     let unanswered = answers.iter().filter(|answer| **answer == Applied::Unanswered).count();
     assert_eq!(unanswered, 500);
     for table in ["outbox", "lanes", "inbox", "trade_keys"] {
-        assert_eq!(rows(&world, table).await, MOST, "{table}");
+        assert_eq!(rows(&fixture, table).await, MOST, "{table}");
     }
 }
 
 // spec: D42 D19
 #[tokio::test]
 async fn whoever_is_party_to_an_open_order_is_answered_always() {
-    let world = World::new().await;
-    let id = world.create(1).await;
-    strangers_ask(&world, 0, MOST).await;
+    let fixture = EngineFixture::new().await;
+    let id = fixture.create(1).await;
+    strangers_ask(&fixture, 0, MOST).await;
 
     for _ in 0..3 * MOST_TO_ONE {
-        let own = world.say(seller(), id, Command::Release).await;
+        let own = fixture.say(seller(), id, Command::Release).await;
         assert_eq!(own, Applied::Refused(Refusal::NotAllowedByStatus));
-        assert_eq!(world.say(seller(), NOBODYS, Command::Release).await, REFUSED, "of any order");
+        assert_eq!(fixture.say(seller(), NOBODYS, Command::Release).await, REFUSED, "of any order");
     }
 
-    assert_eq!(world.say(seller(), id, Command::Cancel).await, Applied::Saved);
+    assert_eq!(fixture.say(seller(), id, Command::Cancel).await, Applied::Saved);
     assert_eq!(
-        world.say(seller(), id, Command::Cancel).await,
+        fixture.say(seller(), id, Command::Cancel).await,
         Applied::Unanswered,
         "its order has ended"
     );
@@ -115,13 +115,13 @@ async fn whoever_is_party_to_an_open_order_is_answered_always() {
 // spec: C25 D42
 #[tokio::test]
 async fn a_message_that_was_not_answered_is_judged_again_when_it_comes_again() {
-    let world = World::new().await;
-    strangers_ask(&world, 0, MOST).await;
-    assert_eq!(strangers_ask(&world, MOST, MOST + 1).await, [Applied::Unanswered]);
+    let fixture = EngineFixture::new().await;
+    strangers_ask(&fixture, 0, MOST).await;
+    assert_eq!(strangers_ask(&fixture, MOST, MOST + 1).await, [Applied::Unanswered]);
 
-    world.clock.advance(Duration::from_mins(5));
-    world.engine.write(Write::ExpireAnswers).await.unwrap();
+    fixture.clock.advance(Duration::from_mins(5));
+    fixture.engine.write(Write::ExpireAnswers).await.unwrap();
 
-    assert_eq!(strangers_ask(&world, MOST, MOST + 1).await, [Applied::Saved]);
-    assert_eq!(strangers_ask(&world, MOST, MOST + 1).await, [Applied::Repeat]);
+    assert_eq!(strangers_ask(&fixture, MOST, MOST + 1).await, [Applied::Saved]);
+    assert_eq!(strangers_ask(&fixture, MOST, MOST + 1).await, [Applied::Repeat]);
 }

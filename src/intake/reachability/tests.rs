@@ -12,7 +12,7 @@ const NOW: i64 = 1_800_000_000;
 const HOUR: i64 = 3_600;
 const CATCH_UP: Duration = Duration::from_hours(24);
 
-struct World {
+struct Fixture {
     engine: Engine,
     reader: Reader,
     clock: Arc<ManualClock>,
@@ -20,7 +20,7 @@ struct World {
     tasks: JoinSet<()>,
 }
 
-impl World {
+impl Fixture {
     async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let (writer, reader) = open(&folder.path().join("trades.db")).await.unwrap();
@@ -86,22 +86,22 @@ fn relays_are_asked_from_where_the_first_was_lost_unless_that_is_of_no_use() {
 // spec: D5
 #[tokio::test]
 async fn since_when_a_relay_was_not_heard_is_written_down() {
-    let mut world = World::new().await;
+    let mut fixture = Fixture::new().await;
     let (relays, listener) = nobody().await;
     let (mut reachability, cursor) =
-        world.reachability(&DaemonState::default(), relays.subscriptions());
-    world.tasks.spawn(listener.run(cursor));
+        fixture.reachability(&DaemonState::default(), relays.subscriptions());
+    fixture.tasks.spawn(listener.run(cursor));
     let mut subscriptions = relays.subscriptions();
     subscriptions.wait_for(|subscriptions| subscriptions.missed_since().is_some()).await.unwrap();
-    world.clock.advance(Duration::from_hours(1));
+    fixture.clock.advance(Duration::from_hours(1));
 
     reachability.resume().await;
     reachability.has_all_before(1);
     reachability.move_on(|mark| mark == 0).await;
-    assert_eq!(world.reader.daemon_state().await.unwrap().cursor, None, "not all has ended");
+    assert_eq!(fixture.reader.daemon_state().await.unwrap().cursor, None, "not all has ended");
     reachability.move_on(|mark| mark == 1).await;
 
-    let written = world.reader.daemon_state().await.unwrap();
+    let written = fixture.reader.daemon_state().await.unwrap();
     assert_eq!(written.missed_since, Some(Timestamp(NOW)));
     assert_eq!(written.cursor, Some(Timestamp(NOW + HOUR)));
     assert_eq!(written.heard_at, Some(Timestamp(NOW + HOUR)));
@@ -110,19 +110,19 @@ async fn since_when_a_relay_was_not_heard_is_written_down() {
 // spec: D41
 #[tokio::test]
 async fn a_clock_that_is_set_back_takes_the_cursor_back_with_it() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let (_hearing, heard) = watch::channel(Subscriptions::new(1));
-    let (mut reachability, cursor) = world.reachability(&DaemonState::default(), heard);
+    let (mut reachability, cursor) = fixture.reachability(&DaemonState::default(), heard);
     reachability.resume().await;
-    world.clock.set(Timestamp(NOW + 30 * HOUR));
+    fixture.clock.set(Timestamp(NOW + 30 * HOUR));
     reachability.beat().await;
     reachability.has_all_before(1);
     reachability.move_on(|_| true).await;
     assert_eq!(*cursor.borrow(), Timestamp(NOW + 30 * HOUR));
     reachability.lose();
-    world.clock.advance(Duration::from_hours(1));
+    fixture.clock.advance(Duration::from_hours(1));
 
-    world.clock.set(Timestamp(NOW + HOUR));
+    fixture.clock.set(Timestamp(NOW + HOUR));
     reachability.beat().await;
 
     assert_eq!(*cursor.borrow(), Timestamp(NOW), "what was written since is asked for");

@@ -12,20 +12,20 @@ const HASH: PaymentHash = PaymentHash([1; 32]);
 
 /// A node that counts how often it was asked who it is.
 #[derive(Debug, Default)]
-struct Node {
+struct FakeLnd {
     asked: AtomicUsize,
     is_away: AtomicBool,
     words: Vec<HoldWord>,
 }
 
-impl Node {
+impl FakeLnd {
     fn answer<T>(&self, says: T) -> Result<T, LightningError> {
         if self.is_away.load(Ordering::SeqCst) { Err(LightningError::Starting) } else { Ok(says) }
     }
 }
 
 #[async_trait]
-impl LightningNode for Node {
+impl LightningNode for FakeLnd {
     async fn readiness(&self) -> Result<Readiness, LightningError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
@@ -82,7 +82,7 @@ impl LightningNode for Node {
     }
 }
 
-fn ours(node: Node) -> (IdentityGuard, Arc<Node>) {
+fn ours(node: FakeLnd) -> (IdentityGuard, Arc<FakeLnd>) {
     let node = Arc::new(node);
     (IdentityGuard::new(Arc::clone(&node) as _, None), node)
 }
@@ -90,7 +90,7 @@ fn ours(node: Node) -> (IdentityGuard, Arc<Node>) {
 #[tokio::test]
 async fn a_thousand_callers_ask_once_who_the_node_is() {
     for is_away in [false, true] {
-        let (ours, node) = ours(Node { is_away: is_away.into(), ..Node::default() });
+        let (ours, node) = ours(FakeLnd { is_away: is_away.into(), ..FakeLnd::default() });
 
         let answers = join_all((0..1_000).map(|_| ours.hold_status(HASH))).await;
 
@@ -101,7 +101,7 @@ async fn a_thousand_callers_ask_once_who_the_node_is() {
 
 #[tokio::test]
 async fn a_call_that_fails_rings() {
-    let (ours, node) = ours(Node::default());
+    let (ours, node) = ours(FakeLnd::default());
     let mut failures = ours.failures();
     ours.hold_status(HASH).await.unwrap();
     assert!(!failures.has_changed().unwrap());
@@ -124,7 +124,7 @@ async fn a_stream_that_breaks_off_rings_and_one_that_said_its_last_word_does_not
         (&[], false),
     ];
     for (words, rings) in stories {
-        let (ours, _) = ours(Node { words: words.to_vec(), ..Node::default() });
+        let (ours, _) = ours(FakeLnd { words: words.to_vec(), ..FakeLnd::default() });
         let failures = ours.failures();
 
         assert_eq!(ours.watch(HASH).collect::<Vec<_>>().await, words);

@@ -22,14 +22,14 @@ use scripted::{Scripted, answer, is_about_the_past, is_asked_for};
 const NOW: i64 = 1_760_000_000;
 
 /// One node that listens to some relays, until it is dropped.
-struct World {
+struct Fixture {
     relays: Relays,
     events: mpsc::Receiver<Event>,
     cursor: watch::Sender<Timestamp>,
     _tasks: JoinSet<()>,
 }
 
-impl World {
+impl Fixture {
     async fn listening_to(urls: &[String]) -> Self {
         Self::with(Options { urls: urls.to_vec(), ..options() }).await
     }
@@ -154,15 +154,15 @@ async fn what_a_relay_has_stored_comes_before_catching_up_ends_and_what_is_new_a
     let stored = [direct(60), message(Kind::GiftWrap, 3_600)];
     let (relay, url) = relay_with(&stored, builder()).await;
 
-    let mut world = World::listening_to(&[url]).await;
-    world.until(Subscriptions::is_caught_up).await;
-    assert_eq!(world.heard(), ids(&stored));
+    let mut fixture = Fixture::listening_to(&[url]).await;
+    fixture.until(Subscriptions::is_caught_up).await;
+    assert_eq!(fixture.heard(), ids(&stored));
 
     let new = [message(Kind::GiftWrap, 170_000), direct(0)];
     for event in &new {
         relay.notify_event(event.clone());
     }
-    assert_eq!(world.next(2).await, ids(&new));
+    assert_eq!(fixture.next(2).await, ids(&new));
 }
 
 // spec: D5
@@ -178,9 +178,9 @@ async fn the_past_is_asked_for_as_far_as_each_transport_may_hide_it() {
     ];
     let (_relay, url) = relay_with(&[&wanted[..], &unwanted[..]].concat(), builder()).await;
 
-    let mut world = World::listening_to(&[url]).await;
-    world.until(Subscriptions::is_caught_up).await;
-    assert_eq!(world.heard(), ids(&wanted));
+    let mut fixture = Fixture::listening_to(&[url]).await;
+    fixture.until(Subscriptions::is_caught_up).await;
+    assert_eq!(fixture.heard(), ids(&wanted));
 }
 
 #[tokio::test]
@@ -189,9 +189,9 @@ async fn only_the_transports_in_use_are_listened_to() {
     let (_relay, url) = relay_with(&[wrap.clone(), direct], builder()).await;
 
     let options = Options { urls: vec![url], transports: vec![Transport::GiftWrap], ..options() };
-    let mut world = World::with(options).await;
-    world.until(Subscriptions::is_caught_up).await;
-    assert_eq!(world.heard(), [wrap.id]);
+    let mut fixture = Fixture::with(options).await;
+    fixture.until(Subscriptions::is_caught_up).await;
+    assert_eq!(fixture.heard(), [wrap.id]);
 }
 
 // spec: D5
@@ -200,9 +200,9 @@ async fn a_relay_that_sends_a_few_at_a_time_is_asked_until_all_have_come() {
     let stored: Vec<_> = (0..35).map(|age| message(Kind::GiftWrap, age * 1_000)).collect();
     let (_relay, url) = relay_with(&stored, builder().default_filter_limit(10)).await;
 
-    let mut world = World::listening_to(&[url]).await;
-    assert_eq!(world.next(35).await, ids(&stored));
-    world.until(Subscriptions::is_caught_up).await;
+    let mut fixture = Fixture::listening_to(&[url]).await;
+    assert_eq!(fixture.next(35).await, ids(&stored));
+    fixture.until(Subscriptions::is_caught_up).await;
 }
 
 // spec: D5
@@ -213,9 +213,9 @@ async fn a_second_that_fills_a_page_does_not_hide_what_is_older() {
     let stored: Vec<_> = crowd.chain(older.clone()).collect();
     let (_relay, url) = relay_with(&stored, builder().default_filter_limit(10)).await;
 
-    let mut world = World::listening_to(&[url]).await;
-    world.until(Subscriptions::is_caught_up).await;
-    let heard = world.heard();
+    let mut fixture = Fixture::listening_to(&[url]).await;
+    fixture.until(Subscriptions::is_caught_up).await;
+    let heard = fixture.heard();
     assert!(older.iter().all(|event| heard.contains(&event.id)), "{} came", heard.len());
 }
 
@@ -225,8 +225,8 @@ async fn a_full_queue_makes_the_relay_wait_and_loses_nothing() {
     let stored: Vec<_> = (0..50).map(direct).collect();
     let (_relay, url) = relay_with(&stored, builder()).await;
 
-    let mut world = World::with(Options { urls: vec![url], queue: 1, ..options() }).await;
-    assert_eq!(world.next(50).await, ids(&stored));
+    let mut fixture = Fixture::with(Options { urls: vec![url], queue: 1, ..options() }).await;
+    assert_eq!(fixture.next(50).await, ids(&stored));
 }
 
 #[tokio::test]
@@ -235,17 +235,18 @@ async fn an_event_beyond_the_size_limit_is_not_taken_from_a_relay() {
     let small = direct(0);
     let max_event_bytes = u32::try_from(small.as_json().len()).unwrap();
 
-    let mut world = World::with(Options { urls: vec![url], max_event_bytes, ..options() }).await;
-    world.until(Subscriptions::is_caught_up).await;
+    let mut fixture =
+        Fixture::with(Options { urls: vec![url], max_event_bytes, ..options() }).await;
+    fixture.until(Subscriptions::is_caught_up).await;
     relay.notify_event(with_content("xx"));
     relay.notify_event(small.clone());
-    assert_eq!(world.next(1).await, [small.id]);
+    assert_eq!(fixture.next(1).await, [small.id]);
 }
 
 /// Ends a relay, and waits until that is noticed.
-async fn lose(relay: &LocalRelay, world: &World, is_noticed: impl Fn(&Subscriptions) -> bool) {
+async fn lose(relay: &LocalRelay, fixture: &Fixture, is_noticed: impl Fn(&Subscriptions) -> bool) {
     // A connection that is busy misses the word: it is said until it is heard.
-    let subscriptions = world.relays.subscriptions();
+    let subscriptions = fixture.relays.subscriptions();
     let lost = async {
         while !is_noticed(&subscriptions.borrow()) {
             relay.shutdown();
@@ -271,19 +272,19 @@ async fn relay_at(url: &str, stored: &[Event]) -> LocalRelay {
 async fn after_a_lost_connection_the_relay_is_asked_again_from_where_it_was_lost() {
     let old = direct(0);
     let (first, url) = relay_with(std::slice::from_ref(&old), builder()).await;
-    let mut world = World::listening_to(std::slice::from_ref(&url)).await;
-    assert_eq!(world.next(1).await, [old.id]);
-    world.until(Subscriptions::is_caught_up).await;
+    let mut fixture = Fixture::listening_to(std::slice::from_ref(&url)).await;
+    assert_eq!(fixture.next(1).await, [old.id]);
+    fixture.until(Subscriptions::is_caught_up).await;
 
-    world.cursor.send_replace(Timestamp(NOW + 10_000));
-    lose(&first, &world, |subscriptions| !subscriptions.is_reachable()).await;
-    assert!(!world.relays.subscriptions().borrow().is_caught_up());
-    world.heard();
+    fixture.cursor.send_replace(Timestamp(NOW + 10_000));
+    lose(&first, &fixture, |subscriptions| !subscriptions.is_reachable()).await;
+    assert!(!fixture.relays.subscriptions().borrow().is_caught_up());
+    fixture.heard();
 
     let missed = direct(-9_999);
     let _second = relay_at(&url, &[old, missed.clone()]).await;
-    assert_eq!(world.next(1).await, [missed.id]);
-    world.until(Subscriptions::is_reachable).await;
+    assert_eq!(fixture.next(1).await, [missed.id]);
+    fixture.until(Subscriptions::is_reachable).await;
 }
 
 // spec: D5
@@ -291,13 +292,13 @@ async fn after_a_lost_connection_the_relay_is_asked_again_from_where_it_was_lost
 async fn a_relay_that_comes_late_is_asked_for_what_it_kept_while_others_were_heard() {
     let (_early, url) = relay(builder()).await;
     let late_url = free_address();
-    let mut world = World::listening_to(&[url, late_url.clone()]).await;
-    world.until(|subscriptions| subscriptions.arrivals_of(0) == 1).await;
-    world.cursor.send_replace(Timestamp(NOW + 10_000));
+    let mut fixture = Fixture::listening_to(&[url, late_url.clone()]).await;
+    fixture.until(|subscriptions| subscriptions.arrivals_of(0) == 1).await;
+    fixture.cursor.send_replace(Timestamp(NOW + 10_000));
 
     let kept = direct(-60);
     let _late = relay_at(&late_url, std::slice::from_ref(&kept)).await;
-    assert_eq!(world.next(1).await, [kept.id]);
+    assert_eq!(fixture.next(1).await, [kept.id]);
 }
 
 // spec: D5
@@ -305,17 +306,17 @@ async fn a_relay_that_comes_late_is_asked_for_what_it_kept_while_others_were_hea
 async fn a_relay_that_is_lost_alone_is_asked_from_where_it_was_lost() {
     let (_other, other_url) = relay(builder()).await;
     let (lost, url) = relay(builder()).await;
-    let mut world = World::listening_to(&[other_url, url.clone()]).await;
+    let mut fixture = Fixture::listening_to(&[other_url, url.clone()]).await;
     let both = |subscriptions: &Subscriptions| subscriptions.open() == 2;
-    world.until(both).await;
-    world.cursor.send_replace(Timestamp(NOW + 5_000));
-    lose(&lost, &world, |subscriptions| subscriptions.open() == 1).await;
-    world.cursor.send_replace(Timestamp(NOW + 50_000));
+    fixture.until(both).await;
+    fixture.cursor.send_replace(Timestamp(NOW + 5_000));
+    lose(&lost, &fixture, |subscriptions| subscriptions.open() == 1).await;
+    fixture.cursor.send_replace(Timestamp(NOW + 50_000));
 
     let (heard, kept) = (direct(-4_000), direct(-4_200));
     let _back = relay_at(&url, &[heard, kept.clone()]).await;
-    world.until(both).await;
-    assert_eq!(world.heard(), [kept.id]);
+    fixture.until(both).await;
+    assert_eq!(fixture.heard(), [kept.id]);
 }
 
 /// Refuses the first questions, as a busy relay would.
@@ -345,9 +346,9 @@ async fn a_subscription_that_a_relay_closes_is_opened_again() {
     let busy = builder().query_policy(Busy(AtomicU32::new(3)));
     let (_relay, url) = relay_with(&stored, busy).await;
 
-    let mut world = World::listening_to(&[url]).await;
-    assert_eq!(world.next(1).await, ids(&stored));
-    world.until(Subscriptions::is_reachable).await;
+    let mut fixture = Fixture::listening_to(&[url]).await;
+    assert_eq!(fixture.next(1).await, ids(&stored));
+    fixture.until(Subscriptions::is_reachable).await;
 }
 
 // spec: D5
@@ -360,10 +361,10 @@ async fn a_relay_that_confirms_the_end_of_a_question_is_heard() {
         said => answer(&said, &[&confirming]),
     })
     .await;
-    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
 
-    assert_eq!(world.next(1).await, [stored.id]);
-    world.until(Subscriptions::is_reachable).await;
+    assert_eq!(fixture.next(1).await, [stored.id]);
+    fixture.until(Subscriptions::is_reachable).await;
 }
 
 // spec: D5
@@ -382,10 +383,10 @@ async fn a_relay_that_ends_each_question_about_the_past_by_itself_is_asked_on() 
         answers
     })
     .await;
-    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
 
-    assert_eq!(world.next(5).await, ids(&stored));
-    world.until(Subscriptions::is_caught_up).await;
+    assert_eq!(fixture.next(5).await, ids(&stored));
+    fixture.until(Subscriptions::is_caught_up).await;
 }
 
 // spec: D5
@@ -401,11 +402,11 @@ async fn what_is_new_is_heard_while_older_messages_are_still_to_come() {
         said => answer(&said, &[&newest]),
     })
     .await;
-    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
 
-    world.until(Subscriptions::is_reachable).await;
-    assert_eq!(world.next(2).await, ids(&[stored, new]));
-    assert!(!world.relays.subscriptions().borrow().is_caught_up());
+    fixture.until(Subscriptions::is_reachable).await;
+    assert_eq!(fixture.next(2).await, ids(&[stored, new]));
+    assert!(!fixture.relays.subscriptions().borrow().is_caught_up());
 }
 
 // spec: D5
@@ -431,10 +432,10 @@ async fn a_relay_that_wants_its_pages_asked_for_slowly_is_heard_all_the_same() {
         }
     })
     .await;
-    let mut world = World::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
 
-    assert_eq!(world.next(2).await, ids(&stored));
-    world.until(Subscriptions::is_caught_up).await;
+    assert_eq!(fixture.next(2).await, ids(&stored));
+    fixture.until(Subscriptions::is_caught_up).await;
     assert_eq!(subscriptions.load(Ordering::SeqCst), 2, "one for each transport");
 }
 
@@ -445,8 +446,8 @@ async fn a_relay_that_wants_to_know_its_reader_is_told() {
     let nip42 = RelayBuilderNip42 { mode: RelayBuilderNip42Mode::Both };
     let (_relay, url) = relay_with(&stored, builder().nip42(nip42)).await;
 
-    let mut world = World::listening_to(&[url]).await;
-    assert_eq!(world.next(1).await, ids(&stored));
+    let mut fixture = Fixture::listening_to(&[url]).await;
+    assert_eq!(fixture.next(1).await, ids(&stored));
 }
 
 // spec: D5
@@ -480,26 +481,26 @@ impl WritePolicy for TakesNothing {
 async fn one_relay_that_takes_an_event_is_enough_however_often_it_is_sent() {
     let (_grumpy, refusing) = relay(builder().write_policy(TakesNothing)).await;
     let (_kind, taking) = relay(builder()).await;
-    let world = World::listening_to(&[refusing, taking]).await;
+    let fixture = Fixture::listening_to(&[refusing, taking]).await;
     let both = async {
-        while world.relays.connected().await.len() < 2 {
+        while fixture.relays.connected().await.len() < 2 {
             tokio::task::yield_now().await;
         }
     };
     soon(both).await;
 
     let event = direct(0);
-    world.relays.publish(&event).await.unwrap();
-    world.relays.publish(&event).await.unwrap();
+    fixture.relays.publish(&event).await.unwrap();
+    fixture.relays.publish(&event).await.unwrap();
 }
 
 #[tokio::test]
 async fn an_event_that_every_relay_refuses_is_an_error_with_their_reasons() {
     let (_relay, url) = relay(builder().write_policy(TakesNothing)).await;
-    let world = World::listening_to(&[url]).await;
-    world.until(Subscriptions::is_reachable).await;
+    let fixture = Fixture::listening_to(&[url]).await;
+    fixture.until(Subscriptions::is_reachable).await;
 
-    let error = world.relays.publish(&direct(0)).await.unwrap_err();
+    let error = fixture.relays.publish(&direct(0)).await.unwrap_err();
     assert!(matches!(error, RelayError::Refused { .. }));
     assert!(error.to_string().contains("full"), "{error}");
 }
@@ -507,19 +508,19 @@ async fn an_event_that_every_relay_refuses_is_an_error_with_their_reasons() {
 #[tokio::test]
 async fn nothing_is_published_while_no_relay_is_connected() {
     let nobody = "ws://127.0.0.1:9".to_owned();
-    let world = World::listening_to(&[nobody]).await;
-    let error = world.relays.publish(&direct(0)).await;
+    let fixture = Fixture::listening_to(&[nobody]).await;
+    let error = fixture.relays.publish(&direct(0)).await;
     assert!(matches!(error, Err(RelayError::NoneConnected)));
-    assert!(world.relays.connected().await.is_empty());
+    assert!(fixture.relays.connected().await.is_empty());
 }
 
 #[tokio::test]
 async fn connected_relays_are_named_as_in_the_settings() {
     let (_relay, url) = relay(builder()).await;
     let urls = ["ws://127.0.0.1:9".to_owned(), format!("{url}/"), url.clone()];
-    let world = World::listening_to(&urls).await;
-    world.until(Subscriptions::is_reachable).await;
-    assert_eq!(world.relays.connected().await, [url]);
+    let fixture = Fixture::listening_to(&urls).await;
+    fixture.until(Subscriptions::is_reachable).await;
+    assert_eq!(fixture.relays.connected().await, [url]);
 }
 
 #[tokio::test]

@@ -13,24 +13,26 @@ use serde_json::json;
 use trade::Order;
 
 use super::hostile::{Forger, encrypt, in_database, sign};
-use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, hears, on_both_transports, settings};
+use crate::fixture::{
+    BUYER_GETS, Fixture, Offer, SELLER_PAYS, hears, on_both_transports, settings,
+};
 
 // spec: T24 INV-4
 #[tokio::test]
 async fn fiat_sent_is_the_buyers_word_alone() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.sale_active().await?;
-        let before = Standing::of(w, &offer).await?;
-        let mut stranger = w.net.person(SELLER, w.transport).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.sale_active().await?;
+        let before = Standing::of(fixture, &offer).await?;
+        let mut stranger = fixture.exchange.person(SELLER, fixture.transport).await?;
 
-        for person in [&mut stranger, &mut w.seller] {
+        for person in [&mut stranger, &mut fixture.seller] {
             let sent = person.trader.send(Action::FiatSent, Some(offer.id), None).await?;
             hears(person, offer.refused(&sent, "invalid_pubkey")).await?;
         }
 
-        before.stands(w, &offer).await?;
-        w.released(&offer).await?;
-        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        before.stands(fixture, &offer).await?;
+        fixture.released(&offer).await?;
+        fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -38,18 +40,18 @@ async fn fiat_sent_is_the_buyers_word_alone() -> Result<()> {
 // spec: T29 INV-4
 #[tokio::test]
 async fn release_is_the_sellers_word_alone() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.sale_fiat_sent().await?;
-        let before = Standing::of(w, &offer).await?;
-        let mut stranger = w.net.person(SELLER, w.transport).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.sale_fiat_sent().await?;
+        let before = Standing::of(fixture, &offer).await?;
+        let mut stranger = fixture.exchange.person(SELLER, fixture.transport).await?;
 
-        for person in [&mut stranger, &mut w.buyer] {
+        for person in [&mut stranger, &mut fixture.buyer] {
             let sent = person.trader.send(Action::Release, Some(offer.id), None).await?;
             hears(person, offer.refused(&sent, "invalid_peer")).await?;
         }
 
-        before.stands(w, &offer).await?;
-        ends_well(w, &offer).await
+        before.stands(fixture, &offer).await?;
+        ends_well(fixture, &offer).await
     })
     .await
 }
@@ -57,20 +59,20 @@ async fn release_is_the_sellers_word_alone() -> Result<()> {
 // spec: INV-4 C25
 #[tokio::test]
 async fn a_word_in_anothers_name_is_not_heard() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.sale_active().await?;
-        let forger = Forger::join(w).await?;
-        let buyer = Victim::of(&w.buyer, &offer)?;
-        let seller = Victim::of(&w.seller, &offer)?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.sale_active().await?;
+        let forger = Forger::join(fixture).await?;
+        let buyer = Victim::of(&fixture.buyer, &offer)?;
+        let seller = Victim::of(&fixture.seller, &offer)?;
 
-        tries(&forger, w, &offer, "fiat-sent", &buyer).await?;
-        w.buyer.trader.fiat_sent(offer.id).await?;
-        w.buyer.trader.wait_for(Action::FiatSentOk).await?;
-        w.seller.trader.wait_for(Action::FiatSentOk).await?;
-        tries(&forger, w, &offer, "release", &seller).await?;
+        tries(&forger, fixture, &offer, "fiat-sent", &buyer).await?;
+        fixture.buyer.trader.fiat_sent(offer.id).await?;
+        fixture.buyer.trader.wait_for(Action::FiatSentOk).await?;
+        fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
+        tries(&forger, fixture, &offer, "release", &seller).await?;
 
         ensure!(forger.answers().await? == 0, "somebody was answered");
-        ends_well(w, &offer).await
+        ends_well(fixture, &offer).await
     })
     .await
 }
@@ -78,23 +80,23 @@ async fn a_word_in_anothers_name_is_not_heard() -> Result<()> {
 // spec: I7 INV-4
 #[tokio::test]
 async fn a_release_that_came_too_early_is_not_honoured_when_it_is_sent_again() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.sale_active().await?;
-        let early = w.seller.trader.release(offer.id).await?;
-        hears(&mut w.seller, offer.refused(&early, "not_allowed_by_status")).await?;
-        w.buyer.trader.fiat_sent(offer.id).await?;
-        w.buyer.trader.wait_for(Action::FiatSentOk).await?;
-        w.seller.trader.wait_for(Action::FiatSentOk).await?;
-        let before = Standing::of(w, &offer).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.sale_active().await?;
+        let early = fixture.seller.trader.release(offer.id).await?;
+        hears(&mut fixture.seller, offer.refused(&early, "not_allowed_by_status")).await?;
+        fixture.buyer.trader.fiat_sent(offer.id).await?;
+        fixture.buyer.trader.wait_for(Action::FiatSentOk).await?;
+        fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
+        let before = Standing::of(fixture, &offer).await?;
 
-        let release = on_relay(w, early.event).await?;
-        w.net.relay.push(release.clone());
-        before.stands(w, &offer).await?;
-        w.net.daemon.restart().await?;
-        w.net.relay.push(release);
-        before.stands(w, &offer).await?;
+        let release = on_relay(fixture, early.event).await?;
+        fixture.exchange.relay.push(release.clone());
+        before.stands(fixture, &offer).await?;
+        fixture.exchange.daemon.restart().await?;
+        fixture.exchange.relay.push(release);
+        before.stands(fixture, &offer).await?;
 
-        ends_well(w, &offer).await
+        ends_well(fixture, &offer).await
     })
     .await
 }
@@ -102,23 +104,23 @@ async fn a_release_that_came_too_early_is_not_honoured_when_it_is_sent_again() -
 // spec: I7 INV-4
 #[tokio::test]
 async fn the_words_of_one_trade_move_no_other() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let first = w.sale_active().await?;
-        let fiat_sent = w.buyer.trader.fiat_sent(first.id).await?;
-        w.seller.trader.wait_for(Action::FiatSentOk).await?;
-        let release = w.seller.trader.release(first.id).await?;
-        w.seller.trader.wait_for(Action::Rate).await?;
-        w.buyer.trader.wait_for(Action::Rate).await?;
-        let offer = w.sale_active().await?;
-        let before = Standing::of(w, &offer).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let first = fixture.sale_active().await?;
+        let fiat_sent = fixture.buyer.trader.fiat_sent(first.id).await?;
+        fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
+        let release = fixture.seller.trader.release(first.id).await?;
+        fixture.seller.trader.wait_for(Action::Rate).await?;
+        fixture.buyer.trader.wait_for(Action::Rate).await?;
+        let offer = fixture.sale_active().await?;
+        let before = Standing::of(fixture, &offer).await?;
 
         for said in [fiat_sent.event, release.event] {
-            w.net.relay.push(on_relay(w, said).await?);
+            fixture.exchange.relay.push(on_relay(fixture, said).await?);
         }
 
-        before.stands(w, &offer).await?;
-        w.released(&offer).await?;
-        w.audit(offer.id, -2 * SELLER_PAYS, 2 * BUYER_GETS).await
+        before.stands(fixture, &offer).await?;
+        fixture.released(&offer).await?;
+        fixture.audit(offer.id, -2 * SELLER_PAYS, 2 * BUYER_GETS).await
     })
     .await
 }
@@ -127,32 +129,32 @@ async fn the_words_of_one_trade_move_no_other() -> Result<()> {
 struct Standing(Order);
 
 impl Standing {
-    async fn of(w: &World, offer: &Offer) -> Result<Self> {
-        Ok(Self(in_database(w, offer.id).await?))
+    async fn of(fixture: &Fixture, offer: &Offer) -> Result<Self> {
+        Ok(Self(in_database(fixture, offer.id).await?))
     }
 
     /// Nobody was told anything, the order is as it was, and the sats are where they were.
-    async fn stands(&self, w: &mut World, offer: &Offer) -> Result<()> {
-        w.seller.trader.hears_no_more(offer.id).await?;
-        w.buyer.trader.hears_no_more(offer.id).await?;
-        ensure!(in_database(w, offer.id).await? == self.0, "the order has changed");
-        let held = w.invoices(HUB, InvoiceState::Accepted).await?;
+    async fn stands(&self, fixture: &mut Fixture, offer: &Offer) -> Result<()> {
+        fixture.seller.trader.hears_no_more(offer.id).await?;
+        fixture.buyer.trader.hears_no_more(offer.id).await?;
+        ensure!(in_database(fixture, offer.id).await? == self.0, "the order has changed");
+        let held = fixture.invoices(HUB, InvoiceState::Accepted).await?;
         ensure!(held.len() == 1, "the escrow is not held any more: {held:?}");
         Ok(())
     }
 }
 
 /// From `fiat-sent` to the end.
-async fn ends_well(w: &mut World, offer: &Offer) -> Result<()> {
-    w.seller.trader.release(offer.id).await?;
-    w.is_success(offer).await?;
-    w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
+async fn ends_well(fixture: &mut Fixture, offer: &Offer) -> Result<()> {
+    fixture.seller.trader.release(offer.id).await?;
+    fixture.is_success(offer).await?;
+    fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 /// An event as the relay keeps it, for everybody to copy.
-async fn on_relay(w: &World, event: EventId) -> Result<Event> {
+async fn on_relay(fixture: &Fixture, event: EventId) -> Result<Event> {
     let client = Client::default();
-    client.add_relay(w.net.relay.url()).await?;
+    client.add_relay(fixture.exchange.relay.url()).await?;
     client.connect().await;
     let found = client.fetch_events(Filter::new().id(event), devnet::trader::PATIENCE).await?;
     found.first_owned().context("the relay has no such event")
@@ -174,17 +176,17 @@ impl Victim {
 /// Every trick there is, in vain.
 async fn tries(
     forger: &Forger,
-    w: &mut World,
+    fixture: &mut Fixture,
     offer: &Offer,
     action: &str,
     victim: &Victim,
 ) -> Result<()> {
-    let before = Standing::of(w, offer).await?;
+    let before = Standing::of(fixture, offer).await?;
     let message = forger.request(offer.id, action).to_string();
     for (trick, event) in forger.forged(&message, victim)? {
-        forger.deliver(w, &event).await.with_context(|| trick.to_owned())?;
+        forger.deliver(fixture, &event).await.with_context(|| trick.to_owned())?;
     }
-    before.stands(w, offer).await.with_context(|| action.to_owned())
+    before.stands(fixture, offer).await.with_context(|| action.to_owned())
 }
 
 impl Forger {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use trade::{Order, OrderId};
 use uuid::Uuid;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, on_both_transports, order, settings};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, on_both_transports, order, settings};
 
 /// A flaw that time would heal.
 const AHEAD: &str = "a time in 6 min";
@@ -24,28 +24,28 @@ const AHEAD: &str = "a time in 6 min";
 // spec: K-06 INV-9
 #[tokio::test]
 async fn an_event_with_a_flaw_changes_nothing_and_is_answered_by_nobody() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.offered(Side::Sell).await?;
-        let forger = Forger::join(w).await?;
-        let before = in_database(w, offer.id).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.offered(Side::Sell).await?;
+        let forger = Forger::join(fixture).await?;
+        let before = in_database(fixture, offer.id).await?;
 
         let flawed = forger.flawed(offer.id)?;
         for (flaw, event) in &flawed {
-            forger.deliver(w, event).await.with_context(|| (*flaw).to_owned())?;
+            forger.deliver(fixture, event).await.with_context(|| (*flaw).to_owned())?;
         }
-        w.seller.trader.hears_no_more(offer.id).await?;
-        ensure!(in_database(w, offer.id).await? == before, "the order has changed");
+        fixture.seller.trader.hears_no_more(offer.id).await?;
+        ensure!(in_database(fixture, offer.id).await? == before, "the order has changed");
 
         // The flaws were the reason: the same take without one is honoured.
-        let honest = Forger::join(w).await?;
-        honest.deliver(w, &honest.letter(&honest.take(offer.id).to_string())?).await?;
-        w.book.until(offer.id, "in-progress").await?;
+        let honest = Forger::join(fixture).await?;
+        honest.deliver(fixture, &honest.letter(&honest.take(offer.id).to_string())?).await?;
+        fixture.book.until(offer.id, "in-progress").await?;
 
-        let sale = w.sale_active().await?;
-        w.released(&sale).await?;
-        leaves_no_trace(w, &forger, &flawed).await?;
-        ensure!(w.net.daemon.is_running(), "the daemon has ended");
-        w.audit(sale.id, -SELLER_PAYS, BUYER_GETS).await
+        let sale = fixture.sale_active().await?;
+        fixture.released(&sale).await?;
+        leaves_no_trace(fixture, &forger, &flawed).await?;
+        ensure!(fixture.exchange.daemon.is_running(), "the daemon has ended");
+        fixture.audit(sale.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -53,31 +53,31 @@ async fn an_event_with_a_flaw_changes_nothing_and_is_answered_by_nobody() -> Res
 // spec: C25 I7
 #[tokio::test]
 async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.offered(Side::Sell).await?;
-        let forger = Forger::join(w).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.offered(Side::Sell).await?;
+        let forger = Forger::join(fixture).await?;
         let rumor = forger.rumor(&forger.signed(&forger.take(offer.id).to_string()), NOW)?;
         let take = forger.seal(rumor.clone())?;
-        forger.deliver(w, &take).await?;
-        w.book.until(offer.id, "in-progress").await?;
+        forger.deliver(fixture, &take).await?;
+        fixture.book.until(offer.id, "in-progress").await?;
         let cancel = forger.letter(&forger.request(offer.id, "cancel").to_string())?;
-        forger.deliver(w, &cancel).await?;
-        w.book.until(offer.id, "pending").await?;
-        w.seller.trader.wait_for(Action::NewOrder).await?;
-        let before = in_database(w, offer.id).await?;
+        forger.deliver(fixture, &cancel).await?;
+        fixture.book.until(offer.id, "pending").await?;
+        fixture.seller.trader.wait_for(Action::NewOrder).await?;
+        let before = in_database(fixture, offer.id).await?;
 
         let again = forger.again(&take, rumor)?;
         for event in [&take, &again, &cancel] {
-            w.net.relay.push(event.clone());
+            fixture.exchange.relay.push(event.clone());
         }
-        w.seller.trader.hears_no_more(offer.id).await?;
-        w.net.daemon.restart().await?;
-        w.net.relay.push(again);
-        w.seller.trader.hears_no_more(offer.id).await?;
+        fixture.seller.trader.hears_no_more(offer.id).await?;
+        fixture.exchange.daemon.restart().await?;
+        fixture.exchange.relay.push(again);
+        fixture.seller.trader.hears_no_more(offer.id).await?;
 
-        ensure!(in_database(w, offer.id).await? == before, "the order has changed");
+        ensure!(in_database(fixture, offer.id).await? == before, "the order has changed");
         ensure!(forger.answers().await? == 2, "one answer to the take and one to the cancel");
-        w.audit(offer.id, 0, 0).await
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -85,10 +85,10 @@ async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
 // spec: D26
 #[tokio::test]
 async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.offered(Side::Sell).await?;
-        let before = in_database(w, offer.id).await?;
-        let solver = Payload::TextMessage(w.net.node().to_hex());
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.offered(Side::Sell).await?;
+        let before = in_database(fixture, offer.id).await?;
+        let solver = Payload::TextMessage(fixture.exchange.node().to_hex());
 
         for (action, order, payload) in [
             (Action::Dispute, Some(offer.id), None),
@@ -102,11 +102,11 @@ async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
             (Action::AdminAddSolver, Some(offer.id), Some(solver)),
         ] {
             let name = on_the_wire(&action);
-            let sent = w.buyer.trader.send(action, order, payload).await?;
-            is_refused(w, sent.request_id, "invalid_action").await.context(name)?;
+            let sent = fixture.buyer.trader.send(action, order, payload).await?;
+            is_refused(fixture, sent.request_id, "invalid_action").await.context(name)?;
         }
-        ensure!(in_database(w, offer.id).await? == before, "the order has changed");
-        w.audit(offer.id, 0, 0).await
+        ensure!(in_database(fixture, offer.id).await? == before, "the order has changed");
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -114,7 +114,7 @@ async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
 // spec: D26
 #[tokio::test]
 async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
     let market = SmallOrder { amount: 0, ..order(Side::Buy) };
     let range = SmallOrder {
         amount: 0,
@@ -124,31 +124,31 @@ async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
         ..order(Side::Buy)
     };
     for (what, order) in [("a market order", market), ("a range order", range)] {
-        let sent = w.buyer.trader.new_order(order).await?;
-        is_refused(&mut w, sent.request_id, "invalid_parameters").await.context(what)?;
+        let sent = fixture.buyer.trader.new_order(order).await?;
+        is_refused(&mut fixture, sent.request_id, "invalid_parameters").await.context(what)?;
     }
-    w.net.end()
+    fixture.exchange.end()
 }
 
 // spec: D26
 #[tokio::test]
 async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
-    let offer = w.offered(Side::Sell).await?;
-    let before = in_database(&w, offer.id).await?;
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
+    let offer = fixture.offered(Side::Sell).await?;
+    let before = in_database(&fixture, offer.id).await?;
 
     let address = "alice@wallet.example".to_owned();
-    let sent = w.buyer.trader.take_sell(offer.id, Some(address)).await?;
+    let sent = fixture.buyer.trader.take_sell(offer.id, Some(address)).await?;
 
-    is_refused(&mut w, sent.request_id, "invalid_invoice").await?;
-    ensure!(in_database(&w, offer.id).await? == before, "the order has changed");
-    w.close(offer.id, 0, 0).await
+    is_refused(&mut fixture, sent.request_id, "invalid_invoice").await?;
+    ensure!(in_database(&fixture, offer.id).await? == before, "the order has changed");
+    fixture.close(offer.id, 0, 0).await
 }
 
 // spec: FL-R5
 #[tokio::test]
 async fn whoever_asks_about_oneself_is_told_that_the_proof_does_not_hold() -> Result<()> {
-    let w = World::open(Transport::Nip44).await?;
+    let fixture = Fixture::open(Transport::Nip44).await?;
     let message = json!({ "restore": {
         "version": 2, "request_id": 7, "trade_index": null, "action": "user-info", "payload": null,
     } });
@@ -158,44 +158,44 @@ async fn whoever_asks_about_oneself_is_told_that_the_proof_does_not_hold() -> Re
         "payload": { "cant_do": "invalid_signature" },
     } });
     for is_signed in [true, false] {
-        let forger = Forger::join(&w).await?;
+        let forger = Forger::join(&fixture).await?;
         let (signature, proof) = if is_signed {
             (sign(&message, &forger.trade), forger.proof("{}", &forger.trade))
         } else {
             ("null".to_owned(), forger.proof(&message, &forger.trade))
         };
         let content = forger.content(&message, &signature, &proof);
-        forger.deliver(&w, &forger.seal(forger.rumor(&content, NOW)?)?).await?;
+        forger.deliver(&fixture, &forger.seal(forger.rumor(&content, NOW)?)?).await?;
 
         let answer = forger.answer().await?;
         ensure!(answer == refusal, "answered with {answer}");
     }
-    w.net.end()
+    fixture.exchange.end()
 }
 
 /// The next message to the buyer refuses this request, for this reason.
-async fn is_refused(w: &mut World, request_id: u64, reason: &str) -> Result<()> {
-    let got = w.buyer.trader.expect(Action::CantDo).await?;
+async fn is_refused(fixture: &mut Fixture, request_id: u64, reason: &str) -> Result<()> {
+    let got = fixture.buyer.trader.expect(Action::CantDo).await?;
     ensure!(got.kind().request_id == Some(request_id), "another request is refused: {got}");
     ensure!(got.json["cant-do"]["payload"] == json!({ "cant_do": reason }), "refused as {got}");
     Ok(())
 }
 
-async fn leaves_no_trace(w: &World, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
-    let reader = store::open_reader(&w.net.daemon.dir().join("mostro.db")).await?;
+async fn leaves_no_trace(fixture: &Fixture, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
+    let reader = store::open_reader(&fixture.exchange.daemon.dir().join("mostro.db")).await?;
     for (flaw, event) in flawed {
         let is_remembered = reader.is_remembered(EventId(event.id.to_bytes())).await?;
         // Or a relay would send it again when its time has come.
         ensure!(is_remembered == (*flaw == AHEAD), "wrongly remembered or forgotten: {flaw}");
     }
     ensure!(forger.answers().await? == 0, "somebody was answered");
-    let log = w.net.daemon.log();
+    let log = fixture.exchange.daemon.log();
     ensure!(!log.contains("panicked") && !log.contains("ERROR"), "the daemon complains:\n{log}");
     Ok(())
 }
 
-pub(super) async fn in_database(w: &World, order: Uuid) -> Result<Order> {
-    let reader = store::open_reader(&w.net.daemon.dir().join("mostro.db")).await?;
+pub(super) async fn in_database(fixture: &Fixture, order: Uuid) -> Result<Order> {
+    let reader = store::open_reader(&fixture.exchange.daemon.dir().join("mostro.db")).await?;
     let order = reader.find_order(OrderId(order.into_bytes())).await?;
     order.context("the order is not in the database")
 }
@@ -219,19 +219,26 @@ pub(super) struct Forger {
 }
 
 impl Forger {
-    pub(super) async fn join(w: &World) -> Result<Self> {
+    pub(super) async fn join(fixture: &Fixture) -> Result<Self> {
         let client = Client::default();
-        client.add_relay(w.net.relay.url()).await?;
+        client.add_relay(fixture.exchange.relay.url()).await?;
         client.connect().await;
         let [identity, trade, stranger] = std::array::from_fn(|_| Keys::generate());
-        Ok(Self { transport: w.transport, node: w.net.node(), identity, trade, stranger, client })
+        Ok(Self {
+            transport: fixture.transport,
+            node: fixture.exchange.node(),
+            identity,
+            trade,
+            stranger,
+            client,
+        })
     }
 
     /// Through the relay, or past it if it will not have it.
-    pub(super) async fn deliver(&self, w: &World, event: &Event) -> Result<()> {
+    pub(super) async fn deliver(&self, fixture: &Fixture, event: &Event) -> Result<()> {
         let output = self.client.send_event(event).await;
         if output.is_ok_and(|output| output.success.is_empty()) {
-            w.net.relay.push(event.clone());
+            fixture.exchange.relay.push(event.clone());
         }
         Ok(())
     }

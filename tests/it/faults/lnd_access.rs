@@ -9,155 +9,155 @@ use lnd_sim::InvoiceState;
 use mostro_core::message::Action;
 use mostro_core::order::Kind;
 
-use crate::harness::binary::{FAILURE, Process, USAGE, command, ends, free_address, run};
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
+use crate::fixture::binary::{FAILURE, Process, USAGE, command, ends, free_address, run};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS};
 
 // spec: E3 K-46
 #[tokio::test]
 async fn an_lnd_that_comes_up_later_is_found() -> Result<()> {
-    let w = World::stopped().await?;
-    w.net.lnd.kill_node(HUB).await?;
-    let mut process = Process::start(&w.net, &[])?;
+    let fixture = Fixture::stopped().await?;
+    fixture.exchange.lnd.kill_node(HUB).await?;
+    let mut process = Process::start(&fixture.exchange, &[])?;
     process.says("LND did not answer").await?;
-    w.net.lnd.start_locked(HUB).await?;
+    fixture.exchange.lnd.start_locked(HUB).await?;
     process.says("LND's wallet is locked: unlock it").await?;
-    w.net.lnd.unlock(HUB).await?;
-    w.trades_again(process).await
+    fixture.exchange.lnd.unlock(HUB).await?;
+    fixture.trades_again(process).await
 }
 
 #[tokio::test]
 async fn a_missing_certificate_or_macaroon_is_named_with_its_remedy() -> Result<()> {
-    let w = World::stopped().await?;
-    let access = w.net.lnd.access(HUB)?;
+    let fixture = Fixture::stopped().await?;
+    let access = fixture.exchange.lnd.access(HUB)?;
     fs::remove_file(&access.tls_cert)?;
-    fs::remove_file(w.net.macaroon())?;
+    fs::remove_file(fixture.exchange.macaroon())?;
 
-    let output = run(w.net.daemon.dir(), &[]).await?;
+    let output = run(fixture.exchange.daemon.dir(), &[]).await?;
 
     let [certificate, macaroon] =
-        [access.tls_cert, w.net.macaroon()].map(|path| format!("{path:?}"));
+        [access.tls_cert, fixture.exchange.macaroon()].map(|path| format!("{path:?}"));
     ends(&output, USAGE, &["lightning.lnd_cert_file = ", &certificate, "copy LND's tls.cert"])?;
     ends(&output, USAGE, &["lightning.lnd_macaroon_file = ", &macaroon, "bake a macaroon"])?;
-    w.net.end()
+    fixture.exchange.end()
 }
 
 #[tokio::test]
 async fn a_wrong_certificate_is_named_and_read_again() -> Result<()> {
-    let w = World::stopped().await?;
-    let certificate = w.net.lnd.access(HUB)?.tls_cert;
+    let fixture = Fixture::stopped().await?;
+    let certificate = fixture.exchange.lnd.access(HUB)?.tls_cert;
     let right = fs::read(&certificate)?;
-    fs::copy(w.net.lnd.access(SELLER)?.tls_cert, &certificate)?;
-    let mut process = Process::start(&w.net, &[])?;
+    fs::copy(fixture.exchange.lnd.access(SELLER)?.tls_cert, &certificate)?;
+    let mut process = Process::start(&fixture.exchange, &[])?;
     process.says("does not present the certificate in").await?;
     fs::remove_file(&certificate)?;
     process.says(&format!("cannot read LND's certificate from {}", certificate.display())).await?;
     fs::write(&certificate, right)?;
-    w.trades_again(process).await
+    fixture.trades_again(process).await
 }
 
 #[tokio::test]
 async fn a_wrong_macaroon_is_named_and_read_again() -> Result<()> {
-    let w = World::stopped().await?;
-    let macaroon = w.net.macaroon();
+    let fixture = Fixture::stopped().await?;
+    let macaroon = fixture.exchange.macaroon();
     let right = fs::read(&macaroon)?;
-    fs::copy(w.net.lnd.access(SELLER)?.macaroon, &macaroon)?;
-    let mut process = Process::start(&w.net, &[])?;
+    fs::copy(fixture.exchange.lnd.access(SELLER)?.macaroon, &macaroon)?;
+    let mut process = Process::start(&fixture.exchange, &[])?;
     process.says("Bake a macaroon of this node").await?;
     fs::remove_file(&macaroon)?;
     process.says(&format!("cannot read the macaroon from {}", macaroon.display())).await?;
     fs::write(&macaroon, right)?;
-    w.trades_again(process).await
+    fixture.trades_again(process).await
 }
 
 #[tokio::test]
 async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
-    let mut w = World::stopped().await?;
-    let macaroon = w.net.macaroon();
+    let mut fixture = Fixture::stopped().await?;
+    let macaroon = fixture.exchange.macaroon();
     let right = fs::read(&macaroon)?;
-    fs::write(&macaroon, baked(&w, &["GetInfo", "ListChannels"]).await?)?;
-    let mut process = Process::start(&w.net, &[])?;
+    fs::write(&macaroon, baked(&fixture, &["GetInfo", "ListChannels"]).await?)?;
+    let mut process = Process::start(&fixture.exchange, &[])?;
 
     process.says("the macaroon does not allow AddHoldInvoice").await?;
     let line = process.line().to_owned();
     ensure!(line.contains("lncli bakemacaroon"), "no remedy: {line}");
-    let output = run(w.net.daemon.dir(), &["check"]).await?;
+    let output = run(fixture.exchange.daemon.dir(), &["check"]).await?;
     let found = String::from_utf8(output.stdout)?;
     ensure!(found.contains("lnd: TROUBLE: the macaroon does not allow"), "{found}");
-    let offer = w.offered(Kind::Buy).await?;
-    w.seller.trader.take_buy(offer.id).await?;
-    w.seller.trader.expect(Action::CantDo).await?;
+    let offer = fixture.offered(Kind::Buy).await?;
+    fixture.seller.trader.take_buy(offer.id).await?;
+    fixture.seller.trader.expect(Action::CantDo).await?;
     fs::write(&macaroon, right)?;
-    w.trades_again(process).await
+    fixture.trades_again(process).await
 }
 
 // spec: D3
 #[tokio::test]
 async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
-    let w = World::open(Transport::Nip44).await?;
-    Lightning::renew_certificate(&w.net.lnd, HUB).await?;
-    w.trades().await
+    let fixture = Fixture::open(Transport::Nip44).await?;
+    Lightning::renew_certificate(&fixture.exchange.lnd, HUB).await?;
+    fixture.trades().await
 }
 
 // spec: E2 P0 INV-4
 #[tokio::test]
 async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
-    let offer = w.sale_fiat_sent().await?;
-    let macaroon = w.net.macaroon();
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
+    let offer = fixture.sale_fiat_sent().await?;
+    let macaroon = fixture.exchange.macaroon();
     let right = fs::read(&macaroon)?;
-    fs::write(&macaroon, baked(&w, &["GetInfo", "ListChannels", "LookupInvoice"]).await?)?;
+    fs::write(&macaroon, baked(&fixture, &["GetInfo", "ListChannels", "LookupInvoice"]).await?)?;
 
-    w.seller.trader.release(offer.id).await?;
-    w.net.daemon.says("refuses SettleInvoice (permission denied)").await?;
-    w.net.daemon.says("lncli bakemacaroon").await?;
-    ensure!(w.invoices(HUB, InvoiceState::Accepted).await?.len() == 1, "it is held");
+    fixture.seller.trader.release(offer.id).await?;
+    fixture.exchange.daemon.says("refuses SettleInvoice (permission denied)").await?;
+    fixture.exchange.daemon.says("lncli bakemacaroon").await?;
+    ensure!(fixture.invoices(HUB, InvoiceState::Accepted).await?.len() == 1, "it is held");
     fs::write(&macaroon, right)?;
 
-    w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
-    w.is_success(&offer).await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
+    fixture.is_success(&offer).await?;
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: E2 P0 INV-4
 #[tokio::test]
 async fn a_release_waits_for_our_own_node() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
-    let offer = w.sale_fiat_sent().await?;
-    w.net.daemon.sigterm().await?;
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
+    let offer = fixture.sale_fiat_sent().await?;
+    fixture.exchange.daemon.sigterm().await?;
 
-    let other = w.net.lnd.access(BUYER)?;
-    let mut process = Process::start(&w.net, &at_lnd(&other))?;
+    let other = fixture.exchange.lnd.access(BUYER)?;
+    let mut process = Process::start(&fixture.exchange, &at_lnd(&other))?;
     process.says("this is another Lightning node").await?;
-    w.seller.trader.release(offer.id).await?;
+    fixture.seller.trader.release(offer.id).await?;
     process.says("an act failed and is retried").await?;
     process.kill().await?;
 
-    w.net.daemon.start().await?;
-    w.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
-    w.is_success(&offer).await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.exchange.daemon.start().await?;
+    fixture.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
+    fixture.is_success(&offer).await?;
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 #[tokio::test]
 async fn another_lightning_node_than_ours_is_named() -> Result<()> {
-    let w = World::stopped().await?;
-    let other = w.net.lnd.access(BUYER)?;
-    let mut process = Process::start(&w.net, &at_lnd(&other))?;
+    let fixture = Fixture::stopped().await?;
+    let other = fixture.exchange.lnd.access(BUYER)?;
+    let mut process = Process::start(&fixture.exchange, &at_lnd(&other))?;
     process.says("this is another Lightning node").await?;
     ensure!(process.line().contains("`allow_node_change`"), "no remedy: {process:?}");
     process.kill().await?;
 
-    let process = Process::start(&w.net, &[])?;
-    w.trades_again(process).await
+    let process = Process::start(&fixture.exchange, &[])?;
+    fixture.trades_again(process).await
 }
 
 #[tokio::test]
 async fn a_check_names_every_trouble_and_fails() -> Result<()> {
-    let w = World::stopped().await?;
-    let other = w.net.lnd.access(BUYER)?;
+    let fixture = Fixture::stopped().await?;
+    let other = fixture.exchange.lnd.access(BUYER)?;
     let nobody = format!("ws://{}", free_address()?);
-    w.net.lnd.kill_node(HUB).await?;
-    let home = w.net.daemon.dir();
+    fixture.exchange.lnd.kill_node(HUB).await?;
+    let home = fixture.exchange.daemon.dir();
 
     let mut check = command(home)?;
     check.arg("check").env("MOSTRO__NOSTR__RELAYS", &nobody);
@@ -174,7 +174,7 @@ async fn a_check_names_every_trouble_and_fails() -> Result<()> {
     ensure!(found.contains("lnd: TROUBLE: this is another Lightning node"), "{found}");
 
     fs::write(home.join("mostro.db"), "no database")?;
-    w.net.lnd.start_node(HUB).await?;
+    fixture.exchange.lnd.start_node(HUB).await?;
     let output = run(home, &["check"]).await?;
     ends(&output, FAILURE, &["trouble in 1 of these"])?;
     let found = String::from_utf8(output.stdout)?;
@@ -182,14 +182,14 @@ async fn a_check_names_every_trouble_and_fails() -> Result<()> {
         found.contains("database: TROUBLE: ") && found.contains("no SQLite database"),
         "{found}"
     );
-    w.net.end()
+    fixture.exchange.end()
 }
 
 /// A macaroon of our node that allows these calls only.
-async fn baked(w: &World, calls: &[&str]) -> Result<Vec<u8>> {
+async fn baked(fixture: &Fixture, calls: &[&str]) -> Result<Vec<u8>> {
     let calls: Vec<_> = calls.iter().map(|call| format!("/lnrpc.Lightning/{call}")).collect();
     let calls: Vec<_> = calls.iter().map(String::as_str).collect();
-    Lightning::bake_macaroon(&w.net.lnd, HUB, 7, &calls).await
+    Lightning::bake_macaroon(&fixture.exchange.lnd, HUB, 7, &calls).await
 }
 
 /// Another LND than in the settings.

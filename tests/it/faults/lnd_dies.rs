@@ -3,62 +3,62 @@
 use anyhow::Result;
 use devnet::Transport;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 
 // spec: E3 K-44 T10
 #[tokio::test]
 async fn killed_between_the_hold_invoice_and_its_payment() -> Result<()> {
-    let mut w = world().await?;
-    let (offer, hold) = w.sale_invoiced().await?;
+    let mut fixture = fixture().await?;
+    let (offer, hold) = fixture.sale_invoiced().await?;
 
-    w.lnd_dies_and_returns().await?;
+    fixture.lnd_dies_and_returns().await?;
 
-    w.funded(&hold).await?;
-    w.released(&offer).await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.funded(&hold).await?;
+    fixture.released(&offer).await?;
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: E3 T29
 #[tokio::test]
 async fn killed_with_the_escrow_held() -> Result<()> {
-    let mut w = world().await?;
-    let offer = w.sale_active().await?;
+    let mut fixture = fixture().await?;
+    let offer = fixture.sale_active().await?;
 
-    w.lnd_dies_and_returns().await?;
+    fixture.lnd_dies_and_returns().await?;
 
-    w.released(&offer).await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.released(&offer).await?;
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: P3 P5 T32
 #[tokio::test]
 async fn killed_with_the_payout_in_flight() -> Result<()> {
-    let mut w = world().await?;
-    let (offer, preimage) = w.payout_held().await?;
+    let mut fixture = fixture().await?;
+    let (offer, preimage) = fixture.payout_held().await?;
 
-    w.lnd_dies_and_returns().await?;
-    w.buyer.wallet.settle(preimage.0).await?;
+    fixture.lnd_dies_and_returns().await?;
+    fixture.buyer.wallet.settle(preimage.0).await?;
 
-    w.is_success(&offer).await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.is_success(&offer).await?;
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: P3 P5 C20 INV-2
 #[tokio::test]
 async fn killed_together_with_the_daemon() -> Result<()> {
-    let mut w = world().await?;
-    let (offer, preimage) = w.payout_held().await?;
+    let mut fixture = fixture().await?;
+    let (offer, preimage) = fixture.payout_held().await?;
 
-    w.net.daemon.kill9().await?;
-    w.lnd_dies_and_returns().await?;
-    w.buyer.wallet.settle(preimage.0).await?;
-    w.net.daemon.start().await?;
+    fixture.exchange.daemon.kill9().await?;
+    fixture.lnd_dies_and_returns().await?;
+    fixture.buyer.wallet.settle(preimage.0).await?;
+    fixture.exchange.daemon.start().await?;
 
-    w.is_success(&offer).await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.is_success(&offer).await?;
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
-async fn world() -> Result<Box<World<crate::Processes>>> {
-    let net = Box::pin(crate::processes(impatient()?)).await?;
-    Box::pin(World::around(net, Transport::Nip44)).await
+async fn fixture() -> Result<Box<Fixture<crate::Processes>>> {
+    let exchange = Box::pin(crate::processes(impatient()?)).await?;
+    Box::pin(Fixture::around(exchange, Transport::Nip44)).await
 }

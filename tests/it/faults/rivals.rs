@@ -7,32 +7,32 @@ use mostro_core::message::{Action, Payload};
 use mostro_core::order::Kind;
 use mostro_core::prelude::CantDoReason;
 
-use crate::harness::World;
+use crate::fixture::Fixture;
 
 // spec: C1 INV-5 K-02
 #[tokio::test]
 async fn of_two_takers_at_once_one_wins_and_the_other_is_told() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
-    let offer = w.offered(Kind::Buy).await?;
-    let mut rival = w.net.person(SELLER, Transport::Nip44).await?;
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
+    let offer = fixture.offered(Kind::Buy).await?;
+    let mut rival = fixture.exchange.person(SELLER, Transport::Nip44).await?;
 
     let (first, second) =
-        tokio::join!(w.seller.trader.take_buy(offer.id), rival.trader.take_buy(offer.id));
+        tokio::join!(fixture.seller.trader.take_buy(offer.id), rival.trader.take_buy(offer.id));
     first.and(second)?;
 
     let (one, other) = tokio::join!(
-        w.seller.trader.wait_for(Action::PayInvoice),
+        fixture.seller.trader.wait_for(Action::PayInvoice),
         rival.trader.wait_for(Action::PayInvoice)
     );
     ensure!(one.is_ok() != other.is_ok(), "both or none: {one:?}, {other:?}");
-    let loser = if one.is_ok() { &rival } else { &w.seller };
+    let loser = if one.is_ok() { &rival } else { &fixture.seller };
     let told = loser.trader.received().last().context("the loser was told nothing")?;
     let is_refused =
         matches!(told.payload(), Some(Payload::CantDo(Some(CantDoReason::InvalidOrderStatus))));
     ensure!(is_refused, "the loser was told {told}");
-    let open = w.invoices(HUB, InvoiceState::Open).await?;
-    let canceled = w.invoices(HUB, InvoiceState::Canceled).await?;
+    let open = fixture.invoices(HUB, InvoiceState::Open).await?;
+    let canceled = fixture.invoices(HUB, InvoiceState::Canceled).await?;
     ensure!(open.len() == 1 && canceled.is_empty(), "holds: {open:?}, canceled: {canceled:?}");
-    w.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
-    w.net.end()
+    fixture.buyer.trader.wait_for(Action::WaitingSellerToPay).await?;
+    fixture.exchange.end()
 }

@@ -5,35 +5,35 @@ use mostro_core::message::Action;
 use mostro_core::order::Kind;
 use serde_json::json;
 
-use crate::harness::{
-    BUYER_GETS, SELLER_PAYS, World, hears, newcomers_reputation, on_both_transports, order,
+use crate::fixture::{
+    BUYER_GETS, Fixture, SELLER_PAYS, hears, newcomers_reputation, on_both_transports, order,
     settings, shows, told_active, told_to_pay,
 };
 
 // spec: FL-F4 T8 T11 T12 K-25
 #[tokio::test]
 async fn a_buy_order_is_taken_funded_and_then_invoiced() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.offered(Kind::Buy).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.offered(Kind::Buy).await?;
 
-        let take = w.seller.trader.take_buy(offer.id).await?;
+        let take = fixture.seller.trader.take_buy(offer.id).await?;
         let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
-        let hold = told_to_pay(w, to_pay, &offer).await?;
-        hears(&mut w.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
-        shows(w, &offer, "in-progress").await?;
+        let hold = told_to_pay(fixture, to_pay, &offer).await?;
+        hears(&mut fixture.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
+        shows(fixture, &offer, "in-progress").await?;
 
-        w.seller.wallet.pay(&hold).await?;
+        fixture.seller.wallet.pay(&hold).await?;
         let asked = json!({ "order": offer.bare("waiting-buyer-invoice", BUYER_GETS) });
-        hears(&mut w.buyer, offer.told(Action::AddInvoice).with(asked)).await?;
-        hears(&mut w.seller, offer.told(Action::WaitingBuyerInvoice)).await?;
+        hears(&mut fixture.buyer, offer.told(Action::AddInvoice).with(asked)).await?;
+        hears(&mut fixture.seller, offer.told(Action::WaitingBuyerInvoice)).await?;
         let reputation = offer.told(Action::AddInvoice).with(newcomers_reputation(&offer));
-        hears(&mut w.buyer, reputation).await?;
+        hears(&mut fixture.buyer, reputation).await?;
 
-        let invoice = w.payout_invoice().await?;
-        let sent = w.buyer.trader.add_invoice(offer.id, &invoice).await?;
-        told_active(w, &offer, Some(&sent)).await?;
-        w.released(&offer).await?;
-        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        let invoice = fixture.payout_invoice().await?;
+        let sent = fixture.buyer.trader.add_invoice(offer.id, &invoice).await?;
+        told_active(fixture, &offer, Some(&sent)).await?;
+        fixture.released(&offer).await?;
+        fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }
@@ -41,21 +41,21 @@ async fn a_buy_order_is_taken_funded_and_then_invoiced() -> Result<()> {
 // spec: FL-F5 T8 T10 K-26
 #[tokio::test]
 async fn a_buy_order_with_an_invoice_is_active_once_it_is_funded() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let invoice = w.payout_invoice().await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let invoice = fixture.payout_invoice().await?;
         let mut wanted = order(Kind::Buy);
         wanted.buyer_invoice = Some(invoice);
-        let offer = w.offered_as(wanted).await?;
+        let offer = fixture.offered_as(wanted).await?;
 
-        let take = w.seller.trader.take_buy(offer.id).await?;
+        let take = fixture.seller.trader.take_buy(offer.id).await?;
         let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
-        let hold = told_to_pay(w, to_pay, &offer).await?;
-        hears(&mut w.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
+        let hold = told_to_pay(fixture, to_pay, &offer).await?;
+        hears(&mut fixture.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
 
-        w.seller.wallet.pay(&hold).await?;
-        told_active(w, &offer, None).await?;
-        w.released(&offer).await?;
-        w.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
+        fixture.seller.wallet.pay(&hold).await?;
+        told_active(fixture, &offer, None).await?;
+        fixture.released(&offer).await?;
+        fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
     .await
 }

@@ -4,21 +4,21 @@ use anyhow::Result;
 use mostro_core::message::Action;
 use mostro_core::order::Kind;
 
-use crate::harness::{World, hears, on_both_transports, settings, shows};
+use crate::fixture::{Fixture, hears, on_both_transports, settings, shows};
 
 // spec: FL-C1 T21
 #[tokio::test]
 async fn a_maker_takes_an_offer_back() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.offered(Kind::Sell).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.offered(Kind::Sell).await?;
 
-        let sent = w.seller.trader.cancel(offer.id).await?;
+        let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut w.seller, offer.told(Action::Canceled).answering(&sent)).await?;
-        shows(w, &offer, "canceled").await?;
-        let take = w.buyer.trader.take_sell(offer.id, None).await?;
-        hears(&mut w.buyer, offer.refused(&take, "invalid_order_status")).await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        shows(fixture, &offer, "canceled").await?;
+        let take = fixture.buyer.trader.take_sell(offer.id, None).await?;
+        hears(&mut fixture.buyer, offer.refused(&take, "invalid_order_status")).await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -26,13 +26,13 @@ async fn a_maker_takes_an_offer_back() -> Result<()> {
 // spec: FL-C1
 #[tokio::test]
 async fn only_its_maker_takes_an_offer_back() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.offered(Kind::Sell).await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.offered(Kind::Sell).await?;
 
-        let sent = w.buyer.trader.cancel(offer.id).await?;
+        let sent = fixture.buyer.trader.cancel(offer.id).await?;
 
-        hears(&mut w.buyer, offer.refused(&sent, "is_not_your_order")).await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.buyer, offer.refused(&sent, "is_not_your_order")).await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -40,15 +40,15 @@ async fn only_its_maker_takes_an_offer_back() -> Result<()> {
 // spec: FL-C3 T18
 #[tokio::test]
 async fn the_maker_cancels_a_sale_that_waits_for_an_invoice() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.sale_taken().await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.sale_taken().await?;
 
-        let sent = w.seller.trader.cancel(offer.id).await?;
+        let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut w.seller, offer.told(Action::Canceled).answering(&sent)).await?;
-        hears(&mut w.buyer, offer.told(Action::Canceled)).await?;
-        shows(w, &offer, "canceled").await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        hears(&mut fixture.buyer, offer.told(Action::Canceled)).await?;
+        shows(fixture, &offer, "canceled").await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -56,15 +56,15 @@ async fn the_maker_cancels_a_sale_that_waits_for_an_invoice() -> Result<()> {
 // spec: FL-C3 T14
 #[tokio::test]
 async fn the_maker_cancels_a_sale_whose_hold_invoice_nobody_paid() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let (offer, _) = w.sale_invoiced().await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let (offer, _) = fixture.sale_invoiced().await?;
 
-        let sent = w.seller.trader.cancel(offer.id).await?;
+        let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut w.seller, offer.told(Action::Canceled).answering(&sent)).await?;
-        hears(&mut w.buyer, offer.told(Action::Canceled)).await?;
-        shows(w, &offer, "canceled").await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        hears(&mut fixture.buyer, offer.told(Action::Canceled)).await?;
+        shows(fixture, &offer, "canceled").await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -72,15 +72,15 @@ async fn the_maker_cancels_a_sale_whose_hold_invoice_nobody_paid() -> Result<()>
 // spec: FL-C3 T18
 #[tokio::test]
 async fn the_maker_cancels_a_purchase_and_the_seller_is_refunded() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.purchase_funded().await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.purchase_funded().await?;
 
-        let sent = w.buyer.trader.cancel(offer.id).await?;
+        let sent = fixture.buyer.trader.cancel(offer.id).await?;
 
-        hears(&mut w.buyer, offer.told(Action::Canceled).answering(&sent)).await?;
-        hears(&mut w.seller, offer.told(Action::Canceled)).await?;
-        shows(w, &offer, "canceled").await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.buyer, offer.told(Action::Canceled).answering(&sent)).await?;
+        hears(&mut fixture.seller, offer.told(Action::Canceled)).await?;
+        shows(fixture, &offer, "canceled").await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -88,16 +88,16 @@ async fn the_maker_cancels_a_purchase_and_the_seller_is_refunded() -> Result<()>
 // spec: FL-C4 T17
 #[tokio::test]
 async fn the_taker_leaves_a_sale_and_it_is_back_in_the_book() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.sale_taken().await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.sale_taken().await?;
 
-        let sent = w.buyer.trader.cancel(offer.id).await?;
+        let sent = fixture.buyer.trader.cancel(offer.id).await?;
 
-        hears(&mut w.buyer, offer.told(Action::Canceled).answering(&sent)).await?;
-        let back = offer.back_in_the_book(w)?;
-        hears(&mut w.seller, offer.told(Action::NewOrder).with(back)).await?;
-        shows(w, &offer, "pending").await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.buyer, offer.told(Action::Canceled).answering(&sent)).await?;
+        let back = offer.back_in_the_book(fixture)?;
+        hears(&mut fixture.seller, offer.told(Action::NewOrder).with(back)).await?;
+        shows(fixture, &offer, "pending").await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -105,16 +105,16 @@ async fn the_taker_leaves_a_sale_and_it_is_back_in_the_book() -> Result<()> {
 // spec: FL-C4 T13
 #[tokio::test]
 async fn the_taker_leaves_a_purchase_whose_hold_invoice_nobody_paid() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let (offer, _) = w.purchase_taken().await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let (offer, _) = fixture.purchase_taken().await?;
 
-        let sent = w.seller.trader.cancel(offer.id).await?;
+        let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut w.seller, offer.told(Action::Canceled).answering(&sent)).await?;
-        let back = offer.back_in_the_book(w)?;
-        hears(&mut w.buyer, offer.told(Action::NewOrder).with(back)).await?;
-        shows(w, &offer, "pending").await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        let back = offer.back_in_the_book(fixture)?;
+        hears(&mut fixture.buyer, offer.told(Action::NewOrder).with(back)).await?;
+        shows(fixture, &offer, "pending").await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }
@@ -122,16 +122,16 @@ async fn the_taker_leaves_a_purchase_whose_hold_invoice_nobody_paid() -> Result<
 // spec: FL-C4 T17
 #[tokio::test]
 async fn the_taker_leaves_a_purchase_and_is_refunded() -> Result<()> {
-    on_both_transports(settings()?, async |w: &mut World| {
-        let offer = w.purchase_funded().await?;
+    on_both_transports(settings()?, async |fixture: &mut Fixture| {
+        let offer = fixture.purchase_funded().await?;
 
-        let sent = w.seller.trader.cancel(offer.id).await?;
+        let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut w.seller, offer.told(Action::Canceled).answering(&sent)).await?;
-        let back = offer.back_in_the_book(w)?;
-        hears(&mut w.buyer, offer.told(Action::NewOrder).with(back)).await?;
-        shows(w, &offer, "pending").await?;
-        w.audit(offer.id, 0, 0).await
+        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        let back = offer.back_in_the_book(fixture)?;
+        hears(&mut fixture.buyer, offer.told(Action::NewOrder).with(back)).await?;
+        shows(fixture, &offer, "pending").await?;
+        fixture.audit(offer.id, 0, 0).await
     })
     .await
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use devnet::{Trader, Transport};
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS};
 
 // spec: D4 D14
 #[tokio::test]
@@ -11,15 +11,15 @@ async fn an_old_and_a_new_client_trade_with_each_other() -> Result<()> {
     for (seller, buyer) in
         [(Transport::GiftWrap, Transport::Nip44), (Transport::Nip44, Transport::GiftWrap)]
     {
-        let mut w = World::open(seller).await?;
-        w.buyer.trader.set_transport(buyer);
+        let mut fixture = Fixture::open(seller).await?;
+        fixture.buyer.trader.set_transport(buyer);
 
-        let offer = w.sale_active().await?;
-        w.released(&offer).await?;
+        let offer = fixture.sale_active().await?;
+        fixture.released(&offer).await?;
 
-        assert!(heard_on(&w.seller.trader).iter().all(|transport| *transport == seller));
-        assert!(heard_on(&w.buyer.trader).iter().all(|transport| *transport == buyer));
-        w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await?;
+        assert!(heard_on(&fixture.seller.trader).iter().all(|transport| *transport == seller));
+        assert!(heard_on(&fixture.buyer.trader).iter().all(|transport| *transport == buyer));
+        fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await?;
     }
     Ok(())
 }
@@ -27,18 +27,18 @@ async fn an_old_and_a_new_client_trade_with_each_other() -> Result<()> {
 // spec: D4
 #[tokio::test]
 async fn a_client_that_is_updated_during_a_trade_is_answered_anew() -> Result<()> {
-    let mut w = World::open(Transport::GiftWrap).await?;
-    let offer = w.sale_active().await?;
-    let before = w.buyer.trader.received().len();
+    let mut fixture = Fixture::open(Transport::GiftWrap).await?;
+    let offer = fixture.sale_active().await?;
+    let before = fixture.buyer.trader.received().len();
 
-    w.buyer.trader.set_transport(Transport::Nip44);
-    w.released(&offer).await?;
+    fixture.buyer.trader.set_transport(Transport::Nip44);
+    fixture.released(&offer).await?;
 
-    let heard = heard_on(&w.buyer.trader);
+    let heard = heard_on(&fixture.buyer.trader);
     let (old, new) = heard.split_at(before);
     assert!(old.iter().all(|transport| *transport == Transport::GiftWrap));
     assert!(new.iter().all(|transport| *transport == Transport::Nip44));
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 fn heard_on(trader: &Trader) -> Vec<Transport> {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use devnet::{HUB, Lightning as _, NodeAccess, Transport, Wallet};
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 
 /// What could cost the node its sats, and what is nobody's business.
 const BEYOND_OUR_RIGHTS: [&str; 14] = [
@@ -26,44 +26,45 @@ const BEYOND_OUR_RIGHTS: [&str; 14] = [
 // spec: T1 T8 T10 T12 T24 T29 T32
 #[tokio::test]
 async fn our_macaroon_is_enough_for_a_trade_and_for_nothing_else() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let sale = w.sale_active().await?;
-    w.released(&sale).await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let sale = fixture.sale_active().await?;
+    fixture.released(&sale).await?;
 
-    let access = w.net.lnd.access(HUB)?;
-    let ours = Wallet::open(&NodeAccess { macaroon: w.net.macaroon(), ..access }).await?;
+    let access = fixture.exchange.lnd.access(HUB)?;
+    let ours =
+        Wallet::open(&NodeAccess { macaroon: fixture.exchange.macaroon(), ..access }).await?;
     for call in BEYOND_OUR_RIGHTS {
         let refusal = ours.call(call).await.err();
         let refusal = refusal.as_ref().map(tonic::Status::message);
         ensure!(refusal == Some("permission denied"), "{call}: {refusal:?}");
     }
-    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: E2 E3 E6 P0 T29
 #[tokio::test]
 async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let sale = w.sale_fiat_sent().await?;
-    w.net.lnd.kill_node(HUB).await?;
-    w.net.lnd.start_locked(HUB).await?;
-    w.net.daemon.says("LND's wallet is locked: unlock it").await?;
-    w.seller.trader.release(sale.id).await?;
-    ensure!(w.net.daemon.is_running(), "the daemon goes on");
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let sale = fixture.sale_fiat_sent().await?;
+    fixture.exchange.lnd.kill_node(HUB).await?;
+    fixture.exchange.lnd.start_locked(HUB).await?;
+    fixture.exchange.daemon.says("LND's wallet is locked: unlock it").await?;
+    fixture.seller.trader.release(sale.id).await?;
+    ensure!(fixture.exchange.daemon.is_running(), "the daemon goes on");
 
-    w.net.lnd.unlock(HUB).await?;
-    w.is_success(&sale).await?;
-    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.exchange.lnd.unlock(HUB).await?;
+    fixture.is_success(&sale).await?;
+    fixture.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: E3 T29 T32
 #[tokio::test]
 async fn a_certificate_that_is_renewed_during_a_trade_is_read_anew() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let sale = w.sale_active().await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let sale = fixture.sale_active().await?;
 
-    w.net.lnd.renew_certificate(HUB).await?;
+    fixture.exchange.lnd.renew_certificate(HUB).await?;
 
-    w.released(&sale).await?;
-    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.released(&sale).await?;
+    fixture.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }

@@ -5,45 +5,45 @@ use devnet::{HUB, Transport};
 
 use super::dangling::is_paid;
 use super::{VICTIMS, Victim, strike};
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 
 // spec: E3 P5 C20 INV-2
 #[tokio::test]
 async fn both_are_killed_with_the_escrow_open_then_held_then_with_the_payout_in_flight()
 -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let (first, hold) = w.sale_invoiced().await?;
-    strike(&mut w, Victim::Both).await?;
-    w.funded(&hold).await?;
-    w.released(&first).await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let (first, hold) = fixture.sale_invoiced().await?;
+    strike(&mut fixture, Victim::Both).await?;
+    fixture.funded(&hold).await?;
+    fixture.released(&first).await?;
 
-    let second = w.sale_active().await?;
-    strike(&mut w, Victim::Both).await?;
-    w.released(&second).await?;
+    let second = fixture.sale_active().await?;
+    strike(&mut fixture, Victim::Both).await?;
+    fixture.released(&second).await?;
 
-    let (third, preimage) = w.payout_held().await?;
-    strike(&mut w, Victim::Both).await?;
-    w.buyer.wallet.settle(preimage.0).await?;
-    w.is_success(&third).await?;
-    w.close(third.id, -3 * SELLER_PAYS, 3 * BUYER_GETS).await
+    let (third, preimage) = fixture.payout_held().await?;
+    strike(&mut fixture, Victim::Both).await?;
+    fixture.buyer.wallet.settle(preimage.0).await?;
+    fixture.is_success(&third).await?;
+    fixture.close(third.id, -3 * SELLER_PAYS, 3 * BUYER_GETS).await
 }
 
 // spec: E2 P0 P5 T29
 #[tokio::test]
 async fn whoever_is_killed_when_lnd_has_just_settled_the_buyer_is_paid() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let mut last = None;
     for victim in VICTIMS {
-        let (sale, hold) = w.sale_invoiced().await?;
-        w.funded(&hold).await?;
-        w.fiat_sent(&sale).await?;
-        let hub = w.net.lnd.wallet(HUB)?;
+        let (sale, hold) = fixture.sale_invoiced().await?;
+        fixture.funded(&hold).await?;
+        fixture.fiat_sent(&sale).await?;
+        let hub = fixture.exchange.lnd.wallet(HUB)?;
         let settled = hub.received(&hold);
-        tokio::try_join!(settled, async { w.seller.trader.release(sale.id).await })?;
-        strike(&mut w, victim).await?;
-        is_paid(&mut w, &sale).await?;
+        tokio::try_join!(settled, async { fixture.seller.trader.release(sale.id).await })?;
+        strike(&mut fixture, victim).await?;
+        is_paid(&mut fixture, &sale).await?;
         last = Some(sale);
     }
     let last = last.map(|sale| sale.id).unwrap_or_default();
-    w.close(last, -3 * SELLER_PAYS, 3 * BUYER_GETS).await
+    fixture.close(last, -3 * SELLER_PAYS, 3 * BUYER_GETS).await
 }

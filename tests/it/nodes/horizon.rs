@@ -7,7 +7,7 @@ use mostro_core::message::Action;
 
 use super::dangling::GIVEN_BACK;
 use super::{PATIENCE, invoice_state, said, until};
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 
 /// From the block at which an LND pays a hold to the one at which LND gives it back: our
 /// `hold_invoice_cltv_delta`, three blocks that the payer adds, less LND's `holdexpirydelta`.
@@ -18,60 +18,64 @@ const WE_ACT: u32 = 144 + 3 - 24;
 // spec: E2 E5 C13
 #[tokio::test]
 async fn an_escrow_that_lnd_gave_back_while_we_were_away_is_frozen() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let (sale, hold) = w.sale_invoiced().await?;
-    w.funded(&hold).await?;
-    w.fiat_sent(&sale).await?;
-    w.net.daemon.sigterm().await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let (sale, hold) = fixture.sale_invoiced().await?;
+    fixture.funded(&hold).await?;
+    fixture.fiat_sent(&sale).await?;
+    fixture.exchange.daemon.sigterm().await?;
 
-    w.net.lnd.mine(LND_ACTS - 1).await?;
-    ensure!(invoice_state(&w, &hold).await? == InvoiceState::Accepted, "a block too early");
-    w.net.lnd.mine(1).await?;
-    let is_canceled = async || Ok(invoice_state(&w, &hold).await? == InvoiceState::Canceled);
-    until(&w, "LND gives the escrow back", is_canceled).await?;
-    let is_back = async || Ok(w.net.lnd.balance(SELLER).await?.outgoing_held_msat == 0);
-    until(&w, "the seller has the sats", is_back).await?;
+    fixture.exchange.lnd.mine(LND_ACTS - 1).await?;
+    ensure!(invoice_state(&fixture, &hold).await? == InvoiceState::Accepted, "a block too early");
+    fixture.exchange.lnd.mine(1).await?;
+    let is_canceled = async || Ok(invoice_state(&fixture, &hold).await? == InvoiceState::Canceled);
+    until(&fixture, "LND gives the escrow back", is_canceled).await?;
+    let is_back = async || Ok(fixture.exchange.lnd.balance(SELLER).await?.outgoing_held_msat == 0);
+    until(&fixture, "the seller has the sats", is_back).await?;
 
-    w.net.daemon.start().await?;
-    w.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    until(&w, GIVEN_BACK, async || Ok(said(&w, &sale, GIVEN_BACK).is_some())).await?;
-    w.frozen.push(sale.id);
-    w.close(sale.id, 0, 0).await
+    fixture.exchange.daemon.start().await?;
+    fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    until(&fixture, GIVEN_BACK, async || Ok(said(&fixture, &sale, GIVEN_BACK).is_some())).await?;
+    fixture.frozen.push(sale.id);
+    fixture.close(sale.id, 0, 0).await
 }
 
 // spec: E5 E7 T27
 #[tokio::test]
 async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let (sale, hold) = w.sale_invoiced().await?;
-    w.funded(&hold).await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let (sale, hold) = fixture.sale_invoiced().await?;
+    fixture.funded(&hold).await?;
 
-    w.net.lnd.mine(WE_ACT).await?;
+    fixture.exchange.lnd.mine(WE_ACT).await?;
 
     // LND is asked for its height four times a minute.
-    w.seller.trader.set_patience(PATIENCE);
-    w.seller.trader.wait_for(Action::Canceled).await?;
-    w.buyer.trader.wait_for(Action::Canceled).await?;
-    w.book.until(sale.id, "canceled").await?;
-    let is_canceled = async || Ok(invoice_state(&w, &hold).await? == InvoiceState::Canceled);
-    until(&w, "the daemon gives the escrow back", is_canceled).await?;
-    w.close(sale.id, 0, 0).await
+    fixture.seller.trader.set_patience(PATIENCE);
+    fixture.seller.trader.wait_for(Action::Canceled).await?;
+    fixture.buyer.trader.wait_for(Action::Canceled).await?;
+    fixture.book.until(sale.id, "canceled").await?;
+    let is_canceled = async || Ok(invoice_state(&fixture, &hold).await? == InvoiceState::Canceled);
+    until(&fixture, "the daemon gives the escrow back", is_canceled).await?;
+    fixture.close(sale.id, 0, 0).await
 }
 
 // spec: E5 T26 T29
 #[tokio::test]
 async fn when_fiat_was_sent_the_horizon_is_an_alarm_and_a_release_still_pays() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let (sale, hold) = w.sale_invoiced().await?;
-    w.funded(&hold).await?;
-    w.fiat_sent(&sale).await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let (sale, hold) = fixture.sale_invoiced().await?;
+    fixture.funded(&hold).await?;
+    fixture.fiat_sent(&sale).await?;
 
-    w.net.lnd.mine(WE_ACT).await?;
-    w.net.daemon.says("ALARM: fiat was sent and the escrow has reached its margin").await?;
-    ensure!(invoice_state(&w, &hold).await? == InvoiceState::Accepted, "it was given back");
+    fixture.exchange.lnd.mine(WE_ACT).await?;
+    fixture
+        .exchange
+        .daemon
+        .says("ALARM: fiat was sent and the escrow has reached its margin")
+        .await?;
+    ensure!(invoice_state(&fixture, &hold).await? == InvoiceState::Accepted, "it was given back");
 
-    w.seller.trader.release(sale.id).await?;
-    w.is_success(&sale).await?;
-    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.seller.trader.release(sale.id).await?;
+    fixture.is_success(&sale).await?;
+    fixture.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }

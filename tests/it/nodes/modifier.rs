@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
 use super::{invoice_state, until};
-use crate::harness::{World, impatient};
+use crate::fixture::{Fixture, impatient};
 
 /// What the seller really pays.
 const A_SAT_MSAT: u64 = 1_000;
@@ -24,25 +24,29 @@ const A_SAT_MSAT: u64 = 1_000;
 // spec: D33 T10 T16 INV-1
 #[tokio::test]
 async fn an_escrow_of_one_sat_that_a_modifier_calls_paid_starts_no_trade() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let mut others = JoinSet::new();
-    others.spawn(modify(w.net.lnd.wallet(HUB)?, w.net.lnd.wallet(HUB)?));
-    let (sale, hold) = w.sale_invoiced().await?;
-    others.spawn(pay_a_sat(w.net.lnd.wallet(SELLER)?, hold.parse()?));
+    others.spawn(modify(fixture.exchange.lnd.wallet(HUB)?, fixture.exchange.lnd.wallet(HUB)?));
+    let (sale, hold) = fixture.sale_invoiced().await?;
+    others.spawn(pay_a_sat(fixture.exchange.lnd.wallet(SELLER)?, hold.parse()?));
 
-    w.net.daemon.says("ALARM: LND called an escrow accepted that holds fewer sats").await?;
-    w.seller.trader.wait_for(Action::Canceled).await?;
-    w.buyer.trader.wait_for(Action::Canceled).await?;
-    w.book.until(sale.id, "canceled").await?;
-    let is_canceled = async || Ok(invoice_state(&w, &hold).await? == InvoiceState::Canceled);
-    until(&w, "the daemon gives the sat back", is_canceled).await?;
-    let is_back = async || Ok(w.net.lnd.balance(SELLER).await?.outgoing_held_msat == 0);
-    until(&w, "the seller has it", is_back).await?;
-    let told = w.buyer.trader.received().iter();
+    fixture
+        .exchange
+        .daemon
+        .says("ALARM: LND called an escrow accepted that holds fewer sats")
+        .await?;
+    fixture.seller.trader.wait_for(Action::Canceled).await?;
+    fixture.buyer.trader.wait_for(Action::Canceled).await?;
+    fixture.book.until(sale.id, "canceled").await?;
+    let is_canceled = async || Ok(invoice_state(&fixture, &hold).await? == InvoiceState::Canceled);
+    until(&fixture, "the daemon gives the sat back", is_canceled).await?;
+    let is_back = async || Ok(fixture.exchange.lnd.balance(SELLER).await?.outgoing_held_msat == 0);
+    until(&fixture, "the seller has it", is_back).await?;
+    let told = fixture.buyer.trader.received().iter();
     let mut told = told.map(|it| &it.message.get_inner_message_kind().action);
     let is_active = told.any(|it| *it == Action::HoldInvoicePaymentAccepted);
     ensure!(!is_active, "the buyer was told to send fiat");
-    w.close(sale.id, 0, 0).await
+    fixture.close(sale.id, 0, 0).await
 }
 
 /// Says of each HTLC that it brings what its invoice asks for, for as long as it lives.

@@ -11,8 +11,8 @@ use mostro_core::message::Action;
 use regtest::{Config, SIGN_AT_ONCE};
 
 use super::dangling::{End, GIVEN_BACK, ended};
-use super::{VICTIMS, Victim, invoice_state, payment_of, payout, said, strike, until, world};
-use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, impatient};
+use super::{VICTIMS, Victim, fixture, invoice_state, payment_of, payout, said, strike, until};
+use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, impatient};
 
 /// After so many blocks LND has given back whatever is held.
 const ALL_HELD: u32 = 130;
@@ -69,95 +69,97 @@ async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
 async fn spree(blows: &[Blow], arguments: &[&str]) -> Result<Vec<End>> {
     let hub_arguments = arguments.iter().map(ToString::to_string).collect();
     let nodes = Config { hub_arguments, ..Config::new()? };
-    let mut w = world(impatient()?, nodes).await?;
+    let mut fixture = fixture(impatient()?, nodes).await?;
     let (mut ends, mut last) = (Vec::new(), None);
     for (number, blow) in blows.iter().enumerate() {
-        let trade = Box::pin(struck(&mut w, *blow)).await;
+        let trade = Box::pin(struck(&mut fixture, *blow)).await;
         let (sale, end) = trade.with_context(|| format!("trade {number}, {blow:?}"))?;
         if end == End::GivenBack {
-            w.frozen.push(sale.id);
+            fixture.frozen.push(sale.id);
         }
         ends.push(end);
         last = Some(sale.id);
     }
-    if !w.invoices(HUB, lnd_sim::InvoiceState::Accepted).await?.is_empty() {
-        w.net.lnd.mine(ALL_HELD).await?;
+    if !fixture.invoices(HUB, lnd_sim::InvoiceState::Accepted).await?.is_empty() {
+        fixture.exchange.lnd.mine(ALL_HELD).await?;
     }
     let is_paid = |end: &&End| matches!(end, End::Success | End::Remedied);
     let paid = i64::try_from(ends.iter().filter(is_paid).count())?;
-    w.close(last.context("there was a trade")?, -paid * SELLER_PAYS, paid * BUYER_GETS).await?;
+    fixture
+        .close(last.context("there was a trade")?, -paid * SELLER_PAYS, paid * BUYER_GETS)
+        .await?;
     Ok(ends)
 }
 
-async fn struck(w: &mut World, blow: Blow) -> Result<(Offer, End)> {
-    let (sale, hold) = w.sale_invoiced().await?;
-    blow.falls(w, Moment::Invoiced).await?;
-    let end = match Box::pin(goes_on(w, &sale, &hold, blow)).await {
+async fn struck(fixture: &mut Fixture, blow: Blow) -> Result<(Offer, End)> {
+    let (sale, hold) = fixture.sale_invoiced().await?;
+    blow.falls(fixture, Moment::Invoiced).await?;
+    let end = match Box::pin(goes_on(fixture, &sale, &hold, blow)).await {
         Ok(end) => end,
-        Err(error) => refunded(w, &sale, &hold).await?.ok_or(error)?,
+        Err(error) => refunded(fixture, &sale, &hold).await?.ok_or(error)?,
     };
     if matches!(end, End::Refunded | End::GivenBack) {
         // These two may have been told more than they asked for.
-        w.meets_newcomers(Transport::Nip44).await?;
+        fixture.meets_newcomers(Transport::Nip44).await?;
     }
     Ok((sale, end))
 }
 
 /// A trade as it should be.
-async fn goes_on(w: &mut World, sale: &Offer, hold: &str, blow: Blow) -> Result<End> {
-    is_held(w, hold, blow).await?;
-    w.is_active().await?;
-    blow.falls(w, Moment::Active).await?;
-    w.buyer.trader.fiat_sent(sale.id).await?;
-    blow.falls(w, Moment::FiatSent).await?;
-    w.seller.trader.wait_for(Action::FiatSentOk).await?;
-    w.seller.trader.release(sale.id).await?;
-    blow.falls(w, Moment::Released).await?;
+async fn goes_on(fixture: &mut Fixture, sale: &Offer, hold: &str, blow: Blow) -> Result<End> {
+    is_held(fixture, hold, blow).await?;
+    fixture.is_active().await?;
+    blow.falls(fixture, Moment::Active).await?;
+    fixture.buyer.trader.fiat_sent(sale.id).await?;
+    blow.falls(fixture, Moment::FiatSent).await?;
+    fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
+    fixture.seller.trader.release(sale.id).await?;
+    blow.falls(fixture, Moment::Released).await?;
     if blow.moment == Moment::Settled {
-        let is_settled = async || Ok(invoice_state(w, hold).await? == InvoiceState::Settled);
-        until(w, "LND settles the escrow", is_settled).await?;
-        blow.falls(w, Moment::Settled).await?;
+        let is_settled = async || Ok(invoice_state(fixture, hold).await? == InvoiceState::Settled);
+        until(fixture, "LND settles the escrow", is_settled).await?;
+        blow.falls(fixture, Moment::Settled).await?;
     }
     if blow.moment == Moment::PayoutBegun {
-        until(w, "LND pays", async || Ok(payout(w).await?.is_some())).await?;
-        blow.falls(w, Moment::PayoutBegun).await?;
+        until(fixture, "LND pays", async || Ok(payout(fixture).await?.is_some())).await?;
+        blow.falls(fixture, Moment::PayoutBegun).await?;
     }
-    ended(w, sale).await
+    ended(fixture, sale).await
 }
 
 /// How a trade ended whose escrow an LND that died has given back.
-async fn refunded(w: &mut World, sale: &Offer, hold: &str) -> Result<Option<End>> {
-    let payment = payment_of(&w.seller.wallet, hold).await?;
+async fn refunded(fixture: &mut Fixture, sale: &Offer, hold: &str) -> Result<Option<End>> {
+    let payment = payment_of(&fixture.seller.wallet, hold).await?;
     if payment.is_none_or(|payment| payment.status() != PaymentStatus::Failed) {
         return Ok(None);
     }
-    if said(w, sale, GIVEN_BACK).is_none() {
-        w.book.until(sale.id, "canceled").await?;
+    if said(fixture, sale, GIVEN_BACK).is_none() {
+        fixture.book.until(sale.id, "canceled").await?;
         return Ok(Some(End::Refunded));
     }
     Ok(Some(End::GivenBack))
 }
 
 /// The seller pays, and again whenever an LND that died gave it back.
-async fn is_held(w: &mut World, hold: &str, blow: Blow) -> Result<()> {
-    w.seller.wallet.pay(hold).await?;
-    blow.falls(w, Moment::Paid).await?;
-    let is_held = async || Ok(invoice_state(w, hold).await? != InvoiceState::Open);
-    until(w, "the escrow is held", async || {
-        let payment = payment_of(&w.seller.wallet, hold).await?;
+async fn is_held(fixture: &mut Fixture, hold: &str, blow: Blow) -> Result<()> {
+    fixture.seller.wallet.pay(hold).await?;
+    blow.falls(fixture, Moment::Paid).await?;
+    let is_held = async || Ok(invoice_state(fixture, hold).await? != InvoiceState::Open);
+    until(fixture, "the escrow is held", async || {
+        let payment = payment_of(&fixture.seller.wallet, hold).await?;
         let has_failed = payment.is_some_and(|it| it.status() == PaymentStatus::Failed);
         if has_failed && !is_held().await? {
-            w.seller.wallet.pay(hold).await?;
+            fixture.seller.wallet.pay(hold).await?;
         }
         is_held().await
     })
     .await?;
-    blow.falls(w, Moment::Held).await
+    blow.falls(fixture, Moment::Held).await
 }
 
 impl Blow {
-    async fn falls(self, w: &mut World, now: Moment) -> Result<()> {
-        if self.moment == now { strike(w, self.victim).await } else { Ok(()) }
+    async fn falls(self, fixture: &mut Fixture, now: Moment) -> Result<()> {
+        if self.moment == now { strike(fixture, self.victim).await } else { Ok(()) }
     }
 }
 

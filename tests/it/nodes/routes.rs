@@ -1,68 +1,68 @@
 //! Payouts that find no way, or a way that costs.
 
 use anyhow::{Result, ensure};
-use devnet::{BUYER, HUB, Lightning as _, Net, Transport, Wallet};
+use devnet::{BUYER, Exchange, HUB, Lightning as _, Transport, Wallet};
 use fedimint_tonic_lnd::lnrpc::policy_update_request::Scope;
 use fedimint_tonic_lnd::lnrpc::{ChannelGraphRequest, PolicyUpdateRequest, RoutingPolicy};
 use mostro_core::message::Action;
 use regtest::{FAR_BUYER, ROUTER};
 
-use super::{far_nodes, payout, until, world};
-use crate::harness::{BUYER_GETS, Offer, SELLER_PAYS, World, impatient};
+use super::{far_nodes, fixture, payout, until};
+use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, impatient};
 
 // spec: P5 T32
 #[tokio::test]
 async fn a_payout_over_a_router_costs_the_node_its_fee() -> Result<()> {
-    let mut w = world(impatient()?, far_nodes()?).await?;
-    let sale = sale_to_the_far_buyer(&mut w).await?;
+    let mut fixture = fixture(impatient()?, far_nodes()?).await?;
+    let sale = sale_to_the_far_buyer(&mut fixture).await?;
 
-    w.seller.trader.release(sale.id).await?;
+    fixture.seller.trader.release(sale.id).await?;
 
-    w.is_success(&sale).await?;
-    let paid = payout(&w).await?;
+    fixture.is_success(&sale).await?;
+    let paid = payout(&fixture).await?;
     ensure!(paid.is_some_and(|payment| payment.fee_msat > 0), "the router asks for nothing");
-    w.close(sale.id, -SELLER_PAYS, 0).await
+    fixture.close(sale.id, -SELLER_PAYS, 0).await
 }
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
 async fn a_payout_whose_way_costs_more_than_it_may_needs_another_invoice() -> Result<()> {
-    let mut w = world(impatient()?, far_nodes()?).await?;
-    let sale = sale_to_the_far_buyer(&mut w).await?;
-    the_router_asks_for(&w, 100_000).await?;
+    let mut fixture = fixture(impatient()?, far_nodes()?).await?;
+    let sale = sale_to_the_far_buyer(&mut fixture).await?;
+    the_router_asks_for(&fixture, 100_000).await?;
 
-    w.seller.trader.release(sale.id).await?;
+    fixture.seller.trader.release(sale.id).await?;
 
-    needs_another_invoice(&mut w, &sale, BUYER).await?;
-    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    needs_another_invoice(&mut fixture, &sale, BUYER).await?;
+    fixture.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
 async fn a_payout_whose_way_is_gone_needs_another_invoice() -> Result<()> {
-    let mut w = world(impatient()?, far_nodes()?).await?;
-    let sale = sale_to_the_far_buyer(&mut w).await?;
-    w.net.lnd.stop_node(ROUTER).await?;
+    let mut fixture = fixture(impatient()?, far_nodes()?).await?;
+    let sale = sale_to_the_far_buyer(&mut fixture).await?;
+    fixture.exchange.lnd.stop_node(ROUTER).await?;
 
-    w.seller.trader.release(sale.id).await?;
+    fixture.seller.trader.release(sale.id).await?;
 
-    needs_another_invoice(&mut w, &sale, BUYER).await?;
-    w.net.lnd.start_node(ROUTER).await?;
-    w.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
+    needs_another_invoice(&mut fixture, &sale, BUYER).await?;
+    fixture.exchange.lnd.start_node(ROUTER).await?;
+    fixture.close(sale.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
 async fn a_payout_beyond_our_means_needs_another_invoice() -> Result<()> {
-    let net = Box::pin(Net::start_on_nodes(far_nodes()?, impatient()?)).await?;
-    spend_nearly_all(&net.lnd.wallet(HUB)?, &net.lnd.wallet(BUYER)?).await?;
-    let mut w = World::around(net, Transport::Nip44).await?;
-    let sale = w.sale_fiat_sent().await?;
+    let exchange = Box::pin(Exchange::start_on_nodes(far_nodes()?, impatient()?)).await?;
+    spend_nearly_all(&exchange.lnd.wallet(HUB)?, &exchange.lnd.wallet(BUYER)?).await?;
+    let mut fixture = Fixture::around(exchange, Transport::Nip44).await?;
+    let sale = fixture.sale_fiat_sent().await?;
 
-    w.seller.trader.release(sale.id).await?;
+    fixture.seller.trader.release(sale.id).await?;
 
-    needs_another_invoice(&mut w, &sale, FAR_BUYER).await?;
-    w.close(sale.id, -SELLER_PAYS, 0).await
+    needs_another_invoice(&mut fixture, &sale, FAR_BUYER).await?;
+    fixture.close(sale.id, -SELLER_PAYS, 0).await
 }
 
 /// Until not even this is left that can be sent.
@@ -79,16 +79,16 @@ async fn spend_nearly_all(from: &Wallet, to: &Wallet) -> Result<()> {
 }
 
 /// The daemon's node has heard of it when this returns.
-async fn the_router_asks_for(w: &World, fee_base_msat: i64) -> Result<()> {
+async fn the_router_asks_for(fixture: &Fixture, fee_base_msat: i64) -> Result<()> {
     let asked = PolicyUpdateRequest {
         scope: Some(Scope::Global(true)),
         base_fee_msat: fee_base_msat,
         time_lock_delta: 80,
         ..Default::default()
     };
-    w.net.lnd.wallet(ROUTER)?.lightning().update_channel_policy(asked).await?;
-    let hub = w.net.lnd.wallet(HUB)?.lightning();
-    until(w, "the daemon's node hears of the fee", async || {
+    fixture.exchange.lnd.wallet(ROUTER)?.lightning().update_channel_policy(asked).await?;
+    let hub = fixture.exchange.lnd.wallet(HUB)?.lightning();
+    until(fixture, "the daemon's node hears of the fee", async || {
         let graph = hub.clone().describe_graph(ChannelGraphRequest::default()).await?;
         let edges = graph.into_inner().edges;
         let policies = edges.iter().flat_map(|edge| [&edge.node1_policy, &edge.node2_policy]);
@@ -98,18 +98,18 @@ async fn the_router_asks_for(w: &World, fee_base_msat: i64) -> Result<()> {
     .await
 }
 
-async fn sale_to_the_far_buyer(w: &mut World) -> Result<Offer> {
-    w.buyer.wallet = w.net.lnd.wallet(FAR_BUYER)?;
-    w.sale_fiat_sent().await
+async fn sale_to_the_far_buyer(fixture: &mut Fixture) -> Result<Offer> {
+    fixture.buyer.wallet = fixture.exchange.lnd.wallet(FAR_BUYER)?;
+    fixture.sale_fiat_sent().await
 }
 
 /// The payout fails and the buyer is asked for an invoice, that of this wallet, which is paid.
-async fn needs_another_invoice(w: &mut World, sale: &Offer, wallet: &str) -> Result<()> {
-    w.buyer.trader.wait_for(Action::PaymentFailed).await?;
-    w.buyer.trader.wait_for(Action::AddInvoice).await?;
-    w.buyer.wallet = w.net.lnd.wallet(wallet)?;
-    let invoice = w.payout_invoice().await?;
-    w.buyer.trader.add_invoice(sale.id, &invoice).await?;
-    w.buyer.trader.wait_for(Action::InvoiceUpdated).await?;
-    w.is_success(sale).await
+async fn needs_another_invoice(fixture: &mut Fixture, sale: &Offer, wallet: &str) -> Result<()> {
+    fixture.buyer.trader.wait_for(Action::PaymentFailed).await?;
+    fixture.buyer.trader.wait_for(Action::AddInvoice).await?;
+    fixture.buyer.wallet = fixture.exchange.lnd.wallet(wallet)?;
+    let invoice = fixture.payout_invoice().await?;
+    fixture.buyer.trader.add_invoice(sale.id, &invoice).await?;
+    fixture.buyer.trader.wait_for(Action::InvoiceUpdated).await?;
+    fixture.is_success(sale).await
 }

@@ -6,27 +6,31 @@ use devnet::Transport;
 use lnd_sim::HUB;
 use mostro_core::message::Action;
 
-use crate::harness::{SELLER_PAYS, World};
+use crate::fixture::{Fixture, SELLER_PAYS};
 
 // spec: D33 T10 T16 I2
 #[tokio::test]
 async fn an_escrow_of_nothing_or_one_sat_short_starts_no_trade_and_nobody_gains() -> Result<()> {
     let asked = u64::try_from(SELLER_PAYS)?.saturating_mul(1_000);
     for called in [0, asked.saturating_sub(1_000)] {
-        let mut w = World::open(Transport::Nip44).await?;
-        let before = w.net.lnd.balances();
-        w.net.lnd.modify_htlcs(HUB, Some(called))?;
-        let (sale, hold) = w.sale_invoiced().await?;
+        let mut fixture = Fixture::open(Transport::Nip44).await?;
+        let before = fixture.exchange.lnd.balances();
+        fixture.exchange.lnd.modify_htlcs(HUB, Some(called))?;
+        let (sale, hold) = fixture.sale_invoiced().await?;
 
-        w.seller.wallet.pay(&hold).await?;
+        fixture.seller.wallet.pay(&hold).await?;
 
-        w.seller.trader.wait_for(Action::Canceled).await?;
-        w.buyer.trader.wait_for(Action::Canceled).await?;
-        w.book.until(sale.id, "canceled").await?;
-        w.net.daemon.says("ALARM: LND called an escrow accepted that holds fewer sats").await?;
-        w.audit(sale.id, 0, 0).await?;
-        ensure!(w.net.lnd.balances() == before, "somebody gained");
-        w.net.end()?;
+        fixture.seller.trader.wait_for(Action::Canceled).await?;
+        fixture.buyer.trader.wait_for(Action::Canceled).await?;
+        fixture.book.until(sale.id, "canceled").await?;
+        fixture
+            .exchange
+            .daemon
+            .says("ALARM: LND called an escrow accepted that holds fewer sats")
+            .await?;
+        fixture.audit(sale.id, 0, 0).await?;
+        ensure!(fixture.exchange.lnd.balances() == before, "somebody gained");
+        fixture.exchange.end()?;
     }
     Ok(())
 }

@@ -5,25 +5,25 @@ use devnet::Transport;
 use lnd_sim::HUB;
 use mostro_core::message::Action;
 
-use crate::harness::{BUYER_GETS, SELLER_PAYS, World, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 
 // spec: D39 FL-F8
 #[tokio::test]
 async fn a_payout_that_lnd_refuses_goes_to_another_invoice_of_its_buyer() -> Result<()> {
-    let mut w = World::with(impatient()?, Transport::Nip44).await?;
-    let offer = w.sale_fiat_sent().await?;
-    w.net.lnd.set_max_cltv_expiry(HUB, 800)?;
-    w.seller.trader.release(offer.id).await?;
+    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let offer = fixture.sale_fiat_sent().await?;
+    fixture.exchange.lnd.set_max_cltv_expiry(HUB, 800)?;
+    fixture.seller.trader.release(offer.id).await?;
 
-    w.buyer.trader.wait_for(Action::PaymentFailed).await?;
-    w.buyer.trader.wait_for(Action::AddInvoice).await?;
-    let log = w.net.daemon.log();
+    fixture.buyer.trader.wait_for(Action::PaymentFailed).await?;
+    fixture.buyer.trader.wait_for(Action::AddInvoice).await?;
+    let log = fixture.exchange.daemon.log();
     ensure!(log.contains("total time lock of 1008 exceeds max allowed 800"), "not said why");
     ensure!(!log.contains("did not answer"), "LND did answer");
-    w.net.lnd.set_max_cltv_expiry(HUB, 2016)?;
-    let invoice = w.payout_invoice().await?;
-    w.buyer.trader.add_invoice(offer.id, &invoice).await?;
-    w.buyer.trader.wait_for(Action::InvoiceUpdated).await?;
-    w.is_success(&offer).await?;
-    w.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
+    fixture.exchange.lnd.set_max_cltv_expiry(HUB, 2016)?;
+    let invoice = fixture.payout_invoice().await?;
+    fixture.buyer.trader.add_invoice(offer.id, &invoice).await?;
+    fixture.buyer.trader.wait_for(Action::InvoiceUpdated).await?;
+    fixture.is_success(&offer).await?;
+    fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }

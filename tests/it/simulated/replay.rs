@@ -6,7 +6,7 @@ use devnet::Transport;
 use lnd_sim::{HUB, InvoiceState, PaymentHash, Rpc};
 use mostro_core::message::Action;
 
-use crate::harness::World;
+use crate::fixture::Fixture;
 
 /// The settings' `hold_invoice_cltv_delta`.
 const CLTV_DELTA: u32 = 144;
@@ -14,52 +14,55 @@ const CLTV_DELTA: u32 = 144;
 // spec: P0 E2
 #[tokio::test]
 async fn an_escrow_that_lnd_lost_freezes_a_trade_in_which_fiat_was_sent() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
-    let before = w.net.lnd.balances();
-    let offer = w.sale_fiat_sent().await?;
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
+    let before = fixture.exchange.lnd.balances();
+    let offer = fixture.sale_fiat_sent().await?;
 
-    let held = w.lnd_dies().await?;
-    w.seller.trader.release(offer.id).await?;
-    w.lnd_returns_without(held).await?;
+    let held = fixture.lnd_dies().await?;
+    fixture.seller.trader.release(offer.id).await?;
+    fixture.lnd_returns_without(held).await?;
 
-    w.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    w.net.daemon.says("ALARM: LND gave the escrow back although fiat was sent").await?;
-    ensure!(w.net.lnd.calls_about(Rpc::SettleInvoice, held) == 0, "LND was asked to settle it");
-    ensure!(w.net.lnd.balances() == before, "somebody gained");
-    w.net.end()
+    fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    fixture.exchange.daemon.says("ALARM: LND gave the escrow back although fiat was sent").await?;
+    ensure!(
+        fixture.exchange.lnd.calls_about(Rpc::SettleInvoice, held) == 0,
+        "LND was asked to settle it"
+    );
+    ensure!(fixture.exchange.lnd.balances() == before, "somebody gained");
+    fixture.exchange.end()
 }
 
 // spec: P0 T27
 #[tokio::test]
 async fn an_escrow_that_lnd_lost_ends_a_trade_before_fiat_is_sent() -> Result<()> {
-    let mut w = World::open(Transport::Nip44).await?;
-    let offer = w.sale_active().await?;
+    let mut fixture = Fixture::open(Transport::Nip44).await?;
+    let offer = fixture.sale_active().await?;
 
-    let held = w.lnd_dies().await?;
-    w.lnd_returns_without(held).await?;
+    let held = fixture.lnd_dies().await?;
+    fixture.lnd_returns_without(held).await?;
 
-    w.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    w.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    w.seller.trader.wait_for(Action::Canceled).await?;
-    w.buyer.trader.wait_for(Action::Canceled).await?;
-    w.book.until(offer.id, "canceled").await?;
+    fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
+    fixture.seller.trader.wait_for(Action::Canceled).await?;
+    fixture.buyer.trader.wait_for(Action::Canceled).await?;
+    fixture.book.until(offer.id, "canceled").await?;
     // LND calls the escrow accepted until the payment would have run out.
-    w.net.lnd.mine(CLTV_DELTA);
-    w.close(offer.id, 0, 0).await
+    fixture.exchange.lnd.mine(CLTV_DELTA);
+    fixture.close(offer.id, 0, 0).await
 }
 
-impl World {
+impl Fixture {
     /// Answers the escrow that it holds.
     async fn lnd_dies(&self) -> Result<PaymentHash> {
-        let held = self.net.lnd.list_invoices(HUB, InvoiceState::Accepted);
-        self.net.lnd.kill(HUB).await;
-        self.net.daemon.says("LND did not answer").await?;
+        let held = self.exchange.lnd.list_invoices(HUB, InvoiceState::Accepted);
+        self.exchange.lnd.kill(HUB).await;
+        self.exchange.daemon.says("LND did not answer").await?;
         held.first().copied().context("an escrow is held")
     }
 
     async fn lnd_returns_without(&self, held: PaymentHash) -> Result<()> {
-        self.net.lnd.lose_held(HUB, held)?;
-        Ok(self.net.lnd.start_node(HUB).await?)
+        self.exchange.lnd.lose_held(HUB, held)?;
+        Ok(self.exchange.lnd.start_node(HUB).await?)
     }
 }

@@ -5,22 +5,22 @@ use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd, LndAccess
 use trade::EscrowEvidence::Required;
 use trade::{FailureReason, HoldStatus, Network as Chain, NodeKey, PaymentStatus, Sats};
 
-use crate::stage::{Stage, access, last, new_hold, payment, until, with_macaroon};
+use crate::fixture::{Fixture, access, last, new_hold, payment, until, with_macaroon};
 
 // measured: state_package
 // spec: E6 P9
 pub(crate) async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let before = stage.height().await;
-    stage.mine(2).await;
+    let before = fixture.height().await;
+    fixture.mine(2).await;
 
-    let readiness = stage.ours.readiness().await.expect("it is up");
+    let readiness = fixture.ours.readiness().await.expect("it is up");
 
     assert!(readiness.may_escrow() && readiness.may_pay(), "{readiness:?}");
     assert_eq!(readiness.channels_active, Some(2));
     assert_eq!(readiness.height.0, before.0 + 2);
-    let node = stage.network.access(HUB).expect("it is there");
+    let node = fixture.network.access(HUB).expect("it is there");
     assert_eq!(Some(readiness.identity.key), NodeKey::from_hex(&node.pubkey));
     assert_eq!(readiness.identity.network, Chain::Regtest);
     assert_eq!(readiness.node.networks, ["regtest"]);
@@ -29,57 +29,57 @@ pub(crate) async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin(
 // measured: links_down
 // spec: P9
 pub(crate) async fn a_node_without_a_channel_up_may_not_pay_and_would_fail_for_its_own_reason(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = stage.undecided_buyer().await;
-    stage.kill(SELLER).await;
-    stage.kill(BUYER).await;
+    let invoice = fixture.undecided_buyer().await;
+    fixture.kill(SELLER).await;
+    fixture.kill(BUYER).await;
 
-    let readiness = stage.pays_over(0).await;
+    let readiness = fixture.pays_over(0).await;
     assert!(readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
 
-    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
-    let end = last(stage.ours.follow(invoice.hash)).await;
+    fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let end = last(fixture.ours.follow(invoice.hash)).await;
     let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
     assert_eq!(reason, FailureReason::InsufficientBalance);
 }
 
 // measured: locked_wallet
 pub(crate) async fn a_locked_wallet_is_named_and_nothing_is_known_meanwhile(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let escrow = stage.durable_escrow().await;
-    stage.stop(HUB).await;
-    stage.network.start_locked(HUB).await.expect("it starts");
+    let escrow = fixture.durable_escrow().await;
+    fixture.stop(HUB).await;
+    fixture.network.start_locked(HUB).await.expect("it starts");
 
-    let error = stage.ours.readiness().await.expect_err("not ready");
+    let error = fixture.ours.readiness().await.expect_err("not ready");
     assert_eq!(error.to_string(), "LND's wallet is locked: unlock it");
-    let answer = stage.ours.hold_status(escrow.hash).await;
+    let answer = fixture.ours.hold_status(escrow.hash).await;
     assert!(answer.is_err(), "{answer:?}");
-    let answer = stage.ours.payment_status(escrow.hash).await;
+    let answer = fixture.ours.payment_status(escrow.hash).await;
     assert!(answer.is_err(), "{answer:?}");
 
-    stage.network.unlock(HUB).await.expect("it is unlocked");
-    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    fixture.network.unlock(HUB).await.expect("it is unlocked");
+    let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 }
 
 // measured: uri_macaroon
 pub(crate) async fn the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let ours = stage.allowed(&RIGHTS).await;
+    let ours = fixture.allowed(&RIGHTS).await;
 
     assert!(ours.readiness().await.expect("an answer").may_pay());
     let (hold, preimage) = new_hold();
     let hash = hold.hash;
     let bolt11 = ours.add_hold(hold).await.expect("added").bolt11;
-    stage.seller.send(payment(&bolt11)).await.expect("an answer");
+    fixture.seller.send(payment(&bolt11)).await.expect("an answer");
     until(ours.watch(hash), |status| matches!(status, HoldWord::Accepted)).await;
     assert_eq!(ours.settle_hold(preimage, Required).await.expect("an answer"), HoldWord::Settled);
     assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), HoldWord::Settled);
     assert_eq!(last(ours.watch(hash)).await, HoldWord::Settled);
-    let bolt11 = stage.invoice(Some(Sats(500))).await;
+    let bolt11 = fixture.invoice(Some(Sats(500))).await;
     let payment = payment(&bolt11);
     let hash = payment.hash;
     ours.send(payment).await.expect("an answer");
@@ -90,9 +90,9 @@ pub(crate) async fn the_rights_that_operators_are_asked_for_are_enough_for_a_who
 
 // measured: uri_macaroon
 pub(crate) async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let network = &stage.network;
+    let network = &fixture.network;
     let narrow = network.bake_macaroon(HUB, 78, &RIGHTS[1..2]).await.expect("it is baked");
     let sellers = network.access(SELLER).expect("it is there").macaroon;
     let of_another_node = std::fs::read(sellers).expect("readable");
@@ -107,12 +107,12 @@ pub(crate) async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause(
 // measured: uri_macaroon
 // spec: E6 P9
 pub(crate) async fn a_right_that_is_missing_is_named_and_nothing_is_begun_without_it(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     for missing in &RIGHTS[1..] {
         let calls: Vec<&str> = RIGHTS.into_iter().filter(|right| right != missing).collect();
 
-        let readiness = stage.allowed(&calls).await.readiness().await.expect("let in");
+        let readiness = fixture.allowed(&calls).await.readiness().await.expect("let in");
 
         let call = missing.rsplit('/').next().expect("a name");
         assert_eq!(readiness.lacks, [call]);
@@ -125,11 +125,11 @@ pub(crate) async fn a_right_that_is_missing_is_named_and_nothing_is_begun_withou
 // measured: uri_macaroon
 // spec: P5 E3
 pub(crate) async fn a_call_that_is_not_allowed_says_nothing_about_money(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let escrow = stage.held_escrow().await;
-    let invoice = stage.payment_in_flight().await;
-    let ours = stage.allowed(&RIGHTS[..2]).await;
+    let escrow = fixture.held_escrow().await;
+    let invoice = fixture.payment_in_flight().await;
+    let ours = fixture.allowed(&RIGHTS[..2]).await;
 
     let errors = [
         ours.hold_status(escrow.hash).await.err(),
@@ -145,32 +145,34 @@ pub(crate) async fn a_call_that_is_not_allowed_says_nothing_about_money(
 }
 
 // measured: uri_macaroon
-pub(crate) async fn a_renewed_macaroon_is_used_at_the_next_call(stage: &Stage<impl Lightning>) {
-    let ours = stage.allowed(&RIGHTS[..2]).await;
+pub(crate) async fn a_renewed_macaroon_is_used_at_the_next_call(fixture: &Fixture<impl Lightning>) {
+    let ours = fixture.allowed(&RIGHTS[..2]).await;
     assert!(!ours.readiness().await.expect("let in").lacks.is_empty());
 
     // The same file.
-    stage.allowed(&RIGHTS).await;
+    fixture.allowed(&RIGHTS).await;
 
     assert!(ours.readiness().await.expect("let in").lacks.is_empty());
 }
 
-pub(crate) async fn a_renewed_certificate_is_used_at_the_next_dial(stage: &Stage<impl Lightning>) {
-    stage.ours.readiness().await.expect("reached");
+pub(crate) async fn a_renewed_certificate_is_used_at_the_next_dial(
+    fixture: &Fixture<impl Lightning>,
+) {
+    fixture.ours.readiness().await.expect("reached");
 
-    stage.network.renew_certificate(HUB).await.expect("it is renewed");
+    fixture.network.renew_certificate(HUB).await.expect("it is renewed");
 
     // The call that finds the old connection broken may fail; the next one dials.
-    if stage.ours.readiness().await.is_err() {
-        stage.ours.readiness().await.expect("reached again");
+    if fixture.ours.readiness().await.is_err() {
+        fixture.ours.readiness().await.expect("reached again");
     }
 }
 
 pub(crate) async fn a_node_with_another_certificate_is_named_with_the_file(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let sellers = access(&stage.network, SELLER).cert_file;
-    let access = LndAccess { cert_file: sellers.clone(), ..access(&stage.network, HUB) };
+    let sellers = access(&fixture.network, SELLER).cert_file;
+    let access = LndAccess { cert_file: sellers.clone(), ..access(&fixture.network, HUB) };
 
     let error = Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
 

@@ -10,196 +10,202 @@ use trade::EscrowEvidence::Required;
 use trade::{HoldStatus, PaymentStatus};
 
 use super::payments::assert_refused;
-use crate::stage::{Escrow, HOLD_EXPIRY_DELTA, Stage, all, index, last, next, payment, until};
+use crate::fixture::{Escrow, Fixture, HOLD_EXPIRY_DELTA, all, index, last, next, payment, until};
 
 // measured: kill_open
-pub(crate) async fn an_open_hold_survives_a_kill_and_can_be_paid(stage: &Stage<impl Lightning>) {
-    let escrow = stage.open_escrow().await;
+pub(crate) async fn an_open_hold_survives_a_kill_and_can_be_paid(
+    fixture: &Fixture<impl Lightning>,
+) {
+    let escrow = fixture.open_escrow().await;
 
-    restart(stage, HUB).await;
+    restart(fixture, HUB).await;
 
-    stage.seller_pays(&escrow).await;
-    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    fixture.seller_pays(&escrow).await;
+    let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
     assert_eq!(status, HoldWord::Settled);
 }
 
 // measured: kill_accepted
 // spec: E2
 pub(crate) async fn an_accepted_hold_survives_a_kill_and_can_be_settled_or_canceled(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let (to_settle, to_cancel) = (stage.held_escrow().await, stage.durable_escrow().await);
+    let (to_settle, to_cancel) = (fixture.held_escrow().await, fixture.durable_escrow().await);
 
-    restart(stage, HUB).await;
+    restart(fixture, HUB).await;
 
-    let mut watch = stage.ours.watch(to_settle.hash);
+    let mut watch = fixture.ours.watch(to_settle.hash);
     assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
-    let status = stage.ours.settle_hold(to_settle.preimage, Required).await.expect("an answer");
+    let status = fixture.ours.settle_hold(to_settle.preimage, Required).await.expect("an answer");
     assert_eq!(status, HoldWord::Settled);
-    let status = stage.ours.cancel_hold(to_cancel.hash).await.expect("an answer");
+    let status = fixture.ours.cancel_hold(to_cancel.hash).await.expect("an answer");
     assert_eq!(status, HoldWord::Canceled);
-    let learned = stage.seller_learns(to_settle.hash).await;
+    let learned = fixture.seller_learns(to_settle.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
-    assert_refused(stage.seller_learns(to_cancel.hash).await);
+    assert_refused(fixture.seller_learns(to_cancel.hash).await);
 }
 
 // measured: kill_after_settle
 pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let escrow = stage.durable_escrow().await;
-    stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    let escrow = fixture.durable_escrow().await;
+    fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
-    restart(stage, HUB).await;
+    restart(fixture, HUB).await;
 
-    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert_eq!(status, HoldStatus::Settled);
-    let learned = stage.seller_learns(escrow.hash).await;
+    let learned = fixture.seller_learns(escrow.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
 }
 
 // measured: kill_during_settle
 // spec: E2
-pub(crate) async fn a_settle_that_died_with_lnd_can_be_made_again(stage: &Stage<impl Lightning>) {
-    let escrow = stage.durable_escrow().await;
+pub(crate) async fn a_settle_that_died_with_lnd_can_be_made_again(
+    fixture: &Fixture<impl Lightning>,
+) {
+    let escrow = fixture.durable_escrow().await;
     let (answer, ()) =
-        futures::join!(stage.ours.settle_hold(escrow.preimage, Required), stage.kill(HUB));
-    stage.start(HUB).await;
+        futures::join!(fixture.ours.settle_hold(escrow.preimage, Required), fixture.kill(HUB));
+    fixture.start(HUB).await;
 
-    let found = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let found = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(found, HoldStatus::Accepted { .. } | HoldStatus::Settled), "{found:?}");
     if let Ok(told) = answer {
         let is_settled = (told == HoldWord::Settled, found == HoldStatus::Settled);
         assert_eq!(is_settled.0, is_settled.1, "what was told before the kill is so after it");
     }
-    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
     assert_eq!(status, HoldWord::Settled);
 }
 
 // measured: payer_restart
-pub(crate) async fn the_payer_may_die_while_we_settle(stage: &Stage<impl Lightning>) {
-    let escrow = stage.held_escrow().await;
-    stage.kill(SELLER).await;
+pub(crate) async fn the_payer_may_die_while_we_settle(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.held_escrow().await;
+    fixture.kill(SELLER).await;
 
-    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
     assert_eq!(status, HoldWord::Settled);
-    stage.start(SELLER).await;
-    let learned = stage.seller_learns(escrow.hash).await;
+    fixture.start(SELLER).await;
+    let learned = fixture.seller_learns(escrow.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
 }
 
 // measured: auto_cancel_while_down
-pub(crate) async fn the_horizon_may_pass_while_lnd_is_down(stage: &Stage<impl Lightning>) {
-    let escrow = stage.durable_escrow().await;
-    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+pub(crate) async fn the_horizon_may_pass_while_lnd_is_down(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.durable_escrow().await;
+    let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     let HoldStatus::Accepted { expires_at, .. } = status else { panic!("{status:?}") };
-    let left = expires_at.0 - HOLD_EXPIRY_DELTA - stage.height().await.0;
+    let left = expires_at.0 - HOLD_EXPIRY_DELTA - fixture.height().await.0;
 
-    stage.kill(HUB).await;
-    stage.mine(left).await;
-    stage.start(HUB).await;
+    fixture.kill(HUB).await;
+    fixture.mine(left).await;
+    fixture.start(HUB).await;
 
-    until(stage.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
-    assert_refused(stage.seller_learns(escrow.hash).await);
+    until(fixture.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
+    assert_refused(fixture.seller_learns(escrow.hash).await);
 }
 
 // measured: kill_in_flight
 // spec: P5
 pub(crate) async fn a_payment_in_flight_survives_a_kill_and_ends_as_the_payee_decides(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let (wanted, unwanted) = (stage.payment_in_flight().await, stage.payment_in_flight().await);
+    let (wanted, unwanted) = (fixture.payment_in_flight().await, fixture.payment_in_flight().await);
 
-    restart(stage, HUB).await;
+    restart(fixture, HUB).await;
 
     for invoice in [&wanted, &unwanted] {
-        let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+        let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
         assert!(matches!(status, PaymentStatus::InFlight { .. }), "{status:?}");
-        let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+        let again = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
         assert_eq!(again, status, "not sent twice");
     }
-    stage.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
-    stage.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
-    let paid = last(stage.ours.follow(wanted.hash)).await;
+    fixture.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
+    fixture.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
+    let paid = last(fixture.ours.follow(wanted.hash)).await;
     assert!(matches!(paid, PaymentStatus::Succeeded { .. }), "{paid:?}");
-    assert_refused(last(stage.ours.follow(unwanted.hash)).await);
+    assert_refused(last(fixture.ours.follow(unwanted.hash)).await);
 }
 
 // measured: kill_in_flight
 // spec: P5
 pub(crate) async fn what_the_payee_decides_while_lnd_is_down_is_told_when_it_is_back(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let (wanted, unwanted) = (stage.payment_in_flight().await, stage.payment_in_flight().await);
+    let (wanted, unwanted) = (fixture.payment_in_flight().await, fixture.payment_in_flight().await);
 
-    stage.kill(HUB).await;
-    stage.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
-    stage.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
-    stage.start(HUB).await;
+    fixture.kill(HUB).await;
+    fixture.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
+    fixture.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
+    fixture.start(HUB).await;
 
-    let paid = last(stage.ours.follow(wanted.hash)).await;
+    let paid = last(fixture.ours.follow(wanted.hash)).await;
     assert!(matches!(paid, PaymentStatus::Succeeded { .. }), "{paid:?}");
-    assert_refused(last(stage.ours.follow(unwanted.hash)).await);
+    assert_refused(last(fixture.ours.follow(unwanted.hash)).await);
 }
 
 // measured: kill_after_first_update
-pub(crate) async fn the_first_update_is_durable(stage: &Stage<impl Lightning>) {
-    let invoice = stage.undecided_buyer().await;
-    let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+pub(crate) async fn the_first_update_is_durable(fixture: &Fixture<impl Lightning>) {
+    let invoice = fixture.undecided_buyer().await;
+    let first = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
-    restart(stage, HUB).await;
+    restart(fixture, HUB).await;
 
     // In flight for ever, in flight, or over for want of a route: that is a matter of when it died.
-    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
     assert_eq!(index(status), index(first));
 }
 
 // measured: final_survives
 // spec: P5
-pub(crate) async fn a_final_word_survives_a_kill(stage: &Stage<impl Lightning>) {
-    let (wanted, unwanted) = (stage.payment_in_flight().await, stage.payment_in_flight().await);
-    stage.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
-    stage.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
-    let paid = last(stage.ours.follow(wanted.hash)).await;
-    let failed = last(stage.ours.follow(unwanted.hash)).await;
+pub(crate) async fn a_final_word_survives_a_kill(fixture: &Fixture<impl Lightning>) {
+    let (wanted, unwanted) = (fixture.payment_in_flight().await, fixture.payment_in_flight().await);
+    fixture.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
+    fixture.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
+    let paid = last(fixture.ours.follow(wanted.hash)).await;
+    let failed = last(fixture.ours.follow(unwanted.hash)).await;
 
-    restart(stage, HUB).await;
+    restart(fixture, HUB).await;
 
-    assert_eq!(all(stage.ours.follow(wanted.hash)).await, [paid]);
-    assert_eq!(all(stage.ours.follow(unwanted.hash)).await, [failed]);
-    let again = stage.ours.send(payment(&wanted.bolt11)).await.expect("an answer");
+    assert_eq!(all(fixture.ours.follow(wanted.hash)).await, [paid]);
+    assert_eq!(all(fixture.ours.follow(unwanted.hash)).await, [failed]);
+    let again = fixture.ours.send(payment(&wanted.bolt11)).await.expect("an answer");
     assert_eq!(again, paid, "not sent twice");
 }
 
 // measured: stream_ends
 // spec: E3
-pub(crate) async fn streams_end_without_a_last_word_when_lnd_stops(stage: &Stage<impl Lightning>) {
-    let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
-    let (watch, follow) = attached(&stage.ours, &escrow, &invoice).await;
+pub(crate) async fn streams_end_without_a_last_word_when_lnd_stops(
+    fixture: &Fixture<impl Lightning>,
+) {
+    let (escrow, invoice) = (fixture.held_escrow().await, fixture.payment_in_flight().await);
+    let (watch, follow) = attached(&fixture.ours, &escrow, &invoice).await;
 
-    stage.stop(HUB).await;
+    fixture.stop(HUB).await;
 
     assert_eq!(all(watch).await, []);
     assert_eq!(all(follow).await, []);
-    stage.start(HUB).await;
-    drop(attached(&stage.ours, &escrow, &invoice).await);
+    fixture.start(HUB).await;
+    drop(attached(&fixture.ours, &escrow, &invoice).await);
 }
 
 // measured: stream_ends
 // spec: E3
 pub(crate) async fn streams_end_without_a_last_word_when_lnd_is_killed(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
-    let (watch, follow) = attached(&stage.ours, &escrow, &invoice).await;
+    let (escrow, invoice) = (fixture.held_escrow().await, fixture.payment_in_flight().await);
+    let (watch, follow) = attached(&fixture.ours, &escrow, &invoice).await;
 
-    stage.kill(HUB).await;
+    fixture.kill(HUB).await;
 
     assert_eq!(all(watch).await, []);
     assert_eq!(all(follow).await, []);
-    stage.start(HUB).await;
-    drop(attached(&stage.ours, &escrow, &invoice).await);
+    fixture.start(HUB).await;
+    drop(attached(&fixture.ours, &escrow, &invoice).await);
 }
 
 /// Streams of both, after their first word: where the thing stands.
@@ -219,7 +225,7 @@ pub(super) async fn attached<'a>(
     (watch, follow.filter(move |status| ready(is_news(status))).boxed())
 }
 
-async fn restart(stage: &Stage<impl Lightning>, node: &str) {
-    stage.kill(node).await;
-    stage.start(node).await;
+async fn restart(fixture: &Fixture<impl Lightning>, node: &str) {
+    fixture.kill(node).await;
+    fixture.start(node).await;
 }

@@ -7,44 +7,48 @@ use mostrod::lightning::{AddedHold, HoldWord, LightningError, LightningNode, New
 use trade::EscrowEvidence::Required;
 use trade::{BlockHeight, Destination, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
-use crate::stage::{
-    AMOUNT, CLTV_DELTA, Escrow, HOLD_EXPIRY_DELTA, PAYER_PADDING, Stage, all, hold_at, new_hold,
+use crate::fixture::{
+    AMOUNT, CLTV_DELTA, Escrow, Fixture, HOLD_EXPIRY_DELTA, PAYER_PADDING, all, hold_at, new_hold,
     next, until,
 };
 
 // measured: add_duplicate
 // spec: E1
-pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(stage: &Stage<impl Lightning>) {
+pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(
+    fixture: &Fixture<impl Lightning>,
+) {
     let (hold, preimage) = new_hold();
     let hash = hold.hash;
-    let first = stage.ours.add_hold(hold.clone()).await.expect("added");
-    let again = async || stage.ours.add_hold(hold.clone()).await.expect("adopted");
+    let first = fixture.ours.add_hold(hold.clone()).await.expect("added");
+    let again = async || fixture.ours.add_hold(hold.clone()).await.expect("adopted");
 
     assert_eq!(first.word, HoldWord::Open);
     assert_eq!(again().await, first);
     let bolt11 = first.bolt11;
-    stage.seller_pays(&Escrow { hash, preimage, bolt11: bolt11.clone() }).await;
+    fixture.seller_pays(&Escrow { hash, preimage, bolt11: bolt11.clone() }).await;
     assert!(matches!(again().await.word, HoldWord::Accepted));
-    stage.ours.settle_hold(preimage, Required).await.expect("settled");
+    fixture.ours.settle_hold(preimage, Required).await.expect("settled");
     assert_eq!(again().await, AddedHold { bolt11, word: HoldWord::Settled });
 }
 
 // measured: add_duplicate
 // spec: E1 D17
-pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(stage: &Stage<impl Lightning>) {
+pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(
+    fixture: &Fixture<impl Lightning>,
+) {
     let (canceled, _) = new_hold();
     let (hold, _) = new_hold();
     let expired = NewHold { expiry: Duration::from_secs(1), ..hold };
     for hold in [canceled, expired] {
-        let first = stage.ours.add_hold(hold.clone()).await.expect("added");
+        let first = fixture.ours.add_hold(hold.clone()).await.expect("added");
         if hold.expiry > Duration::from_secs(1) {
-            stage.ours.cancel_hold(hold.hash).await.expect("canceled");
+            fixture.ours.cancel_hold(hold.hash).await.expect("canceled");
         } else {
             let is_over = |status: &HoldWord| *status == HoldWord::Canceled;
-            until(stage.ours.watch(hold.hash), is_over).await;
+            until(fixture.ours.watch(hold.hash), is_over).await;
         }
 
-        let adopted = stage.ours.add_hold(hold).await.expect("adopted");
+        let adopted = fixture.ours.add_hold(hold).await.expect("adopted");
 
         assert_eq!(adopted, AddedHold { word: HoldWord::Canceled, ..first });
     }
@@ -52,11 +56,11 @@ pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(stage: &Stage<i
 
 // measured: add_duplicate
 // spec: E1
-pub(crate) async fn a_hold_of_another_amount_is_never_adopted(stage: &Stage<impl Lightning>) {
+pub(crate) async fn a_hold_of_another_amount_is_never_adopted(fixture: &Fixture<impl Lightning>) {
     let (hold, _) = new_hold();
-    stage.ours.add_hold(hold.clone()).await.expect("added");
+    fixture.ours.add_hold(hold.clone()).await.expect("added");
 
-    let answer = stage.ours.add_hold(NewHold { amount: Sats(10_004), ..hold.clone() }).await;
+    let answer = fixture.ours.add_hold(NewHold { amount: Sats(10_004), ..hold.clone() }).await;
 
     let Err(LightningError::OtherHold { hash, wanted, found }) = answer else {
         panic!("{answer:?}")
@@ -64,14 +68,14 @@ pub(crate) async fn a_hold_of_another_amount_is_never_adopted(stage: &Stage<impl
     assert_eq!((hash, wanted, found), (hold.hash, Sats(10_004), 10_003_000));
 }
 
-pub(crate) async fn a_hold_asks_for_what_it_was_told_to(stage: &Stage<impl Lightning>) {
-    let escrow = stage.open_escrow().await;
+pub(crate) async fn a_hold_asks_for_what_it_was_told_to(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.open_escrow().await;
 
     let Destination::Bolt11(invoice) = invoice::decode(&escrow.bolt11) else {
         panic!("no invoice: {}", escrow.bolt11)
     };
 
-    let identity = stage.ours.readiness().await.expect("it is up").identity;
+    let identity = fixture.ours.readiness().await.expect("it is up").identity;
     assert_eq!(invoice.hash, escrow.hash);
     assert_eq!(invoice.amount, AMOUNT.to_msats());
     assert_eq!(invoice.min_final_cltv, CLTV_DELTA);
@@ -80,7 +84,7 @@ pub(crate) async fn a_hold_asks_for_what_it_was_told_to(stage: &Stage<impl Light
 
 // measured: add_limits
 pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     let (hold, _) = new_hold();
     for wrong in [
@@ -89,67 +93,67 @@ pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(
         NewHold { expiry: Duration::from_secs(31_536_001), ..hold.clone() },
         NewHold { memo: "m".repeat(640), ..hold.clone() },
     ] {
-        let answer = stage.ours.add_hold(wrong).await;
+        let answer = fixture.ours.add_hold(wrong).await;
         assert!(matches!(answer, Err(LightningError::Refused { .. })), "{answer:?}");
-        let status = stage.ours.hold_status(hold.hash).await.expect("an answer");
+        let status = fixture.ours.hold_status(hold.hash).await.expect("an answer");
         assert_eq!(status, HoldStatus::Unknown);
     }
 
     for (cltv_delta, memo_bytes) in [(24, 639), (65_535, 0)] {
         let (hold, _) = new_hold();
         let hold = NewHold { cltv_delta, memo: "m".repeat(memo_bytes), ..hold };
-        stage.ours.add_hold(hold).await.expect("within the limits");
+        fixture.ours.add_hold(hold).await.expect("within the limits");
     }
 }
 
 // measured: sub_to_settled
-pub(crate) async fn a_watch_tells_every_change_up_to_settled(stage: &Stage<impl Lightning>) {
-    let escrow = stage.open_escrow().await;
-    let mut watch = stage.ours.watch(escrow.hash);
+pub(crate) async fn a_watch_tells_every_change_up_to_settled(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.open_escrow().await;
+    let mut watch = fixture.ours.watch(escrow.hash);
 
     assert_eq!(next(&mut watch).await, Some(HoldWord::Open));
-    stage.seller_pays(&escrow).await;
+    fixture.seller_pays(&escrow).await;
     assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
-    stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
     assert_eq!(all(watch).await, [HoldWord::Settled]);
 
-    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldWord::Settled], "replayed");
+    assert_eq!(all(fixture.ours.watch(escrow.hash)).await, [HoldWord::Settled], "replayed");
 }
 
 // measured: sub_to_canceled
-pub(crate) async fn a_watch_tells_every_change_up_to_canceled(stage: &Stage<impl Lightning>) {
-    let open = stage.open_escrow().await;
-    let mut watch = stage.ours.watch(open.hash);
+pub(crate) async fn a_watch_tells_every_change_up_to_canceled(fixture: &Fixture<impl Lightning>) {
+    let open = fixture.open_escrow().await;
+    let mut watch = fixture.ours.watch(open.hash);
     assert_eq!(next(&mut watch).await, Some(HoldWord::Open));
-    stage.ours.cancel_hold(open.hash).await.expect("an answer");
+    fixture.ours.cancel_hold(open.hash).await.expect("an answer");
     assert_eq!(all(watch).await, [HoldWord::Canceled]);
 
-    let held = stage.held_escrow().await;
-    let mut watch = stage.ours.watch(held.hash);
+    let held = fixture.held_escrow().await;
+    let mut watch = fixture.ours.watch(held.hash);
     assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
-    stage.ours.cancel_hold(held.hash).await.expect("an answer");
+    fixture.ours.cancel_hold(held.hash).await.expect("an answer");
     assert_eq!(all(watch).await, [HoldWord::Canceled]);
 
-    assert_eq!(all(stage.ours.watch(held.hash)).await, [HoldWord::Canceled], "replayed");
-    crate::contract::payments::assert_refused(stage.seller_learns(held.hash).await);
+    assert_eq!(all(fixture.ours.watch(held.hash)).await, [HoldWord::Canceled], "replayed");
+    crate::contract::payments::assert_refused(fixture.seller_learns(held.hash).await);
 }
 
 // measured: sub_unknown
 pub(crate) async fn a_watch_of_an_unknown_hash_says_nothing_and_ends(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let hasty = stage.ours.clone().with_deadline(Duration::from_millis(100));
+    let hasty = fixture.ours.clone().with_deadline(Duration::from_millis(100));
     assert_eq!(all(hasty.watch(PaymentHash([7; 32]))).await, []);
 }
 
 // measured: sub_before_add
 pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     let (hold, _) = new_hold();
-    let mut watch = stage.ours.watch(hold.hash);
+    let mut watch = fixture.ours.watch(hold.hash);
 
-    let (word, added) = futures::join!(next(&mut watch), stage.ours.add_hold(hold));
+    let (word, added) = futures::join!(next(&mut watch), fixture.ours.add_hold(hold));
 
     added.expect("added");
     assert_eq!(word, Some(HoldWord::Open));
@@ -157,10 +161,10 @@ pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
 
 // measured: lookup_v1_unknown, settle_unknown, cancel_unknown
 pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     let (hold, preimage) = new_hold();
-    let node = &stage.ours;
+    let node = &fixture.ours;
 
     assert_eq!(node.hold_status(hold.hash).await.expect("an answer"), HoldStatus::Unknown);
     assert_eq!(node.settle_hold(preimage, Required).await.expect("an answer"), HoldWord::Unknown);
@@ -169,36 +173,36 @@ pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
 
 // measured: settle_twice
 // spec: E2
-pub(crate) async fn settling_twice_is_settling_once(stage: &Stage<impl Lightning>) {
-    let escrow = stage.held_escrow().await;
+pub(crate) async fn settling_twice_is_settling_once(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.held_escrow().await;
 
     for _ in 0..2 {
-        let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+        let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
         assert_eq!(status, HoldWord::Settled);
     }
 
-    let learned = stage.seller_learns(escrow.hash).await;
+    let learned = fixture.seller_learns(escrow.hash).await;
     let PaymentStatus::Succeeded { receipt, .. } = learned else { panic!("{learned:?}") };
     assert!(receipt == escrow.preimage, "the receipt is the preimage");
 }
 
 // measured: settle_open
-pub(crate) async fn an_open_hold_is_not_settled(stage: &Stage<impl Lightning>) {
-    let escrow = stage.open_escrow().await;
+pub(crate) async fn an_open_hold_is_not_settled(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.open_escrow().await;
 
-    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
     assert_eq!(status, HoldWord::Open);
 }
 
 // measured: settle_canceled, settle_canceled_held, lookup_v2_canceled
 // spec: E2
-pub(crate) async fn a_canceled_hold_is_never_settled(stage: &Stage<impl Lightning>) {
-    for escrow in [stage.open_escrow().await, stage.held_escrow().await] {
-        stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+pub(crate) async fn a_canceled_hold_is_never_settled(fixture: &Fixture<impl Lightning>) {
+    for escrow in [fixture.open_escrow().await, fixture.held_escrow().await] {
+        fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
-        let settled = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
-        let looked_up = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+        let settled = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+        let looked_up = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
 
         assert_eq!((settled, looked_up), (HoldWord::Canceled, HoldStatus::Canceled));
     }
@@ -206,22 +210,22 @@ pub(crate) async fn a_canceled_hold_is_never_settled(stage: &Stage<impl Lightnin
 
 // measured: cancel_twice
 // spec: E2
-pub(crate) async fn canceling_twice_is_canceling_once(stage: &Stage<impl Lightning>) {
-    let escrow = stage.held_escrow().await;
+pub(crate) async fn canceling_twice_is_canceling_once(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.held_escrow().await;
 
     for _ in 0..2 {
-        let status = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+        let status = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
         assert_eq!(status, HoldWord::Canceled);
     }
 }
 
 // measured: cancel_settled
 // spec: E2
-pub(crate) async fn a_settled_hold_is_never_canceled(stage: &Stage<impl Lightning>) {
-    let escrow = stage.held_escrow().await;
-    stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+pub(crate) async fn a_settled_hold_is_never_canceled(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.held_escrow().await;
+    fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
-    let status = stage.ours.cancel_hold(escrow.hash).await.expect("an answer");
+    let status = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
     assert_eq!(status, HoldWord::Settled);
 }
@@ -229,14 +233,14 @@ pub(crate) async fn a_settled_hold_is_never_canceled(stage: &Stage<impl Lightnin
 // measured: settle_cancel_race
 // spec: E2
 pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     for _ in 0..5 {
-        let escrow = stage.held_escrow().await;
+        let escrow = fixture.held_escrow().await;
 
         let (settled, canceled) = futures::join!(
-            stage.ours.settle_hold(escrow.preimage, Required),
-            stage.ours.cancel_hold(escrow.hash)
+            fixture.ours.settle_hold(escrow.preimage, Required),
+            fixture.ours.cancel_hold(escrow.hash)
         );
 
         let (settled, canceled) = (settled.expect("an answer"), canceled.expect("an answer"));
@@ -247,12 +251,12 @@ pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
 
 // spec: E4
 pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let height = stage.height().await;
-    let escrow = stage.held_escrow().await;
+    let height = fixture.height().await;
+    let escrow = fixture.held_escrow().await;
 
-    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
 
     let expires_at = BlockHeight(height.0 + CLTV_DELTA + PAYER_PADDING);
     assert_eq!(status, HoldStatus::Accepted { paid: Msats(10_003_000), expires_at });
@@ -260,60 +264,60 @@ pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
 
 // measured: amounts_and_secrets
 // spec: E4 D10 D33
-pub(crate) async fn an_overpayment_is_accepted_and_told(stage: &Stage<impl Lightning>) {
-    let escrow = stage.open_escrow().await;
-    stage.pay_other_amount(&escrow.bolt11, Msats(100_030_000)).await;
+pub(crate) async fn an_overpayment_is_accepted_and_told(fixture: &Fixture<impl Lightning>) {
+    let escrow = fixture.open_escrow().await;
+    fixture.pay_other_amount(&escrow.bolt11, Msats(100_030_000)).await;
 
-    assert_eq!(stage.held_amount(&escrow).await, Msats(100_030_000));
+    assert_eq!(fixture.held_amount(&escrow).await, Msats(100_030_000));
 }
 
 // spec: E4 D33
 pub(crate) async fn an_escrow_is_worth_every_millisat_although_its_channel_shows_whole_sats(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let escrow = stage.open_escrow().await;
-    stage.pay_other_amount(&escrow.bolt11, Msats(10_003_777)).await;
+    let escrow = fixture.open_escrow().await;
+    fixture.pay_other_amount(&escrow.bolt11, Msats(10_003_777)).await;
 
-    assert_eq!(stage.held_amount(&escrow).await, Msats(10_003_777));
+    assert_eq!(fixture.held_amount(&escrow).await, Msats(10_003_777));
 }
 
 // measured: expiry_open
-pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(stage: &Stage<impl Lightning>) {
-    let escrow = hold_at(&stage.ours, short_lived).await;
+pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(fixture: &Fixture<impl Lightning>) {
+    let escrow = hold_at(&fixture.ours, short_lived).await;
 
-    assert_eq!(all(stage.ours.watch(escrow.hash)).await, [HoldWord::Open, HoldWord::Canceled]);
+    assert_eq!(all(fixture.ours.watch(escrow.hash)).await, [HoldWord::Open, HoldWord::Canceled]);
 }
 
 // measured: expiry_accepted
-pub(crate) async fn an_accepted_hold_outlives_its_expiry(stage: &Stage<impl Lightning>) {
+pub(crate) async fn an_accepted_hold_outlives_its_expiry(fixture: &Fixture<impl Lightning>) {
     // Long enough to be paid on a busy machine.
     let brief = |hold| NewHold { expiry: Duration::from_secs(5), ..hold };
-    let held = hold_at(&stage.ours, brief).await;
-    stage.seller_pays(&held).await;
-    let unpaid = hold_at(&stage.ours, brief).await;
-    until(stage.ours.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
+    let held = hold_at(&fixture.ours, brief).await;
+    fixture.seller_pays(&held).await;
+    let unpaid = hold_at(&fixture.ours, brief).await;
+    until(fixture.ours.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
 
-    let status = stage.ours.hold_status(held.hash).await.expect("an answer");
+    let status = fixture.ours.hold_status(held.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
-    let status = stage.ours.settle_hold(held.preimage, Required).await.expect("an answer");
+    let status = fixture.ours.settle_hold(held.preimage, Required).await.expect("an answer");
     assert_eq!(status, HoldWord::Settled);
 }
 
 // measured: auto_cancel
 pub(crate) async fn an_accepted_hold_is_given_back_at_its_horizon_and_not_a_block_earlier(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let escrow = stage.held_escrow().await;
-    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let escrow = fixture.held_escrow().await;
+    let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     let HoldStatus::Accepted { expires_at, .. } = status else { panic!("{status:?}") };
-    let left = expires_at.0 - HOLD_EXPIRY_DELTA - stage.height().await.0;
+    let left = expires_at.0 - HOLD_EXPIRY_DELTA - fixture.height().await.0;
 
-    stage.mine(left - 1).await;
-    assert_eq!(stage.ours.hold_status(escrow.hash).await.expect("an answer"), status);
+    fixture.mine(left - 1).await;
+    assert_eq!(fixture.ours.hold_status(escrow.hash).await.expect("an answer"), status);
 
-    stage.mine(1).await;
-    until(stage.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
-    let status = stage.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
+    fixture.mine(1).await;
+    until(fixture.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
+    let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
     assert_eq!(status, HoldWord::Canceled);
 }
 

@@ -8,14 +8,14 @@ use trade::EscrowEvidence::Required;
 use trade::HoldStatus;
 
 use super::deaths::attached;
-use crate::stage::{Stage, all, hasty, new_hold, payment};
+use crate::fixture::{Fixture, all, hasty, new_hold, payment};
 
 // spec: E3 P5
 pub(crate) async fn a_broken_link_ends_streams_without_a_last_word_and_is_dialed_again(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let (escrow, invoice) = (stage.held_escrow().await, stage.payment_in_flight().await);
-    let (ours, link) = stage.linked().await;
+    let (escrow, invoice) = (fixture.held_escrow().await, fixture.payment_in_flight().await);
+    let (ours, link) = fixture.linked().await;
     let (watch, follow) = attached(&ours, &escrow, &invoice).await;
 
     link.cut();
@@ -26,10 +26,10 @@ pub(crate) async fn a_broken_link_ends_streams_without_a_last_word_and_is_dialed
 }
 
 // spec: E3 P5
-pub(crate) async fn every_call_over_a_dead_link_has_a_deadline(stage: &Stage<impl Lightning>) {
-    let invoice = stage.undecided_buyer().await;
+pub(crate) async fn every_call_over_a_dead_link_has_a_deadline(fixture: &Fixture<impl Lightning>) {
+    let invoice = fixture.undecided_buyer().await;
     let (hold, preimage) = new_hold();
-    let (ours, link) = stage.linked().await;
+    let (ours, link) = fixture.linked().await;
     ours.readiness().await.expect("it is up");
     link.swallow();
     let node = hasty(&ours);
@@ -54,6 +54,6 @@ pub(crate) async fn every_call_over_a_dead_link_has_a_deadline(stage: &Stage<imp
         assert!(matches!(error, Some(LightningError::Unreachable { .. })), "{error:?}");
     }
     assert_eq!((watched, followed), (vec![], vec![]));
-    let status = stage.ours.hold_status(hold.hash).await.expect("an answer");
+    let status = fixture.ours.hold_status(hold.hash).await.expect("an answer");
     assert_eq!(status, HoldStatus::Unknown, "it never arrived");
 }

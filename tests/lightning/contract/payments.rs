@@ -8,58 +8,58 @@ use trade::EscrowEvidence::Required;
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
 use crate::corpus;
-use crate::stage::{Stage, all, hash_of, hold_at, index, last, next, payment, until};
+use crate::fixture::{Fixture, all, hash_of, hold_at, index, last, next, payment, until};
 
 // measured: pay_first_update
 // spec: P4
 pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = stage.undecided_buyer().await;
+    let invoice = fixture.undecided_buyer().await;
 
-    let first = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let first = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
     let PaymentStatus::InFlight { index } = first else { panic!("{first:?}") };
-    let mut follow = stage.ours.follow(invoice.hash);
+    let mut follow = fixture.ours.follow(invoice.hash);
     assert_eq!(next(&mut follow).await, Some(first));
     let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
-    until(stage.buyer.watch(invoice.hash), held).await;
-    stage.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
+    until(fixture.buyer.watch(invoice.hash), held).await;
+    fixture.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
     let paid = PaymentStatus::Succeeded { index, receipt: invoice.preimage, fee: Msats::ZERO };
     assert!(last(follow).await == paid, "the receipt is the buyer's preimage");
 }
 
 // measured: pay_zero_with_amt
-pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(stage: &Stage<impl Lightning>) {
-    let bolt11 = stage.invoice(None).await;
+pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(fixture: &Fixture<impl Lightning>) {
+    let bolt11 = fixture.invoice(None).await;
     let hash = hash_of(&bolt11);
     let amount = Some(Sats(777));
-    stage.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
-    let end = last(stage.ours.follow(hash)).await;
+    fixture.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
+    let end = last(fixture.ours.follow(hash)).await;
 
     assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
-    assert_eq!(stage.ours.payment_status(hash).await.expect("an answer"), end);
-    assert_eq!(all(stage.ours.follow(hash)).await, [end]);
+    assert_eq!(fixture.ours.payment_status(hash).await.expect("an answer"), end);
+    assert_eq!(all(fixture.ours.follow(hash)).await, [end]);
 }
 
 // measured: track_unknown
 pub(crate) async fn an_unknown_payment_is_unknown_and_its_stream_says_nothing(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     let hash = PaymentHash([7; 32]);
-    let status = stage.ours.payment_status(hash).await.expect("an answer");
+    let status = fixture.ours.payment_status(hash).await.expect("an answer");
 
     assert_eq!(status, PaymentStatus::Unknown);
-    assert_eq!(all(stage.ours.follow(hash)).await, []);
+    assert_eq!(all(fixture.ours.follow(hash)).await, []);
 }
 
 // measured: send_again
 // spec: P5
-pub(crate) async fn a_payment_in_flight_is_not_sent_twice(stage: &Stage<impl Lightning>) {
-    let invoice = stage.payment_in_flight().await;
-    let before = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+pub(crate) async fn a_payment_in_flight_is_not_sent_twice(fixture: &Fixture<impl Lightning>) {
+    let invoice = fixture.payment_in_flight().await;
+    let before = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
 
-    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let again = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
     assert!(matches!(again, PaymentStatus::InFlight { .. }), "{again:?}");
     assert_eq!(again, before);
@@ -67,12 +67,12 @@ pub(crate) async fn a_payment_in_flight_is_not_sent_twice(stage: &Stage<impl Lig
 
 // measured: send_again
 // spec: P5
-pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Lightning>) {
-    let invoice = stage.payment_in_flight().await;
-    stage.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
-    let paid = last(stage.ours.follow(invoice.hash)).await;
+pub(crate) async fn a_paid_invoice_is_not_paid_twice(fixture: &Fixture<impl Lightning>) {
+    let invoice = fixture.payment_in_flight().await;
+    fixture.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
+    let paid = last(fixture.ours.follow(invoice.hash)).await;
 
-    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let again = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
     assert!(matches!(again, PaymentStatus::Succeeded { .. }), "{again:?}");
     assert_eq!(again, paid);
@@ -80,15 +80,15 @@ pub(crate) async fn a_paid_invoice_is_not_paid_twice(stage: &Stage<impl Lightnin
 
 // measured: send_again
 pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = stage.payment_in_flight().await;
-    stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
-    let first = last(stage.ours.follow(invoice.hash)).await;
+    let invoice = fixture.payment_in_flight().await;
+    fixture.buyer.cancel_hold(invoice.hash).await.expect("an answer");
+    let first = last(fixture.ours.follow(invoice.hash)).await;
     assert_refused(first);
 
-    let again = stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
-    let second = last(stage.ours.follow(invoice.hash)).await;
+    let again = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let second = last(fixture.ours.follow(invoice.hash)).await;
 
     assert!(index(again) > index(first), "{first:?}, then {again:?}");
     assert_eq!(index(again), index(second));
@@ -96,16 +96,16 @@ pub(crate) async fn a_failed_payment_can_be_sent_again_under_a_higher_index(
 }
 
 // measured: payee_offline, send_again
-pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Lightning>) {
-    let bolt11 = stage.invoice(Some(Sats(500))).await;
-    stage.stop(BUYER).await;
-    stage.ours.send(payment(&bolt11)).await.expect("an answer");
-    let failed = last(stage.ours.follow(hash_of(&bolt11))).await;
+pub(crate) async fn a_payment_can_succeed_after_it_failed(fixture: &Fixture<impl Lightning>) {
+    let bolt11 = fixture.invoice(Some(Sats(500))).await;
+    fixture.stop(BUYER).await;
+    fixture.ours.send(payment(&bolt11)).await.expect("an answer");
+    let failed = last(fixture.ours.follow(hash_of(&bolt11))).await;
     assert!(matches!(failed, PaymentStatus::Failed { .. }), "{failed:?}");
-    stage.start(BUYER).await;
+    fixture.start(BUYER).await;
 
-    stage.ours.send(payment(&bolt11)).await.expect("an answer");
-    let paid = last(stage.ours.follow(hash_of(&bolt11))).await;
+    fixture.ours.send(payment(&bolt11)).await.expect("an answer");
+    let paid = last(fixture.ours.follow(hash_of(&bolt11))).await;
 
     assert!(matches!(paid, PaymentStatus::Succeeded { .. }), "{paid:?}");
     assert!(index(paid) > index(failed));
@@ -113,73 +113,73 @@ pub(crate) async fn a_payment_can_succeed_after_it_failed(stage: &Stage<impl Lig
 
 // measured: payee_offline
 pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let bolt11 = stage.invoice(Some(Sats(500))).await;
-    stage.stop(BUYER).await;
+    let bolt11 = fixture.invoice(Some(Sats(500))).await;
+    fixture.stop(BUYER).await;
 
-    stage.ours.send(payment(&bolt11)).await.expect("an answer");
+    fixture.ours.send(payment(&bolt11)).await.expect("an answer");
 
-    let end = last(stage.ours.follow(hash_of(&bolt11))).await;
+    let end = last(fixture.ours.follow(hash_of(&bolt11))).await;
     let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
     assert_eq!(reason, FailureReason::NoRoute);
 }
 
 // measured: pay_no_balance
 pub(crate) async fn a_payment_beyond_our_means_fails_for_our_own_reason(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     let amount = Sats(100_000_000_000);
-    let invoice = hold_at(&stage.buyer, |hold| NewHold { amount, ..hold }).await;
+    let invoice = hold_at(&fixture.buyer, |hold| NewHold { amount, ..hold }).await;
 
-    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
-    let end = last(stage.ours.follow(invoice.hash)).await;
+    let end = last(fixture.ours.follow(invoice.hash)).await;
     let PaymentStatus::Failed { reason, .. } = end else { panic!("{end:?}") };
     assert_eq!(reason, FailureReason::InsufficientBalance);
 }
 
 // measured: send_expired
 pub(crate) async fn an_expired_invoice_that_was_never_sent_stays_unknown(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = hold_at(&stage.buyer, short_lived).await;
-    until(stage.buyer.watch(invoice.hash), |status| *status == HoldWord::Canceled).await;
+    let invoice = hold_at(&fixture.buyer, short_lived).await;
+    until(fixture.buyer.watch(invoice.hash), |status| *status == HoldWord::Canceled).await;
 
-    assert_refused_call(&stage.ours.send(payment(&invoice.bolt11)).await);
+    assert_refused_call(&fixture.ours.send(payment(&invoice.bolt11)).await);
 
-    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
     assert_eq!(status, PaymentStatus::Unknown);
 }
 
 // measured: send_expired
 // spec: P5
 pub(crate) async fn an_expired_invoice_hides_the_payment_that_is_in_flight(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = hold_at(&stage.buyer, short_lived).await;
-    stage.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
-    let unpaid = hold_at(&stage.buyer, short_lived).await;
-    until(stage.buyer.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
+    let invoice = hold_at(&fixture.buyer, short_lived).await;
+    fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
+    let unpaid = hold_at(&fixture.buyer, short_lived).await;
+    until(fixture.buyer.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
 
-    assert_refused_call(&stage.ours.send(payment(&invoice.bolt11)).await);
+    assert_refused_call(&fixture.ours.send(payment(&invoice.bolt11)).await);
 
-    let status = stage.ours.payment_status(invoice.hash).await.expect("an answer");
+    let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
     assert!(matches!(status, PaymentStatus::InFlight { .. }), "{status:?}");
-    stage.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
-    let end = last(stage.ours.follow(invoice.hash)).await;
+    fixture.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
+    let end = last(fixture.ours.follow(invoice.hash)).await;
     assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
 }
 
 // measured: pay_self, pay_other_network, pay_zero_without_amt, pay_amt_given_twice, pay_cltv_too_small, pay_cltv_too_big, pay_min_final_over_limit
 // spec: P5
 pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let own = stage.open_escrow().await.bolt11;
-    let open = stage.invoice(None).await;
-    let fixed = stage.invoice(Some(Sats(500))).await;
-    let slow = hold_at(&stage.buyer, |hold| NewHold { cltv_delta: 500, ..hold }).await.bolt11;
+    let own = fixture.open_escrow().await.bolt11;
+    let open = fixture.invoice(None).await;
+    let fixed = fixture.invoice(Some(Sats(500))).await;
+    let slow = hold_at(&fixture.buyer, |hold| NewHold { cltv_delta: 500, ..hold }).await.bolt11;
     let abroad = golden("mainnet-9997-sat");
 
     for wrong in [
@@ -192,8 +192,8 @@ pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
         NewPayment { cltv_limit: 2_017, ..payment(&fixed) },
     ] {
         let hash = wrong.hash;
-        assert_refused_call(&stage.ours.send(wrong).await);
-        let status = stage.ours.payment_status(hash).await.expect("an answer");
+        assert_refused_call(&fixture.ours.send(wrong).await);
+        let status = fixture.ours.payment_status(hash).await.expect("an answer");
         assert_eq!(status, PaymentStatus::Unknown);
     }
 }
@@ -201,12 +201,12 @@ pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
 // measured: pay_no_secret, pay_amp, pay_garbage, decode_other_network
 // spec: D44
 pub(crate) async fn invoices_are_read_and_refused_as_the_corpus_says(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
     let mut differences = Vec::new();
     for case in corpus::cases() {
-        let read = stage.read_refused(&case.bolt11).await;
-        let sent = stage.payment_refused(&case.bolt11, case.amount_msat).await;
+        let read = fixture.read_refused(&case.bolt11).await;
+        let sent = fixture.payment_refused(&case.bolt11, case.amount_msat).await;
         if !corpus::is_as_expected(case.decode.as_deref(), read.as_deref())
             || !corpus::is_as_expected(case.send.as_deref(), sent.as_deref())
         {
@@ -218,57 +218,57 @@ pub(crate) async fn invoices_are_read_and_refused_as_the_corpus_says(
 
 // measured: pay_zero_with_amt
 pub(crate) async fn an_invoice_without_an_amount_is_paid_what_we_say(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let bolt11 = stage.invoice(None).await;
+    let bolt11 = fixture.invoice(None).await;
 
     let amount = Some(Sats(777));
-    stage.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
+    fixture.ours.send(NewPayment { amount, ..payment(&bolt11) }).await.expect("an answer");
 
-    let end = last(stage.ours.follow(hash_of(&bolt11))).await;
+    let end = last(fixture.ours.follow(hash_of(&bolt11))).await;
     assert!(matches!(end, PaymentStatus::Succeeded { .. }), "{end:?}");
 }
 
 // measured: pay_cltv_just_enough
-pub(crate) async fn a_time_lock_just_long_enough_is_enough(stage: &Stage<impl Lightning>) {
-    let invoice = hold_at(&stage.buyer, |hold| NewHold { cltv_delta: 80, ..hold }).await;
+pub(crate) async fn a_time_lock_just_long_enough_is_enough(fixture: &Fixture<impl Lightning>) {
+    let invoice = hold_at(&fixture.buyer, |hold| NewHold { cltv_delta: 80, ..hold }).await;
 
     let limited = NewPayment { cltv_limit: 84, ..payment(&invoice.bolt11) };
-    let first = stage.ours.send(limited).await.expect("an answer");
+    let first = fixture.ours.send(limited).await.expect("an answer");
 
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
     let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
-    until(stage.buyer.watch(invoice.hash), held).await;
+    until(fixture.buyer.watch(invoice.hash), held).await;
 }
 
 // measured: own_hash
 pub(crate) async fn a_foreign_invoice_with_the_hash_of_our_escrow_is_paid(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let escrow = stage.held_escrow().await;
-    let foreign = hold_at(&stage.buyer, |hold| NewHold { hash: escrow.hash, ..hold }).await;
+    let escrow = fixture.held_escrow().await;
+    let foreign = hold_at(&fixture.buyer, |hold| NewHold { hash: escrow.hash, ..hold }).await;
 
-    let first = stage.ours.send(payment(&foreign.bolt11)).await.expect("an answer");
+    let first = fixture.ours.send(payment(&foreign.bolt11)).await.expect("an answer");
 
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
-    let status = stage.ours.hold_status(escrow.hash).await.expect("an answer");
+    let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
 }
 
 // spec: P12
 pub(crate) async fn the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for(
-    stage: &Stage<impl Lightning>,
+    fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = stage.payment_in_flight().await;
+    let invoice = fixture.payment_in_flight().await;
 
-    let htlc = stage.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
+    let htlc = fixture.ours.find_htlc(invoice.hash).await.expect("an answer").expect("in flight");
     assert_eq!(htlc.missing_from, None);
 
-    stage.buyer.cancel_hold(invoice.hash).await.expect("an answer");
-    last(stage.ours.follow(invoice.hash)).await;
-    assert_eq!(stage.ours.find_htlc(invoice.hash).await.expect("an answer"), None);
+    fixture.buyer.cancel_hold(invoice.hash).await.expect("an answer");
+    last(fixture.ours.follow(invoice.hash)).await;
+    assert_eq!(fixture.ours.find_htlc(invoice.hash).await.expect("an answer"), None);
     let never_sent = PaymentHash([9; 32]);
-    assert_eq!(stage.ours.find_htlc(never_sent).await.expect("an answer"), None);
+    assert_eq!(fixture.ours.find_htlc(never_sent).await.expect("an answer"), None);
 }
 
 /// The payee did not want it.

@@ -24,7 +24,7 @@ async fn a_take() {}
 
 /// A law of LND, told to several nodes.
 // spec: INV-3 T7
-pub(crate) async fn a_law(stage: &Stage) {}
+pub(crate) async fn a_law(fixture: &Fixture) {}
 ";
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Write as _, stdout};
 use std::time::Duration;
 
 use anyhow::Result;
-use devnet::{Couple, Lightning, Net, Settings, Terms, Timeline, Times, Transport};
+use devnet::{Counterparties, Exchange, Lightning, Settings, Terms, Timeline, Times, Transport};
 use mostro_core::order::Kind;
 use regtest::{Config, SIGN_AT_ONCE};
 use tokio::time::Instant;
@@ -26,14 +26,14 @@ async fn main() -> Result<()> {
         eprintln!("network {number} of {NETWORKS} of each kind");
         let [simulated, real, recommended] = &mut columns;
         let started = Instant::now();
-        let net = Box::pin(Net::start(settings()?)).await?;
-        Box::pin(simulated.measure(net, started)).await?;
+        let exchange = Box::pin(Exchange::start(settings()?)).await?;
+        Box::pin(simulated.measure(exchange, started)).await?;
         for (column, arguments) in [(real, &[][..]), (recommended, &SIGN_AT_ONCE)] {
             let mut nodes = Config::new()?;
             nodes.hub_arguments = arguments.iter().copied().map(Into::into).collect();
             let started = Instant::now();
-            let net = Box::pin(Net::start_on_nodes(nodes, settings()?)).await?;
-            Box::pin(column.measure(net, started)).await?;
+            let exchange = Box::pin(Exchange::start_on_nodes(nodes, settings()?)).await?;
+            Box::pin(column.measure(exchange, started)).await?;
         }
     }
     Ok(stdout().write_all(table(&columns).as_bytes())?)
@@ -45,17 +45,21 @@ fn settings() -> Result<Settings> {
 
 impl Measured {
     /// Trades on a network that was started then, and takes it down.
-    async fn measure<L: Lightning>(&mut self, net: Net<L>, started: Instant) -> Result<()> {
+    async fn measure<L: Lightning>(
+        &mut self,
+        exchange: Exchange<L>,
+        started: Instant,
+    ) -> Result<()> {
         self.up.push(started.elapsed());
-        let before = net.quiet_books().await?;
+        let before = exchange.quiet_books().await?;
         let silent = Timeline::on_stdout().silenced();
-        let mut couple = Couple::meet(&net, Transport::Nip44, silent).await?;
+        let mut traders = Counterparties::meet(&exchange, Transport::Nip44, silent).await?;
         for number in 0..TRADES {
             let side = if number % 2 == 0 { Kind::Sell } else { Kind::Buy };
-            self.trades.push(couple.trade(Terms { side, sats: 10_000, euros: 10 }).await?);
+            self.trades.push(traders.trade(Terms { side, sats: 10_000, euros: 10 }).await?);
         }
-        net.audit(&before, &[]).await?;
-        net.end()
+        exchange.audit(&before, &[]).await?;
+        exchange.end()
     }
 
     fn median(&self, step: fn(&Times) -> Duration) -> u128 {

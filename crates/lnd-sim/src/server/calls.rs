@@ -8,7 +8,7 @@ use super::lnd::{Lnd, stopping};
 use crate::faults::{Fault, Rpc};
 use crate::hash::PaymentHash;
 use crate::lnd_error::LndError;
-use crate::world::World;
+use crate::network::Network;
 
 /// What grpc-go says of a connection that ends under a call.
 pub(crate) const CLOSING: &str = "transport is closing";
@@ -19,7 +19,7 @@ impl Lnd {
         &self,
         rpc: Rpc,
         hash: Option<PaymentHash>,
-        work: impl FnOnce(&mut World, &str) -> Result<T, LndError> + Send + 'static,
+        work: impl FnOnce(&mut Network, &str) -> Result<T, LndError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         let (done, _) = self.work(rpc, hash, work).await?;
         Ok(Response::new(done))
@@ -30,11 +30,11 @@ impl Lnd {
         &self,
         rpc: Rpc,
         hash: Option<PaymentHash>,
-        work: impl FnOnce(&mut World, &str) -> Result<T, LndError> + Send + 'static,
+        work: impl FnOnce(&mut Network, &str) -> Result<T, LndError> + Send + 'static,
     ) -> Result<(T, Option<Fault>), Status> {
-        let fault = self.shared.with(|world| {
-            world.calls.count(&self.name, rpc, hash);
-            world.faults.strike(&self.name, rpc, hash)
+        let fault = self.shared.with(|network| {
+            network.calls.count(&self.name, rpc, hash);
+            network.faults.strike(&self.name, rpc, hash)
         });
         let done = match &fault {
             Some(Fault::Hang) => pending().await,
@@ -53,15 +53,15 @@ impl Lnd {
 
     fn step<T>(
         &self,
-        work: impl FnOnce(&mut World, &str) -> Result<T, LndError>,
+        work: impl FnOnce(&mut Network, &str) -> Result<T, LndError>,
     ) -> Result<T, LndError> {
-        self.shared.with(|world| work(world, &self.name))
+        self.shared.with(|network| work(network, &self.name))
     }
 
     /// The work is done when LND is thawed, whether or not the caller still waits.
     async fn once_thawed<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut World, &str) -> Result<T, LndError> + Send + 'static,
+        work: impl FnOnce(&mut Network, &str) -> Result<T, LndError> + Send + 'static,
     ) -> Result<T, LndError> {
         let lnd = self.clone();
         let mut thawed = self.shared.thawed.subscribe();

@@ -10,7 +10,7 @@ use tonic::{Response, Status};
 use super::calls::CLOSING;
 use super::lnd::{Life, Lnd, stopping};
 use crate::faults::Fault;
-use crate::world::World;
+use crate::network::Network;
 
 /// What a follower finds when it looks.
 pub(crate) enum Next<T> {
@@ -29,7 +29,7 @@ pub(crate) enum AtStop {
     Fails(&'static str),
 }
 
-type Look<T> = Box<dyn FnMut(&World) -> Next<T> + Send>;
+type Look<T> = Box<dyn FnMut(&Network) -> Next<T> + Send>;
 
 /// A stream of messages about one hash.
 pub(crate) struct Follow<T> {

@@ -81,7 +81,8 @@ fn refuse(status: Status) -> Ready<Answer> {
 
 impl Lnd {
     fn admit(&self, path: &str, headers: &http::HeaderMap) -> Result<(), LndError> {
-        let state = self.shared.read(|world| world.nodes.get(&self.name).map(|node| node.state));
+        let state =
+            self.shared.read(|network| network.nodes.get(&self.name).map(|node| node.state));
         let too_early = match state {
             None | Some(LndState::RpcActive | LndState::ServerActive) => None,
             Some(LndState::WaitingToStart) => Some("waiting to start, RPC services not available"),

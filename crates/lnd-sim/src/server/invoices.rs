@@ -19,7 +19,7 @@ use crate::invoice::NewInvoice;
 use crate::invoice_registry::unlocated;
 use crate::lnd_error::LndError;
 use crate::messages;
-use crate::world::World;
+use crate::network::Network;
 
 #[tonic::async_trait]
 impl Invoices for Lnd {
@@ -31,7 +31,7 @@ impl Invoices for Lnd {
     ) -> Result<Response<AddHoldInvoiceResp>, Status> {
         let asked = request.into_inner();
         let hash = PaymentHash::read(&asked.hash);
-        self.answer(Rpc::AddHoldInvoice, hash.clone().ok(), move |world, node| {
+        self.answer(Rpc::AddHoldInvoice, hash.clone().ok(), move |network, node| {
             let new = NewInvoice {
                 memo: asked.memo,
                 value_sat: asked.value,
@@ -40,7 +40,7 @@ impl Invoices for Lnd {
                 expiry: asked.expiry,
                 cltv_expiry: asked.cltv_expiry,
             };
-            let added = world.add_hold_invoice(node, hash?, &new)?;
+            let added = network.add_hold_invoice(node, hash?, &new)?;
             Ok(AddHoldInvoiceResp {
                 payment_request: added.bolt11,
                 add_index: added.add_index,
@@ -56,8 +56,8 @@ impl Invoices for Lnd {
     ) -> Result<Response<SettleInvoiceResp>, Status> {
         let preimage = Preimage::read(&request.into_inner().preimage);
         let hash = preimage.as_ref().ok().map(Preimage::hash);
-        self.answer(Rpc::SettleInvoice, hash, move |world, node| {
-            world.settle_invoice(node, preimage?)?;
+        self.answer(Rpc::SettleInvoice, hash, move |network, node| {
+            network.settle_invoice(node, preimage?)?;
             Ok(SettleInvoiceResp {})
         })
         .await
@@ -68,8 +68,8 @@ impl Invoices for Lnd {
         request: Request<CancelInvoiceMsg>,
     ) -> Result<Response<CancelInvoiceResp>, Status> {
         let hash = PaymentHash::read(&request.into_inner().payment_hash);
-        self.answer(Rpc::CancelInvoice, hash.clone().ok(), move |world, node| {
-            world.cancel_invoice(node, hash?)?;
+        self.answer(Rpc::CancelInvoice, hash.clone().ok(), move |network, node| {
+            network.cancel_invoice(node, hash?)?;
             Ok(CancelInvoiceResp {})
         })
         .await
@@ -84,8 +84,8 @@ impl Invoices for Lnd {
             Some(InvoiceRef::PaymentHash(bytes)) => PaymentHash::read(bytes).ok(),
             _ => None,
         };
-        self.answer(Rpc::LookupInvoiceV2, hash, move |world, node| {
-            let node = find(world, node)?;
+        self.answer(Rpc::LookupInvoiceV2, hash, move |network, node| {
+            let node = find(network, node)?;
             let known = &node.invoices;
             let found = match asked {
                 None => {
@@ -109,21 +109,21 @@ impl Invoices for Lnd {
     ) -> Result<Response<Self::SubscribeSingleInvoiceStream>, Status> {
         let hash = PaymentHash::read(&request.into_inner().r_hash);
         let known = hash.clone().ok();
-        let begin = move |world: &mut World, node: &str| {
+        let begin = move |network: &mut Network, node: &str| {
             let hash = hash?;
             // The state it is in, then everything that follows; of a hash not known yet, all.
-            let told = world.find_invoice(node, hash).map_or(0, |invoice| invoice.log.len());
+            let told = network.find_invoice(node, hash).map_or(0, |invoice| invoice.log.len());
             Ok((hash, told.saturating_sub(1)))
         };
         let ((hash, begins), fault) = self.work(Rpc::SubscribeSingleInvoice, known, begin).await?;
         let node = self.name.clone();
         let mut next = begins;
         let mut is_over = false;
-        let look = Box::new(move |world: &World| {
+        let look = Box::new(move |network: &Network| {
             if is_over {
                 return Next::End;
             }
-            let found = world.find_invoice(&node, hash).and_then(|invoice| invoice.log.get(next));
+            let found = network.find_invoice(&node, hash).and_then(|invoice| invoice.log.get(next));
             let Some(message) = found else { return Next::Wait };
             next += 1;
             is_over = matches!(message.state(), WireState::Settled | WireState::Canceled);

@@ -12,9 +12,9 @@ use crate::hash::{PaymentHash, Preimage};
 use crate::invoice::{Invoice, InvoiceState, NewInvoice};
 use crate::invoice_registry::unlocated;
 use crate::lnd_error::LndError;
+use crate::network::Network;
 use crate::node::{LndState, Node};
 use crate::payment::{Payment, PaymentStatus};
-use crate::world::World;
 use crate::{bolt11, messages};
 
 /// Entries of a list whose caller names no limit.
@@ -26,8 +26,8 @@ impl State for Lnd {
         &self,
         _: Request<GetStateRequest>,
     ) -> Result<Response<GetStateResponse>, Status> {
-        self.answer(Rpc::GetState, None, |world, node| {
-            let state = match find(world, node)?.state {
+        self.answer(Rpc::GetState, None, |network, node| {
+            let state = match find(network, node)?.state {
                 LndState::WaitingToStart => WalletState::WaitingToStart,
                 LndState::NonExisting => WalletState::NonExisting,
                 LndState::Locked => WalletState::Locked,
@@ -48,10 +48,10 @@ impl Lightning for Lnd {
         _: Request<lnrpc::GetInfoRequest>,
     ) -> Result<Response<lnrpc::GetInfoResponse>, Status> {
         let address = self.shared.premises().get(&self.name).map(|premises| premises.address);
-        self.answer(Rpc::GetInfo, None, move |world, node| {
-            let node = find(world, node)?;
+        self.answer(Rpc::GetInfo, None, move |network, node| {
+            let node = find(network, node)?;
             let uri = address.map(|at| format!("{}@{at}", node.pubkey)).unwrap_or_default();
-            Ok(messages::info(node, world, uri))
+            Ok(messages::info(node, network, uri))
         })
         .await
     }
@@ -66,7 +66,7 @@ impl Lightning for Lnd {
             given => Preimage::read(given),
         };
         let hash = preimage.as_ref().ok().map(Preimage::hash);
-        self.answer(Rpc::AddInvoice, hash, move |world, node| {
+        self.answer(Rpc::AddInvoice, hash, move |network, node| {
             let new = NewInvoice {
                 memo: asked.memo,
                 value_sat: asked.value,
@@ -75,7 +75,7 @@ impl Lightning for Lnd {
                 expiry: asked.expiry,
                 cltv_expiry: asked.cltv_expiry,
             };
-            let added = world.add_invoice(node, preimage?, &new)?;
+            let added = network.add_invoice(node, preimage?, &new)?;
             Ok(lnrpc::AddInvoiceResponse {
                 r_hash: added.hash.0.to_vec(),
                 payment_request: added.bolt11,
@@ -98,8 +98,8 @@ impl Lightning for Lnd {
             asked.r_hash
         };
         let hash = PaymentHash::read(&bytes);
-        self.answer(Rpc::LookupInvoice, hash.clone().ok(), move |world, node| {
-            let node = find(world, node)?;
+        self.answer(Rpc::LookupInvoice, hash.clone().ok(), move |network, node| {
+            let node = find(network, node)?;
             let found = node.invoices.get(&hash?).map(messages::invoice);
             found.ok_or_else(|| unlocated(node, Code::NotFound))
         })
@@ -111,13 +111,13 @@ impl Lightning for Lnd {
         request: Request<lnrpc::ListInvoiceRequest>,
     ) -> Result<Response<lnrpc::ListInvoiceResponse>, Status> {
         let asked = request.into_inner();
-        self.answer(Rpc::ListInvoices, None, move |world, node| {
+        self.answer(Rpc::ListInvoices, None, move |network, node| {
             let pending = |invoice: &&Invoice| {
                 !asked.pending_only
                     || matches!(invoice.state, InvoiceState::Open | InvoiceState::Accepted)
             };
             let mut all: Vec<&Invoice> =
-                find(world, node)?.invoices.values().filter(pending).collect();
+                find(network, node)?.invoices.values().filter(pending).collect();
             all.sort_by_key(|invoice| invoice.add_index);
             let page = Page::of(asked.index_offset, asked.num_max_invoices, asked.reversed);
             let shown = page.cut(&all, |invoice| invoice.add_index);
@@ -135,11 +135,11 @@ impl Lightning for Lnd {
         request: Request<lnrpc::ListPaymentsRequest>,
     ) -> Result<Response<lnrpc::ListPaymentsResponse>, Status> {
         let asked = request.into_inner();
-        self.answer(Rpc::ListPayments, None, move |world, node| {
+        self.answer(Rpc::ListPayments, None, move |network, node| {
             let complete = |payment: &&Payment| {
                 asked.include_incomplete || payment.status == PaymentStatus::Succeeded
             };
-            let known = &find(world, node)?.payments;
+            let known = &find(network, node)?.payments;
             let mut all: Vec<&Payment> = known.values().filter(complete).collect();
             all.sort_by_key(|payment| payment.index);
             let page = Page::of(asked.index_offset, asked.max_payments, asked.reversed);
@@ -151,8 +151,8 @@ impl Lightning for Lnd {
                 payments: shown
                     .iter()
                     .map(|payment| {
-                        let attempt = payment.attempt.and_then(|id| world.attempts.get(&id));
-                        messages::payment(payment, attempt, world)
+                        let attempt = payment.attempt.and_then(|id| network.attempts.get(&id));
+                        messages::payment(payment, attempt, network)
                     })
                     .collect(),
             })
@@ -165,10 +165,10 @@ impl Lightning for Lnd {
         request: Request<lnrpc::ListChannelsRequest>,
     ) -> Result<Response<lnrpc::ListChannelsResponse>, Status> {
         let asked = request.into_inner();
-        self.answer(Rpc::ListChannels, None, move |world, node| {
-            let all = world.channels.values();
+        self.answer(Rpc::ListChannels, None, move |network, node| {
+            let all = network.channels.values();
             let channels = all
-                .filter_map(|channel| messages::channel(channel, node, world))
+                .filter_map(|channel| messages::channel(channel, node, network))
                 .filter(|channel| !asked.active_only || channel.active)
                 .filter(|channel| !asked.inactive_only || !channel.active)
                 .collect();
@@ -181,8 +181,8 @@ impl Lightning for Lnd {
         &self,
         _: Request<lnrpc::ChannelBalanceRequest>,
     ) -> Result<Response<lnrpc::ChannelBalanceResponse>, Status> {
-        self.answer(Rpc::ChannelBalance, None, |world, node| {
-            Ok(messages::channel_balance(node, world))
+        self.answer(Rpc::ChannelBalance, None, |network, node| {
+            Ok(messages::channel_balance(node, network))
         })
         .await
     }
@@ -233,6 +233,6 @@ pub(crate) fn draw_preimage() -> Result<Preimage, LndError> {
     Ok(Preimage(bytes))
 }
 
-pub(super) fn find<'a>(world: &'a World, node: &str) -> Result<&'a Node, LndError> {
-    world.nodes.get(node).ok_or_else(|| LndError::unknown("no such node"))
+pub(super) fn find<'a>(network: &'a Network, node: &str) -> Result<&'a Node, LndError> {
+    network.nodes.get(node).ok_or_else(|| LndError::unknown("no such node"))
 }

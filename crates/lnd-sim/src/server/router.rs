@@ -12,7 +12,7 @@ use crate::bolt11;
 use crate::faults::{Fault, Rpc};
 use crate::hash::PaymentHash;
 use crate::lnd_error::LndError;
-use crate::world::World;
+use crate::network::Network;
 
 #[tonic::async_trait]
 impl Router for Lnd {
@@ -29,7 +29,7 @@ impl Router for Lnd {
             Ok(invoice) => Some(invoice.hash),
             Err(_) => PaymentHash::read(&asked.payment_hash).ok(),
         };
-        let send = move |world: &mut World, node: &str| world.send_payment(node, &asked);
+        let send = move |network: &mut Network, node: &str| network.send_payment(node, &asked);
         let ((hash, begins), fault) = self.work(Rpc::SendPaymentV2, hash, send).await?;
         self.follow_payment(hash, begins, only_final, fault).await
     }
@@ -43,10 +43,10 @@ impl Router for Lnd {
         let hash = PaymentHash::read(&asked.payment_hash);
         let find = {
             let hash = hash.clone();
-            move |world: &mut World, node: &str| {
+            move |network: &mut Network, node: &str| {
                 let hash = hash?;
                 let unknown = || LndError::new(Code::NotFound, "payment isn't initiated");
-                let payment = world.find_payment(node, hash).ok_or_else(unknown)?;
+                let payment = network.find_payment(node, hash).ok_or_else(unknown)?;
                 Ok((hash, payment.log.len().saturating_sub(1)))
             }
         };
@@ -66,11 +66,11 @@ impl Lnd {
         let node = self.name.clone();
         let mut next = begins;
         let mut is_over = false;
-        let look = Box::new(move |world: &World| {
+        let look = Box::new(move |network: &Network| {
             if is_over {
                 return Next::End;
             }
-            let Some(payment) = world.find_payment(&node, hash) else { return Next::Wait };
+            let Some(payment) = network.find_payment(&node, hash) else { return Next::Wait };
             while let Some(message) = payment.log.get(next) {
                 next += 1;
                 is_over = matches!(message.status(), WireStatus::Succeeded | WireStatus::Failed);

@@ -9,19 +9,19 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
-use crate::harness::{PREIMAGE, SELLER, World, answer, client};
+use crate::fixture::{Fixture, PREIMAGE, SELLER, answer, client};
 
 /// A channel as any gRPC program makes it, trusting the node's certificate.
-async fn channel(world: &World) -> Channel {
-    let node = world.sim.node(HUB).unwrap();
+async fn channel(fixture: &Fixture) -> Channel {
+    let node = fixture.sim.node(HUB).unwrap();
     let pem = std::fs::read(&node.tls_cert).unwrap();
     let tls =
         ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)).domain_name("localhost");
     Endpoint::from_shared(node.url()).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
 }
 
-async fn get_state(world: &World, path: &'static str) -> Result<WalletState, Status> {
-    let mut grpc = Grpc::new(channel(world).await);
+async fn get_state(fixture: &Fixture, path: &'static str) -> Result<WalletState, Status> {
+    let mut grpc = Grpc::new(channel(fixture).await);
     grpc.ready().await.unwrap();
     let codec = tonic::codec::ProstCodec::<GetStateRequest, GetStateResponse>::default();
     let path = PathAndQuery::from_static(path);
@@ -29,8 +29,8 @@ async fn get_state(world: &World, path: &'static str) -> Result<WalletState, Sta
     Ok(answer.into_inner().state())
 }
 
-async fn info_with(world: &World, macaroon: Option<&[u8]>) -> String {
-    let mut grpc = Grpc::new(channel(world).await);
+async fn info_with(fixture: &Fixture, macaroon: Option<&[u8]>) -> String {
+    let mut grpc = Grpc::new(channel(fixture).await);
     grpc.ready().await.unwrap();
     let codec = tonic::codec::ProstCodec::<GetInfoRequest, lnrpc::GetInfoResponse>::default();
     let mut request = Request::new(GetInfoRequest {});
@@ -44,10 +44,10 @@ async fn info_with(world: &World, macaroon: Option<&[u8]>) -> String {
 // case: state_package
 #[tokio::test]
 async fn state_is_served_under_lnds_name_without_a_macaroon() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
 
-    let lnrpc = get_state(&world, "/lnrpc.State/GetState").await;
-    let staterpc = get_state(&world, "/staterpc.State/GetState").await;
+    let lnrpc = get_state(&fixture, "/lnrpc.State/GetState").await;
+    let staterpc = get_state(&fixture, "/staterpc.State/GetState").await;
 
     assert_eq!(lnrpc.unwrap(), WalletState::ServerActive);
     assert_eq!(answer(staterpc), "UNIMPLEMENTED: unknown service staterpc.State");
@@ -56,31 +56,31 @@ async fn state_is_served_under_lnds_name_without_a_macaroon() {
 // case: uri_macaroon
 #[tokio::test]
 async fn a_call_needs_one_macaroon_of_this_node() {
-    let world = World::start().await;
-    let other = std::fs::read(world.sim.node(SELLER).unwrap().macaroon).unwrap();
-    let own = std::fs::read(world.sim.node(HUB).unwrap().macaroon).unwrap();
+    let fixture = Fixture::start().await;
+    let other = std::fs::read(fixture.sim.node(SELLER).unwrap().macaroon).unwrap();
+    let own = std::fs::read(fixture.sim.node(HUB).unwrap().macaroon).unwrap();
 
-    assert_eq!(info_with(&world, None).await, "UNKNOWN: expected 1 macaroon, got 0");
+    assert_eq!(info_with(&fixture, None).await, "UNKNOWN: expected 1 macaroon, got 0");
     assert_eq!(
-        info_with(&world, Some(b"garbage")).await,
+        info_with(&fixture, Some(b"garbage")).await,
         "UNKNOWN: cannot determine data format of binary-encoded macaroon"
     );
     assert_eq!(
-        info_with(&world, Some(&other)).await,
+        info_with(&fixture, Some(&other)).await,
         "UNKNOWN: verification failed: signature mismatch after caveat verification"
     );
-    assert_eq!(info_with(&world, Some(&own)).await, "OK");
+    assert_eq!(info_with(&fixture, Some(&own)).await, "OK");
 }
 
 // case: uri_macaroon
 #[tokio::test]
 async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_key() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let calls = ["/lnrpc.Lightning/GetInfo".to_owned()];
-    let baked = world.sim.bake_macaroon(HUB, 77, &calls).unwrap();
-    let file = world.dir.path().join("baked.macaroon");
+    let baked = fixture.sim.bake_macaroon(HUB, 77, &calls).unwrap();
+    let file = fixture.dir.path().join("baked.macaroon");
     std::fs::write(&file, baked).unwrap();
-    let node = world.sim.node(HUB).unwrap();
+    let node = fixture.sim.node(HUB).unwrap();
     let mut caller = connect(node.url(), node.tls_cert, file).await.unwrap();
     let denied = "UNKNOWN: permission denied";
 
@@ -90,7 +90,7 @@ async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_
     let send = caller.lightning().send_coins(lnrpc::SendCoinsRequest::default()).await;
     assert_eq!(answer(send), denied);
 
-    world.sim.delete_macaroon(HUB, 77).unwrap();
+    fixture.sim.delete_macaroon(HUB, 77).unwrap();
     assert_eq!(
         answer(caller.lightning().get_info(GetInfoRequest {}).await),
         "UNKNOWN: cannot retrieve macaroon: cannot get macaroon: root key with id 77 doesn't exist"
@@ -100,8 +100,8 @@ async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_
 // case: startup, locked_wallet
 #[tokio::test]
 async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
-    let mut world = World::start().await;
-    world.sim.invoice(HUB, 1).unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.sim.invoice(HUB, 1).unwrap();
     let cases = [
         (
             LndState::NonExisting,
@@ -126,48 +126,48 @@ async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
         (LndState::RpcActive, WalletState::RpcActive, "NOT_FOUND: unable to locate invoice"),
     ];
     for (state, shown, expected) in cases {
-        world.sim.set_state(HUB, state).unwrap();
-        assert_eq!(get_state(&world, "/lnrpc.State/GetState").await.unwrap(), shown);
-        assert_eq!(answer(world.lookup().await), expected);
+        fixture.sim.set_state(HUB, state).unwrap();
+        assert_eq!(get_state(&fixture, "/lnrpc.State/GetState").await.unwrap(), shown);
+        assert_eq!(answer(fixture.lookup().await), expected);
     }
 }
 
 // case: synced_after_block
 #[tokio::test]
 async fn a_node_that_is_not_synced_says_so_and_still_settles() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    world.sim.set_synced(HUB, false).unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    fixture.sim.set_synced(HUB, false).unwrap();
 
-    let info = world.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
+    let info = fixture.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
 
     assert!(!info.synced_to_chain);
-    assert_eq!(info.block_height, world.sim.height());
-    assert_eq!(answer(world.settle().await), "OK");
+    assert_eq!(info.block_height, fixture.sim.height());
+    assert_eq!(answer(fixture.settle().await), "OK");
 }
 
 // case: none; `tlsautorefresh` of `lightning.md` §3
 #[tokio::test]
 async fn a_renewed_certificate_shuts_out_who_pinned_the_old_one() {
-    let mut world = World::start().await;
-    world.add_hold(|_| ()).await.unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_hold(|_| ()).await.unwrap();
 
-    world.sim.renew_certificate(HUB).unwrap();
+    fixture.sim.renew_certificate(HUB).unwrap();
 
-    assert!(world.lookup().await.is_err());
-    let mut fresh = client(&world.sim, HUB).await;
+    assert!(fixture.lookup().await.is_err());
+    let mut fresh = client(&fixture.sim, HUB).await;
     assert!(fresh.lightning().get_info(GetInfoRequest {}).await.is_ok());
-    assert!(world.sim.find_invoice(HUB, PREIMAGE.hash()).is_some());
+    assert!(fixture.sim.find_invoice(HUB, PREIMAGE.hash()).is_some());
 }
 
 // case: none; the handle's faults
 #[tokio::test]
 async fn a_node_says_the_version_and_the_chain_that_it_is_told_to() {
-    let mut world = World::start().await;
-    world.sim.set_version(HUB, "0.19.3-beta").unwrap();
-    world.sim.set_network(HUB, "mainnet").unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.sim.set_version(HUB, "0.19.3-beta").unwrap();
+    fixture.sim.set_network(HUB, "mainnet").unwrap();
 
-    let info = world.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
+    let info = fixture.client.lightning().get_info(GetInfoRequest {}).await.unwrap().into_inner();
 
     assert_eq!(
         (info.version.as_str(), info.chains[0].network.as_str()),

@@ -7,21 +7,21 @@ use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState::{Accepted, Canceled, Open,
 use lnd_sim::{Config, Fault, HUB, LndSim, Payee, Rpc};
 use tonic::Code;
 
-use crate::harness::{
-    BUYER, PREIMAGE, SELLER, World, answer, client, hash_of, payment, rest, said, shown,
+use crate::fixture::{
+    BUYER, Fixture, PREIMAGE, SELLER, answer, client, hash_of, payment, rest, said, shown,
 };
 
 // case: stream_ends
 #[tokio::test]
 async fn at_sigterm_invoice_streams_end_ok_and_the_routers_fail() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    let invoice = world.subscribe().await.unwrap();
-    let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
-    world.sim.set_payee(BUYER, Payee::Holds).unwrap();
-    let payment = world.send(payment(&bolt11)).await.unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    let invoice = fixture.subscribe().await.unwrap();
+    let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
+    fixture.sim.set_payee(BUYER, Payee::Holds).unwrap();
+    let payment = fixture.send(payment(&bolt11)).await.unwrap();
 
-    world.sim.stop(HUB).await;
+    fixture.sim.stop(HUB).await;
 
     let (seen, end) = rest(invoice).await;
     assert_eq!((seen.len(), end.is_ok()), (1, true));
@@ -32,177 +32,177 @@ async fn at_sigterm_invoice_streams_end_ok_and_the_routers_fail() {
 // case: stream_ends; what the client library makes of a broken connection is its own affair
 #[tokio::test]
 async fn at_sigkill_streams_break() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    let mut invoice = world.subscribe().await.unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    let mut invoice = fixture.subscribe().await.unwrap();
     invoice.message().await.unwrap();
 
-    world.sim.kill(HUB).await;
+    fixture.sim.kill(HUB).await;
 
     assert!(invoice.message().await.is_err());
-    assert!(world.lookup().await.is_err());
+    assert!(fixture.lookup().await.is_err());
 }
 
 // case: kill_accepted, kill_after_settle
 #[tokio::test]
 async fn what_is_held_survives_a_kill_and_settles_at_once() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    world.sim.kill(HUB).await;
-    world.sim.start_node(HUB).await.unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    fixture.sim.kill(HUB).await;
+    fixture.sim.start_node(HUB).await.unwrap();
 
-    assert_eq!(world.state().await, Accepted);
-    assert_eq!(answer(world.settle().await), "OK");
-    world.sim.kill(HUB).await;
-    world.sim.start_node(HUB).await.unwrap();
+    assert_eq!(fixture.state().await, Accepted);
+    assert_eq!(answer(fixture.settle().await), "OK");
+    fixture.sim.kill(HUB).await;
+    fixture.sim.start_node(HUB).await.unwrap();
 
-    assert_eq!(world.state().await, Settled);
-    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(fixture.state().await, Settled);
+    let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(shown(&paid), "SUCCEEDED");
-    world.all_is_well();
+    fixture.all_is_well();
 }
 
 // case: kill_accepted (expired while down)
 #[tokio::test]
 async fn an_invoice_that_ran_out_while_down_is_canceled_when_lnd_is_back() {
-    let mut world = World::start().await;
-    world.add_hold(|request| request.expiry = 10).await.unwrap();
-    world.sim.kill(HUB).await;
-    world.advance(10);
-    assert_eq!(world.sim.find_invoice(HUB, PREIMAGE.hash()).unwrap().state(), Open);
+    let mut fixture = Fixture::start().await;
+    fixture.add_hold(|request| request.expiry = 10).await.unwrap();
+    fixture.sim.kill(HUB).await;
+    fixture.advance(10);
+    assert_eq!(fixture.sim.find_invoice(HUB, PREIMAGE.hash()).unwrap().state(), Open);
 
-    world.sim.start_node(HUB).await.unwrap();
+    fixture.sim.start_node(HUB).await.unwrap();
 
-    assert_eq!(world.state().await, Canceled);
+    assert_eq!(fixture.state().await, Canceled);
 }
 
 // case: auto_cancel_while_down
 #[tokio::test]
 async fn blocks_missed_while_down_cancel_a_second_later_and_a_settle_before_wins() {
     for settles in [true, false] {
-        let mut world = World::start().await;
-        world.add_held().await;
-        world.sim.kill(HUB).await;
-        world.sim.mine(140);
-        world.sim.start_node(HUB).await.unwrap();
-        assert_eq!(world.state().await, Accepted);
+        let mut fixture = Fixture::start().await;
+        fixture.add_held().await;
+        fixture.sim.kill(HUB).await;
+        fixture.sim.mine(140);
+        fixture.sim.start_node(HUB).await.unwrap();
+        assert_eq!(fixture.state().await, Accepted);
         if settles {
-            assert_eq!(answer(world.settle().await), "OK");
+            assert_eq!(answer(fixture.settle().await), "OK");
         }
 
-        world.advance(1);
+        fixture.advance(1);
 
-        assert_eq!(world.state().await, if settles { Settled } else { Canceled });
-        world.all_is_well();
+        assert_eq!(fixture.state().await, if settles { Settled } else { Canceled });
+        fixture.all_is_well();
     }
 }
 
 // case: payer_restart
 #[tokio::test]
 async fn a_payer_that_was_away_hears_of_the_settle_when_its_link_is_back() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    world.sim.kill(SELLER).await;
-    assert_eq!(answer(world.settle().await), "OK");
-    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    fixture.sim.kill(SELLER).await;
+    assert_eq!(answer(fixture.settle().await), "OK");
+    let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(shown(&paid), "IN_FLIGHT");
-    world.all_is_well();
+    fixture.all_is_well();
 
-    world.sim.start_node(SELLER).await.unwrap();
+    fixture.sim.start_node(SELLER).await.unwrap();
 
-    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(shown(&paid), "SUCCEEDED");
-    world.all_is_well();
+    fixture.all_is_well();
 }
 
 // case: kill_in_flight, final_survives
 #[tokio::test]
 async fn a_payment_in_flight_survives_a_kill_and_so_does_its_end() {
-    let mut world = World::start().await;
-    let bolt11 = world.sim.invoice(BUYER, 5_000).unwrap();
-    world.sim.set_payee(BUYER, Payee::Holds).unwrap();
-    let hash = hash_of(&world.sim, BUYER);
-    world.send(payment(&bolt11)).await.unwrap();
-    world.sim.kill(HUB).await;
-    world.sim.start_node(HUB).await.unwrap();
-    assert_eq!(world.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
-    let stream = world.track(hash).await.unwrap();
+    let mut fixture = Fixture::start().await;
+    let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
+    fixture.sim.set_payee(BUYER, Payee::Holds).unwrap();
+    let hash = hash_of(&fixture.sim, BUYER);
+    fixture.send(payment(&bolt11)).await.unwrap();
+    fixture.sim.kill(HUB).await;
+    fixture.sim.start_node(HUB).await.unwrap();
+    assert_eq!(fixture.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
+    let stream = fixture.track(hash).await.unwrap();
 
-    world.sim.payee_settles(BUYER, hash).unwrap();
+    fixture.sim.payee_settles(BUYER, hash).unwrap();
 
     let (seen, end) = rest(stream).await;
     assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["IN_FLIGHT", "SUCCEEDED"]);
     assert!(end.is_ok());
-    world.sim.kill(HUB).await;
-    world.sim.start_node(HUB).await.unwrap();
-    let (seen, _) = rest(world.track(hash).await.unwrap()).await;
+    fixture.sim.kill(HUB).await;
+    fixture.sim.start_node(HUB).await.unwrap();
+    let (seen, _) = rest(fixture.track(hash).await.unwrap()).await;
     assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["SUCCEEDED"]);
-    assert_eq!(world.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
+    assert_eq!(fixture.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
 }
 
 // case: kill_during_settle
 #[tokio::test]
 async fn a_settle_whose_answer_is_lost_is_done_and_may_be_repeated() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    world.sim.answer_lost(Rpc::SettleInvoice);
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    fixture.sim.answer_lost(Rpc::SettleInvoice);
 
-    assert_eq!(world.settle().await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(fixture.settle().await.unwrap_err().code(), Code::Unavailable);
 
-    assert_eq!(world.state().await, Settled);
-    assert_eq!(answer(world.settle().await), "OK");
-    assert_eq!(world.sim.calls_about(Rpc::SettleInvoice, PREIMAGE.hash()), 2);
+    assert_eq!(fixture.state().await, Settled);
+    assert_eq!(answer(fixture.settle().await), "OK");
+    assert_eq!(fixture.sim.calls_about(Rpc::SettleInvoice, PREIMAGE.hash()), 2);
 }
 
 // case: none; seen on real nodes, which must be killed within milliseconds to show it
 #[tokio::test]
 async fn an_htlc_taken_for_a_replay_is_failed_and_its_invoice_stays_accepted() {
-    let mut world = World::start().await;
-    world.add_held().await;
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
 
-    world.sim.kill(HUB).await;
-    world.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
-    world.sim.start_node(HUB).await.unwrap();
+    fixture.sim.kill(HUB).await;
+    fixture.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
+    fixture.sim.start_node(HUB).await.unwrap();
 
-    assert_eq!(world.state().await, Accepted);
-    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(fixture.state().await, Accepted);
+    let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(shown(&paid), "FAILED/NO_ROUTE");
-    assert_eq!(world.sim.balance(HUB).unwrap().incoming_held_msat, 0);
-    assert_eq!(world.sim.check(), Vec::<String>::new());
-    assert_eq!(answer(world.cancel().await), "OK");
-    assert_eq!(world.sim.check(), Vec::<String>::new());
+    assert_eq!(fixture.sim.balance(HUB).unwrap().incoming_held_msat, 0);
+    assert_eq!(fixture.sim.check(), Vec::<String>::new());
+    assert_eq!(answer(fixture.cancel().await), "OK");
+    assert_eq!(fixture.sim.check(), Vec::<String>::new());
 }
 
 // case: none; as above
 #[tokio::test]
 async fn settling_what_was_taken_for_a_replay_brings_nothing_and_breaks_a_law() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    let before = world.sim.balance(HUB).unwrap();
-    world.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    let before = fixture.sim.balance(HUB).unwrap();
+    fixture.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
 
-    assert_eq!(answer(world.settle().await), "OK");
+    assert_eq!(answer(fixture.settle().await), "OK");
 
-    assert_eq!(world.state().await, Settled);
-    let after = world.sim.balance(HUB).unwrap();
+    assert_eq!(fixture.state().await, Settled);
+    let after = fixture.sim.balance(HUB).unwrap();
     assert_eq!(after.available_msat, before.available_msat);
-    let broken = world.sim.check();
+    let broken = fixture.sim.check();
     assert!(broken[0].contains("one thing to the payee and another to the payer"), "{broken:?}");
 }
 
 // case: deadline_then_effect
 #[tokio::test]
 async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_has_given_up() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    world.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
-    let gave_up = tokio::time::timeout(Duration::from_millis(100), world.settle()).await;
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    fixture.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
+    let gave_up = tokio::time::timeout(Duration::from_millis(100), fixture.settle()).await;
     assert!(gave_up.is_err());
-    assert_eq!(world.state().await, Accepted);
-    let mut stream = world.subscribe().await.unwrap();
+    assert_eq!(fixture.state().await, Accepted);
+    let mut stream = fixture.subscribe().await.unwrap();
     stream.message().await.unwrap();
 
-    world.sim.thaw();
+    fixture.sim.thaw();
 
     assert_eq!(stream.message().await.unwrap().unwrap().state(), Settled);
 }
@@ -210,63 +210,63 @@ async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_has_given_up() {
 // case: kill_during_settle; a call that LND had not begun dies with it
 #[tokio::test]
 async fn a_frozen_call_dies_with_its_lnd() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    world.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
-    let gave_up = tokio::time::timeout(Duration::from_millis(100), world.settle()).await;
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    fixture.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
+    let gave_up = tokio::time::timeout(Duration::from_millis(100), fixture.settle()).await;
     assert!(gave_up.is_err());
 
-    world.sim.kill(HUB).await;
-    world.sim.thaw();
-    world.sim.start_node(HUB).await.unwrap();
+    fixture.sim.kill(HUB).await;
+    fixture.sim.thaw();
+    fixture.sim.start_node(HUB).await.unwrap();
 
-    assert_eq!(world.state().await, Accepted);
+    assert_eq!(fixture.state().await, Accepted);
 }
 
 // case: none; the handle's faults
 #[tokio::test]
 async fn a_call_that_hangs_never_takes_effect() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    world.sim.hang(Rpc::SettleInvoice);
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    fixture.sim.hang(Rpc::SettleInvoice);
 
-    assert!(tokio::time::timeout(Duration::from_millis(100), world.settle()).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(100), fixture.settle()).await.is_err());
 
-    assert_eq!(world.state().await, Accepted);
-    world.sim.clear_faults();
-    assert_eq!(answer(world.settle().await), "OK");
+    assert_eq!(fixture.state().await, Accepted);
+    fixture.sim.clear_faults();
+    assert_eq!(answer(fixture.settle().await), "OK");
 }
 
 // case: none; the handle's faults
 #[tokio::test]
 async fn a_call_can_be_refused_once_before_any_effect() {
-    let mut world = World::start().await;
-    world.sim.fail_next(Rpc::AddHoldInvoice, Code::Unknown, "database is locked");
+    let mut fixture = Fixture::start().await;
+    fixture.sim.fail_next(Rpc::AddHoldInvoice, Code::Unknown, "database is locked");
 
-    assert_eq!(answer(world.add_hold(|_| ()).await), "UNKNOWN: database is locked");
+    assert_eq!(answer(fixture.add_hold(|_| ()).await), "UNKNOWN: database is locked");
 
-    assert_eq!(answer(world.add_hold(|_| ()).await), "OK");
+    assert_eq!(answer(fixture.add_hold(|_| ()).await), "OK");
 }
 
 // case: none; the handle's faults
 #[tokio::test]
 async fn streams_can_be_cut_ended_silenced_and_dropped() {
-    let mut world = World::start().await;
-    world.add_held().await;
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
     let rpc = Rpc::SubscribeSingleInvoice;
-    world.sim.fault_next(rpc, Fault::Cut { after: 1 });
-    let (seen, end) = rest(world.subscribe().await.unwrap()).await;
+    fixture.sim.fault_next(rpc, Fault::Cut { after: 1 });
+    let (seen, end) = rest(fixture.subscribe().await.unwrap()).await;
     assert_eq!((seen.len(), end.unwrap_err().code()), (1, Code::Unavailable));
-    world.sim.fault_next(rpc, Fault::End { after: 1 });
-    let (seen, end) = rest(world.subscribe().await.unwrap()).await;
+    fixture.sim.fault_next(rpc, Fault::End { after: 1 });
+    let (seen, end) = rest(fixture.subscribe().await.unwrap()).await;
     assert_eq!((seen.len(), end.is_ok()), (1, true));
-    let dropped = world.subscribe().await.unwrap();
-    world.sim.fault_next(rpc, Fault::Silence { after: 1 });
-    let mut silent = world.subscribe().await.unwrap();
+    let dropped = fixture.subscribe().await.unwrap();
+    fixture.sim.fault_next(rpc, Fault::Silence { after: 1 });
+    let mut silent = fixture.subscribe().await.unwrap();
     silent.message().await.unwrap();
 
-    world.sim.drop_streams(HUB);
-    world.settle().await.unwrap();
+    fixture.sim.drop_streams(HUB);
+    fixture.settle().await.unwrap();
 
     assert_eq!(rest(dropped).await.1.unwrap_err().code(), Code::Unavailable);
     let silence = tokio::time::timeout(Duration::from_millis(100), silent.message()).await;
@@ -311,9 +311,9 @@ async fn everything_survives_the_end_of_the_process() {
 // case: none; two writers would spoil the state file
 #[tokio::test]
 async fn a_second_simulation_is_kept_out_of_the_folder() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
 
-    let refused = LndSim::start(Config::new(world.dir.path())).await.unwrap_err().to_string();
+    let refused = LndSim::start(Config::new(fixture.dir.path())).await.unwrap_err().to_string();
 
     assert!(refused.contains("another simulation runs in"), "{refused}");
 }

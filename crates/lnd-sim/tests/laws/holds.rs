@@ -9,7 +9,7 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{Invoice, InvoiceHtlcState};
 use lnd_sim::{HUB, PaymentHash, Rpc};
 
-use crate::harness::{PREIMAGE, SELLER, World, answer, client, payment, rest, said, shown};
+use crate::fixture::{Fixture, PREIMAGE, SELLER, answer, client, payment, rest, said, shown};
 
 fn states(seen: &[Invoice]) -> Vec<&'static str> {
     seen.iter().map(|invoice| invoice.state().as_str_name()).collect()
@@ -18,30 +18,30 @@ fn states(seen: &[Invoice]) -> Vec<&'static str> {
 // case: add_duplicate
 #[tokio::test]
 async fn a_hash_is_taken_once_whatever_became_of_its_invoice() {
-    let mut world = World::start().await;
+    let mut fixture = Fixture::start().await;
     let refused = "UNKNOWN: invoice with payment hash already exists";
 
-    world.add_hold(|_| ()).await.unwrap();
-    assert_eq!(answer(world.add_hold(|_| ()).await), refused);
-    world.cancel().await.unwrap();
-    assert_eq!(answer(world.add_hold(|_| ()).await), refused);
+    fixture.add_hold(|_| ()).await.unwrap();
+    assert_eq!(answer(fixture.add_hold(|_| ()).await), refused);
+    fixture.cancel().await.unwrap();
+    assert_eq!(answer(fixture.add_hold(|_| ()).await), refused);
     let other = |r: &mut fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest| {
         r.hash = lnd_sim::Preimage([8; 32]).hash().0.to_vec();
     };
-    let bolt11 = world.add_hold(other).await.unwrap();
-    world.sim.pay(SELLER, &bolt11).unwrap();
-    assert_eq!(answer(world.add_hold(other).await), refused);
+    let bolt11 = fixture.add_hold(other).await.unwrap();
+    fixture.sim.pay(SELLER, &bolt11).unwrap();
+    assert_eq!(answer(fixture.add_hold(other).await), refused);
     let preimage = vec![8; 32];
-    world.client.invoices().settle_invoice(SettleInvoiceMsg { preimage }).await.unwrap();
-    assert_eq!(answer(world.add_hold(other).await), refused);
-    world.all_is_well();
+    fixture.client.invoices().settle_invoice(SettleInvoiceMsg { preimage }).await.unwrap();
+    assert_eq!(answer(fixture.add_hold(other).await), refused);
+    fixture.all_is_well();
 }
 
 // case: add_defaults
 #[tokio::test]
 async fn zeros_are_a_day_eighty_blocks_and_any_amount() {
-    let mut world = World::start().await;
-    let bolt11 = world
+    let mut fixture = Fixture::start().await;
+    let bolt11 = fixture
         .add_hold(|request| {
             request.value = 0;
             request.cltv_expiry = 0;
@@ -49,15 +49,15 @@ async fn zeros_are_a_day_eighty_blocks_and_any_amount() {
         .await
         .unwrap();
 
-    let added = world.lookup().await.unwrap();
+    let added = fixture.lookup().await.unwrap();
 
     assert_eq!((added.expiry, added.cltv_expiry, added.value), (86_400, 80, 0));
-    let mut seller = client(&world.sim, SELLER).await;
+    let mut seller = client(&fixture.sim, SELLER).await;
     let mut request = payment(&bolt11);
     request.amt = 777;
     let mut stream = seller.router().send_payment_v2(request).await.unwrap().into_inner();
     stream.message().await.unwrap();
-    assert_eq!(world.lookup().await.unwrap().amt_paid_sat, 777);
+    assert_eq!(fixture.lookup().await.unwrap().amt_paid_sat, 777);
 }
 
 // case: add_limits
@@ -83,9 +83,9 @@ async fn what_is_out_of_bounds_is_refused_in_lnds_words() {
         (|r| r.expiry = -1, "OK"),
         (|r| r.hash = vec![0; 32], "OK"),
     ];
-    let mut world = World::start().await;
+    let mut fixture = Fixture::start().await;
     for (change, expected) in cases {
-        assert_eq!(answer(world.add_hold(*change).await), *expected);
+        assert_eq!(answer(fixture.add_hold(*change).await), *expected);
     }
     for (nth, change) in [
         (|r| r.cltv_expiry = 24) as Change,
@@ -96,7 +96,7 @@ async fn what_is_out_of_bounds_is_refused_in_lnds_words() {
     .iter()
     .enumerate()
     {
-        let added = world
+        let added = fixture
             .add_hold(|request| {
                 change(request);
                 request.hash = vec![u8::try_from(nth).unwrap() + 1; 32];
@@ -109,11 +109,11 @@ async fn what_is_out_of_bounds_is_refused_in_lnds_words() {
 // case: sub_to_settled
 #[tokio::test]
 async fn a_subscription_tells_the_state_at_once_then_every_change_and_ends() {
-    let mut world = World::start().await;
-    let bolt11 = world.add_hold(|_| ()).await.unwrap();
-    let stream = world.subscribe().await.unwrap();
-    world.sim.pay(SELLER, &bolt11).unwrap();
-    world.settle().await.unwrap();
+    let mut fixture = Fixture::start().await;
+    let bolt11 = fixture.add_hold(|_| ()).await.unwrap();
+    let stream = fixture.subscribe().await.unwrap();
+    fixture.sim.pay(SELLER, &bolt11).unwrap();
+    fixture.settle().await.unwrap();
 
     let (seen, end) = rest(stream).await;
 
@@ -121,34 +121,34 @@ async fn a_subscription_tells_the_state_at_once_then_every_change_and_ends() {
     assert!(end.is_ok());
     assert_eq!(seen[1].r_preimage, Vec::<u8>::new());
     assert_eq!(seen[2].r_preimage, PREIMAGE.0);
-    let (replayed, end) = rest(world.subscribe().await.unwrap()).await;
+    let (replayed, end) = rest(fixture.subscribe().await.unwrap()).await;
     assert_eq!((states(&replayed), end.is_ok()), (vec!["SETTLED"], true));
 }
 
 // case: sub_to_canceled
 #[tokio::test]
 async fn a_canceled_hold_ends_its_subscription_and_fails_the_payer() {
-    let mut world = World::start().await;
-    let bolt11 = world.add_hold(|_| ()).await.unwrap();
-    let stream = world.subscribe().await.unwrap();
-    world.sim.pay(SELLER, &bolt11).unwrap();
-    world.cancel().await.unwrap();
+    let mut fixture = Fixture::start().await;
+    let bolt11 = fixture.add_hold(|_| ()).await.unwrap();
+    let stream = fixture.subscribe().await.unwrap();
+    fixture.sim.pay(SELLER, &bolt11).unwrap();
+    fixture.cancel().await.unwrap();
 
     let (seen, end) = rest(stream).await;
 
     assert_eq!((states(&seen), end.is_ok()), (vec!["OPEN", "ACCEPTED", "CANCELED"], true));
-    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(shown(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
     assert_eq!(seen[2].amt_paid_msat, 10_000_000, "it stays, and never means held");
-    world.all_is_well();
+    fixture.all_is_well();
 }
 
 // case: sub_unknown
 #[tokio::test]
 async fn a_subscription_to_an_unknown_hash_gives_not_even_headers() {
-    let mut world = World::start().await;
+    let mut fixture = Fixture::start().await;
 
-    let opened = tokio::time::timeout(Duration::from_millis(200), world.subscribe()).await;
+    let opened = tokio::time::timeout(Duration::from_millis(200), fixture.subscribe()).await;
 
     assert!(opened.is_err());
 }
@@ -156,8 +156,8 @@ async fn a_subscription_to_an_unknown_hash_gives_not_even_headers() {
 // case: sub_before_add
 #[tokio::test]
 async fn a_subscription_made_before_the_invoice_delivers_it() {
-    let mut world = World::start().await;
-    let mut early = client(&world.sim, HUB).await;
+    let mut fixture = Fixture::start().await;
+    let mut early = client(&fixture.sim, HUB).await;
     let request = fedimint_tonic_lnd::invoicesrpc::SubscribeSingleInvoiceRequest {
         r_hash: PREIMAGE.hash().0.to_vec(),
     };
@@ -165,9 +165,9 @@ async fn a_subscription_made_before_the_invoice_delivers_it() {
         rest(early.invoices().subscribe_single_invoice(request).await.unwrap().into_inner()).await
     };
     let acts = async {
-        world.until(|sim| sim.calls(Rpc::SubscribeSingleInvoice) == 1).await;
-        world.add_held().await;
-        world.settle().await.unwrap();
+        fixture.until(|sim| sim.calls(Rpc::SubscribeSingleInvoice) == 1).await;
+        fixture.add_held().await;
+        fixture.settle().await.unwrap();
     };
 
     let ((seen, end), ()) = tokio::join!(follows, acts);
@@ -178,77 +178,77 @@ async fn a_subscription_made_before_the_invoice_delivers_it() {
 // case: settle_twice, settle_open, settle_canceled, settle_unknown, settle_short_preimage
 #[tokio::test]
 async fn settling_is_idempotent_and_refused_where_nothing_is_held() {
-    let mut world = World::start().await;
-    assert_eq!(answer(world.settle().await), "UNKNOWN: unable to locate invoice");
+    let mut fixture = Fixture::start().await;
+    assert_eq!(answer(fixture.settle().await), "UNKNOWN: unable to locate invoice");
     let short = SettleInvoiceMsg { preimage: vec![7; 31] };
     assert_eq!(
-        answer(world.client.invoices().settle_invoice(short).await),
+        answer(fixture.client.invoices().settle_invoice(short).await),
         "UNKNOWN: invalid preimage length of 31, want 32"
     );
-    let bolt11 = world.add_hold(|_| ()).await.unwrap();
-    assert_eq!(answer(world.settle().await), "UNKNOWN: invoice still open");
-    world.sim.pay(SELLER, &bolt11).unwrap();
-    assert_eq!(answer(world.settle().await), "OK");
-    assert_eq!(answer(world.settle().await), "OK");
-    assert_eq!(answer(world.cancel().await), "UNKNOWN: invoice already settled");
-    assert_eq!(world.state().await, Settled);
-    world.all_is_well();
+    let bolt11 = fixture.add_hold(|_| ()).await.unwrap();
+    assert_eq!(answer(fixture.settle().await), "UNKNOWN: invoice still open");
+    fixture.sim.pay(SELLER, &bolt11).unwrap();
+    assert_eq!(answer(fixture.settle().await), "OK");
+    assert_eq!(answer(fixture.settle().await), "OK");
+    assert_eq!(answer(fixture.cancel().await), "UNKNOWN: invoice already settled");
+    assert_eq!(fixture.state().await, Settled);
+    fixture.all_is_well();
 }
 
 // case: settle_canceled_held, cancel_twice, cancel_unknown
 #[tokio::test]
 async fn canceling_is_idempotent_and_final() {
-    let mut world = World::start().await;
-    assert_eq!(answer(world.cancel().await), "UNKNOWN: unable to locate invoice");
-    world.add_held().await;
-    assert_eq!(answer(world.cancel().await), "OK");
-    assert_eq!(answer(world.cancel().await), "OK");
-    assert_eq!(answer(world.settle().await), "UNKNOWN: invoice already canceled");
-    world.all_is_well();
+    let mut fixture = Fixture::start().await;
+    assert_eq!(answer(fixture.cancel().await), "UNKNOWN: unable to locate invoice");
+    fixture.add_held().await;
+    assert_eq!(answer(fixture.cancel().await), "OK");
+    assert_eq!(answer(fixture.cancel().await), "OK");
+    assert_eq!(answer(fixture.settle().await), "UNKNOWN: invoice already canceled");
+    fixture.all_is_well();
 }
 
 #[tokio::test]
 async fn a_node_that_never_had_an_invoice_says_so_by_two_codes() {
-    let mut world = World::start().await;
+    let mut fixture = Fixture::start().await;
 
-    assert_eq!(answer(world.lookup().await), "UNKNOWN: there are no existing invoices");
-    assert_eq!(answer(world.lookup_v1().await), "NOT_FOUND: there are no existing invoices");
+    assert_eq!(answer(fixture.lookup().await), "UNKNOWN: there are no existing invoices");
+    assert_eq!(answer(fixture.lookup_v1().await), "NOT_FOUND: there are no existing invoices");
 
-    assert_eq!(answer(world.settle().await), "UNKNOWN: unable to locate invoice");
+    assert_eq!(answer(fixture.settle().await), "UNKNOWN: unable to locate invoice");
 }
 
 // case: lookup_v2_unknown, lookup_v2_empty, lookup_v1_unknown, lookup_v2_canceled
 #[tokio::test]
 async fn only_an_unknown_hash_is_not_found() {
-    let mut world = World::start().await;
-    world.sim.invoice(HUB, 1).unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.sim.invoice(HUB, 1).unwrap();
     let unlocated = "NOT_FOUND: unable to locate invoice";
-    assert_eq!(answer(world.lookup().await), unlocated);
-    assert_eq!(answer(world.lookup_v1().await), unlocated);
+    assert_eq!(answer(fixture.lookup().await), unlocated);
+    assert_eq!(answer(fixture.lookup_v1().await), unlocated);
     let empty = LookupInvoiceMsg::default();
-    let refused = world.client.invoices().lookup_invoice_v2(empty).await;
+    let refused = fixture.client.invoices().lookup_invoice_v2(empty).await;
     assert_eq!(answer(refused), "INVALID_ARGUMENT: invoice ref must be set");
 
-    world.add_hold(|_| ()).await.unwrap();
-    world.cancel().await.unwrap();
+    fixture.add_hold(|_| ()).await.unwrap();
+    fixture.cancel().await.unwrap();
 
-    let canceled = world.lookup().await.unwrap();
+    let canceled = fixture.lookup().await.unwrap();
     let by_addr = LookupInvoiceMsg {
         invoice_ref: Some(InvoiceRef::PaymentAddr(canceled.payment_addr.clone())),
         ..Default::default()
     };
-    let found = world.client.invoices().lookup_invoice_v2(by_addr).await.unwrap().into_inner();
+    let found = fixture.client.invoices().lookup_invoice_v2(by_addr).await.unwrap().into_inner();
     assert_eq!((canceled.state(), found.state()), (Canceled, Canceled));
 }
 
 // case: expiry_open, expiry_accepted
 #[tokio::test]
 async fn the_clock_cancels_what_is_open_and_leaves_what_is_held() {
-    let mut world = World::start().await;
+    let mut fixture = Fixture::start().await;
     let open = lnd_sim::Preimage([8; 32]).hash();
-    let bolt11 = world.add_hold(|r| r.expiry = 2).await.unwrap();
-    world.sim.pay(SELLER, &bolt11).unwrap();
-    let unpaid = world
+    let bolt11 = fixture.add_hold(|r| r.expiry = 2).await.unwrap();
+    fixture.sim.pay(SELLER, &bolt11).unwrap();
+    let unpaid = fixture
         .add_hold(|request| {
             request.hash = open.0.to_vec();
             request.expiry = 2;
@@ -256,25 +256,25 @@ async fn the_clock_cancels_what_is_open_and_leaves_what_is_held() {
         .await
         .unwrap();
 
-    world.advance(2);
+    fixture.advance(2);
 
-    assert_eq!(world.sim.find_invoice(HUB, open).unwrap().state(), Canceled);
-    assert_eq!(world.state().await, Accepted);
-    assert_eq!(answer(world.settle().await), "OK");
-    world.advance(1);
-    let refused = world.sim.pay(SELLER, &unpaid).unwrap_err().to_string();
+    assert_eq!(fixture.sim.find_invoice(HUB, open).unwrap().state(), Canceled);
+    assert_eq!(fixture.state().await, Accepted);
+    assert_eq!(answer(fixture.settle().await), "OK");
+    fixture.advance(1);
+    let refused = fixture.sim.pay(SELLER, &unpaid).unwrap_err().to_string();
     assert!(refused.contains("invoice expired. Valid until 2026-11-21 15:00:02 +0000 UTC"));
-    world.all_is_well();
+    fixture.all_is_well();
 }
 
 // case: amounts_and_secrets
 #[tokio::test]
 async fn overpaying_is_accepted_underpaying_and_wrong_secrets_are_not() {
-    let mut world = World::start().await;
-    world.add_hold(|_| ()).await.unwrap();
-    let invoice = world.lookup().await.unwrap();
-    let mut seller = client(&world.sim, SELLER).await;
-    let hub = hex::decode(world.sim.node(HUB).unwrap().pubkey).unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_hold(|_| ()).await.unwrap();
+    let invoice = fixture.lookup().await.unwrap();
+    let mut seller = client(&fixture.sim, SELLER).await;
+    let hub = hex::decode(fixture.sim.node(HUB).unwrap().pubkey).unwrap();
     let bare =
         |amt, payment_addr, final_cltv_delta| fedimint_tonic_lnd::routerrpc::SendPaymentRequest {
             dest: hub.clone(),
@@ -293,69 +293,69 @@ async fn overpaying_is_accepted_underpaying_and_wrong_secrets_are_not() {
         let stream = seller.router().send_payment_v2(wrong).await.unwrap().into_inner();
         let (seen, _) = rest(stream).await;
         assert_eq!(shown(seen.last().unwrap()), "FAILED/INCORRECT_PAYMENT_DETAILS");
-        assert_eq!(world.state().await, Open);
+        assert_eq!(fixture.state().await, Open);
     }
 
     seller.router().send_payment_v2(bare(100_000, addr, 144)).await.unwrap();
 
-    let held = world.lookup().await.unwrap();
+    let held = fixture.lookup().await.unwrap();
     assert_eq!((held.state(), held.amt_paid_msat), (Accepted, 100_000_000));
-    world.all_is_well();
+    fixture.all_is_well();
 }
 
 // case: second_payer
 #[tokio::test]
 async fn a_second_payer_is_failed_back_and_the_first_stays_held() {
-    let mut world = World::start().await;
-    let bolt11 = world.add_held().await;
+    let mut fixture = Fixture::start().await;
+    let bolt11 = fixture.add_held().await;
 
-    let second = world.sim.pay("buyer", &bolt11).unwrap();
+    let second = fixture.sim.pay("buyer", &bolt11).unwrap();
 
     assert_eq!(shown(&second), "FAILED/INCORRECT_PAYMENT_DETAILS");
-    assert_eq!(world.lookup().await.unwrap().htlcs.len(), 1);
-    assert_eq!(world.state().await, Accepted);
-    world.all_is_well();
+    assert_eq!(fixture.lookup().await.unwrap().htlcs.len(), 1);
+    assert_eq!(fixture.state().await, Accepted);
+    fixture.all_is_well();
 }
 
 // case: auto_cancel
 #[tokio::test]
 async fn what_is_held_is_given_back_eighteen_blocks_before_its_expiry_not_one_earlier() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    let htlc = world.lookup().await.unwrap().htlcs[0].clone();
-    assert_eq!(htlc.accept_height, i32::try_from(world.sim.height()).unwrap());
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    let htlc = fixture.lookup().await.unwrap().htlcs[0].clone();
+    assert_eq!(htlc.accept_height, i32::try_from(fixture.sim.height()).unwrap());
     assert_eq!(htlc.expiry_height, htlc.accept_height + 144 + 3);
 
-    world.sim.mine(144 + 3 - 18 - 1);
-    assert_eq!(world.state().await, Accepted);
-    world.sim.mine(1);
+    fixture.sim.mine(144 + 3 - 18 - 1);
+    assert_eq!(fixture.state().await, Accepted);
+    fixture.sim.mine(1);
 
-    assert_eq!(world.state().await, Canceled);
-    assert_eq!(answer(world.settle().await), "UNKNOWN: invoice already canceled");
-    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(fixture.state().await, Canceled);
+    assert_eq!(answer(fixture.settle().await), "UNKNOWN: invoice already canceled");
+    let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(shown(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
-    world.all_is_well();
+    fixture.all_is_well();
 }
 
 // case: auto_cancel; delta 12 is LND before 0.21
 #[tokio::test]
 async fn the_delta_of_giving_back_is_a_setting() {
-    let mut world = World::start_with(|config| config.hold_expiry_delta = 12).await;
-    world.add_held().await;
+    let mut fixture = Fixture::start_with(|config| config.hold_expiry_delta = 12).await;
+    fixture.add_held().await;
 
-    world.sim.mine(144 + 3 - 13);
-    assert_eq!(world.state().await, Accepted);
-    world.sim.mine(1);
+    fixture.sim.mine(144 + 3 - 13);
+    assert_eq!(fixture.state().await, Accepted);
+    fixture.sim.mine(1);
 
-    assert_eq!(world.state().await, Canceled);
+    assert_eq!(fixture.state().await, Canceled);
 }
 
 // case: settle_cancel_race
 #[tokio::test]
 async fn of_settle_and_cancel_at_once_exactly_one_wins() {
-    let mut world = World::start().await;
-    world.add_held().await;
-    let (mut one, mut two) = (client(&world.sim, HUB).await, client(&world.sim, HUB).await);
+    let mut fixture = Fixture::start().await;
+    fixture.add_held().await;
+    let (mut one, mut two) = (client(&fixture.sim, HUB).await, client(&fixture.sim, HUB).await);
     let settle = SettleInvoiceMsg { preimage: PREIMAGE.0.to_vec() };
     let cancel = fedimint_tonic_lnd::invoicesrpc::CancelInvoiceMsg {
         payment_hash: PREIMAGE.hash().0.to_vec(),
@@ -369,42 +369,42 @@ async fn of_settle_and_cancel_at_once_exactly_one_wins() {
         (Err(lost), Ok(_)) => assert_eq!(said(&lost), "UNKNOWN: invoice already canceled"),
         both => panic!("{both:?}"),
     }
-    world.all_is_well();
+    fixture.all_is_well();
 }
 
 // case: gc_canceled
 #[tokio::test]
 async fn a_collected_invoice_is_as_if_it_had_never_been() {
-    let mut world = World::start().await;
-    world.add_hold(|_| ()).await.unwrap();
-    world.cancel().await.unwrap();
-    world.sim.forget_invoice(HUB, PREIMAGE.hash()).unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.add_hold(|_| ()).await.unwrap();
+    fixture.cancel().await.unwrap();
+    fixture.sim.forget_invoice(HUB, PREIMAGE.hash()).unwrap();
 
-    assert_eq!(answer(world.lookup().await), "NOT_FOUND: unable to locate invoice");
-    assert_eq!(answer(world.cancel().await), "UNKNOWN: unable to locate invoice");
-    assert_eq!(answer(world.settle().await), "UNKNOWN: unable to locate invoice");
-    assert_eq!(answer(world.add_hold(|_| ()).await), "OK");
+    assert_eq!(answer(fixture.lookup().await), "NOT_FOUND: unable to locate invoice");
+    assert_eq!(answer(fixture.cancel().await), "UNKNOWN: unable to locate invoice");
+    assert_eq!(answer(fixture.settle().await), "UNKNOWN: unable to locate invoice");
+    assert_eq!(answer(fixture.add_hold(|_| ()).await), "OK");
 }
 
 // case: sub_to_settled; the sats go where the ledger says
 #[tokio::test]
 async fn a_settled_hold_moves_its_sats_from_seller_to_node_to_the_msat() {
-    let mut world = World::start().await;
-    let before = world.sim.balance(SELLER).unwrap().available_msat;
-    let node_before = world.sim.balance(HUB).unwrap().available_msat;
-    world.add_held().await;
-    let held = world.sim.balance(SELLER).unwrap();
+    let mut fixture = Fixture::start().await;
+    let before = fixture.sim.balance(SELLER).unwrap().available_msat;
+    let node_before = fixture.sim.balance(HUB).unwrap().available_msat;
+    fixture.add_held().await;
+    let held = fixture.sim.balance(SELLER).unwrap();
     assert_eq!(held.outgoing_held_msat, 10_000_000);
-    assert_eq!(world.sim.balance(HUB).unwrap().incoming_held_msat, 10_000_000);
+    assert_eq!(fixture.sim.balance(HUB).unwrap().incoming_held_msat, 10_000_000);
 
-    world.settle().await.unwrap();
+    fixture.settle().await.unwrap();
 
-    assert_eq!(world.sim.balance(SELLER).unwrap().available_msat, before - 10_000_000);
-    assert_eq!(world.sim.balance(HUB).unwrap().available_msat, node_before + 10_000_000);
-    let paid = world.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
+    assert_eq!(fixture.sim.balance(SELLER).unwrap().available_msat, before - 10_000_000);
+    assert_eq!(fixture.sim.balance(HUB).unwrap().available_msat, node_before + 10_000_000);
+    let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
     assert_eq!(paid.status(), PaymentStatus::Succeeded);
-    let htlc = world.lookup().await.unwrap().htlcs[0].clone();
+    let htlc = fixture.lookup().await.unwrap().htlcs[0].clone();
     assert_eq!(htlc.state(), InvoiceHtlcState::Settled);
     assert_eq!(PaymentHash::try_from(paid.payment_hash).unwrap(), PREIMAGE.hash());
-    world.all_is_well();
+    fixture.all_is_well();
 }

@@ -5,7 +5,7 @@
 
 mod access;
 mod deaths;
-mod harness;
+mod fixture;
 mod holds;
 mod payments;
 mod program;

@@ -10,7 +10,7 @@ use lnd_sim::{Armed, Fault, HUB, LndState, Rpc};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command as Process};
 
-use crate::harness::{PREIMAGE, SELLER, client_in};
+use crate::fixture::{PREIMAGE, SELLER, client_in};
 
 /// Starts the program and waits until it says that it is ready.
 async fn start(dir: &Path) -> Child {

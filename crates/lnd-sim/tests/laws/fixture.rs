@@ -25,14 +25,14 @@ pub(crate) const BUYER: &str = "buyer";
 pub(crate) const BEGIN_SECS: u64 = 1_795_273_200;
 pub(crate) const PREIMAGE: Preimage = Preimage([7; 32]);
 
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) sim: LndSim,
     pub(crate) client: Client,
     pub(crate) dir: TempDir,
     millis: Arc<AtomicU64>,
 }
 
-impl World {
+impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| ()).await
     }

@@ -32,7 +32,7 @@ pub(crate) enum Key {
     Payment(String, PaymentHash),
 }
 
-pub(crate) struct World {
+pub(crate) struct Network {
     pub(crate) now: Duration,
     pub(crate) rules: Rules,
     pub(crate) height: u32,
@@ -56,7 +56,7 @@ pub(crate) struct World {
 /// Blocks on the chain when a simulation begins.
 const FIRST_HEIGHT: u32 = 450;
 
-impl World {
+impl Network {
     pub(crate) fn new(now: Duration, rules: Rules) -> Self {
         Self {
             now,
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// Puts a node with this record and key into the world, switched off.
+    /// Puts a node with this record and key into the network, switched off.
     pub(crate) fn add_node(&mut self, record: NodeRecord, key: SecretKey, pubkey: String) {
         let name = record.name.clone();
         let node = Node {

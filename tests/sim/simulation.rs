@@ -25,7 +25,7 @@ use trade::{
 };
 
 use crate::check::Checker;
-use crate::daemon::{Daemon, MARGIN, Surroundings, invoice_text};
+use crate::daemon::{Daemon, Environment, MARGIN, invoice_text};
 use crate::lnd::{FakeLnd, Fault, Payee, hash_of};
 use crate::ops::{Chance, End, Op, Said, Who, is_buy};
 use crate::relay::{Asked, LAST_TRADE, Relays, Request, Sent, Trader};
@@ -59,7 +59,7 @@ const PER_SENDER: u8 = 32;
 const BEAT: u16 = 20;
 /// Beats between two comparisons with LND, as in the daemon.
 const COMPARE_EVERY: u64 = 3;
-/// The patience with a world in which nothing goes wrong any more: most of an hour of its time, in
+/// The patience with a simulation in which nothing goes wrong any more: most of an hour of its time, in
 /// which the longest of the waits ends, also after the clock was set, every mined horizon passes and
 /// every debt is paid.
 const LAST_BEATS: u16 = 150;
@@ -68,8 +68,8 @@ const UNREACHABLE_BLOCKS: u32 = 3;
 /// A clock that is this wrong changes nothing of what is honoured (D5).
 const FRESH: i64 = 300;
 
-pub(crate) struct World {
-    around: Surroundings,
+pub(crate) struct Simulation {
+    environment: Environment,
     /// What the clock of everybody else shows, LND's among them.
     time: Arc<ManualClock>,
     /// How far the clock of the daemon's machine is ahead.
@@ -147,28 +147,28 @@ pub(crate) struct Ended {
 
 /// Carries the list out, lets everything come to its end, and tells what was wrong, if it was.
 pub(crate) async fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<Ended, String> {
-    let mut world = World::new(seed, plant).await?;
+    let mut simulation = Simulation::new(seed, plant).await?;
     for (at, op) in ops.iter().enumerate() {
-        let done = match world.perform(*op).await {
-            Ok(()) => world.check().await,
+        let done = match simulation.perform(*op).await {
+            Ok(()) => simulation.check().await,
             Err(wrong) => Err(wrong),
         };
         done.map_err(|wrong| format!("after op {at}, {op:?}: {wrong}"))?;
     }
-    world.come_to_an_end().await.map_err(|wrong| format!("at the end: {wrong}"))?;
-    Ok(Ended { trace: world.trace(), as_what: world.checker.ends() })
+    simulation.come_to_an_end().await.map_err(|wrong| format!("at the end: {wrong}"))?;
+    Ok(Ended { trace: simulation.trace(), as_what: simulation.checker.ends() })
 }
 
-impl World {
+impl Simulation {
     async fn new(seed: u64, plant: Option<Plant>) -> Result<Self, String> {
         let time = Arc::new(ManualClock::at(START));
         let lnd = Arc::new(FakeLnd::new(Arc::clone(&time), HEIGHT, plant));
-        Self::around(folder()?, time, lnd, seed, seed, plant).await
+        Self::open(folder()?, time, lnd, seed, seed, plant).await
     }
 
     /// Everybody around the database in `folder`. `seed` says who the traders are, `drawn` what is
     /// drawn from now on.
-    async fn around(
+    async fn open(
         folder: TempDir,
         time: Arc<ManualClock>,
         lnd: Arc<FakeLnd>,
@@ -178,14 +178,14 @@ impl World {
     ) -> Result<Self, String> {
         let clock = Arc::new(ManualClock::at(time.now()));
         let entropy = Arc::new(Seeded::new(!drawn)) as _;
-        let around = Surroundings { folder, clock, lnd: Arc::clone(&lnd), entropy };
+        let environment = Environment { folder, clock, lnd: Arc::clone(&lnd), entropy };
         let chance = Seeded::new(drawn);
         let relays = Relays::new([1, 2, 5][usize::from(chance.draw()[0] % 3)]);
-        let mut daemon = Daemon::start(&around, &relays.node).await?;
+        let mut daemon = Daemon::start(&environment, &relays.node).await?;
         daemon.connect(&relays).await?;
-        let checker = Checker::open(&around.folder.path().join("trades.db")).await?;
+        let checker = Checker::open(&environment.folder.path().join("trades.db")).await?;
         Ok(Self {
-            around,
+            environment,
             time,
             clock_ahead: 0,
             lnd,
@@ -580,7 +580,7 @@ impl World {
     }
 
     fn pass(&self, secs: u16) {
-        for clock in [&self.time, &self.around.clock] {
+        for clock in [&self.time, &self.environment.clock] {
             clock.advance(Duration::from_secs(secs.into()));
         }
     }
@@ -609,7 +609,7 @@ impl World {
     /// Sets the clock of the daemon's machine. The next heartbeat comes before anything else does.
     async fn set_clock(&mut self, ahead: i32) {
         self.clock_ahead = ahead.into();
-        self.around.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
+        self.environment.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
         self.daemon.beat().await;
     }
 
@@ -694,7 +694,7 @@ impl World {
     async fn crash(&mut self) -> Result<(), String> {
         self.lnd.ledger().dies_in = None;
         self.daemon.die().await;
-        self.daemon = Daemon::start(&self.around, &self.relays.node).await?;
+        self.daemon = Daemon::start(&self.environment, &self.relays.node).await?;
         if self.relays.are_reachable {
             self.daemon.connect(&self.relays).await?;
         }

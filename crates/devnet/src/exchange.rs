@@ -16,7 +16,7 @@ use crate::{Book, Daemon, Lightning, LndProcess, Relay, Settings, Trader, Transp
 
 /// A whole exchange in a folder of its own, which goes with it when this is dropped.
 #[derive(Debug)]
-pub struct Net<L = LndSim> {
+pub struct Exchange<L = LndSim> {
     // Dropped in this order: first who uses, then what is used.
     pub daemon: Daemon,
     pub lnd: L,
@@ -40,7 +40,7 @@ const MANUAL: &str = include_str!("../../../docs/OPERATIONS.md");
 /// The one that the manual names.
 const ROOT_KEY: u64 = 77;
 
-impl Net {
+impl Exchange {
     /// Brings it up with these settings; the daemon is ready when this returns.
     ///
     /// # Errors
@@ -59,11 +59,11 @@ impl Net {
     }
 }
 
-impl Net<LndProcess> {
+impl Exchange<LndProcess> {
     /// The same on a Lightning network that can be killed.
     ///
     /// # Errors
-    /// As [`Net::start`].
+    /// As [`Exchange::start`].
     pub async fn start_on_process(settings: Settings) -> Result<Self> {
         let dir = folder()?;
         let lnd = LndProcess::spawn(&lnd_dir(&dir)).await?;
@@ -71,18 +71,18 @@ impl Net<LndProcess> {
     }
 }
 
-impl Net<Regtest> {
+impl Exchange<Regtest> {
     /// The same on real nodes.
     ///
     /// # Errors
-    /// As [`Net::start`], or no programs to run.
+    /// As [`Exchange::start`], or no programs to run.
     pub async fn start_on_nodes(config: regtest::Config, settings: Settings) -> Result<Self> {
         let lnd = Regtest::start(config).await?;
         Self::on(lnd, None, folder()?, settings).await
     }
 }
 
-impl<L: Lightning> Net<L> {
+impl<L: Lightning> Exchange<L> {
     async fn on(
         lnd: L,
         control: Option<ControlPort>,

@@ -1,10 +1,10 @@
-//! A world to trade in, messages to be expected in full, and the way to where a story begins.
+//! A fixture to trade in, messages to be expected in full, and the way to where a scenario begins.
 
 pub(crate) mod binary;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use devnet::trader::{Received, Sent, on_the_wire};
-use devnet::{BUYER, Book, Books, HUB, Lightning, Net, Person, SELLER, Settings, Transport};
+use devnet::{BUYER, Book, Books, Exchange, HUB, Lightning, Person, SELLER, Settings, Transport};
 use lnd_sim::{InvoiceState, PaymentHash, Preimage};
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::{Kind, SmallOrder};
@@ -22,21 +22,21 @@ pub(crate) const EUROS: i64 = 10;
 
 const DAY: i64 = 86_400;
 
-/// Tells a story of newcomers on each transport, in one world; says on which it failed.
+/// Tells a scenario of newcomers on each transport, in one fixture; says on which it failed.
 pub(crate) async fn on_both_transports(
     settings: Settings,
-    story: impl AsyncFn(&mut World) -> Result<()>,
+    scenario: impl AsyncFn(&mut Fixture) -> Result<()>,
 ) -> Result<()> {
-    let mut w = World::with(settings, Transport::GiftWrap).await?;
-    story(&mut w).await.context("on v1")?;
-    w.meets_newcomers(Transport::Nip44).await?;
-    story(&mut w).await.context("on v2")?;
-    w.net.end()
+    let mut fixture = Fixture::with(settings, Transport::GiftWrap).await?;
+    scenario(&mut fixture).await.context("on v1")?;
+    fixture.meets_newcomers(Transport::Nip44).await?;
+    scenario(&mut fixture).await.context("on v2")?;
+    fixture.exchange.end()
 }
 
 /// A node with a seller and a buyer.
-pub(crate) struct World<L = crate::Network> {
-    pub(crate) net: Net<L>,
+pub(crate) struct Fixture<L = crate::Network> {
+    pub(crate) exchange: Exchange<L>,
     pub(crate) transport: Transport,
     pub(crate) seller: Person,
     pub(crate) buyer: Person,
@@ -47,7 +47,7 @@ pub(crate) struct World<L = crate::Network> {
     pub(crate) frozen: Vec<Uuid>,
     /// What the node said of its sats at first.
     books: Books,
-    /// What the traders had when the last story ended.
+    /// What the traders had when the last scenario ended.
     purses: Purses,
 }
 
@@ -69,27 +69,27 @@ pub(crate) fn impatient() -> Result<Settings> {
     Ok(settings.set(section, "payout_quiet_seconds", 1))
 }
 
-impl World {
+impl Fixture {
     pub(crate) async fn open(transport: Transport) -> Result<Box<Self>> {
         Self::with(settings()?, transport).await
     }
 
     pub(crate) async fn with(settings: Settings, transport: Transport) -> Result<Box<Self>> {
-        let net = Box::pin(crate::network(settings)).await?;
-        Box::pin(Self::around(net, transport)).await
+        let exchange = Box::pin(crate::network(settings)).await?;
+        Box::pin(Self::around(exchange, transport)).await
     }
 }
 
-impl<L: Lightning> World<L> {
-    pub(crate) async fn around(net: Net<L>, transport: Transport) -> Result<Box<Self>> {
-        let seller = net.person(SELLER, transport).await?;
-        let buyer = net.person(BUYER, transport).await?;
-        let book = net.book().await?;
-        let books = net.quiet_books().await?;
-        let purses = Purses::of(&net).await?;
+impl<L: Lightning> Fixture<L> {
+    pub(crate) async fn around(exchange: Exchange<L>, transport: Transport) -> Result<Box<Self>> {
+        let seller = exchange.person(SELLER, transport).await?;
+        let buyer = exchange.person(BUYER, transport).await?;
+        let book = exchange.book().await?;
+        let books = exchange.quiet_books().await?;
+        let purses = Purses::of(&exchange).await?;
         let (destination, frozen) = (String::new(), Vec::new());
         Ok(Box::new(Self {
-            net,
+            exchange,
             transport,
             seller,
             buyer,
@@ -104,25 +104,25 @@ impl<L: Lightning> World<L> {
     /// Other people trade from now on.
     pub(crate) async fn meets_newcomers(&mut self, transport: Transport) -> Result<()> {
         self.transport = transport;
-        self.seller = self.net.person(SELLER, transport).await?;
-        self.buyer = self.net.person(BUYER, transport).await?;
+        self.seller = self.exchange.person(SELLER, transport).await?;
+        self.buyer = self.exchange.person(BUYER, transport).await?;
         Ok(())
     }
 
-    /// The end of every story: nobody is told more, no hold is open and no sats are under way, the
+    /// The end of every scenario: nobody is told more, no hold is open and no sats are under way, the
     /// daemon's ledger is what LND says, and the traders have gained so many sats by it.
     pub(crate) async fn audit(&mut self, order: Uuid, seller: i64, buyer: i64) -> Result<()> {
         self.seller.trader.hears_no_more(order).await?;
         self.buyer.trader.hears_no_more(order).await?;
-        self.net.audit(&self.books, &self.frozen).await?;
-        let before = std::mem::replace(&mut self.purses, Purses::of(&self.net).await?);
+        self.exchange.audit(&self.books, &self.frozen).await?;
+        let before = std::mem::replace(&mut self.purses, Purses::of(&self.exchange).await?);
         let now = &self.purses;
         ensure!(gain(before.seller, now.seller)? == seller * 1000, "the seller's sats are off");
         ensure!(gain(before.buyer, now.buyer)? == buyer * 1000, "the buyer's sats are off");
         self.check_book(order)
     }
 
-    /// The same at the end of a world.
+    /// The same at the end of a fixture.
     pub(crate) async fn close(
         mut self: Box<Self>,
         order: Uuid,
@@ -130,7 +130,7 @@ impl<L: Lightning> World<L> {
         buyer: i64,
     ) -> Result<()> {
         self.audit(order, seller, buyer).await?;
-        self.net.end()
+        self.exchange.end()
     }
 
     /// Those that a node has in this state.
@@ -139,13 +139,13 @@ impl<L: Lightning> World<L> {
         node: &str,
         state: InvoiceState,
     ) -> Result<Vec<PaymentHash>> {
-        self.net.lnd.list_invoices(node, state).await
+        self.exchange.lnd.list_invoices(node, state).await
     }
 
     /// LND is killed as by a power cut, and started again.
     pub(crate) async fn lnd_dies_and_returns(&self) -> Result<()> {
-        self.net.lnd.kill_node(HUB).await?;
-        self.net.lnd.start_node(HUB).await
+        self.exchange.lnd.kill_node(HUB).await?;
+        self.exchange.lnd.start_node(HUB).await
     }
 
     /// The revisions of one order are never of the same second.
@@ -157,9 +157,9 @@ impl<L: Lightning> World<L> {
 }
 
 impl Purses {
-    async fn of<L: Lightning>(net: &Net<L>) -> Result<Self> {
-        let seller = net.lnd.balance(SELLER).await?.available_msat;
-        let buyer = net.lnd.balance(BUYER).await?.available_msat;
+    async fn of<L: Lightning>(exchange: &Exchange<L>) -> Result<Self> {
+        let seller = exchange.lnd.balance(SELLER).await?.available_msat;
+        let buyer = exchange.lnd.balance(BUYER).await?.available_msat;
         Ok(Self { seller, buyer })
     }
 }
@@ -201,17 +201,17 @@ impl Offer {
     }
 
     /// The same with both trade keys.
-    pub(crate) fn parties(&self, status: &str, amount: i64, w: &World) -> Result<Value> {
+    pub(crate) fn parties(&self, status: &str, amount: i64, fixture: &Fixture) -> Result<Value> {
         let key = |person: &Person| person.trader.trade_key(self.id).map(|key| key.to_hex());
         let mut order = self.bare(status, amount);
-        order["buyer_trade_pubkey"] = json!(key(&w.buyer).context("the buyer's key")?);
-        order["seller_trade_pubkey"] = json!(key(&w.seller).context("the seller's key")?);
+        order["buyer_trade_pubkey"] = json!(key(&fixture.buyer).context("the buyer's key")?);
+        order["seller_trade_pubkey"] = json!(key(&fixture.seller).context("the seller's key")?);
         Ok(order)
     }
 
     /// The order as a maker is told of it when its taker is gone: with the maker's own key.
-    pub(crate) fn back_in_the_book(&self, w: &World) -> Result<Value> {
-        let parties = self.parties("pending", SATS, w)?;
+    pub(crate) fn back_in_the_book(&self, fixture: &Fixture) -> Result<Value> {
+        let parties = self.parties("pending", SATS, fixture)?;
         let key = match self.kind {
             Kind::Sell => "seller_trade_pubkey",
             Kind::Buy => "buyer_trade_pubkey",
@@ -279,8 +279,12 @@ pub(crate) async fn hears(person: &mut Person, told: Told) -> Result<()> {
 }
 
 /// The next message to the seller asks for the hold invoice to be paid, which this returns.
-pub(crate) async fn told_to_pay(w: &mut World, told: Told, offer: &Offer) -> Result<String> {
-    let got = w.seller.trader.expect(Action::PayInvoice).await?;
+pub(crate) async fn told_to_pay(
+    fixture: &mut Fixture,
+    told: Told,
+    offer: &Offer,
+) -> Result<String> {
+    let got = fixture.seller.trader.expect(Action::PayInvoice).await?;
     let Some(Payload::PaymentRequest(_, bolt11, _)) = got.payload() else {
         bail!("pay-invoice without an invoice: {got}");
     };
@@ -290,16 +294,20 @@ pub(crate) async fn told_to_pay(w: &mut World, told: Told, offer: &Offer) -> Res
 }
 
 /// Both are told that the trade is on; the buyer in answer to `asked`, if it asked.
-pub(crate) async fn told_active(w: &mut World, offer: &Offer, asked: Option<&Sent>) -> Result<()> {
-    let to_seller = json!({ "order": offer.parties("active", SELLER_PAYS, w)? });
-    hears(&mut w.seller, offer.told(Action::BuyerTookOrder).with(to_seller)).await?;
-    let mut order = offer.parties("active", BUYER_GETS, w)?;
+pub(crate) async fn told_active(
+    fixture: &mut Fixture,
+    offer: &Offer,
+    asked: Option<&Sent>,
+) -> Result<()> {
+    let to_seller = json!({ "order": offer.parties("active", SELLER_PAYS, fixture)? });
+    hears(&mut fixture.seller, offer.told(Action::BuyerTookOrder).with(to_seller)).await?;
+    let mut order = offer.parties("active", BUYER_GETS, fixture)?;
     let mut to_buyer = offer.told(Action::HoldInvoicePaymentAccepted);
     if let Some(asked) = asked {
-        order["buyer_invoice"] = json!(w.destination);
+        order["buyer_invoice"] = json!(fixture.destination);
         to_buyer = to_buyer.answering(asked);
     }
-    hears(&mut w.buyer, to_buyer.with(json!({ "order": order }))).await
+    hears(&mut fixture.buyer, to_buyer.with(json!({ "order": order }))).await
 }
 
 /// The reputation of a taker who came with this order, under an action that asks the maker to act.
@@ -310,8 +318,8 @@ pub(crate) fn newcomers_reputation(offer: &Offer) -> Value {
     } } })
 }
 
-/// Stories begin here: the way is gone with less care, the messages on it are taken.
-impl<L: Lightning> World<L> {
+/// Scenarios begin here: the way is gone with less care, the messages on it are taken.
+impl<L: Lightning> Fixture<L> {
     pub(crate) fn maker(&mut self, kind: Kind) -> &mut Person {
         if kind == Kind::Sell { &mut self.seller } else { &mut self.buyer }
     }
@@ -374,7 +382,7 @@ impl<L: Lightning> World<L> {
         self.seller.trader.release(offer.id).await?;
         let mut seen = 0;
         while self.invoices(BUYER, InvoiceState::Accepted).await? != [hash] {
-            self.net.lnd.news(&mut seen).await?;
+            self.exchange.lnd.news(&mut seen).await?;
         }
         Ok((offer, preimage))
     }
@@ -486,7 +494,7 @@ pub(crate) fn offer(answer: &Received) -> Result<Offer> {
 }
 
 /// The tags of an order event that shows this status, in full.
-fn tags(offer: &Offer, status: &str, event: &Event, w: &World) -> Vec<Value> {
+fn tags(offer: &Offer, status: &str, event: &Event, fixture: &Fixture) -> Vec<Value> {
     let published = i64::try_from(event.created_at.as_secs()).unwrap_or_default();
     let mut tags = vec![
         json!(["d", offer.id]),
@@ -499,7 +507,7 @@ fn tags(offer: &Offer, status: &str, event: &Event, w: &World) -> Vec<Value> {
         json!(["premium", "0"]),
     ];
     if status == "pending" {
-        let (relay, node) = (w.net.relay.url(), w.net.node());
+        let (relay, node) = (fixture.exchange.relay.url(), fixture.exchange.node());
         let today = offer.created_at - offer.created_at % DAY;
         let rating = format!(
             r#"["rating",{{"days":0,"since":{today},"total_rating":0.0,"total_reviews":0}}]"#
@@ -522,10 +530,10 @@ fn tags(offer: &Offer, status: &str, event: &Event, w: &World) -> Vec<Value> {
 }
 
 /// Waits until the order is shown so, and compares its tags in full.
-pub(crate) async fn shows(w: &mut World, offer: &Offer, status: &str) -> Result<()> {
-    let event = w.book.until(offer.id, status).await?;
+pub(crate) async fn shows(fixture: &mut Fixture, offer: &Offer, status: &str) -> Result<()> {
+    let event = fixture.book.until(offer.id, status).await?;
     let got: Vec<_> = event.tags.iter().map(|tag| json!(tag.as_slice())).collect();
-    let wanted = tags(offer, status, &event, w);
+    let wanted = tags(offer, status, &event, fixture);
     for (place, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
         ensure!(got == wanted, "tag {place} of the {status} order is {got} and not {wanted}");
     }

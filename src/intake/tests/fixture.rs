@@ -11,7 +11,7 @@ use trade::{
 
 use crate::clock::Clock as _;
 use crate::engine::Applied;
-use crate::engine::tests::{World, invoice, secret};
+use crate::engine::tests::{EngineFixture, invoice, secret};
 use crate::entropy::SystemEntropy;
 use crate::facts::Facts;
 use crate::intake::{Intake, Parts, reachability};
@@ -26,8 +26,8 @@ pub(super) const PAID: HoldStatus =
 /// Events that may wait to be read, as in the daemon.
 const QUEUE: usize = 1_024;
 
-pub(super) struct Stage {
-    pub(super) world: World,
+pub(super) struct Fixture {
+    pub(super) base: EngineFixture,
     pub(super) intake: Intake,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) subscriptions: watch::Sender<Subscriptions>,
@@ -63,20 +63,20 @@ pub(super) fn buyer() -> Trader {
     Trader::new(12)
 }
 
-impl Stage {
+impl Fixture {
     /// Relays are heard, and have sent what they had stored.
     pub(super) async fn new() -> Self {
-        let mut stage = Self::unreachable().await;
-        stage.is_heard().await;
-        stage
+        let mut fixture = Self::unreachable().await;
+        fixture.is_heard().await;
+        fixture
     }
 
     /// No relay has been heard yet.
     pub(super) async fn unreachable() -> Self {
-        Self::on(World::new().await).await
+        Self::on(EngineFixture::new().await).await
     }
 
-    pub(super) async fn on(world: World) -> Self {
+    pub(super) async fn on(base: EngineFixture) -> Self {
         let (events, received) = mpsc::channel(QUEUE);
         let (subscriptions, heard) = watch::channel(Subscriptions::new(1));
         let node = Trader::new(7).0;
@@ -92,24 +92,24 @@ impl Stage {
             pow: 0,
             transports: vec![Transport::Nip44, Transport::GiftWrap],
             catch_up: Duration::from_hours(24),
-            reader: world.reader.clone(),
-            engine: world.engine.clone(),
+            reader: base.reader.clone(),
+            engine: base.engine.clone(),
             facts: Facts::new(Arc::new(Lnd::new(nowhere).unwrap())),
             read_destination: lightning::invoice::decode,
-            clock: world.clock.clone(),
+            clock: base.clock.clone(),
             entropy: Arc::new(SystemEntropy),
         };
-        let remembered = world.reader.daemon_state().await.unwrap();
-        let oldest_take = world.reader.oldest_take().await.unwrap();
+        let remembered = base.reader.daemon_state().await.unwrap();
+        let oldest_take = base.reader.oldest_take().await.unwrap();
         let (intake, cursor) = Intake::new(parts, &remembered, oldest_take);
-        Self { world, intake, events, subscriptions, cursor, node, next_order: 1 }
+        Self { base, intake, events, subscriptions, cursor, node, next_order: 1 }
     }
 
     /// A daemon that starts on the same file; no relay has been heard yet.
     pub(super) async fn restarted(self) -> Self {
-        let Self { world, intake, next_order, .. } = self;
+        let Self { base, intake, next_order, .. } = self;
         drop(intake);
-        Self { next_order, ..Self::on(world.restarted().await).await }
+        Self { next_order, ..Self::on(base.restarted().await).await }
     }
 
     pub(super) async fn stands(&mut self, phase: Phase) {
@@ -126,7 +126,7 @@ impl Stage {
     pub(super) async fn lives(&mut self, time: Duration) {
         let beats = time.as_secs().div_ceil(reachability::BEAT.as_secs());
         for _ in 0..beats {
-            self.world.clock.advance(reachability::BEAT);
+            self.base.clock.advance(reachability::BEAT);
             self.intake.beat().await;
             self.intake.until_idle().await;
         }
@@ -165,12 +165,12 @@ impl Stage {
     }
 
     pub(super) async fn says(&mut self, by: &Trader, order: OrderId, action: &str) {
-        let event = self.written(by, order, action, self.world.clock.now());
+        let event = self.written(by, order, action, self.base.clock.now());
         self.arrives(event).await;
     }
 
     pub(super) async fn order(&self, id: OrderId) -> Order {
-        self.world.reader.find_order(id).await.unwrap().unwrap()
+        self.base.reader.find_order(id).await.unwrap().unwrap()
     }
 
     /// A sell order of [`seller`] in the book.
@@ -179,7 +179,7 @@ impl Stage {
         self.next_order += 1;
         let new = NewOrder { kind: Some(Kind::Sell), ..crate::engine::tests::sell_order() };
         let (sender, delivery) = (seller().sender(), self.delivery(seller().key()));
-        let applied = self.world.engine.create(delivery, id, sender, None, new).await;
+        let applied = self.base.engine.create(delivery, id, sender, None, new).await;
         assert_eq!(applied.unwrap(), Applied::Saved);
         id
     }
@@ -193,7 +193,7 @@ impl Stage {
         let request = Request { sender: buyer().sender(), request_id: None, command };
         let delivery = self.delivery(buyer().key());
         let nothing = |_| std::future::ready(None);
-        let applied = self.world.engine.deliver(delivery, id, request, nothing).await;
+        let applied = self.base.engine.deliver(delivery, id, request, nothing).await;
         assert_eq!(applied.unwrap(), Applied::Saved);
         let hash = secret(n).hash;
         for news in [
@@ -206,7 +206,7 @@ impl Stage {
     }
 
     pub(super) async fn lnd_says(&self, id: OrderId, news: Observation) -> Applied {
-        self.world.engine.apply(id, Input::Lightning(news)).await.unwrap()
+        self.base.engine.apply(id, Input::Lightning(news)).await.unwrap()
     }
 
     fn delivery(&self, from: TradeKey) -> Delivery {
@@ -215,7 +215,7 @@ impl Stage {
         Delivery {
             event_id: EventId(id),
             rumor_id: None,
-            created_at: self.world.clock.now(),
+            created_at: self.base.clock.now(),
             from,
             transport: Stored::Nip44,
         }

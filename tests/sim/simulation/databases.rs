@@ -26,7 +26,7 @@ use trade::{
     OrderState, PaymentHash, PaymentStatus, Preimage, Sats, Status, Timestamp,
 };
 
-use super::{Seeded, World, folder, text};
+use super::{Seeded, Simulation, folder, text};
 use crate::daemon::read_destination;
 use crate::lnd::{FakeLnd, Ledger, Payee, hash_of};
 use crate::ops::Op::{
@@ -86,7 +86,7 @@ enum Point {
 
 /// Brings trades to where they stand in a file.
 struct Author {
-    world: World,
+    simulation: Simulation,
     /// Whether no message leaves the outbox.
     are_relays_full: bool,
 }
@@ -95,9 +95,9 @@ impl Author {
     async fn go(&mut self, ops: &[Op]) -> Result<(), String> {
         for op in ops {
             if self.are_relays_full {
-                self.world.refusals = u8::MAX;
+                self.simulation.refusals = u8::MAX;
             }
-            self.world.perform(*op).await.map_err(|wrong| format!("{op:?}: {wrong}"))?;
+            self.simulation.perform(*op).await.map_err(|wrong| format!("{op:?}: {wrong}"))?;
         }
         Ok(())
     }
@@ -113,11 +113,11 @@ impl Author {
             self.say(trade, Taker, TakeWithInvoice).await?;
         }
         if to >= Point::Paid {
-            let hash = self.world.held_for(trade).await?;
-            self.world.lnd.ledger().pay(hash, 0, 0);
+            let hash = self.simulation.held_for(trade).await?;
+            self.simulation.lnd.ledger().pay(hash, 0, 0);
             self.go(&[Reconcile]).await?;
         }
-        let is_asked = self.world.order(trade).await?.status() == Status::WaitingBuyerInvoice;
+        let is_asked = self.simulation.order(trade).await?.status() == Status::WaitingBuyerInvoice;
         if to >= Point::Active && is_asked {
             self.say(trade, buyer, AddInvoice).await?;
         }
@@ -132,8 +132,8 @@ impl Author {
 
     /// The payment of a trade comes to its end.
     async fn end_payment(&mut self, trade: u8, how: End) -> Result<PaymentHash, String> {
-        let hash = self.world.paid_to(trade).await?;
-        self.world.lnd.ledger().end_payment(hash, how);
+        let hash = self.simulation.paid_to(trade).await?;
+        self.simulation.lnd.ledger().end_payment(hash, how);
         self.go(&[Reconcile]).await?;
         Ok(hash)
     }
@@ -146,27 +146,27 @@ impl Author {
         self.go(&[Mine { blocks: 130 }, Reconcile]).await?;
 
         self.bring(4, Point::Active).await?;
-        let hash = self.world.held_for(4).await?;
-        self.world.lnd.ledger().holds.remove(&hash);
+        let hash = self.simulation.held_for(4).await?;
+        self.simulation.lnd.ledger().holds.remove(&hash);
         self.bring(6, Point::Active).await?;
-        let hash = self.world.held_for(6).await?;
-        if let Some(invoice) = self.world.lnd.ledger().holds.get_mut(&hash) {
+        let hash = self.simulation.held_for(6).await?;
+        if let Some(invoice) = self.simulation.lnd.ledger().holds.get_mut(&hash) {
             invoice.status = HoldStatus::Settled;
         }
         self.go(&[Reconcile]).await?;
 
         self.bring(2, Point::Released).await?;
-        let hash = self.world.paid_to(2).await?;
-        self.world.lnd.ledger().payments.remove(&hash);
+        let hash = self.simulation.paid_to(2).await?;
+        self.simulation.lnd.ledger().payments.remove(&hash);
         self.go(&[Reconcile, Advance { secs: 140 }]).await?;
         self.bring(16, Point::Released).await?;
         self.end_payment(16, End::Refused).await?;
         self.bring(8, Point::Released).await?;
         let hash = self.end_payment(8, End::Refused).await?;
         self.say(8, Taker, AddInvoice).await?;
-        let (receipt, fee) = (self.world.lnd.ledger().payees[&hash].preimage, Msats(1_000));
+        let (receipt, fee) = (self.simulation.lnd.ledger().payees[&hash].preimage, Msats(1_000));
         let status = PaymentStatus::Succeeded { index: 1_000, receipt, fee };
-        self.world.lnd_says(8, Observation::Payment { hash, status }).await?;
+        self.simulation.lnd_says(8, Observation::Payment { hash, status }).await?;
 
         self.bring(18, Point::FiatSent).await?;
         self.bring(22, Point::FiatSent).await?;
@@ -217,7 +217,7 @@ impl Author {
 
     /// A message that was sealed and not sent, and an alarm that nobody has heard.
     async fn what_was_begun(&mut self) -> Result<(), String> {
-        let World { daemon, relays, .. } = &self.world;
+        let Simulation { daemon, relays, .. } = &self.simulation;
         let soon = daemon.now().after(Duration::from_mins(1));
         let limits = Class::ALL.map(|class| (class, 64));
         let due = daemon.reader.list_acts_due(soon, &limits).await.map_err(text)?;
@@ -228,9 +228,9 @@ impl Author {
             Sealed { event, written_at: daemon.now(), expires_at: daemon.now().after(DAY) };
         daemon.engine.write(Write::SealMessage { id: message.id, sealed }).await.map_err(text)?;
 
-        let height = self.world.lnd.ledger().height().0;
+        let height = self.simulation.lnd.ledger().height().0;
         daemon.engine.write(Write::RaiseHeight(BlockHeight(height + 11))).await.map_err(text)?;
-        let order = self.world.orders[&18];
+        let order = self.simulation.orders[&18];
         daemon.engine.apply(order, Input::Deadline).await.map_err(text)?;
         Ok(())
     }
@@ -240,15 +240,16 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// Writes the file of this version into `folder`.
 async fn write(folder: &Path) -> Result<PathBuf, String> {
-    let mut author = Author { world: World::new(SEED, None).await?, are_relays_full: false };
+    let mut author =
+        Author { simulation: Simulation::new(SEED, None).await?, are_relays_full: false };
     author.what_takes_long().await?;
     author.are_relays_full = true;
     author.what_waits_for_people().await?;
     author.what_waits_for_lnd().await?;
     author.what_was_begun().await?;
-    let mut world = author.world;
-    world.daemon.die().await;
-    let mut books = books(&world.around.folder.path().join("trades.db")).await?;
+    let mut simulation = author.simulation;
+    simulation.daemon.die().await;
+    let mut books = books(&simulation.environment.folder.path().join("trades.db")).await?;
     let newest = sqlx::query("select max(version) from _sqlx_migrations").fetch_one(&mut books);
     let newest: i64 = newest.await.map_err(text)?.get(0);
     let file = folder.join(format!("{newest:04}.sqlite"));
@@ -268,7 +269,7 @@ async fn books(file: &Path) -> Result<SqliteConnection, String> {
     options.disable_statement_logging().connect().await.map_err(text)
 }
 
-impl World {
+impl Simulation {
     /// Everybody around a copy of `file`, as they must be if what it says is so.
     async fn reopen(file: &Path) -> Result<Self, String> {
         let folder = folder()?;
@@ -286,15 +287,15 @@ impl World {
         let lnd = Arc::new(FakeLnd::new(Arc::clone(&time), height.0, None));
         let orders = all_of(&mut books).await?;
         restore(&mut lnd.ledger(), &orders)?;
-        let mut world = Self::around(folder, time, lnd, SEED, SEED + 1, None).await?;
-        world.are_eager = true;
-        world.made = (0..=LAST_TRADE).collect();
-        world.learn().await?;
-        world.remember(&mut books).await?;
-        Ok(world)
+        let mut simulation = Self::open(folder, time, lnd, SEED, SEED + 1, None).await?;
+        simulation.are_eager = true;
+        simulation.made = (0..=LAST_TRADE).collect();
+        simulation.learn().await?;
+        simulation.remember(&mut books).await?;
+        Ok(simulation)
     }
 
-    /// What the world would know if it had not begun with the file.
+    /// What the simulation would know if it had not begun with the file.
     async fn remember(&mut self, books: &mut SqliteConnection) -> Result<(), String> {
         let trades: BTreeMap<_, _> =
             self.orders.iter().map(|(trade, id)| (id.to_string(), (*trade, *id))).collect();
@@ -443,14 +444,14 @@ fn unsigned(number: i64) -> u64 {
 
 /// Opens a copy of `file`, sees that every trade stands where it should, and brings all to their ends.
 async fn check(file: &Path) -> Result<(), String> {
-    let mut world = World::reopen(file).await?;
+    let mut simulation = Simulation::reopen(file).await?;
     let owned = |all: Vec<(u8, &str)>| -> Vec<_> {
         all.into_iter().map(|(trade, what)| (trade, what.to_owned())).collect()
     };
     let expected = owned(TRADES.map(|(trade, stands, _)| (trade, stands)).to_vec());
-    assert_eq!(world.standing().await?, expected);
-    world.run_out().await?;
-    let ended = world.standing().await?;
+    assert_eq!(simulation.standing().await?, expected);
+    simulation.run_out().await?;
+    let ended = simulation.standing().await?;
     let ended: Vec<_> = ended.into_iter().map(|(trade, of)| (trade, first_word(&of))).collect();
     assert_eq!(ended, owned(TRADES.map(|(trade, _, ends)| (trade, ends)).to_vec()));
     Ok(())

@@ -29,7 +29,7 @@ pub(crate) const CLTV_DELTA: u32 = 144;
 /// What an LND payer adds to the payee's delta.
 pub(crate) const PAYER_PADDING: u32 = 3;
 
-pub(crate) struct Stage<N> {
+pub(crate) struct Fixture<N> {
     pub(crate) network: N,
     pub(crate) ours: Lnd,
     pub(crate) seller: Lnd,
@@ -45,8 +45,8 @@ pub(crate) struct Escrow {
     pub(crate) bolt11: String,
 }
 
-impl<N: Lightning> Stage<N> {
-    /// `dir` is the network's, and goes with the stage.
+impl<N: Lightning> Fixture<N> {
+    /// `dir` is the network's, and goes with the fixture.
     pub(crate) fn on(network: N, dir: Option<TempDir>) -> Self {
         let client = |node| Lnd::new(access(&network, node)).expect("a URL");
         let (ours, seller, buyer) = (client(HUB), client(SELLER), client(BUYER));
