@@ -29,7 +29,7 @@ const NO_RESTART: i32 = 2;
 
 // spec: D12
 #[tokio::test]
-async fn without_settings_a_template_is_written_for_its_owners_eyes_only() -> Result<()> {
+async fn without_settings_a_template_is_written_readable_by_its_owner_only() -> Result<()> {
     let home = TempDir::new()?;
     let dir = home.path().join("node");
 
@@ -56,7 +56,7 @@ async fn a_check_without_settings_writes_none_and_fails() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_variable_that_is_not_text_is_named_if_it_is_ours() -> Result<()> {
+async fn a_non_utf8_variable_is_reported_if_it_is_a_setting() -> Result<()> {
     let home = TempDir::new()?;
     run(home.path(), &[]).await?;
     let not_text = OsStr::from_bytes(b"\xff");
@@ -154,7 +154,7 @@ async fn a_second_daemon_on_the_same_database_does_not_start() -> Result<()> {
 
 // spec: D11
 #[tokio::test]
-async fn a_damaged_database_is_not_written_to() -> Result<()> {
+async fn a_damaged_database_is_not_written() -> Result<()> {
     let mut exchange = Box::pin(Exchange::start(settings()?)).await?;
     exchange.daemon.sigterm().await?;
     let file = exchange.daemon.dir().join("mostro.db");
@@ -174,7 +174,7 @@ async fn a_damaged_database_is_not_written_to() -> Result<()> {
 
 // spec: K-59
 #[tokio::test]
-async fn a_daemon_that_was_stopped_leaves_all_it_knows_in_one_file() -> Result<()> {
+async fn after_a_shutdown_the_database_is_one_file() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.offered(Kind::Sell).await?;
     fixture.exchange.daemon.sigterm().await?;

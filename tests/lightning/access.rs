@@ -25,7 +25,7 @@ async fn a_node_out_of_sync_may_begin_nothing() {
 // measured: startup
 // simulated only: real nodes are so for a second
 #[tokio::test]
-async fn a_node_that_is_not_fully_started_knows_what_it_has_and_nothing_of_what_it_has_not() {
+async fn a_starting_node_answers_for_known_hashes_and_reports_others_as_starting() {
     let fixture = fixture().await;
     let escrow = fixture.held_escrow().await;
     let invoice = fixture.payment_in_flight().await;
@@ -45,7 +45,7 @@ async fn a_node_that_is_not_fully_started_knows_what_it_has_and_nothing_of_what_
 
 // simulated only: a network's nodes have wallets, and start in milliseconds
 #[tokio::test]
-async fn a_node_without_a_wallet_or_still_starting_is_told_apart() {
+async fn a_missing_wallet_and_a_start_in_progress_are_distinguished() {
     let fixture = fixture().await;
     for (state, remedy) in [
         (LndState::NonExisting, "LND has no wallet yet: create one"),
@@ -61,7 +61,7 @@ async fn a_node_without_a_wallet_or_still_starting_is_told_apart() {
 
 // simulated only: real nodes are of one version
 #[tokio::test]
-async fn an_lnd_that_is_too_old_is_told_from_somebodys_own_build() {
+async fn an_lnd_that_is_too_old_and_a_custom_build_are_distinguished() {
     let fixture = fixture().await;
     fixture.network.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta").expect("it is there");
     let error = fixture.ours.readiness().await.expect_err("not spoken to");
@@ -73,7 +73,7 @@ async fn an_lnd_that_is_too_old_is_told_from_somebodys_own_build() {
 
 // simulated only: another node's macaroon is refused in the same way
 #[tokio::test]
-async fn a_macaroon_that_was_revoked_is_named_as_the_cause() {
+async fn a_revoked_macaroon_is_reported_as_the_cause() {
     let fixture = fixture().await;
     let sim = &fixture.network;
     let revoked = sim.bake_macaroon(HUB, 77, &RIGHTS.map(str::to_owned)).expect("it is baked");
@@ -87,7 +87,7 @@ async fn a_macaroon_that_was_revoked_is_named_as_the_cause() {
 
 // simulated only: real nodes do not count calls
 #[tokio::test]
-async fn rights_are_asked_for_once_and_a_new_macaroons_anew() {
+async fn permissions_are_probed_once_for_each_macaroon() {
     let fixture = fixture().await;
     for _ in 0..2 {
         fixture.ours.readiness().await.expect("let in");

@@ -41,7 +41,7 @@ async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
 // simulated only: a link loses bytes, not answers
 // spec: E2
 #[tokio::test]
-async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
+async fn the_result_of_a_settle_is_looked_up_whatever_it_answered() {
     let fixture = fixture().await;
 
     let escrow = fixture.held_escrow().await;
@@ -58,7 +58,7 @@ async fn what_a_settle_did_is_looked_up_whatever_it_answered() {
 // simulated only: a link loses bytes, not answers
 // spec: E2
 #[tokio::test]
-async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
+async fn the_result_of_a_cancel_is_looked_up_whatever_it_answered() {
     let fixture = fixture().await;
 
     let escrow = fixture.held_escrow().await;
@@ -75,7 +75,7 @@ async fn what_a_cancel_did_is_looked_up_whatever_it_answered() {
 // simulated only: a link loses bytes, not questions
 // spec: E3
 #[tokio::test]
-async fn without_a_look_up_nothing_is_known_of_a_settle() {
+async fn without_a_lookup_the_result_of_a_settle_is_unknown() {
     let fixture = fixture().await;
     let escrow = fixture.held_escrow().await;
     fixture.network.fail_next(Rpc::LookupInvoice, Code::Unavailable, "gone");
@@ -141,7 +141,7 @@ async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
 // simulated only: real streams end so only with their node
 // spec: E3
 #[tokio::test]
-async fn a_watch_that_ends_early_says_no_more_than_it_heard() {
+async fn a_watch_that_ends_early_reports_only_what_it_received() {
     for fault in [Fault::Cut { after: 1 }, Fault::End { after: 1 }] {
         let fixture = fixture().await;
         let escrow = fixture.held_escrow().await;
@@ -175,7 +175,7 @@ async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
 // simulated only: a matter of milliseconds
 // spec: P0 E2
 #[tokio::test]
-async fn a_hold_that_lnd_has_given_back_is_canceled_whatever_lnd_calls_it() {
+async fn a_hold_whose_htlc_lnd_failed_counts_as_canceled_even_if_lnd_calls_it_accepted() {
     let fixture = fixture().await;
     let escrow = fixture.held_escrow().await;
     fixture.kill(HUB).await;
@@ -228,7 +228,7 @@ async fn a_settle_waits_for_the_list_of_channels_unless_that_is_waived() {
 // simulated only: real nodes list their channels
 // spec: D23 E5 E6 P9
 #[tokio::test]
-async fn a_node_that_does_not_list_its_channels_tells_its_height_and_begins_nothing() {
+async fn a_node_that_does_not_list_its_channels_has_a_height_and_is_not_ready() {
     let fixture = fixture().await;
     let height = fixture.height().await;
     fixture.network.fault_always(Rpc::ListChannels, refuses());
@@ -244,7 +244,7 @@ async fn a_node_that_does_not_list_its_channels_tells_its_height_and_begins_noth
 // simulated only: a matter of milliseconds
 // spec: D23 P0 E2
 #[tokio::test]
-async fn an_escrow_that_is_seen_to_be_gone_is_not_settled_even_where_that_is_waived() {
+async fn an_escrow_that_is_gone_is_not_settled_even_if_the_channel_list_is_waived() {
     let fixture = fixture().await;
     let escrow = fixture.held_escrow().await;
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
@@ -274,7 +274,7 @@ async fn one_list_of_channels_shows_what_an_escrow_is_worth() {
 // simulated only: told on real nodes with a real modifier, by `tests/it/nodes/modifier.rs`
 // spec: D33 E4
 #[tokio::test]
-async fn what_another_program_makes_of_an_htlc_is_not_what_the_escrow_is_worth() {
+async fn an_htlc_modifier_does_not_change_what_an_escrow_is_worth() {
     for (paid, said, worth) in [
         (1_000, 10_003_000, 1_000),
         (10_002_999, 10_003_000, 10_002_000),
@@ -299,7 +299,7 @@ fn refuses() -> Fault {
 // simulated only: LND deletes them only when it is set to
 // spec: E2
 #[tokio::test]
-async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_it() {
+async fn a_canceled_hold_that_lnd_has_deleted_is_unknown_to_every_call() {
     let fixture = fixture().await;
     let escrow = fixture.open_escrow().await;
     fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
@@ -318,7 +318,7 @@ async fn a_canceled_hold_that_lnd_has_forgotten_is_unknown_whatever_is_asked_of_
 
 // simulated only: LND deletes none in flight
 #[tokio::test]
-async fn a_payment_that_lnd_has_forgotten_is_unknown() {
+async fn a_payment_that_lnd_has_deleted_is_unknown() {
     let fixture = fixture().await;
     let invoice = fixture.payment_in_flight().await;
     let hash = lnd_sim::PaymentHash(invoice.hash.0);

@@ -63,7 +63,7 @@ fn apply(draft: Draft, change: Change) -> Draft {
 
 // spec: D44
 #[test]
-fn what_our_reader_accepts_lnd_reads_in_the_same_way_and_registers() {
+fn an_invoice_that_we_accept_is_read_alike_and_registered_by_lnd() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let dir = tempfile::tempdir().expect("a folder");
     let sim = runtime.block_on(LndSim::start(Config::new(dir.path()))).expect("it starts");

@@ -91,7 +91,7 @@ fn run_all(seeds: u64, plant: Option<Plant>) -> (Vec<Ended>, Option<(u64, String
 
 // spec: I1 I2 I3 I4 I5 I6 I7 I9 I12 INV-2 INV-9 D39 D40 D41 D42
 #[test]
-fn trades_are_safe_and_come_to_their_end_whatever_fails() {
+fn trades_are_safe_and_end_whatever_fails() {
     let (ended, wrong) = run_all(seeds(), None);
     if let Some((seed, wrong)) = wrong {
         eprintln!("seed {seed}: {wrong}\nshrinking it");
@@ -147,6 +147,6 @@ fn a_release_by_the_wrong_party_is_noticed() {
 }
 
 #[test]
-fn an_act_that_a_crash_cut_off_and_nobody_takes_up_is_noticed() {
+fn an_act_that_a_crash_interrupted_and_nobody_resumes_is_noticed() {
     notices(Plant::BegunMeansDone, "I12");
 }

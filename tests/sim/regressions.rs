@@ -40,21 +40,21 @@ fn an_order_that_nobody_takes_expires() {
 
 // spec: D41
 #[test]
-fn a_settle_that_a_fast_clock_put_off_is_done_once_the_clock_is_right() {
+fn a_settle_postponed_by_a_fast_clock_is_done_once_the_clock_is_right() {
     let (ahead, right) = (Op::Clock { ahead: 7_200 }, Op::Clock { ahead: 0 });
     check_release(&[ahead, LoseRequest, RELEASE, right], "success");
 }
 
 // spec: D41
 #[test]
-fn a_message_that_a_clock_put_off_between_two_looks_is_sent() {
+fn a_message_postponed_by_a_clock_change_is_sent() {
     let take = Say { trade: 1, who: Taker, what: Release };
     let refused = [Make { trade: 1 }, Op::RelayRefuses { times: 3 }, Mine { blocks: 40 }, take];
     check(&[&refused[..], &[Op::Clock { ahead: 700_000 }]].concat(), "expired");
 }
 
 #[test]
-fn a_settle_whose_answer_is_lost_is_asked_for_again() {
+fn a_settle_whose_answer_is_lost_is_retried() {
     check_release(&[LoseReply, RELEASE, Advance { secs: 20 }], "success");
 }
 
@@ -93,7 +93,7 @@ const GIVEN_UP_WHILE_IT_WAITS: [Op; 10] = [
 
 // spec: P1 P7 INV-2
 #[test]
-fn a_send_that_waited_is_not_made_when_its_attempt_was_given_up() {
+fn a_delayed_send_is_not_made_when_its_attempt_was_given_up() {
     let names = Say { trade: 0, who: Taker, what: AddInvoice };
     let paid = Resolve { nth: 0, how: Paid };
     let both = [names, PeersReturn, Advance { secs: 20 }, paid, paid, Reconcile];
@@ -112,7 +112,7 @@ fn a_payout_that_failed_is_tried_again_and_another_invoice_is_asked_for() {
 }
 
 #[test]
-fn a_take_that_lnd_does_not_hear_of_goes_back_to_the_book() {
+fn a_take_whose_request_lnd_never_receives_is_undone() {
     let take = Say { trade: 0, who: Rival, what: TakeWithInvoice };
     let ops = [Make { trade: 0 }, LoseRequest, LoseRequest, LoseRequest, LoseRequest, take];
     check(&[&ops[..], &[Advance { secs: 600 }]].concat(), "expired");
@@ -120,14 +120,14 @@ fn a_take_that_lnd_does_not_hear_of_goes_back_to_the_book() {
 
 // spec: D17 E1
 #[test]
-fn a_take_whose_invoice_ran_out_before_we_heard_of_it_is_undone() {
+fn a_take_whose_hold_invoice_expired_unseen_is_undone() {
     let take = Say { trade: 0, who: Taker, what: TakeWithInvoice };
     let long_away = [HangAfter, take, Offline { secs: 400 }, Restart, Reconcile, Hear { news: 9 }];
     check(&[&[Make { trade: 0 }][..], &long_away].concat(), "expired");
 }
 
 #[test]
-fn an_invoice_that_lnd_makes_after_the_take_was_undone_holds_nobody() {
+fn a_hold_invoice_created_after_the_take_was_undone_is_canceled() {
     let take = Say { trade: 0, who: Taker, what: Take };
     let invoice = Say { trade: 0, who: Taker, what: AddInvoice };
     let pay = Pay { trade: 0, over: 0 };
@@ -148,7 +148,7 @@ fn an_escrow_that_lnd_accepts_for_less_than_was_asked_starts_no_trade() {
 }
 
 #[test]
-fn an_escrow_that_runs_out_after_fiat_was_sent_is_for_a_person() {
+fn an_escrow_that_expires_after_fiat_was_sent_is_frozen() {
     check_release(&[Mine { blocks: 140 }, Reconcile, Advance { secs: 20 }], "frozen");
 }
 
@@ -179,7 +179,7 @@ fn a_send_that_arrives_after_the_quiet_time_would_pay_what_failed() {
 
 // spec: D39 P6 FL-F8
 #[test]
-fn a_payout_that_lnd_refuses_is_its_buyers_affair_and_then_paid() {
+fn a_payout_that_lnd_refuses_goes_back_to_the_buyer_and_is_paid_later() {
     let refuses = [Op::LndRefuses, RELEASE];
     let waits = [Advance { secs: 140 }; 12];
     check_release(&[&refuses[..], &waits, &[Op::LndPaysAgain]].concat(), "success");
@@ -187,7 +187,7 @@ fn a_payout_that_lnd_refuses_is_its_buyers_affair_and_then_paid() {
 
 // spec: D40 E4
 #[test]
-fn a_fiat_sent_said_before_the_blocks_of_an_outage_is_decided_before_them() {
+fn a_fiat_sent_from_an_outage_is_decided_before_the_blocks_of_the_outage() {
     for comes_back in [&[][..], &[Restart]] {
         let away = [Op::RelaysLeave, FIAT_SENT[4], Mine { blocks: 124 }];
         let ops = [&FIAT_SENT[..4], &away, comes_back, &[Op::RelaysReturn, RELEASE]];
@@ -197,7 +197,7 @@ fn a_fiat_sent_said_before_the_blocks_of_an_outage_is_decided_before_them() {
 
 // spec: D41
 #[test]
-fn a_fiat_sent_that_a_slow_clock_sees_ahead_counts_once_the_clock_is_right() {
+fn a_fiat_sent_that_a_slow_clock_sees_in_the_future_counts_once_the_clock_is_right() {
     for behind in [-4_000, -100_000, -700_000] {
         let slow = [Op::Clock { ahead: behind }, Restart, FIAT_SENT[4], Op::Clock { ahead: 0 }];
         check(&[&FIAT_SENT[..4], &slow, &[Op::RelaysReturn, RELEASE]].concat(), "success");
@@ -206,7 +206,7 @@ fn a_fiat_sent_that_a_slow_clock_sees_ahead_counts_once_the_clock_is_right() {
 
 // spec: D42
 #[test]
-fn a_flood_of_the_sellers_leaves_room_for_the_buyers_fiat_sent() {
+fn a_flood_by_the_seller_leaves_room_for_the_buyers_fiat_sent() {
     let flood = Op::Flood { trade: 0, who: Maker, times: 60 };
     // Relays send what is newest first.
     let away = [Op::RelaysLeave, FIAT_SENT[4], flood, Op::RelaysReturn];
@@ -215,7 +215,7 @@ fn a_flood_of_the_sellers_leaves_room_for_the_buyers_fiat_sent() {
 
 // spec: D42
 #[test]
-fn who_floods_pushes_out_no_more_than_words_of_his_own() {
+fn a_flooding_sender_displaces_only_its_own_messages() {
     let flood = Op::Flood { trade: 0, who: Maker, times: 60 };
     let away = [Op::RelaysLeave, RELEASE, flood, Op::RelaysReturn];
     check_release(&[&away[..], &[RELEASE]].concat(), "success");
@@ -223,7 +223,7 @@ fn who_floods_pushes_out_no_more_than_words_of_his_own() {
 
 // spec: D40 D41
 #[test]
-fn what_is_said_while_a_fast_clock_hears_nobody_is_asked_for_once_it_is_right() {
+fn messages_missed_while_a_clock_was_fast_are_fetched_once_it_is_right() {
     let heard_ahead = [Op::Clock { ahead: 100_000 }, Advance { secs: 20 }];
     let away = [Op::RelaysLeave, FIAT_SENT[4]];
     let longer_than_what_is_asked_for_twice = [Advance { secs: 140 }; 7];

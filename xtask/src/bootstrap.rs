@@ -58,7 +58,7 @@ mod tests {
     use super::is_new_enough;
 
     #[test]
-    fn an_old_protoc_is_passed_over() {
+    fn an_old_protoc_is_not_used() {
         for (version, is_fine) in
             [("3.12.4\n", false), ("3.15.0", true), ("3.21.12", true), ("29.3", true), ("", false)]
         {

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_law_is_read_with_its_cases_and_for_whom_it_is() {
+    fn a_law_is_read_with_its_cases_and_its_networks() {
         let source = "\
 //! Holds.
 
@@ -221,7 +221,7 @@ async fn no_law() {}
     }
 
     #[test]
-    fn what_a_run_says_of_a_law_is_read() {
+    fn the_outcome_of_each_law_is_read_from_a_run() {
         let said = "running 2 tests\ntest on::a_law ... ok\ntest on::another ... FAILED\n";
 
         let read = outcomes(said);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn what_is_asked_and_answered_passes() -> Result<()> {
+async fn requests_and_answers_pass_through_the_proxy() -> Result<()> {
     let fixture = Fixture::set().await?;
     let mut caller = fixture.dial().await?;
 
@@ -22,8 +22,7 @@ async fn what_is_asked_and_answered_passes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_half_open_link_is_silent_for_ever_and_a_new_one_passes_once_it_is_healed() -> Result<()>
-{
+async fn a_half_open_connection_stays_silent_and_a_new_one_works_after_the_repair() -> Result<()> {
     let fixture = Fixture::set().await?;
     let mut old = fixture.dial().await?;
     say(&mut old, b"hello").await?;
@@ -39,7 +38,7 @@ async fn a_half_open_link_is_silent_for_ever_and_a_new_one_passes_once_it_is_hea
 }
 
 #[tokio::test]
-async fn a_cut_link_is_closed_and_can_be_dialed_again() -> Result<()> {
+async fn a_cut_connection_is_closed_and_can_be_opened_again() -> Result<()> {
     let fixture = Fixture::set().await?;
     let mut caller = fixture.dial().await?;
     say(&mut caller, b"hello").await?;
@@ -52,7 +51,7 @@ async fn a_cut_link_is_closed_and_can_be_dialed_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_lost_answer_was_asked_for() -> Result<()> {
+async fn a_lost_answer_belongs_to_a_delivered_request() -> Result<()> {
     let mut fixture = Fixture::set().await?;
     fixture.proxy.lose_answer(1);
     let mut caller = fixture.dial().await?;

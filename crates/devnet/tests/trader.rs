@@ -90,7 +90,7 @@ async fn a_message_that_does_not_come_is_an_error_that_lists_what_came() -> Resu
 }
 
 #[tokio::test]
-async fn silence_is_proved_by_the_refusal_of_an_impossible_request() -> Result<()> {
+async fn the_absence_of_messages_is_proved_by_a_refused_marker_request() -> Result<()> {
     let relay = Relay::start().await?;
     let mut node = Node::open(&relay).await?;
     let mut trader = node.trader(&relay, Transport::Nip44).await?;
@@ -106,7 +106,7 @@ async fn silence_is_proved_by_the_refusal_of_an_impossible_request() -> Result<(
 }
 
 #[tokio::test]
-async fn a_message_signed_inside_is_not_taken_for_the_nodes() -> Result<()> {
+async fn a_message_whose_inner_signature_is_not_the_nodes_is_rejected() -> Result<()> {
     let relay = Relay::start().await?;
     let mut node = Node::open(&relay).await?;
     let mut trader = node.trader(&relay, Transport::Nip44).await?;
@@ -121,7 +121,7 @@ async fn a_message_signed_inside_is_not_taken_for_the_nodes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_relay_takes_more_than_a_public_one_would() -> Result<()> {
+async fn the_relay_accepts_more_than_a_public_one() -> Result<()> {
     let relay = Relay::start().await?;
     let node = Node::open(&relay).await?;
     let mut trader = node.trader(&relay, Transport::Nip44).await?;

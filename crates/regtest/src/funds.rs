@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn coins_are_mined_to_the_key_that_everybody_knows() {
+    fn coins_are_mined_to_the_well_known_key() {
         assert_eq!(address().to_string(), "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080");
     }
 }

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_named() {
+    fn a_port_that_is_taken_is_reported() {
         let mut free = Ports::take(None).unwrap();
         let first = free.next().unwrap();
         let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first + 3)).unwrap();

@@ -35,7 +35,7 @@ async fn the_seller_pays_the_hub_and_the_hub_pays_both_buyers() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_hold_outlives_the_death_of_its_node() -> Result<()> {
+async fn a_hold_survives_a_kill_of_its_node() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
     let hub = network.wallet(HUB)?;
     let bolt11 = hub.hold(hash()?, 5_000).await?;
@@ -70,7 +70,7 @@ async fn a_node_that_was_stopped_misses_no_block() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_can_be_kept_waiting_for_its_password() -> Result<()> {
+async fn a_node_can_be_started_with_a_locked_wallet() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
 
     network.kill(HUB)?;
@@ -85,8 +85,8 @@ async fn a_node_can_be_kept_waiting_for_its_password() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_those_who_know_the_old() -> Result<()>
-{
+async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_clients_that_pinned_the_old_one()
+-> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
     let old = network.wallet(HUB)?;
 
@@ -99,7 +99,7 @@ async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_those_who_know_the
 }
 
 #[tokio::test]
-async fn peers_stay_apart_until_they_are_connected() -> Result<()> {
+async fn disconnected_peers_stay_disconnected_until_they_are_connected() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
     let (hub, buyer) = (network.wallet(HUB)?, network.wallet(BUYER)?);
 
@@ -114,7 +114,7 @@ async fn peers_stay_apart_until_they_are_connected() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_channel_makes_room_for_another_in_which_the_peer_has_what_it_had() -> Result<()> {
+async fn a_closed_channel_can_be_reopened_with_the_same_balances() -> Result<()> {
     let network = Regtest::start(Config::new()?).await?;
     let (hub, buyer) = (network.wallet(HUB)?, network.wallet(BUYER)?);
     paid(&hub, &buyer, 20_000).await?;
@@ -133,7 +133,7 @@ async fn a_channel_makes_room_for_another_in_which_the_peer_has_what_it_had() ->
 }
 
 #[tokio::test]
-async fn networks_stand_side_by_side_and_each_ends_alone() -> Result<()> {
+async fn networks_run_side_by_side_and_end_independently() -> Result<()> {
     let (one, other) =
         futures::try_join!(Regtest::start(Config::new()?), Regtest::start(Config::new()?))?;
 
@@ -174,7 +174,7 @@ async fn nothing_is_left_of_a_network_whose_program_was_killed() -> Result<()> {
 }
 
 #[test]
-fn an_lnd_that_does_not_start_is_quoted_and_its_log_is_kept() -> Result<()> {
+fn the_output_of_an_lnd_that_does_not_start_is_shown_and_its_log_is_kept() -> Result<()> {
     let logs = tempfile::tempdir()?;
 
     let output = program(&logs).args(["--lnd", "--no-such-argument"]).output()?;
@@ -189,7 +189,7 @@ fn an_lnd_that_does_not_start_is_quoted_and_its_log_is_kept() -> Result<()> {
 }
 
 #[test]
-fn what_is_wrong_with_the_machine_is_one_line_that_says_what_to_do() -> Result<()> {
+fn a_problem_of_the_machine_is_reported_in_one_line_with_a_remedy() -> Result<()> {
     let logs = tempfile::tempdir()?;
     let old = logs.path().join("old-lnd");
     fs::write(&old, "#!/bin/sh\necho lnd version 0.19.3-beta\n")?;

@@ -8,7 +8,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, on_both_transports, setti
 
 // spec: T24 T29 INV-6 C20
 #[tokio::test]
-async fn what_was_said_while_the_daemon_was_down_is_honoured() -> Result<()> {
+async fn messages_sent_while_the_daemon_was_down_are_honoured() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
 
@@ -71,7 +71,7 @@ async fn blocks_mined_while_the_daemon_was_down_do_not_end_a_trade_that_was_paid
 
 // spec: D40 C13
 #[tokio::test]
-async fn an_escrow_that_lnd_gave_back_while_we_were_away_freezes_what_was_paid_in_time()
+async fn an_escrow_that_lnd_refunded_during_daemon_downtime_freezes_a_trade_paid_in_time()
 -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.sale_active().await?;
@@ -92,7 +92,7 @@ async fn an_escrow_that_lnd_gave_back_while_we_were_away_freezes_what_was_paid_i
 
 // spec: D40 T27
 #[tokio::test]
-async fn a_trade_without_fiat_is_ended_once_the_relays_have_said_all() -> Result<()> {
+async fn a_trade_without_fiat_is_ended_once_the_backlog_is_read() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.sale_active().await?;
 

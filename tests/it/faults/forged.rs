@@ -19,7 +19,7 @@ use crate::fixture::{
 
 // spec: T24 INV-4
 #[tokio::test]
-async fn fiat_sent_is_the_buyers_word_alone() -> Result<()> {
+async fn only_the_buyer_can_send_fiat_sent() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
         let before = Standing::of(fixture, &offer).await?;
@@ -39,7 +39,7 @@ async fn fiat_sent_is_the_buyers_word_alone() -> Result<()> {
 
 // spec: T29 INV-4
 #[tokio::test]
-async fn release_is_the_sellers_word_alone() -> Result<()> {
+async fn only_the_seller_can_release() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_fiat_sent().await?;
         let before = Standing::of(fixture, &offer).await?;
@@ -58,7 +58,7 @@ async fn release_is_the_sellers_word_alone() -> Result<()> {
 
 // spec: INV-4 C25
 #[tokio::test]
-async fn a_word_in_anothers_name_is_not_heard() -> Result<()> {
+async fn a_message_in_the_name_of_another_key_is_ignored() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
         let forger = Forger::join(fixture).await?;
@@ -79,7 +79,7 @@ async fn a_word_in_anothers_name_is_not_heard() -> Result<()> {
 
 // spec: I7 INV-4
 #[tokio::test]
-async fn a_release_that_came_too_early_is_not_honoured_when_it_is_sent_again() -> Result<()> {
+async fn a_release_that_came_too_early_is_not_honoured_when_it_is_repeated() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
         let early = fixture.seller.trader.release(offer.id).await?;
@@ -103,7 +103,7 @@ async fn a_release_that_came_too_early_is_not_honoured_when_it_is_sent_again() -
 
 // spec: I7 INV-4
 #[tokio::test]
-async fn the_words_of_one_trade_move_no_other() -> Result<()> {
+async fn messages_of_one_trade_do_not_change_another() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let first = fixture.sale_active().await?;
         let fiat_sent = fixture.buyer.trader.fiat_sent(first.id).await?;

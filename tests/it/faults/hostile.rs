@@ -23,7 +23,7 @@ const AHEAD: &str = "a time in 6 min";
 
 // spec: K-06 INV-9
 #[tokio::test]
-async fn an_event_with_a_flaw_changes_nothing_and_is_answered_by_nobody() -> Result<()> {
+async fn an_invalid_event_changes_nothing_and_gets_no_answer() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.offered(Side::Sell).await?;
         let forger = Forger::join(fixture).await?;
@@ -52,7 +52,7 @@ async fn an_event_with_a_flaw_changes_nothing_and_is_answered_by_nobody() -> Res
 
 // spec: C25 I7
 #[tokio::test]
-async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
+async fn a_repeated_request_is_handled_once() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.offered(Side::Sell).await?;
         let forger = Forger::join(fixture).await?;
@@ -84,7 +84,7 @@ async fn a_request_counts_once_however_often_it_is_sent() -> Result<()> {
 
 // spec: D26
 #[tokio::test]
-async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
+async fn an_action_that_is_not_built_is_refused_with_an_answer() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.offered(Side::Sell).await?;
         let before = in_database(fixture, offer.id).await?;
@@ -113,7 +113,7 @@ async fn what_is_not_built_yet_is_refused_aloud() -> Result<()> {
 
 // spec: D26
 #[tokio::test]
-async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
+async fn market_and_range_orders_are_refused_with_an_answer() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let market = SmallOrder { amount: 0, ..order(Side::Buy) };
     let range = SmallOrder {
@@ -132,7 +132,8 @@ async fn market_and_range_orders_are_refused_aloud() -> Result<()> {
 
 // spec: D26
 #[tokio::test]
-async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() -> Result<()> {
+async fn a_lightning_address_is_refused_with_an_answer_and_the_order_stays_in_the_book()
+-> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.offered(Side::Sell).await?;
     let before = in_database(&fixture, offer.id).await?;
@@ -147,7 +148,7 @@ async fn a_lightning_address_is_refused_aloud_and_the_order_stays_in_the_book() 
 
 // spec: FL-R5
 #[tokio::test]
-async fn whoever_asks_about_oneself_is_told_that_the_proof_does_not_hold() -> Result<()> {
+async fn a_user_info_request_with_an_invalid_identity_proof_is_refused() -> Result<()> {
     let fixture = Fixture::open(Transport::Nip44).await?;
     let message = json!({ "restore": {
         "version": 2, "request_id": 7, "trade_index": null, "action": "user-info", "payload": null,

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 // spec: E3 E2 P5 T10 T29
 #[tokio::test]
-async fn a_dead_link_to_lnd_is_noticed_and_the_trade_goes_on_over_another() -> Result<()> {
+async fn a_dead_connection_to_lnd_is_noticed_and_replaced() -> Result<()> {
     // Each waits for the same timers: side by side.
     futures::try_join!(
         async { dead_when_the_escrow_is_paid().await.context("when the escrow is paid") },
@@ -26,7 +26,7 @@ async fn a_dead_link_to_lnd_is_noticed_and_the_trade_goes_on_over_another() -> R
 
 // spec: E1 E2 P1 P5 INV-2
 #[tokio::test]
-async fn whichever_answer_of_lnd_is_lost_the_trade_ends_well() -> Result<()> {
+async fn a_trade_succeeds_whichever_answer_of_lnd_is_lost() -> Result<()> {
     let (mut fixture, proxy) = behind_proxy().await?;
     let mut passing = 0;
     while loses_answers(&mut fixture, &proxy, passing)

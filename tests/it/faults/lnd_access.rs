@@ -120,7 +120,7 @@ async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
 
 // spec: E2 P0 INV-4
 #[tokio::test]
-async fn a_release_waits_for_our_own_node() -> Result<()> {
+async fn a_release_waits_until_lnd_is_the_known_node() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.sale_fiat_sent().await?;
     fixture.exchange.daemon.sigterm().await?;
@@ -139,7 +139,7 @@ async fn a_release_waits_for_our_own_node() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_lightning_node_than_ours_is_named() -> Result<()> {
+async fn a_different_lightning_node_is_reported() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let other = fixture.exchange.lnd.access(BUYER)?;
     let mut process = Process::start(&fixture.exchange, &at_lnd(&other))?;
@@ -152,7 +152,7 @@ async fn another_lightning_node_than_ours_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_check_names_every_trouble_and_fails() -> Result<()> {
+async fn a_check_lists_every_problem_and_fails() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let other = fixture.exchange.lnd.access(BUYER)?;
     let nobody = format!("ws://{}", free_address()?);

@@ -9,7 +9,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS};
 
 // spec: INV-6 D5 T10
 #[tokio::test]
-async fn what_happened_while_the_relay_was_away_is_told_when_it_is_back() -> Result<()> {
+async fn messages_due_during_a_relay_outage_are_sent_after_it() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let (offer, hold) = fixture.sale_invoiced().await?;
 
@@ -26,7 +26,7 @@ async fn what_happened_while_the_relay_was_away_is_told_when_it_is_back() -> Res
 
 // spec: K-09 INV-6
 #[tokio::test]
-async fn a_relay_that_lost_its_memory_shows_the_book_again() -> Result<()> {
+async fn a_relay_that_lost_its_events_gets_the_book_again() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let sale = fixture.offered(Kind::Sell).await?;
     let purchase = fixture.offered(Kind::Buy).await?;
@@ -44,7 +44,7 @@ async fn a_relay_that_lost_its_memory_shows_the_book_again() -> Result<()> {
 
 // spec: D15 K-09
 #[tokio::test]
-async fn a_relay_that_was_away_learns_what_has_left_the_book() -> Result<()> {
+async fn a_relay_that_was_down_gets_the_orders_that_left_the_book() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let mut other = fixture.second_relay().await?;
     let offer = fixture.offered(Kind::Sell).await?;
@@ -62,7 +62,7 @@ async fn a_relay_that_was_away_learns_what_has_left_the_book() -> Result<()> {
 
 // spec: INV-6
 #[tokio::test]
-async fn a_message_sent_while_a_relay_was_away_reaches_those_who_read_only_there() -> Result<()> {
+async fn a_message_sent_while_one_relay_was_down_reaches_readers_of_that_relay() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let mut other = fixture.second_relay().await?;
     let offer = fixture.offered(Kind::Sell).await?;

@@ -11,7 +11,7 @@ use crate::fixture::Fixture;
 
 // spec: C1 INV-5 K-02
 #[tokio::test]
-async fn of_two_takers_at_once_one_wins_and_the_other_is_told() -> Result<()> {
+async fn of_two_concurrent_takers_one_succeeds_and_the_other_is_refused() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.offered(Kind::Buy).await?;
     let mut rival = fixture.exchange.person(SELLER, Transport::Nip44).await?;

@@ -15,7 +15,7 @@ use crate::fixture::binary::command;
 
 // spec: I10 K-10 K-58
 #[tokio::test]
-async fn no_secret_is_ever_logged() -> Result<()> {
+async fn no_secret_is_logged() -> Result<()> {
     let mut fixture = Fixture::stopped().await?;
     let path = fixture.exchange.daemon.dir().join("everything.log");
     let mut everything = command(fixture.exchange.daemon.dir())?;

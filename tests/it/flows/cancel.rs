@@ -8,7 +8,7 @@ use crate::fixture::{Fixture, hears, on_both_transports, settings, shows};
 
 // spec: FL-C1 T21
 #[tokio::test]
-async fn a_maker_takes_an_offer_back() -> Result<()> {
+async fn a_maker_cancels_a_pending_order() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.offered(Kind::Sell).await?;
 
@@ -25,7 +25,7 @@ async fn a_maker_takes_an_offer_back() -> Result<()> {
 
 // spec: FL-C1
 #[tokio::test]
-async fn only_its_maker_takes_an_offer_back() -> Result<()> {
+async fn only_the_maker_can_cancel_a_pending_order() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.offered(Kind::Sell).await?;
 
@@ -55,7 +55,7 @@ async fn the_maker_cancels_a_sale_that_waits_for_an_invoice() -> Result<()> {
 
 // spec: FL-C3 T14
 #[tokio::test]
-async fn the_maker_cancels_a_sale_whose_hold_invoice_nobody_paid() -> Result<()> {
+async fn the_maker_cancels_a_sale_whose_hold_invoice_is_unpaid() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let (offer, _) = fixture.sale_invoiced().await?;
 
@@ -87,7 +87,7 @@ async fn the_maker_cancels_a_purchase_and_the_seller_is_refunded() -> Result<()>
 
 // spec: FL-C4 T17
 #[tokio::test]
-async fn the_taker_leaves_a_sale_and_it_is_back_in_the_book() -> Result<()> {
+async fn a_taker_cancels_a_sale_and_it_is_pending_again() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_taken().await?;
 
@@ -104,7 +104,7 @@ async fn the_taker_leaves_a_sale_and_it_is_back_in_the_book() -> Result<()> {
 
 // spec: FL-C4 T13
 #[tokio::test]
-async fn the_taker_leaves_a_purchase_whose_hold_invoice_nobody_paid() -> Result<()> {
+async fn a_taker_cancels_a_purchase_whose_hold_invoice_is_unpaid() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let (offer, _) = fixture.purchase_taken().await?;
 
@@ -121,7 +121,7 @@ async fn the_taker_leaves_a_purchase_whose_hold_invoice_nobody_paid() -> Result<
 
 // spec: FL-C4 T17
 #[tokio::test]
-async fn the_taker_leaves_a_purchase_and_is_refunded() -> Result<()> {
+async fn a_taker_cancels_a_purchase_and_is_refunded() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.purchase_funded().await?;
 

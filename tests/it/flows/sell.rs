@@ -13,7 +13,7 @@ use crate::fixture::{
 
 // spec: FL-F1 T1 K-25
 #[tokio::test]
-async fn an_offer_is_acknowledged_and_then_shown() -> Result<()> {
+async fn an_order_is_acknowledged_and_then_published() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let sent = fixture.seller.trader.new_order(order(Kind::Sell)).await?;
         let answer = fixture.seller.trader.expect(Action::NewOrder).await?;

@@ -10,7 +10,7 @@ use crate::fixture::{Fixture, Offer, hears, on_both_transports, order, settings,
 
 // spec: FL-T1 T19
 #[tokio::test]
-async fn a_buyer_who_took_and_gives_no_invoice_is_sent_away() -> Result<()> {
+async fn a_taking_buyer_who_sends_no_invoice_loses_the_order() -> Result<()> {
     on_both_transports(hurried()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_taken().await?;
 
@@ -25,7 +25,7 @@ async fn a_buyer_who_took_and_gives_no_invoice_is_sent_away() -> Result<()> {
 
 // spec: FL-T1 T15
 #[tokio::test]
-async fn a_seller_who_took_and_does_not_pay_is_sent_away() -> Result<()> {
+async fn a_taking_seller_who_does_not_pay_loses_the_order() -> Result<()> {
     on_both_transports(hurried()?, async |fixture: &mut Fixture| {
         let (offer, _) = fixture.purchase_taken().await?;
 
@@ -61,7 +61,7 @@ async fn a_purchase_ends_when_its_maker_gives_no_invoice_and_the_seller_is_refun
 
 // spec: FL-T3 T23 K-12
 #[tokio::test]
-async fn an_offer_nobody_takes_leaves_the_book_and_its_maker_is_told() -> Result<()> {
+async fn an_order_that_nobody_takes_expires_and_its_maker_is_told() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let mut brief = order(Kind::Sell);
         brief.expires_at = Some(i64::try_from(Timestamp::now().as_secs())? + BRIEF);

@@ -26,7 +26,7 @@ async fn an_old_and_a_new_client_trade_with_each_other() -> Result<()> {
 
 // spec: D4
 #[tokio::test]
-async fn a_client_that_is_updated_during_a_trade_is_answered_anew() -> Result<()> {
+async fn a_client_updated_during_a_trade_is_answered_on_its_new_transport() -> Result<()> {
     let mut fixture = Fixture::open(Transport::GiftWrap).await?;
     let offer = fixture.sale_active().await?;
     let before = fixture.buyer.trader.received().len();

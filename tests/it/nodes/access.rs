@@ -25,7 +25,7 @@ const BEYOND_OUR_RIGHTS: [&str; 14] = [
 
 // spec: T1 T8 T10 T12 T24 T29 T32
 #[tokio::test]
-async fn our_macaroon_is_enough_for_a_trade_and_for_nothing_else() -> Result<()> {
+async fn the_documented_macaroon_allows_a_trade_and_nothing_else() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let sale = fixture.sale_active().await?;
     fixture.released(&sale).await?;
@@ -59,7 +59,7 @@ async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
 
 // spec: E3 T29 T32
 #[tokio::test]
-async fn a_certificate_that_is_renewed_during_a_trade_is_read_anew() -> Result<()> {
+async fn a_certificate_renewed_during_a_trade_is_read_again() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let sale = fixture.sale_active().await?;
 

@@ -30,7 +30,7 @@ async fn both_are_killed_with_the_escrow_open_then_held_then_with_the_payout_in_
 
 // spec: E2 P0 P5 T29
 #[tokio::test]
-async fn whoever_is_killed_when_lnd_has_just_settled_the_buyer_is_paid() -> Result<()> {
+async fn a_kill_right_after_the_settle_still_pays_the_buyer() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let mut last = None;
     for victim in VICTIMS {

@@ -17,7 +17,7 @@ const WE_ACT: u32 = 144 + 3 - 24;
 
 // spec: E2 E5 C13
 #[tokio::test]
-async fn an_escrow_that_lnd_gave_back_while_we_were_away_is_frozen() -> Result<()> {
+async fn an_escrow_that_lnd_refunded_during_daemon_downtime_is_frozen() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let (sale, hold) = fixture.sale_invoiced().await?;
     fixture.funded(&hold).await?;
@@ -61,7 +61,7 @@ async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
 
 // spec: E5 T26 T29
 #[tokio::test]
-async fn when_fiat_was_sent_the_horizon_is_an_alarm_and_a_release_still_pays() -> Result<()> {
+async fn after_fiat_sent_the_horizon_raises_an_alarm_and_a_release_still_pays() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let (sale, hold) = fixture.sale_invoiced().await?;
     fixture.funded(&hold).await?;

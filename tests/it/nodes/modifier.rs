@@ -23,7 +23,7 @@ const A_SAT_MSAT: u64 = 1_000;
 
 // spec: D33 T10 T16 INV-1
 #[tokio::test]
-async fn an_escrow_of_one_sat_that_a_modifier_calls_paid_starts_no_trade() -> Result<()> {
+async fn a_one_sat_htlc_reported_as_paid_in_full_starts_no_trade() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let mut others = JoinSet::new();
     others.spawn(modify(fixture.exchange.lnd.wallet(HUB)?, fixture.exchange.lnd.wallet(HUB)?));

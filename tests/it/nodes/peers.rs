@@ -14,7 +14,7 @@ const LND_TRIES: Duration = Duration::from_mins(1);
 
 // spec: E2 P0 T29 T32
 #[tokio::test]
-async fn a_seller_who_is_away_at_the_release_still_pays() -> Result<()> {
+async fn a_seller_disconnected_at_the_release_still_pays() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let sale = fixture.sale_fiat_sent().await?;
 
@@ -28,7 +28,7 @@ async fn a_seller_who_is_away_at_the_release_still_pays() -> Result<()> {
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
-async fn a_buyer_who_is_away_at_the_payout_is_paid_by_the_same_invoice() -> Result<()> {
+async fn a_buyer_disconnected_at_the_payout_is_paid_on_the_same_invoice() -> Result<()> {
     let settings = impatient()?.set("lightning", "payment_attempts", 100);
     let mut fixture = Fixture::with(settings, Transport::Nip44).await?;
     let sale = fixture.sale_fiat_sent().await?;

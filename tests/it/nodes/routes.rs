@@ -26,7 +26,7 @@ async fn a_payout_over_a_router_costs_the_node_its_fee() -> Result<()> {
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
-async fn a_payout_whose_way_costs_more_than_it_may_needs_another_invoice() -> Result<()> {
+async fn a_payout_over_its_fee_limit_needs_another_invoice() -> Result<()> {
     let mut fixture = fixture(impatient()?, far_nodes()?).await?;
     let sale = sale_to_the_far_buyer(&mut fixture).await?;
     the_router_asks_for(&fixture, 100_000).await?;
@@ -39,7 +39,7 @@ async fn a_payout_whose_way_costs_more_than_it_may_needs_another_invoice() -> Re
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
-async fn a_payout_whose_way_is_gone_needs_another_invoice() -> Result<()> {
+async fn a_payout_without_a_route_needs_another_invoice() -> Result<()> {
     let mut fixture = fixture(impatient()?, far_nodes()?).await?;
     let sale = sale_to_the_far_buyer(&mut fixture).await?;
     fixture.exchange.lnd.stop_node(ROUTER).await?;
@@ -53,7 +53,7 @@ async fn a_payout_whose_way_is_gone_needs_another_invoice() -> Result<()> {
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
-async fn a_payout_beyond_our_means_needs_another_invoice() -> Result<()> {
+async fn a_payout_above_our_balance_needs_another_invoice() -> Result<()> {
     let exchange = Box::pin(Exchange::start_on_nodes(far_nodes()?, impatient()?)).await?;
     spend_nearly_all(&exchange.lnd.wallet(HUB)?, &exchange.lnd.wallet(BUYER)?).await?;
     let mut fixture = Fixture::around(exchange, Transport::Nip44).await?;

@@ -11,7 +11,7 @@ use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, impatient};
 
 // spec: P9 FL-F8
 #[tokio::test]
-async fn a_payout_that_failed_because_lnd_died_costs_the_buyer_no_try() -> Result<()> {
+async fn a_payout_that_failed_because_lnd_died_counts_no_attempt() -> Result<()> {
     let (mut fixture, offer, hash) = left_dangling().await?;
     fixture.exchange.lnd.end_dangling(HUB, hash)?;
 

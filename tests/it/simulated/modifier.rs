@@ -10,7 +10,7 @@ use crate::fixture::{Fixture, SELLER_PAYS};
 
 // spec: D33 T10 T16 I2
 #[tokio::test]
-async fn an_escrow_of_nothing_or_one_sat_short_starts_no_trade_and_nobody_gains() -> Result<()> {
+async fn an_underpaid_escrow_starts_no_trade_and_is_refunded() -> Result<()> {
     let asked = u64::try_from(SELLER_PAYS)?.saturating_mul(1_000);
     for called in [0, asked.saturating_sub(1_000)] {
         let mut fixture = Fixture::open(Transport::Nip44).await?;

@@ -9,7 +9,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 
 // spec: D39 FL-F8
 #[tokio::test]
-async fn a_payout_that_lnd_refuses_goes_to_another_invoice_of_its_buyer() -> Result<()> {
+async fn a_payout_that_lnd_refuses_goes_to_another_invoice_of_the_buyer() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let offer = fixture.sale_fiat_sent().await?;
     fixture.exchange.lnd.set_max_cltv_expiry(HUB, 800)?;

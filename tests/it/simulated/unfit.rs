@@ -9,7 +9,7 @@ use crate::fixture::Fixture;
 use crate::fixture::binary::{Process, run};
 
 #[tokio::test]
-async fn an_lnd_that_is_behind_its_chain_is_named() -> Result<()> {
+async fn an_lnd_that_is_not_synced_is_reported() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     fixture.exchange.lnd.set_synced(HUB, false)?;
     let mut process = Process::start(&fixture.exchange, &[])?;
@@ -19,7 +19,7 @@ async fn an_lnd_that_is_behind_its_chain_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn our_lightning_node_on_another_chain_is_named() -> Result<()> {
+async fn an_lnd_on_another_chain_is_reported() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     fixture.exchange.lnd.set_network(HUB, "mainnet")?;
     let mut process = Process::start(&fixture.exchange, &[])?;
@@ -32,7 +32,7 @@ async fn our_lightning_node_on_another_chain_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_lnd_that_is_too_old_is_named_and_begins_nothing() -> Result<()> {
+async fn an_lnd_that_is_too_old_is_reported_and_not_used() -> Result<()> {
     let mut fixture = Fixture::stopped().await?;
     fixture.exchange.lnd.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta")?;
     let mut process = Process::start(&fixture.exchange, &[])?;

@@ -9,7 +9,7 @@ use crate::fixture::{Fixture, access, last, new_hold, payment, until, with_macar
 
 // measured: state_package
 // spec: E6 P9
-pub(crate) async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin(
+pub(crate) async fn a_node_that_is_ready_reports_its_identity_and_readiness(
     fixture: &Fixture<impl Lightning>,
 ) {
     let before = fixture.height().await;
@@ -28,7 +28,7 @@ pub(crate) async fn a_node_that_is_up_says_who_it_is_and_that_all_may_begin(
 
 // measured: links_down
 // spec: P9
-pub(crate) async fn a_node_without_a_channel_up_may_not_pay_and_would_fail_for_its_own_reason(
+pub(crate) async fn a_node_without_an_active_channel_is_not_ready_to_pay_and_fails_locally(
     fixture: &Fixture<impl Lightning>,
 ) {
     let invoice = fixture.undecided_buyer().await;
@@ -45,7 +45,7 @@ pub(crate) async fn a_node_without_a_channel_up_may_not_pay_and_would_fail_for_i
 }
 
 // measured: locked_wallet
-pub(crate) async fn a_locked_wallet_is_named_and_nothing_is_known_meanwhile(
+pub(crate) async fn a_locked_wallet_is_reported_and_every_state_is_unknown_meanwhile(
     fixture: &Fixture<impl Lightning>,
 ) {
     let escrow = fixture.durable_escrow().await;
@@ -65,7 +65,7 @@ pub(crate) async fn a_locked_wallet_is_named_and_nothing_is_known_meanwhile(
 }
 
 // measured: uri_macaroon
-pub(crate) async fn the_rights_that_operators_are_asked_for_are_enough_for_a_whole_trade(
+pub(crate) async fn the_documented_permissions_are_enough_for_a_whole_trade(
     fixture: &Fixture<impl Lightning>,
 ) {
     let ours = fixture.allowed(&RIGHTS).await;
@@ -89,7 +89,7 @@ pub(crate) async fn the_rights_that_operators_are_asked_for_are_enough_for_a_who
 }
 
 // measured: uri_macaroon
-pub(crate) async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause(
+pub(crate) async fn a_macaroon_that_lnd_refuses_is_reported_as_the_cause(
     fixture: &Fixture<impl Lightning>,
 ) {
     let network = &fixture.network;
@@ -106,7 +106,7 @@ pub(crate) async fn a_macaroon_that_lnd_refuses_is_named_as_the_cause(
 
 // measured: uri_macaroon
 // spec: E6 P9
-pub(crate) async fn a_right_that_is_missing_is_named_and_nothing_is_begun_without_it(
+pub(crate) async fn a_missing_permission_is_reported_and_nothing_is_started_without_it(
     fixture: &Fixture<impl Lightning>,
 ) {
     for missing in &RIGHTS[1..] {
@@ -168,7 +168,7 @@ pub(crate) async fn a_renewed_certificate_is_used_at_the_next_dial(
     }
 }
 
-pub(crate) async fn a_node_with_another_certificate_is_named_with_the_file(
+pub(crate) async fn a_node_with_another_certificate_is_reported_with_the_file(
     fixture: &Fixture<impl Lightning>,
 ) {
     let sellers = access(&fixture.network, SELLER).cert_file;

@@ -62,7 +62,7 @@ pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
 
 // measured: kill_during_settle
 // spec: E2
-pub(crate) async fn a_settle_that_died_with_lnd_can_be_made_again(
+pub(crate) async fn a_settle_interrupted_by_a_kill_can_be_repeated(
     fixture: &Fixture<impl Lightning>,
 ) {
     let escrow = fixture.durable_escrow().await;
@@ -81,7 +81,7 @@ pub(crate) async fn a_settle_that_died_with_lnd_can_be_made_again(
 }
 
 // measured: payer_restart
-pub(crate) async fn the_payer_may_die_while_we_settle(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn a_settle_works_while_the_payer_is_down(fixture: &Fixture<impl Lightning>) {
     let escrow = fixture.held_escrow().await;
     fixture.kill(SELLER).await;
 
@@ -94,7 +94,9 @@ pub(crate) async fn the_payer_may_die_while_we_settle(fixture: &Fixture<impl Lig
 }
 
 // measured: auto_cancel_while_down
-pub(crate) async fn the_horizon_may_pass_while_lnd_is_down(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn a_horizon_that_passes_while_lnd_is_down_cancels_the_hold_when_it_is_back(
+    fixture: &Fixture<impl Lightning>,
+) {
     let escrow = fixture.durable_escrow().await;
     let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     let HoldStatus::Accepted { expires_at, .. } = status else { panic!("{status:?}") };
@@ -132,7 +134,7 @@ pub(crate) async fn a_payment_in_flight_survives_a_kill_and_ends_as_the_payee_de
 
 // measured: kill_in_flight
 // spec: P5
-pub(crate) async fn what_the_payee_decides_while_lnd_is_down_is_told_when_it_is_back(
+pub(crate) async fn a_payment_that_ends_while_lnd_is_down_is_reported_when_it_is_back(
     fixture: &Fixture<impl Lightning>,
 ) {
     let (wanted, unwanted) = (fixture.payment_in_flight().await, fixture.payment_in_flight().await);
@@ -161,7 +163,7 @@ pub(crate) async fn the_first_update_is_durable(fixture: &Fixture<impl Lightning
 
 // measured: final_survives
 // spec: P5
-pub(crate) async fn a_final_word_survives_a_kill(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn a_final_state_survives_a_kill(fixture: &Fixture<impl Lightning>) {
     let (wanted, unwanted) = (fixture.payment_in_flight().await, fixture.payment_in_flight().await);
     fixture.buyer.settle_hold(wanted.preimage, Required).await.expect("an answer");
     fixture.buyer.cancel_hold(unwanted.hash).await.expect("an answer");
@@ -178,7 +180,7 @@ pub(crate) async fn a_final_word_survives_a_kill(fixture: &Fixture<impl Lightnin
 
 // measured: stream_ends
 // spec: E3
-pub(crate) async fn streams_end_without_a_last_word_when_lnd_stops(
+pub(crate) async fn streams_end_without_a_final_state_when_lnd_stops(
     fixture: &Fixture<impl Lightning>,
 ) {
     let (escrow, invoice) = (fixture.held_escrow().await, fixture.payment_in_flight().await);
@@ -194,7 +196,7 @@ pub(crate) async fn streams_end_without_a_last_word_when_lnd_stops(
 
 // measured: stream_ends
 // spec: E3
-pub(crate) async fn streams_end_without_a_last_word_when_lnd_is_killed(
+pub(crate) async fn streams_end_without_a_final_state_when_lnd_is_killed(
     fixture: &Fixture<impl Lightning>,
 ) {
     let (escrow, invoice) = (fixture.held_escrow().await, fixture.payment_in_flight().await);

@@ -14,7 +14,7 @@ use crate::fixture::{
 
 // measured: add_duplicate
 // spec: E1
-pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(
+pub(crate) async fn adding_a_hold_again_returns_the_existing_hold(
     fixture: &Fixture<impl Lightning>,
 ) {
     let (hold, preimage) = new_hold();
@@ -33,7 +33,7 @@ pub(crate) async fn a_hold_added_again_is_the_hold_that_is_there(
 
 // measured: add_duplicate
 // spec: E1 D17
-pub(crate) async fn a_hold_that_is_over_is_adopted_as_what_it_is(
+pub(crate) async fn a_hold_that_has_ended_is_adopted_in_its_state(
     fixture: &Fixture<impl Lightning>,
 ) {
     let (canceled, _) = new_hold();
@@ -68,7 +68,7 @@ pub(crate) async fn a_hold_of_another_amount_is_never_adopted(fixture: &Fixture<
     assert_eq!((hash, wanted, found), (hold.hash, Sats(10_004), 10_003_000));
 }
 
-pub(crate) async fn a_hold_asks_for_what_it_was_told_to(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn a_hold_invoice_has_the_requested_terms(fixture: &Fixture<impl Lightning>) {
     let escrow = fixture.open_escrow().await;
 
     let Destination::Bolt11(invoice) = invoice::decode(&escrow.bolt11) else {
@@ -83,9 +83,7 @@ pub(crate) async fn a_hold_asks_for_what_it_was_told_to(fixture: &Fixture<impl L
 }
 
 // measured: add_limits
-pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(
-    fixture: &Fixture<impl Lightning>,
-) {
+pub(crate) async fn terms_that_lnd_refuses_create_no_invoice(fixture: &Fixture<impl Lightning>) {
     let (hold, _) = new_hold();
     for wrong in [
         NewHold { cltv_delta: 23, ..hold.clone() },
@@ -107,7 +105,7 @@ pub(crate) async fn terms_that_lnd_does_not_take_leave_nothing_behind(
 }
 
 // measured: sub_to_settled
-pub(crate) async fn a_watch_tells_every_change_up_to_settled(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn a_watch_reports_every_change_up_to_settled(fixture: &Fixture<impl Lightning>) {
     let escrow = fixture.open_escrow().await;
     let mut watch = fixture.ours.watch(escrow.hash);
 
@@ -121,7 +119,7 @@ pub(crate) async fn a_watch_tells_every_change_up_to_settled(fixture: &Fixture<i
 }
 
 // measured: sub_to_canceled
-pub(crate) async fn a_watch_tells_every_change_up_to_canceled(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn a_watch_reports_every_change_up_to_canceled(fixture: &Fixture<impl Lightning>) {
     let open = fixture.open_escrow().await;
     let mut watch = fixture.ours.watch(open.hash);
     assert_eq!(next(&mut watch).await, Some(HoldWord::Open));
@@ -139,7 +137,7 @@ pub(crate) async fn a_watch_tells_every_change_up_to_canceled(fixture: &Fixture<
 }
 
 // measured: sub_unknown
-pub(crate) async fn a_watch_of_an_unknown_hash_says_nothing_and_ends(
+pub(crate) async fn a_watch_of_an_unknown_hash_reports_nothing_and_ends(
     fixture: &Fixture<impl Lightning>,
 ) {
     let hasty = fixture.ours.clone().with_deadline(Duration::from_millis(100));
@@ -147,7 +145,7 @@ pub(crate) async fn a_watch_of_an_unknown_hash_says_nothing_and_ends(
 }
 
 // measured: sub_before_add
-pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
+pub(crate) async fn a_watch_started_before_the_hold_is_added_reports_it(
     fixture: &Fixture<impl Lightning>,
 ) {
     let (hold, _) = new_hold();
@@ -160,9 +158,7 @@ pub(crate) async fn a_watch_begun_before_the_hold_is_added_tells_of_it(
 }
 
 // measured: lookup_v1_unknown, settle_unknown, cancel_unknown
-pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
-    fixture: &Fixture<impl Lightning>,
-) {
+pub(crate) async fn an_unknown_hash_is_unknown_to_every_call(fixture: &Fixture<impl Lightning>) {
     let (hold, preimage) = new_hold();
     let node = &fixture.ours;
 
@@ -173,7 +169,7 @@ pub(crate) async fn an_unknown_hash_is_unknown_whatever_is_asked_of_it(
 
 // measured: settle_twice
 // spec: E2
-pub(crate) async fn settling_twice_is_settling_once(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn settling_twice_has_the_effect_of_once(fixture: &Fixture<impl Lightning>) {
     let escrow = fixture.held_escrow().await;
 
     for _ in 0..2 {
@@ -210,7 +206,7 @@ pub(crate) async fn a_canceled_hold_is_never_settled(fixture: &Fixture<impl Ligh
 
 // measured: cancel_twice
 // spec: E2
-pub(crate) async fn canceling_twice_is_canceling_once(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn canceling_twice_has_the_effect_of_once(fixture: &Fixture<impl Lightning>) {
     let escrow = fixture.held_escrow().await;
 
     for _ in 0..2 {
@@ -232,7 +228,7 @@ pub(crate) async fn a_settled_hold_is_never_canceled(fixture: &Fixture<impl Ligh
 
 // measured: settle_cancel_race
 // spec: E2
-pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
+pub(crate) async fn of_concurrent_settle_and_cancel_one_wins_and_both_report_it(
     fixture: &Fixture<impl Lightning>,
 ) {
     for _ in 0..5 {
@@ -250,7 +246,7 @@ pub(crate) async fn of_settle_and_cancel_exactly_one_wins_and_both_hear_which(
 }
 
 // spec: E4
-pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
+pub(crate) async fn an_accepted_hold_has_its_amount_and_expiry_height(
     fixture: &Fixture<impl Lightning>,
 ) {
     let height = fixture.height().await;
@@ -264,7 +260,7 @@ pub(crate) async fn an_accepted_hold_tells_what_it_holds_and_until_when(
 
 // measured: amounts_and_secrets
 // spec: E4 D10 D33
-pub(crate) async fn an_overpayment_is_accepted_and_told(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn an_overpayment_is_accepted_and_reported(fixture: &Fixture<impl Lightning>) {
     let escrow = fixture.open_escrow().await;
     fixture.pay_other_amount(&escrow.bolt11, Msats(100_030_000)).await;
 
@@ -289,7 +285,7 @@ pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(fixture: &Fixture
 }
 
 // measured: expiry_accepted
-pub(crate) async fn an_accepted_hold_outlives_its_expiry(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn an_accepted_hold_does_not_expire_by_time(fixture: &Fixture<impl Lightning>) {
     // Long enough to be paid on a busy machine.
     let brief = |hold| NewHold { expiry: Duration::from_secs(5), ..hold };
     let held = hold_at(&fixture.ours, brief).await;
@@ -304,7 +300,7 @@ pub(crate) async fn an_accepted_hold_outlives_its_expiry(fixture: &Fixture<impl 
 }
 
 // measured: auto_cancel
-pub(crate) async fn an_accepted_hold_is_given_back_at_its_horizon_and_not_a_block_earlier(
+pub(crate) async fn an_accepted_hold_is_refunded_at_its_horizon_and_not_a_block_earlier(
     fixture: &Fixture<impl Lightning>,
 ) {
     let escrow = fixture.held_escrow().await;

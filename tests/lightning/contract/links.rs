@@ -11,7 +11,7 @@ use super::deaths::attached;
 use crate::fixture::{Fixture, all, hasty, new_hold, payment};
 
 // spec: E3 P5
-pub(crate) async fn a_broken_link_ends_streams_without_a_last_word_and_is_dialed_again(
+pub(crate) async fn a_broken_connection_ends_streams_without_a_final_state_and_is_replaced(
     fixture: &Fixture<impl Lightning>,
 ) {
     let (escrow, invoice) = (fixture.held_escrow().await, fixture.payment_in_flight().await);
@@ -26,7 +26,9 @@ pub(crate) async fn a_broken_link_ends_streams_without_a_last_word_and_is_dialed
 }
 
 // spec: E3 P5
-pub(crate) async fn every_call_over_a_dead_link_has_a_deadline(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn every_call_over_a_dead_connection_has_a_deadline(
+    fixture: &Fixture<impl Lightning>,
+) {
     let invoice = fixture.undecided_buyer().await;
     let (hold, preimage) = new_hold();
     let (ours, link) = fixture.linked().await;

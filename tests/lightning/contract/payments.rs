@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, all, hash_of, hold_at, index, last, next, payment,
 
 // measured: pay_first_update
 // spec: P4
-pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
+pub(crate) async fn a_payment_reports_in_flight_at_once_and_its_preimage_at_the_end(
     fixture: &Fixture<impl Lightning>,
 ) {
     let invoice = fixture.undecided_buyer().await;
@@ -30,7 +30,9 @@ pub(crate) async fn the_first_update_comes_at_once_and_the_receipt_at_the_end(
 }
 
 // measured: pay_zero_with_amt
-pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(fixture: &Fixture<impl Lightning>) {
+pub(crate) async fn a_payment_that_has_ended_is_reported_by_one_update(
+    fixture: &Fixture<impl Lightning>,
+) {
     let bolt11 = fixture.invoice(None).await;
     let hash = hash_of(&bolt11);
     let amount = Some(Sats(777));
@@ -43,7 +45,7 @@ pub(crate) async fn a_payment_that_is_over_is_told_in_one_word(fixture: &Fixture
 }
 
 // measured: track_unknown
-pub(crate) async fn an_unknown_payment_is_unknown_and_its_stream_says_nothing(
+pub(crate) async fn an_unknown_payment_is_unknown_and_its_stream_is_empty(
     fixture: &Fixture<impl Lightning>,
 ) {
     let hash = PaymentHash([7; 32]);
@@ -112,7 +114,7 @@ pub(crate) async fn a_payment_can_succeed_after_it_failed(fixture: &Fixture<impl
 }
 
 // measured: payee_offline
-pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
+pub(crate) async fn a_payment_to_a_node_that_is_down_fails_without_a_route(
     fixture: &Fixture<impl Lightning>,
 ) {
     let bolt11 = fixture.invoice(Some(Sats(500))).await;
@@ -126,9 +128,7 @@ pub(crate) async fn a_payment_to_a_node_that_is_off_fails_for_want_of_a_route(
 }
 
 // measured: pay_no_balance
-pub(crate) async fn a_payment_beyond_our_means_fails_for_our_own_reason(
-    fixture: &Fixture<impl Lightning>,
-) {
+pub(crate) async fn a_payment_above_our_balance_fails_locally(fixture: &Fixture<impl Lightning>) {
     let amount = Sats(100_000_000_000);
     let invoice = hold_at(&fixture.buyer, |hold| NewHold { amount, ..hold }).await;
 
@@ -173,7 +173,7 @@ pub(crate) async fn an_expired_invoice_hides_the_payment_that_is_in_flight(
 
 // measured: pay_self, pay_other_network, pay_zero_without_amt, pay_amt_given_twice, pay_cltv_too_small, pay_cltv_too_big, pay_min_final_over_limit
 // spec: P5
-pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
+pub(crate) async fn a_payment_refused_before_registration_stays_unknown(
     fixture: &Fixture<impl Lightning>,
 ) {
     let own = fixture.open_escrow().await.bolt11;
@@ -200,7 +200,7 @@ pub(crate) async fn what_lnd_refuses_before_it_registers_stays_unknown(
 
 // measured: pay_no_secret, pay_amp, pay_garbage, decode_other_network
 // spec: D44
-pub(crate) async fn invoices_are_read_and_refused_as_the_corpus_says(
+pub(crate) async fn every_invoice_of_the_corpus_is_read_or_refused_as_expected(
     fixture: &Fixture<impl Lightning>,
 ) {
     let mut differences = Vec::new();
@@ -217,7 +217,7 @@ pub(crate) async fn invoices_are_read_and_refused_as_the_corpus_says(
 }
 
 // measured: pay_zero_with_amt
-pub(crate) async fn an_invoice_without_an_amount_is_paid_what_we_say(
+pub(crate) async fn an_invoice_without_an_amount_is_paid_with_our_amount(
     fixture: &Fixture<impl Lightning>,
 ) {
     let bolt11 = fixture.invoice(None).await;
@@ -242,7 +242,7 @@ pub(crate) async fn a_time_lock_just_long_enough_is_enough(fixture: &Fixture<imp
 }
 
 // measured: own_hash
-pub(crate) async fn a_foreign_invoice_with_the_hash_of_our_escrow_is_paid(
+pub(crate) async fn another_nodes_invoice_with_the_hash_of_our_escrow_is_paid(
     fixture: &Fixture<impl Lightning>,
 ) {
     let escrow = fixture.held_escrow().await;
@@ -256,7 +256,7 @@ pub(crate) async fn a_foreign_invoice_with_the_hash_of_our_escrow_is_paid(
 }
 
 // spec: P12
-pub(crate) async fn the_htlc_of_a_payment_in_flight_is_found_and_of_no_other_looked_for(
+pub(crate) async fn only_a_payment_in_flight_is_matched_with_an_htlc(
     fixture: &Fixture<impl Lightning>,
 ) {
     let invoice = fixture.payment_in_flight().await;

@@ -34,7 +34,7 @@ fn parsed() -> Planted {
 }
 
 #[test]
-fn a_patch_says_what_is_wrong_how_to_find_it_and_what_the_tests_will_say() {
+fn a_patch_names_its_fault_its_command_and_the_expected_complaint() {
     let planted = parsed();
 
     assert_eq!(planted.fault, "two is called three");
@@ -43,7 +43,7 @@ fn a_patch_says_what_is_wrong_how_to_find_it_and_what_the_tests_will_say() {
 }
 
 #[test]
-fn a_patch_that_says_too_little_is_refused() {
+fn a_patch_without_a_required_line_is_refused() {
     for missing in ["fault", "command", "complaint"] {
         let text = PATCH.replace(&format!("# {missing}: "), "# ");
         let error = Planted::parse("words".to_owned(), &text).expect_err("it says too little");

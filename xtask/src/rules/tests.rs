@@ -55,7 +55,7 @@ fn each_rule_lists_the_tests_that_name_it() {
 }
 
 #[test]
-fn lists_made_again_are_the_same_and_old_ones_go() {
+fn regenerated_lists_are_stable_and_replace_old_ones() {
     let proofs = by_rule(&proof::read(Path::new("src/b.rs"), TESTS).proofs);
     let once = page::render(PAGE, &proofs);
 

@@ -82,13 +82,13 @@ fn comments_tell_no_history() {
 }
 
 #[test]
-fn a_promise_is_found() {
+fn a_comment_that_announces_work_is_found() {
     let text = format!("fine\n// {}: later", PROMISES[0]);
     assert_eq!(check_promises(Path::new("a.rs"), &text)[0].line, 2);
 }
 
 #[test]
-fn a_file_is_taken_apart_into_code_text_and_comment() {
+fn a_file_is_split_into_code_text_and_comment() {
     let check = |source: &str, code: &str, text: &str, comment: &str| {
         let lines = Source::read(source).lines;
         let joined =
@@ -148,7 +148,7 @@ fn an_unknown_rule_is_found_wherever_it_is_cited() {
 
 // spec: D38
 #[test]
-fn what_only_looks_like_a_rule_is_no_citation() {
+fn text_that_only_looks_like_a_code_is_no_citation() {
     let text = "I2C, P2WKH, E0599, 0xC6, T123, X9, a `Map<T88, T99>`, P-521, SHA-256, T99_a";
     for (file, text) in [
         ("src/a.rs", format!("//! {text}\nfn f<T88>() {{ let t = \"T99\"; }}")),
@@ -183,7 +183,7 @@ fn a_rule_that_is_partly_built_may_be_proved_or_not() {
 }
 
 #[test]
-fn an_entry_that_leads_nowhere_or_stands_elsewhere_is_found() {
+fn an_entry_that_is_incomplete_or_on_the_wrong_page_is_found() {
     for (page, what) in [
         ("### C1\n\nA take.\n\nBuilt: no.\n", "C1 does not belong on this page"),
         ("### T8\n\nA take.\n\nBuilt: partly, in `nowhere`. Lacks: b.\n", "where nothing is"),
@@ -199,7 +199,7 @@ fn an_entry_that_leads_nowhere_or_stands_elsewhere_is_found() {
 }
 
 #[test]
-fn a_line_that_proves_nothing_is_found() {
+fn a_spec_line_without_codes_or_above_no_test_is_found() {
     for (text, what) in [
         ("// spec: T7 soon\n#[test]\nfn a() {}", "lists codes of rules and nothing else"),
         ("// spec:\n#[test]\nfn a() {}", "lists codes of rules and nothing else"),

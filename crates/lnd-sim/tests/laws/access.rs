@@ -74,7 +74,7 @@ async fn a_call_needs_one_macaroon_of_this_node() {
 
 // case: uri_macaroon
 #[tokio::test]
-async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_key() {
+async fn a_macaroon_allows_only_its_calls_and_only_while_its_root_key_exists() {
     let fixture = Fixture::start().await;
     let calls = ["/lnrpc.Lightning/GetInfo".to_owned()];
     let baked = fixture.sim.bake_macaroon(HUB, 77, &calls).unwrap();
@@ -99,7 +99,7 @@ async fn a_macaroon_for_some_calls_is_refused_the_others_and_dies_with_its_root_
 
 // case: startup, locked_wallet
 #[tokio::test]
-async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
+async fn before_rpc_active_every_call_fails_and_get_state_says_why() {
     let mut fixture = Fixture::start().await;
     fixture.sim.invoice(HUB, 1).unwrap();
     let cases = [
@@ -134,7 +134,7 @@ async fn before_rpc_active_every_call_is_unknown_and_state_tells() {
 
 // case: synced_after_block
 #[tokio::test]
-async fn a_node_that_is_not_synced_says_so_and_still_settles() {
+async fn an_unsynced_node_reports_it_and_still_settles() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     fixture.sim.set_synced(HUB, false).unwrap();
@@ -148,7 +148,7 @@ async fn a_node_that_is_not_synced_says_so_and_still_settles() {
 
 // case: none; `tlsautorefresh` of `lightning.md` §3
 #[tokio::test]
-async fn a_renewed_certificate_shuts_out_who_pinned_the_old_one() {
+async fn a_renewed_certificate_rejects_clients_that_pinned_the_old_one() {
     let mut fixture = Fixture::start().await;
     fixture.add_hold(|_| ()).await.unwrap();
 
@@ -162,7 +162,7 @@ async fn a_renewed_certificate_shuts_out_who_pinned_the_old_one() {
 
 // case: none; the handle's faults
 #[tokio::test]
-async fn a_node_says_the_version_and_the_chain_that_it_is_told_to() {
+async fn a_node_reports_the_version_and_the_chain_that_were_set() {
     let mut fixture = Fixture::start().await;
     fixture.sim.set_version(HUB, "0.19.3-beta").unwrap();
     fixture.sim.set_network(HUB, "mainnet").unwrap();

@@ -13,7 +13,7 @@ use crate::fixture::{
 
 // case: stream_ends
 #[tokio::test]
-async fn at_sigterm_invoice_streams_end_ok_and_the_routers_fail() {
+async fn at_sigterm_invoice_streams_end_ok_and_payment_streams_fail() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     let invoice = fixture.subscribe().await.unwrap();
@@ -45,7 +45,7 @@ async fn at_sigkill_streams_break() {
 
 // case: kill_accepted, kill_after_settle
 #[tokio::test]
-async fn what_is_held_survives_a_kill_and_settles_at_once() {
+async fn a_held_invoice_survives_a_kill_and_settles_at_once() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     fixture.sim.kill(HUB).await;
@@ -64,7 +64,7 @@ async fn what_is_held_survives_a_kill_and_settles_at_once() {
 
 // case: kill_accepted (expired while down)
 #[tokio::test]
-async fn an_invoice_that_ran_out_while_down_is_canceled_when_lnd_is_back() {
+async fn an_invoice_that_expired_while_lnd_was_down_is_canceled_at_its_start() {
     let mut fixture = Fixture::start().await;
     fixture.add_hold(|request| request.expiry = 10).await.unwrap();
     fixture.sim.kill(HUB).await;
@@ -78,7 +78,8 @@ async fn an_invoice_that_ran_out_while_down_is_canceled_when_lnd_is_back() {
 
 // case: auto_cancel_while_down
 #[tokio::test]
-async fn blocks_missed_while_down_cancel_a_second_later_and_a_settle_before_wins() {
+async fn blocks_missed_while_down_cancel_a_hold_one_second_after_the_start_unless_it_is_settled_before()
+ {
     for settles in [true, false] {
         let mut fixture = Fixture::start().await;
         fixture.add_held().await;
@@ -99,7 +100,7 @@ async fn blocks_missed_while_down_cancel_a_second_later_and_a_settle_before_wins
 
 // case: payer_restart
 #[tokio::test]
-async fn a_payer_that_was_away_hears_of_the_settle_when_its_link_is_back() {
+async fn a_payer_that_was_down_learns_of_the_settle_when_it_is_back() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     fixture.sim.kill(SELLER).await;
@@ -117,7 +118,7 @@ async fn a_payer_that_was_away_hears_of_the_settle_when_its_link_is_back() {
 
 // case: kill_in_flight, final_survives
 #[tokio::test]
-async fn a_payment_in_flight_survives_a_kill_and_so_does_its_end() {
+async fn a_payment_survives_a_kill_in_flight_and_after_its_end() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     fixture.sim.set_payee(BUYER, Payee::Holds).unwrap();
@@ -142,7 +143,7 @@ async fn a_payment_in_flight_survives_a_kill_and_so_does_its_end() {
 
 // case: kill_during_settle
 #[tokio::test]
-async fn a_settle_whose_answer_is_lost_is_done_and_may_be_repeated() {
+async fn a_settle_whose_answer_is_lost_took_effect_and_can_be_repeated() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     fixture.sim.answer_lost(Rpc::SettleInvoice);
@@ -175,7 +176,7 @@ async fn an_htlc_taken_for_a_replay_is_failed_and_its_invoice_stays_accepted() {
 
 // case: none; as above
 #[tokio::test]
-async fn settling_what_was_taken_for_a_replay_brings_nothing_and_breaks_a_law() {
+async fn settling_an_htlc_taken_for_a_replay_brings_no_sats_and_breaks_a_law() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     let before = fixture.sim.balance(HUB).unwrap();
@@ -192,7 +193,7 @@ async fn settling_what_was_taken_for_a_replay_brings_nothing_and_breaks_a_law() 
 
 // case: deadline_then_effect
 #[tokio::test]
-async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_has_given_up() {
+async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_gave_up() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     fixture.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
@@ -209,7 +210,7 @@ async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_has_given_up() {
 
 // case: kill_during_settle; a call that LND had not begun dies with it
 #[tokio::test]
-async fn a_frozen_call_dies_with_its_lnd() {
+async fn a_frozen_call_is_dropped_when_its_lnd_is_killed() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     fixture.sim.fault_next(Rpc::SettleInvoice, Fault::Freeze);
@@ -310,7 +311,7 @@ async fn everything_survives_the_end_of_the_process() {
 
 // case: none; two writers would spoil the state file
 #[tokio::test]
-async fn a_second_simulation_is_kept_out_of_the_folder() {
+async fn a_second_simulation_in_the_same_folder_is_refused() {
     let fixture = Fixture::start().await;
 
     let refused = LndSim::start(Config::new(fixture.dir.path())).await.unwrap_err().to_string();
@@ -320,7 +321,7 @@ async fn a_second_simulation_is_kept_out_of_the_folder() {
 
 // case: none; `--state`
 #[tokio::test]
-async fn a_line_cut_short_by_a_crash_is_dropped_and_damage_is_named() {
+async fn a_truncated_last_line_is_dropped_and_other_damage_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state");
     let config = Config { state: Some(path.clone()), ..Config::new(dir.path()) };

@@ -17,7 +17,7 @@ fn states(seen: &[Invoice]) -> Vec<&'static str> {
 
 // case: add_duplicate
 #[tokio::test]
-async fn a_hash_is_taken_once_whatever_became_of_its_invoice() {
+async fn a_hash_can_be_added_only_once_whatever_the_state_of_its_invoice() {
     let mut fixture = Fixture::start().await;
     let refused = "UNKNOWN: invoice with payment hash already exists";
 
@@ -39,7 +39,7 @@ async fn a_hash_is_taken_once_whatever_became_of_its_invoice() {
 
 // case: add_defaults
 #[tokio::test]
-async fn zeros_are_a_day_eighty_blocks_and_any_amount() {
+async fn zeros_mean_one_day_eighty_blocks_and_any_amount() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture
         .add_hold(|request| {
@@ -62,7 +62,7 @@ async fn zeros_are_a_day_eighty_blocks_and_any_amount() {
 
 // case: add_limits
 #[tokio::test]
-async fn what_is_out_of_bounds_is_refused_in_lnds_words() {
+async fn terms_out_of_bounds_are_refused_with_lnds_text() {
     type Change = fn(&mut fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest);
     let cases: &[(Change, &str)] = &[
         (|r| r.cltv_expiry = 23, "UNKNOWN: CLTV delta of 23 must be greater than minimum of 24"),
@@ -108,7 +108,7 @@ async fn what_is_out_of_bounds_is_refused_in_lnds_words() {
 
 // case: sub_to_settled
 #[tokio::test]
-async fn a_subscription_tells_the_state_at_once_then_every_change_and_ends() {
+async fn a_subscription_reports_the_state_then_every_change_and_ends() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.add_hold(|_| ()).await.unwrap();
     let stream = fixture.subscribe().await.unwrap();
@@ -145,7 +145,7 @@ async fn a_canceled_hold_ends_its_subscription_and_fails_the_payer() {
 
 // case: sub_unknown
 #[tokio::test]
-async fn a_subscription_to_an_unknown_hash_gives_not_even_headers() {
+async fn a_subscription_to_an_unknown_hash_sends_no_headers() {
     let mut fixture = Fixture::start().await;
 
     let opened = tokio::time::timeout(Duration::from_millis(200), fixture.subscribe()).await;
@@ -208,7 +208,7 @@ async fn canceling_is_idempotent_and_final() {
 }
 
 #[tokio::test]
-async fn a_node_that_never_had_an_invoice_says_so_by_two_codes() {
+async fn a_node_that_never_had_an_invoice_answers_with_two_different_codes() {
     let mut fixture = Fixture::start().await;
 
     assert_eq!(answer(fixture.lookup().await), "UNKNOWN: there are no existing invoices");
@@ -243,7 +243,7 @@ async fn only_an_unknown_hash_is_not_found() {
 
 // case: expiry_open, expiry_accepted
 #[tokio::test]
-async fn the_clock_cancels_what_is_open_and_leaves_what_is_held() {
+async fn an_expired_invoice_is_canceled_if_open_and_kept_if_held() {
     let mut fixture = Fixture::start().await;
     let open = lnd_sim::Preimage([8; 32]).hash();
     let bolt11 = fixture.add_hold(|r| r.expiry = 2).await.unwrap();
@@ -269,7 +269,7 @@ async fn the_clock_cancels_what_is_open_and_leaves_what_is_held() {
 
 // case: amounts_and_secrets
 #[tokio::test]
-async fn overpaying_is_accepted_underpaying_and_wrong_secrets_are_not() {
+async fn overpaying_is_accepted_and_underpaying_and_wrong_secrets_are_refused() {
     let mut fixture = Fixture::start().await;
     fixture.add_hold(|_| ()).await.unwrap();
     let invoice = fixture.lookup().await.unwrap();
@@ -319,7 +319,7 @@ async fn a_second_payer_is_failed_back_and_the_first_stays_held() {
 
 // case: auto_cancel
 #[tokio::test]
-async fn what_is_held_is_given_back_eighteen_blocks_before_its_expiry_not_one_earlier() {
+async fn a_held_invoice_is_refunded_eighteen_blocks_before_its_expiry_and_not_earlier() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     let htlc = fixture.lookup().await.unwrap().htlcs[0].clone();
@@ -339,7 +339,7 @@ async fn what_is_held_is_given_back_eighteen_blocks_before_its_expiry_not_one_ea
 
 // case: auto_cancel; delta 12 is LND before 0.21
 #[tokio::test]
-async fn the_delta_of_giving_back_is_a_setting() {
+async fn the_refund_delta_is_a_setting() {
     let mut fixture = Fixture::start_with(|config| config.hold_expiry_delta = 12).await;
     fixture.add_held().await;
 
@@ -352,7 +352,7 @@ async fn the_delta_of_giving_back_is_a_setting() {
 
 // case: settle_cancel_race
 #[tokio::test]
-async fn of_settle_and_cancel_at_once_exactly_one_wins() {
+async fn of_concurrent_settle_and_cancel_exactly_one_wins() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     let (mut one, mut two) = (client(&fixture.sim, HUB).await, client(&fixture.sim, HUB).await);
@@ -374,7 +374,7 @@ async fn of_settle_and_cancel_at_once_exactly_one_wins() {
 
 // case: gc_canceled
 #[tokio::test]
-async fn a_collected_invoice_is_as_if_it_had_never_been() {
+async fn a_deleted_invoice_is_unknown_to_every_call() {
     let mut fixture = Fixture::start().await;
     fixture.add_hold(|_| ()).await.unwrap();
     fixture.cancel().await.unwrap();
@@ -388,7 +388,7 @@ async fn a_collected_invoice_is_as_if_it_had_never_been() {
 
 // case: sub_to_settled; the sats go where the ledger says
 #[tokio::test]
-async fn a_settled_hold_moves_its_sats_from_seller_to_node_to_the_msat() {
+async fn a_settled_hold_moves_exactly_its_amount_from_payer_to_payee() {
     let mut fixture = Fixture::start().await;
     let before = fixture.sim.balance(SELLER).unwrap().available_msat;
     let node_before = fixture.sim.balance(HUB).unwrap().available_msat;

@@ -26,7 +26,7 @@ fn seen(expected: &[(&str, usize)]) -> Vec<(String, usize)> {
 
 // case: pay_first_update
 #[tokio::test]
-async fn a_payment_is_told_before_its_htlc_with_it_and_at_its_end() {
+async fn a_payment_is_reported_without_its_htlc_then_with_it_then_at_its_end() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     let hash = hash_of(&fixture.sim, BUYER);
@@ -66,7 +66,7 @@ async fn a_hash_is_paid_once_and_tried_again_after_a_failure_under_a_new_index()
 
 // case: send_expired
 #[tokio::test]
-async fn an_expired_invoice_is_refused_before_anybody_looks_whether_it_was_sent() {
+async fn an_expired_invoice_is_refused_before_its_payment_is_looked_up() {
     let mut fixture = Fixture::start().await;
     let terms = lnrpc::Invoice { value: 5_000, expiry: 2, ..Default::default() };
     let bolt11 = fixture.sim.invoice_with(BUYER, terms).unwrap();
@@ -99,7 +99,7 @@ async fn an_unknown_payment_is_not_found() {
 // pay_fee_both, pay_cltv_too_small, pay_cltv_too_big, pay_min_final_over_limit,
 // pay_min_final_over_max
 #[tokio::test]
-async fn what_cannot_be_paid_is_refused_in_lnds_words() {
+async fn an_invoice_that_cannot_be_paid_is_refused_with_lnds_text() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     let open = fixture.sim.invoice(BUYER, 0).unwrap();
@@ -176,7 +176,7 @@ async fn an_invoice_without_a_payment_secret_is_refused() {
 
 // case: pay_no_balance, pay_unknown_hash
 #[tokio::test]
-async fn a_payment_that_goes_nowhere_says_why() {
+async fn a_payment_without_a_route_or_funds_fails_with_the_reason() {
     let mut fixture = Fixture::start_with(|config| config.channel_sats = 1_000_000).await;
     let dear = fixture.sim.invoice(BUYER, 3_000_000).unwrap();
     assert_eq!(fixture.outcome(payment(&dear)).await, "FAILED/INSUFFICIENT_BALANCE");
@@ -324,7 +324,7 @@ async fn an_offline_payee_is_no_route_and_paid_when_it_is_back() {
 
 // case: links_down, startup
 #[tokio::test]
-async fn without_links_a_payment_fails_for_a_reason_that_is_ours() {
+async fn without_active_channels_a_payment_fails_locally() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     fixture.sim.set_channels_active(HUB, false).unwrap();
@@ -340,7 +340,7 @@ async fn without_links_a_payment_fails_for_a_reason_that_is_ours() {
 
 // case: track_unknown; what an operator's DeletePayment leaves behind
 #[tokio::test]
-async fn a_forgotten_payment_is_not_found_though_its_htlc_is_under_way() {
+async fn a_deleted_payment_is_not_found_while_its_htlc_is_in_flight() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     fixture.sim.set_payee(BUYER, Payee::Holds).unwrap();
@@ -358,7 +358,7 @@ async fn a_forgotten_payment_is_not_found_though_its_htlc_is_under_way() {
 
 // case: pay_fee_0_routed; the handle's way to the same answer
 #[tokio::test]
-async fn a_failure_can_be_ordered_for_a_number_of_payments() {
+async fn a_failure_can_be_set_for_a_number_of_payments() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     fixture.sim.fail_payments(HUB, FailureReason::Timeout, 2).unwrap();
@@ -401,7 +401,7 @@ async fn a_payment_goes_on_without_its_stream() {
 
 // case: decode_other_network
 #[tokio::test]
-async fn an_invoice_says_what_it_was_made_of() {
+async fn a_decoded_invoice_has_the_terms_it_was_made_with() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.add_hold(|request| request.memo = "a memo".to_owned()).await.unwrap();
 

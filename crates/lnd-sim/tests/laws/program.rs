@@ -40,7 +40,7 @@ async fn run(dir: &Path, verb: &str, rest: &[&str]) -> Result<String, String> {
 
 // case: kill_accepted, for the whole process
 #[tokio::test]
-async fn kill_9_of_the_program_loses_nothing_that_was_answered() {
+async fn a_sigkill_of_the_program_loses_nothing_that_was_answered() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = start(dir.path()).await;
     let mut lnd = client_in(dir.path(), HUB).await;
@@ -66,7 +66,7 @@ async fn kill_9_of_the_program_loses_nothing_that_was_answered() {
 
 // case: none; the subcommands
 #[tokio::test]
-async fn a_person_makes_an_invoice_pays_it_mines_and_looks_at_balances() {
+async fn the_subcommands_make_and_pay_an_invoice_mine_and_print_balances() {
     let dir = tempfile::tempdir().unwrap();
     let _program = start(dir.path()).await;
 
@@ -84,7 +84,7 @@ async fn a_person_makes_an_invoice_pays_it_mines_and_looks_at_balances() {
 
 // case: none; the control port
 #[tokio::test]
-async fn faults_are_ordered_from_another_process() {
+async fn faults_can_be_armed_from_another_process() {
     let dir = tempfile::tempdir().unwrap();
     let _program = start(dir.path()).await;
     let mut lnd = client_in(dir.path(), HUB).await;
@@ -113,7 +113,7 @@ async fn faults_are_ordered_from_another_process() {
 
 // case: none; the control port
 #[tokio::test]
-async fn what_cannot_be_done_is_said_and_nothing_runs_in_an_empty_folder() {
+async fn a_refused_command_and_a_missing_simulation_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = run(dir.path(), "balances", &[]).await.unwrap_err();
     assert!(nobody.contains("no simulation runs in"), "{nobody}");
