@@ -106,7 +106,7 @@ async fn a_node_with_another_certificate_is_sent_nothing() {
     let fixture = fixture().await;
     let cert_file = access(&fixture.network, SELLER).cert_file;
     let access = LndAccess { cert_file, ..access(&fixture.network, HUB) };
-    fixture.network.forget_calls();
+    fixture.network.reset_calls();
 
     Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
 

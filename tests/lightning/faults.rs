@@ -15,7 +15,7 @@ use crate::simulated::fixture;
 #[tokio::test]
 async fn a_hold_whose_answer_was_lost_is_adopted() {
     let fixture = fixture().await;
-    fixture.network.answer_lost(Rpc::AddHoldInvoice);
+    fixture.network.lose_next_answer(Rpc::AddHoldInvoice);
     let (hold, _) = new_hold();
 
     let added = fixture.ours.add_hold(hold.clone()).await.expect("adopted");
@@ -45,7 +45,7 @@ async fn the_result_of_a_settle_is_looked_up_whatever_it_answered() {
     let fixture = fixture().await;
 
     let escrow = fixture.held_escrow().await;
-    fixture.network.answer_lost(Rpc::SettleInvoice);
+    fixture.network.lose_next_answer(Rpc::SettleInvoice);
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
     assert_eq!(status, HoldWord::Settled);
 
@@ -62,7 +62,7 @@ async fn the_result_of_a_cancel_is_looked_up_whatever_it_answered() {
     let fixture = fixture().await;
 
     let escrow = fixture.held_escrow().await;
-    fixture.network.answer_lost(Rpc::CancelInvoice);
+    fixture.network.lose_next_answer(Rpc::CancelInvoice);
     let status = fixture.ours.cancel_hold(escrow.hash).await.expect("looked up");
     assert_eq!(status, HoldWord::Canceled);
 
@@ -180,7 +180,7 @@ async fn a_hold_whose_htlc_lnd_failed_counts_as_canceled_even_if_lnd_calls_it_ac
     let escrow = fixture.held_escrow().await;
     fixture.kill(HUB).await;
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    fixture.network.lose_held(HUB, hash).expect("it was held");
+    fixture.network.fail_as_replay(HUB, hash).expect("it was held");
     fixture.start(HUB).await;
 
     let word = next(&mut fixture.ours.watch(escrow.hash)).await;
@@ -248,7 +248,7 @@ async fn an_escrow_that_is_gone_is_not_settled_even_if_the_channel_list_is_waive
     let fixture = fixture().await;
     let escrow = fixture.held_escrow().await;
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    fixture.network.lose_held(HUB, hash).expect("it was held");
+    fixture.network.fail_as_replay(HUB, hash).expect("it was held");
 
     let word = fixture.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
 
@@ -304,7 +304,7 @@ async fn a_canceled_hold_that_lnd_has_deleted_is_unknown_to_every_call() {
     let escrow = fixture.open_escrow().await;
     fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
-    fixture.network.forget_invoice(HUB, hash).expect("it was there");
+    fixture.network.delete_invoice(HUB, hash).expect("it was there");
 
     let node = &fixture.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
@@ -322,7 +322,7 @@ async fn a_payment_that_lnd_has_deleted_is_unknown() {
     let fixture = fixture().await;
     let invoice = fixture.payment_in_flight().await;
     let hash = lnd_sim::PaymentHash(invoice.hash.0);
-    fixture.network.forget_payment(HUB, hash).expect("it was there");
+    fixture.network.delete_payment(HUB, hash).expect("it was there");
 
     let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
 

@@ -1,4 +1,4 @@
-//! BOLT 11 invoices: written and signed by a simulated node, read with LND's words for what is wrong.
+//! BOLT 11 invoices: written and signed by a simulated node, read with LND's errors.
 
 mod amount;
 mod bech32;
@@ -18,11 +18,11 @@ pub(crate) use decode::{Decoded, decode};
 use crate::hash::PaymentHash;
 use crate::lnd_error::LndError;
 
-/// What goes into an invoice.
+/// The terms of an invoice.
 pub(crate) struct Terms<'a> {
     pub(crate) hash: PaymentHash,
     pub(crate) payment_addr: [u8; 32],
-    /// 0 lets the payer choose.
+    /// 0 leaves the amount to the payer.
     pub(crate) value_msat: u64,
     pub(crate) memo: &'a str,
     pub(crate) description_hash: Option<[u8; 32]>,
@@ -31,7 +31,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) cltv_expiry: u32,
 }
 
-/// Longest text field BOLT 11 has room for: 1,023 groups of five bits.
+/// The longest text field of BOLT 11: 1,023 groups of five bits.
 const MAX_TEXT_BYTES: usize = 639;
 
 pub(crate) fn encode(terms: &Terms<'_>, key: &SecretKey) -> Result<String, LndError> {

@@ -10,7 +10,7 @@ pub(crate) struct Channel {
     pub(crate) sides: [Side; 2],
 }
 
-/// One end of a channel, and what it could send.
+/// One end of a channel, and what it can send.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Side {
     pub(crate) node: String,
@@ -40,6 +40,6 @@ pub(crate) struct Hop {
     pub(crate) to: String,
     /// What the HTLC in this channel carries.
     pub(crate) amount_msat: u64,
-    /// At which height the HTLC in this channel runs out.
+    /// The height at which the HTLC in this channel expires.
     pub(crate) expiry_height: u32,
 }

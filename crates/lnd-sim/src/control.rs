@@ -1,8 +1,8 @@
-//! Steering from another process: every verb of the handle as a line of JSON over TCP.
+//! Control from another process: some methods of the handle as lines of JSON over TCP.
 //!
-//! The address stands in `DIR/control`, written when everything is ready. One line asks, one line
-//! answers: `{"do":"mine","blocks":6}` → `{"ok":null}` or `{"error":"…"}`. The port is on the
-//! loopback and for the people of this machine; it asks for no password.
+//! The address is in the file `DIR/control`, which is written when everything is ready. Each line is a
+//! request and is answered by one line: `{"do":"mine","blocks":6}` → `{"ok":null}` or
+//! `{"error":"…"}`. The port is on the loopback interface and has no password.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::ledger::Balance;
 use crate::node::{LndState, hub};
 use crate::sim::{LndSim, NodeAccess};
 
-/// One verb of the handle; a `node` that is left out is the hub.
+/// A method of the handle; the default `node` is the hub.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Command {
@@ -87,14 +87,14 @@ pub enum Command {
         #[serde(default)]
         hash: Option<PaymentHash>,
     },
-    /// Answers how often something has happened, once that is more than `since`.
+    /// Answers with the number of events, once it is greater than `since`.
     Await {
         #[serde(default)]
         since: u64,
     },
 }
 
-/// Why a command got no answer, or the answer that it cannot be done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     #[error("no simulation runs in {dir}: start one with `lnd-sim --dir {dir}`")]
@@ -103,15 +103,15 @@ pub enum ControlError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the simulation in {dir} hung up")]
+    #[error("the simulation in {dir} closed the connection")]
     HungUp { dir: PathBuf },
     #[error("{0}")]
     Refused(String),
-    #[error("the simulation gave an answer that is none")]
+    #[error("the answer of the simulation is not valid")]
     Garbled(#[from] serde_json::Error),
 }
 
-/// Serves commands until dropped, and writes down where.
+/// Serves commands until dropped, and writes its address into the folder.
 ///
 /// # Errors
 /// No port, or a folder that cannot be written.
@@ -123,7 +123,7 @@ pub async fn serve(sim: LndSim) -> Result<ControlPort, SimError> {
     let dir = sim.dir().to_owned();
     let mut tasks = JoinSet::new();
     tasks.spawn(accept(sim, listener));
-    // By rename: whoever sees the file sees all of it.
+    // By rename, so that no reader sees a part of the file.
     let fresh = dir.join("control.new");
     write(&fresh, address.to_string().as_bytes())?;
     let path = file(&dir);
@@ -135,7 +135,7 @@ pub async fn serve(sim: LndSim) -> Result<ControlPort, SimError> {
     Ok(ControlPort { address, _tasks: tasks })
 }
 
-/// A served control port; dropped, it closes.
+/// A control port, which closes when this is dropped.
 #[derive(Debug)]
 pub struct ControlPort {
     pub address: SocketAddr,
@@ -145,7 +145,7 @@ pub struct ControlPort {
 /// Sends one command to the simulation that runs in `dir`.
 ///
 /// # Errors
-/// Nothing runs there, or it cannot do what was asked.
+/// No simulation runs there, or it refuses the command.
 pub async fn tell(dir: &Path, command: &Command) -> Result<Value, ControlError> {
     let hung_up = |_| ControlError::HungUp { dir: dir.to_owned() };
     let not_running = |source| ControlError::NotRunning { dir: dir.to_owned(), source };
@@ -172,9 +172,9 @@ enum Answer {
     Error(String),
 }
 
-/// No command is longer; BOLT 11 invoices come nowhere near.
+/// The longest command; BOLT 11 invoices are much shorter.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
-/// Connections at a time; more wait.
+/// The most connections at a time; others wait.
 const MAX_CONNECTIONS: usize = 64;
 
 async fn accept(sim: LndSim, listener: TcpListener) {
@@ -185,14 +185,14 @@ async fn accept(sim: LndSim, listener: TcpListener) {
         }
         tokio::select! {
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(converse(sim.clone(), stream));
+                connections.spawn(serve_connection(sim.clone(), stream));
             },
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn converse(sim: LndSim, stream: TcpStream) {
+async fn serve_connection(sim: LndSim, stream: TcpStream) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -206,11 +206,11 @@ async fn converse(sim: LndSim, stream: TcpStream) {
                 Ok(value) => (Answer::Ok(value), true),
                 Err(error) => (Answer::Error(error.to_string()), true),
             },
-            Err(error) => (Answer::Error(format!("this is no command: {error}")), false),
+            Err(error) => (Answer::Error(format!("not a valid command: {error}")), false),
         };
         let Ok(mut text) = serde_json::to_vec(&answer) else { return };
         text.push(b'\n');
-        // Who talks another language gets no second line: a browser's request could hold one of ours.
+        // One invalid line ends the connection: the body of a browser's request could contain a command.
         if writer.write_all(&text).await.is_err() || !is_command {
             return;
         }
@@ -252,7 +252,7 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
     Ok(answer)
 }
 
-/// How often something has happened, once that is more than `since`.
+/// The number of events, once it is greater than `since`.
 async fn more_than(sim: &LndSim, since: u64) -> u64 {
     let mut changes = sim.changes();
     while *changes.borrow_and_update() <= since && changes.changed().await.is_ok() {}
@@ -301,15 +301,15 @@ fn ready() -> LndState {
     LndState::ServerActive
 }
 
-/// Reads what [`Command::Balances`] answers.
+/// Reads the answer to [`Command::Balances`].
 ///
 /// # Errors
-/// Something else was answered.
+/// It is not such an answer.
 pub fn read_balances(answer: Value) -> Result<Vec<Balance>, ControlError> {
     Ok(serde_json::from_value(answer)?)
 }
 
-/// Reads what [`Command::Nodes`] answers.
+/// Reads the answer to [`Command::Nodes`].
 ///
 /// # Errors
 /// As [`read_balances`].

@@ -24,19 +24,19 @@ pub enum SimError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is not what this program wrote there: {problem}; delete it to start afresh")]
+    #[error("{path} is damaged: {problem}; delete it to start without it")]
     Damaged { path: PathBuf, problem: String },
     #[error("cannot make a TLS certificate")]
     Certificate(#[from] rcgen::Error),
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    #[error("no node is called {0:?}")]
+    #[error("no node is named {0:?}")]
     NoSuchNode(String),
-    #[error("{0:?} cannot name a node: use 1 to 32 small letters, digits or dashes")]
+    #[error("{0:?} is not a valid node name: use 1 to 32 small letters, digits or dashes")]
     BadName(String),
-    #[error("a node called {0:?} is there already")]
+    #[error("a node named {0:?} exists already")]
     NameTaken(String),
-    #[error("{node} knows nothing of {hash}")]
+    #[error("{node} has nothing with the hash {hash}")]
     NoSuchHash { node: String, hash: PaymentHash },
     #[error("LND refused: {0}")]
     Lnd(#[from] LndError),

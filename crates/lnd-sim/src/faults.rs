@@ -1,4 +1,4 @@
-//! Which calls go wrong, and how; and how often each call came.
+//! Which calls fail and how, and how often each call was made.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::PaymentHash;
 
-/// A call of LND's interface that the simulation answers.
+/// A call of LND's API that the simulation answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rpc {
     GetState,
@@ -27,13 +27,13 @@ pub enum Rpc {
     TrackPaymentV2,
 }
 
-/// What goes wrong with a call.
+/// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Lost on the way: never takes effect, never answered.
+    /// Lost before it arrives: never takes effect, never answered.
     Hang,
-    /// LND is frozen: when it is thawed the call takes effect, whether or not anybody still waits.
+    /// LND is frozen: when it is thawed the call takes effect, whether or not the caller still waits.
     Freeze,
     /// Refused before any effect. `code` is gRPC's number.
     Refuse { code: i32, text: String },
@@ -45,14 +45,14 @@ pub enum Fault {
     Cut { after: usize },
     /// Streams: ends OK after so many messages, final or not.
     End { after: usize },
-    /// Streams: falls silent after so many messages, as over a half-open connection.
+    /// Streams: sends nothing after so many messages, as over a half-open connection.
     Silence { after: usize },
 }
 
-/// When a fault strikes.
+/// A fault and the calls that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Armed {
-    /// The node whose LND misbehaves.
+    /// The node whose calls fail.
     #[serde(default = "crate::node::hub")]
     pub node: String,
     pub rpc: Rpc,
@@ -60,7 +60,7 @@ pub struct Armed {
     #[serde(default)]
     pub hash: Option<PaymentHash>,
     pub fault: Fault,
-    /// How many calls it strikes; absent: until faults are cleared.
+    /// How many calls fail; if absent, all until faults are cleared.
     #[serde(default)]
     pub times: Option<u32>,
 }
@@ -79,8 +79,8 @@ impl Faults {
         self.armed.clear();
     }
 
-    /// The fault that strikes this call, spent if it was to strike a limited number of times.
-    pub(crate) fn strike(
+    /// The fault for this call. If it is limited to a number of calls, this is one of them.
+    pub(crate) fn take(
         &mut self,
         node: &str,
         rpc: Rpc,
@@ -104,7 +104,7 @@ impl Faults {
     }
 }
 
-/// How often each call came, faults included.
+/// How often each call was made, including those that failed.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     all: BTreeMap<(String, Rpc), u64>,

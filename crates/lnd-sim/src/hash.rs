@@ -13,13 +13,13 @@ use crate::lnd_error::LndError;
 #[serde(try_from = "String", into = "String")]
 pub struct PaymentHash(pub [u8; 32]);
 
-/// What opens the HTLCs of a payment hash.
+/// The preimage of a payment hash, which settles its HTLCs.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Preimage(pub [u8; 32]);
 
 impl Preimage {
-    /// The hash this preimage answers for.
+    /// The hash of this preimage.
     #[must_use]
     pub fn hash(&self) -> PaymentHash {
         PaymentHash(Sha256::digest(self.0).into())
@@ -27,7 +27,7 @@ impl Preimage {
 }
 
 impl PaymentHash {
-    /// Reads a hash as a request carries it, refusing other lengths with LND's words.
+    /// Reads a hash from a request. Other lengths are refused with LND's text.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, LndError> {
         <[u8; 32]>::try_from(bytes).map(Self).map_err(|_| {
             LndError::unknown(format!("invalid hash length of {}, want 32", bytes.len()))

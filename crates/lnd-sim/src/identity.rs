@@ -1,5 +1,5 @@
-//! What a node keeps in its folder: key, certificate, macaroon, address. Used again after a restart,
-//! so that its clients find it as they knew it.
+//! A node's folder: key, certificate, macaroon, address. They are reused after a restart, so that
+//! clients can reconnect.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,14 +20,14 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
 }
 
-/// What is read from them, or made where it is missing.
+/// The contents of these files, which are created where they are missing.
 pub(crate) struct Identity {
     pub(crate) folder: Folder,
     pub(crate) key: SecretKey,
     pub(crate) pubkey: String,
     pub(crate) bakery: Bakery,
     pub(crate) tls: Arc<ServerConfig>,
-    /// Where it listened the last time.
+    /// The address it listened on last time.
     pub(crate) address: Option<SocketAddr>,
 }
 
@@ -88,7 +88,7 @@ impl Folder {
 }
 
 impl Identity {
-    /// Opens a node's folder, and makes what is missing in it.
+    /// Opens a node's folder, and creates what is missing in it.
     pub(crate) fn open(path: PathBuf) -> Result<Self, SimError> {
         fs::create_dir_all(&path).map_err(|source| SimError::File {
             action: "make",
@@ -138,7 +138,7 @@ fn node_key(folder: &Folder) -> Result<SecretKey, SimError> {
         });
     }
     let key = loop {
-        // All but one in 2^128 draws is a key.
+        // Only one in 2^128 draws is not a valid key.
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
         if let Ok(key) = SecretKey::from_slice(&bytes) {

@@ -1,4 +1,4 @@
-//! What a node's database holds of an invoice.
+//! An invoice in a node's database.
 
 use fedimint_tonic_lnd::lnrpc;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub enum InvoiceState {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Invoice {
     pub(crate) hash: PaymentHash,
-    /// Unknown to LND while a hold invoice is not settled.
+    /// Of a hold invoice LND knows it only once it is settled.
     pub(crate) preimage: Option<Preimage>,
     pub(crate) value_msat: u64,
     pub(crate) memo: String,
@@ -35,7 +35,7 @@ pub(crate) struct Invoice {
     pub(crate) state: InvoiceState,
     pub(crate) amt_paid_msat: u64,
     pub(crate) htlcs: Vec<InvoiceHtlc>,
-    /// What subscribers were told, from the oldest this process knows.
+    /// Every update for subscribers, from the oldest this process knows.
     #[serde(skip)]
     pub(crate) log: Vec<lnrpc::Invoice>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct InvoiceHtlc {
     pub(crate) accepted_at: u64,
     pub(crate) resolved_at: u64,
     pub(crate) state: HtlcState,
-    /// It was given back behind the invoice's back: its state is but what LND believes.
+    /// It was failed as a replay: the state here is only what LND reports.
     #[serde(default)]
     pub(crate) is_lost: bool,
 }

@@ -20,7 +20,7 @@ const DEFAULT_CLTV: u32 = 80;
 const MIN_CLTV: u64 = 24;
 const MAX_CLTV: u64 = 65_535;
 const MAX_MEMO_BYTES: usize = 1024;
-/// Blocks an HTLC must have left when it arrives, whatever the invoice says.
+/// The fewest blocks an HTLC must have left when it arrives, whatever its invoice asks for.
 const MIN_BLOCKS_LEFT: u32 = 19;
 
 impl Network {
@@ -34,7 +34,7 @@ impl Network {
         self.insert_invoice(node, hash, None, new)
     }
 
-    /// `AddInvoice`: an ordinary one, whose preimage LND draws.
+    /// `AddInvoice`: an ordinary one, whose preimage LND knows.
     pub(crate) fn add_invoice(
         &mut self,
         node: &str,
@@ -116,18 +116,18 @@ impl Network {
         Ok(invoice)
     }
 
-    /// An HTLC reaches its last node: held, taken, or refused. The payer learns no more than that.
+    /// An HTLC reaches its payee, which holds, settles or refuses it.
     pub(crate) fn htlc_arrives(&mut self, attempt: u64) {
         let Some(sent) = self.attempts.get(&attempt).cloned() else { return };
         let Some(last) = sent.hops.last() else { return };
         let (payee, hash, height) = (sent.payee.clone(), sent.hash, self.height);
-        let manner = self.nodes.get(&payee).map_or(Payee::Refuses, |node| node.record.payee);
-        let called_msat = self.nodes.get(&payee).and_then(|node| node.calls_htlcs_msat);
+        let mode = self.nodes.get(&payee).map_or(Payee::Refuses, |node| node.record.payee);
+        let reported_msat = self.nodes.get(&payee).and_then(|node| node.reported_htlc_msat);
         let fits = self.find_invoice(&payee, hash).is_some_and(|invoice| {
             invoice.state == InvoiceState::Open
-                && manner != Payee::Refuses
+                && mode != Payee::Refuses
                 && sent.payment_addr == Some(invoice.payment_addr)
-                && (called_msat.is_some() || last.amount_msat >= invoice.value_msat)
+                && (reported_msat.is_some() || last.amount_msat >= invoice.value_msat)
                 && last.expiry_height >= height.saturating_add(invoice.cltv_expiry)
                 && last.expiry_height >= height.saturating_add(MIN_BLOCKS_LEFT)
         });
@@ -139,7 +139,7 @@ impl Network {
         let htlc = InvoiceHtlc {
             attempt,
             channel: last.channel,
-            amount_msat: called_msat.unwrap_or(last.amount_msat),
+            amount_msat: reported_msat.unwrap_or(last.amount_msat),
             accept_height: height,
             expiry_height: last.expiry_height,
             accepted_at,
@@ -150,9 +150,9 @@ impl Network {
         let Some(invoice) = self.invoice_mut(&payee, hash) else { return };
         invoice.amt_paid_msat = htlc.amount_msat;
         invoice.htlcs.push(htlc);
-        let takes_at_once = invoice.preimage.filter(|_| manner == Payee::Takes);
-        match takes_at_once {
-            Some(preimage) => self.take_invoice(&payee, hash, preimage),
+        let settles_at_once = invoice.preimage.filter(|_| mode == Payee::Settles);
+        match settles_at_once {
+            Some(preimage) => self.settle_held(&payee, hash, preimage),
             None => self.move_invoice(&payee, hash, InvoiceState::Accepted),
         }
     }
@@ -169,7 +169,7 @@ impl Network {
             InvoiceState::Open => Err(LndError::unknown("invoice still open")),
             InvoiceState::Canceled => Err(LndError::unknown("invoice already canceled")),
             InvoiceState::Accepted => {
-                self.take_invoice(node, hash, preimage);
+                self.settle_held(node, hash, preimage);
                 Ok(())
             }
         }
@@ -181,15 +181,15 @@ impl Network {
             InvoiceState::Canceled => Ok(()),
             InvoiceState::Settled => Err(LndError::unknown("invoice already settled")),
             InvoiceState::Open | InvoiceState::Accepted => {
-                self.return_invoice(node, hash);
+                self.cancel_and_refund(node, hash);
                 Ok(())
             }
         }
     }
 
-    /// LND died between noting that it has seen an HTLC and that it has dealt with it. When it is back
-    /// it takes it for a replay and fails it, and goes on calling the invoice accepted.
-    pub(crate) fn lose_held(&mut self, node: &str, hash: PaymentHash) -> bool {
+    /// LND was killed after it had recorded an HTLC as seen and before it had recorded it as handled.
+    /// After its start it fails the HTLC as a replay, and its invoice stays accepted.
+    pub(crate) fn fail_as_replay(&mut self, node: &str, hash: PaymentHash) -> bool {
         let Some(invoice) = self.invoice_mut(node, hash) else { return false };
         let mut lost = Vec::new();
         for htlc in invoice.htlcs.iter_mut().filter(|htlc| htlc.state == HtlcState::Accepted) {
@@ -202,7 +202,7 @@ impl Network {
         !lost.is_empty()
     }
 
-    /// Cancels what ran out unpaid. What is held is not touched by the clock.
+    /// Cancels open invoices that have expired. Held ones do not expire by time.
     pub(crate) fn expire_invoices(&mut self) {
         let now = self.now.as_secs();
         let due: Vec<(u64, String, PaymentHash)> = self
@@ -216,19 +216,19 @@ impl Network {
             self.expiries.remove(&entry);
             let (_, name, hash) = entry;
             if self.find_invoice(&name, hash).is_some_and(|i| i.state == InvoiceState::Open) {
-                self.return_invoice(&name, hash);
+                self.cancel_and_refund(&name, hash);
             }
         }
     }
 
-    /// LND gives held sats back by itself when their HTLC comes near its expiry.
-    pub(crate) fn give_back_near_expiry(&mut self, name: &str) {
+    /// LND cancels a held invoice by itself when its HTLC comes near its expiry.
+    pub(crate) fn cancel_near_expiry(&mut self, name: &str) {
         for hash in self.list_near_expiry(name) {
-            self.return_invoice(name, hash);
+            self.cancel_and_refund(name, hash);
         }
     }
 
-    /// The held invoices that LND is about to give back.
+    /// The held invoices that are due to be canceled for that.
     pub(crate) fn list_near_expiry(&self, name: &str) -> Vec<PaymentHash> {
         let horizon = self.height.saturating_add(self.rules.hold_expiry_delta);
         let known = self.nodes.get(name).into_iter().flat_map(|node| node.invoices.values());
@@ -239,7 +239,7 @@ impl Network {
             .collect()
     }
 
-    fn take_invoice(&mut self, node: &str, hash: PaymentHash, preimage: Preimage) {
+    fn settle_held(&mut self, node: &str, hash: PaymentHash, preimage: Preimage) {
         let now = self.now.as_secs();
         let settle_index = self.record_mut(node).map_or(0, |record| {
             record.last_settle_index += 1;
@@ -256,7 +256,7 @@ impl Network {
         }
     }
 
-    fn return_invoice(&mut self, node: &str, hash: PaymentHash) {
+    fn cancel_and_refund(&mut self, node: &str, hash: PaymentHash) {
         let now = self.now.as_secs();
         let Some(invoice) = self.invoice_mut(node, hash) else { return };
         let attempts = close(invoice, HtlcState::Canceled, now);
@@ -280,7 +280,7 @@ impl Network {
         self.log_invoice(node, hash);
     }
 
-    /// Tells subscribers how the invoice stands now.
+    /// Appends the invoice's current state to the log that subscribers read.
     pub(crate) fn log_invoice(&mut self, node: &str, hash: PaymentHash) {
         if let Some(invoice) = self.invoice_mut(node, hash) {
             let message = messages::invoice(invoice);
@@ -289,8 +289,8 @@ impl Network {
     }
 }
 
-/// Why a look-up finds nothing. Of a node that never had an invoice LND says so by another text, and
-/// one of its two calls by another code.
+/// Why a lookup finds nothing. For a node that never had an invoice LND has another text, and in one
+/// of its two calls another code.
 pub(crate) fn unlocated(node: &Node, code_without_any: Code) -> LndError {
     if node.record.last_add_index == 0 {
         LndError::new(code_without_any, "there are no existing invoices")
@@ -299,7 +299,7 @@ pub(crate) fn unlocated(node: &Node, code_without_any: Code) -> LndError {
     }
 }
 
-/// Reads LND's two ways to say an amount.
+/// Reads an amount that LND takes in sats or in msats.
 pub(crate) fn amount(sat: i64, msat: i64) -> Result<u64, LndError> {
     if sat != 0 && msat != 0 {
         return Err(LndError::unknown("sat and msat arguments are mutually exclusive"));
@@ -315,7 +315,7 @@ fn unlocated_unknown() -> LndError {
     LndError::unknown(UNLOCATED)
 }
 
-/// Answers the attempts that are to be resolved so.
+/// Returns the attempts that are to be resolved in the same way.
 fn close(invoice: &mut Invoice, state: HtlcState, now: u64) -> Vec<u64> {
     let mut attempts = Vec::new();
     for htlc in invoice.htlcs.iter_mut().filter(|htlc| htlc.state == HtlcState::Accepted) {

@@ -1,4 +1,4 @@
-//! What must hold at every moment, whatever was done to the simulation.
+//! What must hold after every step of the simulation.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::payment::{Attempt, Outcome, PaymentStatus};
 
 impl Network {
-    /// Every law that is broken, in words; empty when all is well.
+    /// A description of every law that is broken.
     pub(crate) fn check(&self) -> Vec<String> {
         let mut broken = self.violations.clone();
         self.check_channels(&mut broken);
@@ -23,7 +23,7 @@ impl Network {
         broken
     }
 
-    /// Money is conserved: both sides and all HTLCs of a channel are its capacity.
+    /// Money is conserved: both sides and all HTLCs of a channel add up to its capacity.
     fn check_channels(&self, broken: &mut Vec<String>) {
         let mut pending: BTreeMap<u64, u64> = BTreeMap::new();
         for hop in self.locked().flat_map(|attempt| &attempt.hops) {
@@ -34,14 +34,14 @@ impl Network {
             let held = pending.get(&channel.id).copied().unwrap_or_default();
             if sides + held != channel.capacity_msat {
                 broken.push(format!(
-                    "channel {}: {sides} on its sides and {held} in HTLCs are not {} msat",
+                    "channel {}: {sides} on its sides and {held} in HTLCs do not add up to {} msat",
                     channel.id, channel.capacity_msat
                 ));
             }
         }
     }
 
-    /// An invoice's state says what its HTLCs say, and so do the attempts behind them.
+    /// An invoice's state agrees with its HTLCs, and these with their attempts.
     fn check_invoice(&self, node: &str, invoice: &Invoice, broken: &mut Vec<String>) {
         let hash = invoice.hash;
         let has = |state| invoice.htlcs.iter().any(|htlc| htlc.state == state);
@@ -52,8 +52,10 @@ impl Network {
             InvoiceState::Canceled => !has(HtlcState::Settled) && !has(HtlcState::Accepted),
         };
         if !agrees {
-            broken
-                .push(format!("{node}'s invoice {hash} is {:?} against its HTLCs", invoice.state));
+            broken.push(format!(
+                "{node}'s invoice {hash} is {:?}, which its HTLCs contradict",
+                invoice.state
+            ));
         }
         for htlc in &invoice.htlcs {
             let outcome = self.attempts.get(&htlc.attempt).and_then(|attempt| attempt.outcome);
@@ -63,12 +65,14 @@ impl Network {
                 HtlcState::Canceled => matches!(outcome, Some(Outcome::Failed(_))),
             };
             if !agrees {
-                broken.push(format!("an HTLC of {node}'s invoice {hash} is one thing to the payee and another to the payer"));
+                broken.push(format!(
+                    "an HTLC of {node}'s invoice {hash} has different outcomes for payee and payer"
+                ));
             }
         }
     }
 
-    /// SUCCEEDED has a preimage that fits and an HTLC that was claimed; FAILED has none left.
+    /// SUCCEEDED has a matching preimage and a settled HTLC; FAILED has no HTLC in flight.
     fn check_payments(&self, node: &str, known: &Node, broken: &mut Vec<String>) {
         for payment in known.payments.values() {
             let attempt = payment.attempt.and_then(|id| self.attempts.get(&id));
@@ -82,7 +86,7 @@ impl Network {
             };
             if !agrees {
                 broken.push(format!(
-                    "{node}'s payment {} is {:?} against its HTLC",
+                    "{node}'s payment {} is {:?}, which its HTLC contradicts",
                     payment.hash, payment.status
                 ));
             }

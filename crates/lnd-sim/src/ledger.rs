@@ -9,20 +9,20 @@ use crate::network::{Key, Network};
 use crate::node::Node;
 use crate::payment::Attempt;
 
-/// What a node has, to the msat.
+/// A node's balance, in msat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     pub node: String,
     /// Its own side of its channels.
     pub available_msat: u64,
-    /// On the way out: gone if settled, back if failed.
+    /// In outgoing HTLCs: lost if settled, returned if failed.
     pub outgoing_held_msat: u64,
-    /// On the way in: its own if settled.
+    /// In incoming HTLCs: gained if settled.
     pub incoming_held_msat: u64,
 }
 
 impl Network {
-    /// Opens a channel with so much on either side; answers its id.
+    /// Opens a channel with these balances; returns its id.
     pub(crate) fn open_channel(&mut self, a: (&str, u64), b: (&str, u64)) -> u64 {
         let block = u64::from(self.height);
         let place = self.channels.len() as u64 + 1;
@@ -47,15 +47,15 @@ impl Network {
         }
     }
 
-    /// The HTLCs are claimed: each hop's receiver has what its HTLC carried.
+    /// The HTLCs are settled: each hop's receiver gets its amount.
     pub(crate) fn claim(&mut self, hops: &[Hop]) {
         for hop in hops {
             self.move_side(hop.channel, &hop.to, |msat| msat.checked_add(hop.amount_msat));
         }
     }
 
-    /// The HTLCs are failed back: each hop's sender has it again.
-    pub(crate) fn give_back(&mut self, hops: &[Hop]) {
+    /// The HTLCs are failed: each hop's sender gets its amount back.
+    pub(crate) fn fail_back(&mut self, hops: &[Hop]) {
         for hop in hops {
             self.move_side(hop.channel, &hop.from, |msat| msat.checked_add(hop.amount_msat));
         }
@@ -67,7 +67,7 @@ impl Network {
             Some((side, msat)) => side.msat = msat,
             None => self
                 .violations
-                .push(format!("the side of {node} in channel {channel} cannot move so")),
+                .push(format!("the balance of {node} in channel {channel} would overflow")),
         }
     }
 

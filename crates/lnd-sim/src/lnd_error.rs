@@ -2,7 +2,7 @@
 
 use tonic::{Code, Status};
 
-/// An answer of LND that is an error: a gRPC code and LND's text, word for word.
+/// An error that LND answers with: a gRPC code and LND's exact text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code:?}: {text}")]
 pub struct LndError {

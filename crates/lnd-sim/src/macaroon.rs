@@ -1,6 +1,6 @@
-//! Macaroons: which calls a caller may make, in the binary format of LND's files.
+//! Macaroons in the binary format of LND's files: which calls a caller may make.
 //!
-//! The identifier is ours (`<root key id>:<calls>`), the frame and LND's answers are not.
+//! Only the identifier (`<root key id>:<calls>`) differs from LND's.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ const FIELD_IDENTIFIER: u8 = 2;
 const FIELD_SIGNATURE: u8 = 6;
 const EVERYTHING: &str = "*";
 
-/// Which macaroons a node honours.
+/// Which macaroons a node accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct Bakery {
     secret: [u8; 32],
@@ -32,7 +32,7 @@ impl Bakery {
         Self { secret, edition: 0, deleted: BTreeSet::new() }
     }
 
-    /// Makes a macaroon for these calls (`/lnrpc.Lightning/GetInfo`); for all if none is named.
+    /// Makes a macaroon for these calls (`/lnrpc.Lightning/GetInfo`); for all calls if the list is empty.
     pub(crate) fn bake(&mut self, root_key: u64, calls: &[String]) -> Vec<u8> {
         self.deleted.remove(&root_key);
         let calls = if calls.is_empty() { EVERYTHING.to_owned() } else { calls.join(",") };
@@ -46,7 +46,7 @@ impl Bakery {
         macaroon
     }
 
-    /// Replaces the admin root key: what was baked with the one before is refused.
+    /// Replaces the admin root key: macaroons baked with the old one are refused.
     pub(crate) fn renew(&mut self) -> Vec<u8> {
         self.edition += 1;
         self.bake(ADMIN_ROOT_KEY, &[])
@@ -56,7 +56,7 @@ impl Bakery {
         self.deleted.insert(root_key);
     }
 
-    /// Says whether the macaroons of a request (hex) allow the call, with LND's words if not.
+    /// Checks whether the macaroons of a request (hex) allow the call. Errors have LND's texts.
     pub(crate) fn check(&self, presented: &[&[u8]], call: &str) -> Result<(), LndError> {
         let [macaroon] = presented else {
             return Err(LndError::unknown(format!("expected 1 macaroon, got {}", presented.len())));
@@ -96,7 +96,7 @@ impl Bakery {
 
 fn put(macaroon: &mut Vec<u8>, field: u8, content: &[u8]) {
     macaroon.push(field);
-    // A varint, as the format wants it: seven bits a byte, the lowest first.
+    // A varint: seven bits per byte, the lowest first.
     let mut length = content.len();
     while length >= 0x80 {
         macaroon.push(0x80 | low_seven(length));

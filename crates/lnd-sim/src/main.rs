@@ -1,4 +1,4 @@
-//! `lnd-sim`: a small Lightning network on this machine, without any Lightning node.
+//! `lnd-sim`: a small simulated Lightning network.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated LND network: a hub and wallets around it, each an LND endpoint.
 ///
-/// Without a subcommand it runs until it is interrupted. The subcommands steer one that runs in
+/// Without a subcommand it runs until it is interrupted. The subcommands control one that runs in
 /// the same folder.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
@@ -29,7 +29,7 @@ struct Run {
     /// Where each node keeps its tls.cert, admin.macaroon and address; reused at the next start
     #[arg(long)]
     dir: PathBuf,
-    /// Keeps invoices, payments and balances in this file; without it they end with the process
+    /// Keeps invoices, payments and balances in this file; without it they are lost at the end
     #[arg(long)]
     state: Option<PathBuf>,
     /// A wallet with a channel to the hub; repeat it for more
@@ -44,17 +44,17 @@ struct Run {
     /// Sats on either side of a wallet's channel
     #[arg(long, default_value_t = 1_000_000_000)]
     channel_sats: u64,
-    /// Blocks before its expiry at which a held payment is given back (LND up to 0.20: 12)
+    /// How many blocks before its expiry a held payment is refunded (LND up to 0.20: 12)
     #[arg(long, default_value_t = 18)]
     hold_expiry_delta: u32,
-    /// Mines a block every so many seconds; 0: only by `lnd-sim mine`
+    /// Seconds between two blocks; 0: blocks are mined only by `lnd-sim mine`
     #[arg(long, value_name = "SECS", default_value_t = 0)]
     block_time: u64,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Pays an invoice from a wallet; of a hold invoice the answer is `IN_FLIGHT`
+    /// Pays an invoice from a wallet; for a hold invoice it prints `IN_FLIGHT`
     Pay {
         #[arg(long)]
         dir: PathBuf,
@@ -62,7 +62,7 @@ enum Verb {
         wallet: String,
         bolt11: String,
     },
-    /// Prints an invoice of a wallet; 0 sats: the payer chooses
+    /// Prints a new invoice of a wallet; 0 sats: the payer chooses the amount
     Invoice {
         #[arg(long)]
         dir: PathBuf,
@@ -77,7 +77,7 @@ enum Verb {
         #[arg(default_value_t = 1)]
         blocks: u32,
     },
-    /// Prints whose sats are where
+    /// Prints the balance of each node
     Balances {
         #[arg(long)]
         dir: PathBuf,
@@ -105,7 +105,7 @@ async fn main() -> anyhow::Result<()> {
     match (cli.verb, cli.run) {
         (Some(verb), _) => steer(verb).await,
         (None, Some(run)) => simulate(run).await,
-        (None, None) => anyhow::bail!("say where: lnd-sim --dir DIR (or see lnd-sim --help)"),
+        (None, None) => anyhow::bail!("no folder is given: lnd-sim --dir DIR (see lnd-sim --help)"),
     }
 }
 
@@ -127,7 +127,7 @@ async fn simulate(run: Run) -> anyhow::Result<()> {
         say(&format!("{name:<12} https://{address}  {cert}  {macaroon}"))?;
     }
     say("ready")?;
-    let mut terminated = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+    let mut terminated = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
         _ = terminated.recv() => {}
@@ -185,7 +185,7 @@ async fn steer(verb: Verb) -> anyhow::Result<()> {
             say(&serde_json::to_string_pretty(&nodes)?)
         }
         Verb::Tell { dir, json } => {
-            let command: Command = serde_json::from_str(&json).context("this is no command")?;
+            let command: Command = serde_json::from_str(&json).context("not a valid command")?;
             let answer = control::tell(&dir, &command).await?;
             say(&serde_json::to_string_pretty(&answer)?)
         }

@@ -1,4 +1,4 @@
-//! What is simulated, as LND's own messages.
+//! The simulated records as LND's messages.
 
 use fedimint_tonic_lnd::lnrpc;
 use fedimint_tonic_lnd::lnrpc::htlc_attempt::HtlcStatus;
@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::node::Node;
 use crate::payment::{Attempt, FailureReason, Outcome, Payment, PaymentStatus};
 
-#[expect(deprecated, reason = "LND still fills them, and somebody may read them")]
+#[expect(deprecated, reason = "LND still fills them, and clients may read them")]
 pub(crate) fn invoice(invoice: &Invoice) -> lnrpc::Invoice {
     let shown = invoice.preimage.filter(|_| invoice.state == InvoiceState::Settled);
     lnrpc::Invoice {
@@ -47,7 +47,7 @@ pub(crate) fn invoice(invoice: &Invoice) -> lnrpc::Invoice {
     }
 }
 
-#[expect(deprecated, reason = "LND still fills them, and somebody may read them")]
+#[expect(deprecated, reason = "LND still fills them, and clients may read them")]
 pub(crate) fn payment(
     payment: &Payment,
     attempt: Option<&Attempt>,
@@ -114,7 +114,7 @@ pub(crate) fn channel_balance(node: &str, network: &Network) -> lnrpc::ChannelBa
     let balance = network.balance(node);
     let remote: u64 =
         network.channels.values().filter_map(|c| c.remote(node)).map(|side| side.msat).sum();
-    #[expect(deprecated, reason = "LND still fills it, and somebody may read it")]
+    #[expect(deprecated, reason = "LND still fills it, and clients may read it")]
     lnrpc::ChannelBalanceResponse {
         balance: sat(balance.available_msat),
         local_balance: Some(both(balance.available_msat)),
@@ -125,7 +125,7 @@ pub(crate) fn channel_balance(node: &str, network: &Network) -> lnrpc::ChannelBa
     }
 }
 
-#[expect(deprecated, reason = "LND still fills it, and somebody may read it")]
+#[expect(deprecated, reason = "LND still fills it, and clients may read it")]
 pub(crate) fn info(node: &Node, network: &Network, uri: String) -> lnrpc::GetInfoResponse {
     let (active, inactive): (Vec<&Channel>, Vec<&Channel>) = network
         .channels
@@ -167,7 +167,7 @@ pub(crate) fn pay_req(decoded: Decoded) -> lnrpc::PayReq {
     }
 }
 
-/// A moment as Go prints it.
+/// A time as Go prints it.
 pub(crate) fn go_time(secs: u64) -> String {
     let days = secs / 86_400;
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);

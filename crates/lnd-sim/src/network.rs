@@ -1,6 +1,6 @@
-//! All that is simulated: one chain, the nodes on it, the channels between them.
+//! The simulated network: one chain, the nodes on it, the channels between them.
 //!
-//! Everything happens under one lock and at once; what takes time in LND is time between two calls.
+//! Every step is atomic, under one lock. What takes time in LND happens between two steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Rules {
     pub(crate) hold_expiry_delta: u32,
 }
 
-/// What has changed and must be on disk before anybody hears of it.
+/// A record that has changed and must be on disk before any caller sees the change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     Chain,
@@ -43,9 +43,9 @@ pub(crate) struct Network {
     pub(crate) attempts: BTreeMap<u64, Attempt>,
     /// Attempts whose HTLC is not resolved yet.
     pub(crate) in_flight: BTreeSet<u64>,
-    /// Attempts that are decided, while the payer's link is down.
+    /// Attempts that have an outcome which the payer does not know: its channel is inactive.
     pub(crate) undelivered: BTreeSet<u64>,
-    /// OPEN invoices by the second at which they run out.
+    /// OPEN invoices by the second at which they expire.
     pub(crate) expiries: BTreeSet<(u64, String, PaymentHash)>,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
@@ -53,7 +53,7 @@ pub(crate) struct Network {
     pub(crate) touched: BTreeSet<Key>,
 }
 
-/// Blocks on the chain when a simulation begins.
+/// The height of the chain when a simulation begins.
 const FIRST_HEIGHT: u32 = 450;
 
 impl Network {
@@ -76,7 +76,7 @@ impl Network {
         }
     }
 
-    /// Puts a node with this record and key into the network, switched off.
+    /// Adds a node with this record and key to the network, not running.
     pub(crate) fn add_node(&mut self, record: NodeRecord, key: SecretKey, pubkey: String) {
         let name = record.name.clone();
         let node = Node {
@@ -92,16 +92,16 @@ impl Network {
             synced: true,
             links_up: true,
             catches_up_at: None,
-            calls_htlcs_msat: None,
+            reported_htlc_msat: None,
             dangles: 0,
-            fails: None,
+            forced_failure: None,
             max_cltv_expiry: MAX_CLTV_EXPIRY,
         };
         self.nodes.insert(name.clone(), node);
         self.touched.insert(Key::Node(name));
     }
 
-    /// Lets happen what time alone brings, up to `now`.
+    /// Does everything that is due by `now`: expiries, refunds, outcomes.
     pub(crate) fn tick(&mut self, now: Duration) {
         self.now = now;
         self.expire_invoices();
@@ -115,7 +115,7 @@ impl Network {
             if let Some(node) = self.nodes.get_mut(&name) {
                 node.catches_up_at = None;
             }
-            self.give_back_near_expiry(&name);
+            self.cancel_near_expiry(&name);
         }
         self.deliver_outcomes();
     }
@@ -132,13 +132,13 @@ impl Network {
                 .map(|node| node.record.name.clone())
                 .collect();
             for name in watching {
-                self.give_back_near_expiry(&name);
+                self.cancel_near_expiry(&name);
             }
         }
         self.touched.insert(Key::Chain);
     }
 
-    /// LND starts. What it should have given back meanwhile it gives back about a second later.
+    /// LND starts. Holds that came near their expiry while it was down are refunded a second later.
     pub(crate) fn node_starts(&mut self, name: &str, state: LndState) {
         let is_behind = !self.list_near_expiry(name).is_empty();
         let soon = self.now + Duration::from_secs(1);
@@ -163,7 +163,7 @@ impl Network {
         self.nodes.get(node)?.invoices.get(&hash)
     }
 
-    /// The invoice, to be changed: it will be on disk before anybody hears of it.
+    /// The invoice, to be changed: it will be on disk before any caller sees it.
     pub(crate) fn invoice_mut(&mut self, node: &str, hash: PaymentHash) -> Option<&mut Invoice> {
         self.touched.insert(Key::Invoice(node.to_owned(), hash));
         self.nodes.get_mut(node)?.invoices.get_mut(&hash)
@@ -193,14 +193,14 @@ impl Network {
         self.channels.get_mut(&id)
     }
 
-    /// A payment LND has no record of any more: deleted, or the database of another day.
-    pub(crate) fn forget_payment(&mut self, node: &str, hash: PaymentHash) -> bool {
+    /// Deletes LND's record of a payment, as `DeletePayment` or an old database does.
+    pub(crate) fn delete_payment(&mut self, node: &str, hash: PaymentHash) -> bool {
         self.touched.insert(Key::Payment(node.to_owned(), hash));
         self.nodes.get_mut(node).is_some_and(|node| node.payments.remove(&hash).is_some())
     }
 
-    /// A canceled invoice that LND has garbage-collected. Others stay: `false`.
-    pub(crate) fn forget_invoice(&mut self, node: &str, hash: PaymentHash) -> bool {
+    /// Deletes a canceled invoice, as LND's garbage collection does. `false` for any other.
+    pub(crate) fn delete_invoice(&mut self, node: &str, hash: PaymentHash) -> bool {
         if self.find_invoice(node, hash).is_none_or(|found| found.state != InvoiceState::Canceled) {
             return false;
         }
@@ -208,7 +208,7 @@ impl Network {
         self.nodes.get_mut(node).is_some_and(|node| node.invoices.remove(&hash).is_some())
     }
 
-    /// Rebuilds what follows from the rest, after loading.
+    /// Rebuilds the indexes after loading.
     pub(crate) fn index(&mut self) {
         self.in_flight = self
             .attempts

@@ -1,4 +1,4 @@
-//! One simulated LND node: its database, its state, and what it is told to do wrong.
+//! One simulated LND node: its database, its state, and its armed faults.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) fn hub() -> String {
 /// LND's `--max-cltv-expiry`, unless it is set.
 pub(crate) const MAX_CLTV_EXPIRY: u32 = 2016;
 
-/// How far LND has come with starting up, as `State.GetState` tells it.
+/// How far LND's start has come, as `State.GetState` reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LndState {
@@ -33,20 +33,20 @@ pub enum LndState {
     ServerActive,
 }
 
-/// What a node does with a payment to an ordinary invoice of its own.
+/// What a node does with payments to its ordinary invoices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payee {
-    /// Takes it at once.
+    /// Settles it at once.
     #[default]
-    Takes,
-    /// Keeps the HTLC in flight until told otherwise, or until its LND gives it back.
+    Settles,
+    /// Holds the HTLC until it is told to settle, or until LND refunds it near its expiry.
     Holds,
     /// Fails it back.
     Refuses,
 }
 
-/// What of a node is kept over a restart.
+/// What is saved of a node, besides its invoices and payments.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct NodeRecord {
     pub(crate) name: String,
@@ -65,23 +65,23 @@ pub(crate) struct Node {
     pub(crate) pubkey: String,
     pub(crate) invoices: BTreeMap<PaymentHash, Invoice>,
     pub(crate) payments: BTreeMap<PaymentHash, Payment>,
-    /// What it says that it is.
+    /// The version it reports.
     pub(crate) version: String,
-    /// The chain that it says it is on.
+    /// The chain it reports.
     pub(crate) network: String,
     pub(crate) up: bool,
     pub(crate) state: LndState,
     pub(crate) synced: bool,
     pub(crate) links_up: bool,
-    /// Blocks that came while it was down are looked at from this moment on.
+    /// When it handles the blocks that were mined while it was down.
     pub(crate) catches_up_at: Option<Duration>,
-    /// Another program accepts every payment to an invoice of this node and calls it so much: LND's
-    /// HTLC modifier. Channels show what came.
-    pub(crate) calls_htlcs_msat: Option<u64>,
-    /// So many of the next payments are registered and never leave.
+    /// An HTLC modifier accepts every payment to an invoice of this node and reports this amount.
+    /// Channels show the real one.
+    pub(crate) reported_htlc_msat: Option<u64>,
+    /// How many of the next payments are registered and never sent.
     pub(crate) dangles: u32,
-    /// The next so many payments fail for this reason.
-    pub(crate) fails: Option<(FailureReason, u32)>,
+    /// The reason for which the next payments fail, and how many.
+    pub(crate) forced_failure: Option<(FailureReason, u32)>,
     /// LND's `--max-cltv-expiry`.
     pub(crate) max_cltv_expiry: u32,
 }

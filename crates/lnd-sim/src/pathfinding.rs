@@ -4,7 +4,7 @@ use crate::channel::Hop;
 use crate::network::Network;
 use crate::payment::FailureReason;
 
-/// What a payment asks of its route.
+/// The limits that a payment sets for its route.
 pub(crate) struct RouteRequest<'a> {
     pub(crate) from: &'a str,
     pub(crate) to: &'a str,
@@ -16,13 +16,13 @@ pub(crate) struct RouteRequest<'a> {
 
 /// Blocks an LND payer adds to the payee's final CLTV delta.
 pub(crate) const BLOCK_PADDING: u32 = 3;
-/// Blocks a forwarding node asks between its two HTLCs.
+/// Blocks that a forwarding node wants between its two HTLCs.
 const FORWARD_DELTA: u32 = 80;
-/// Channels a payment crosses at most.
+/// The most channels that a payment crosses.
 const MAX_HOPS: usize = 4;
 
 impl Network {
-    /// Finds the cheapest route, then the shortest; or says which failure LND would name.
+    /// Finds the cheapest route, the shortest of equals; or the failure that LND would report.
     pub(crate) fn find_route(&self, request: &RouteRequest<'_>) -> Result<Vec<Hop>, FailureReason> {
         let mut best: Option<Vec<Hop>> = None;
         let mut open: Vec<Vec<(u64, &str, &str)>> = vec![Vec::new()];
@@ -68,7 +68,7 @@ impl Network {
         })
     }
 
-    /// Works out amounts and expiries from the payee back; none if this route cannot carry it.
+    /// Computes amounts and expiries from the payee backwards; none if the route breaks a limit.
     fn price(&self, path: &[(u64, &str, &str)], request: &RouteRequest<'_>) -> Option<Vec<Hop>> {
         let mut amount_msat = request.amount_msat;
         let mut delta = request.final_cltv.checked_add(BLOCK_PADDING)?;

@@ -1,4 +1,4 @@
-//! What a node's database holds of an outgoing payment.
+//! An outgoing payment in a node's database.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Hop;
 use crate::hash::{PaymentHash, Preimage};
 
-/// Why LND gave a payment up.
+/// Why LND gave up a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
@@ -20,7 +20,7 @@ pub enum FailureReason {
     Canceled,
 }
 
-/// LND's word on a payment.
+/// The state of a payment, as LND reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
@@ -33,21 +33,21 @@ pub enum PaymentStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Payment {
     pub(crate) hash: PaymentHash,
-    /// New and higher at each registration of the hash.
+    /// Assigned anew, and higher, at each registration of the hash.
     pub(crate) index: u64,
     pub(crate) bolt11: String,
     pub(crate) amount_msat: u64,
     pub(crate) created_at: Duration,
     pub(crate) status: PaymentStatus,
     pub(crate) preimage: Option<Preimage>,
-    /// Of this registration; LND wipes those of the one before.
+    /// The attempt of this registration; LND deletes those of the one before.
     pub(crate) attempt: Option<u64>,
-    /// What followers were told, from the oldest this process knows.
+    /// Every update for subscribers, from the oldest this process knows.
     #[serde(skip)]
     pub(crate) log: Vec<lnrpc::Payment>,
 }
 
-/// One try to bring an HTLC to the payee.
+/// One HTLC on a route to the payee.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Attempt {
     pub(crate) id: u64,
@@ -59,9 +59,9 @@ pub(crate) struct Attempt {
     pub(crate) hops: Vec<Hop>,
     pub(crate) sent_at: Duration,
     pub(crate) resolved_at: Option<Duration>,
-    /// Whether the HTLC stands in its channels. A dangling one never left.
+    /// Whether the HTLC is in its channels. A dangling one was never sent.
     pub(crate) left: bool,
-    /// What became of it; the payer knows once `resolved_at` is set.
+    /// Its outcome, which the payer knows once `resolved_at` is set.
     pub(crate) outcome: Option<Outcome>,
 }
 

@@ -84,7 +84,7 @@ impl Network {
             self.in_flight.remove(&id);
             match outcome {
                 Outcome::Settled(_) => self.claim(&attempt.hops),
-                Outcome::Failed(_) => self.give_back(&attempt.hops),
+                Outcome::Failed(_) => self.fail_back(&attempt.hops),
             }
             let ours = self.find_payment(&attempt.payer, attempt.hash);
             if ours.is_some_and(|payment| payment.attempt == Some(id)) {
@@ -110,7 +110,7 @@ impl Network {
         true
     }
 
-    /// Tells followers how the payment stands now.
+    /// Appends the payment's current state to the log that subscribers read.
     pub(crate) fn log_payment(&mut self, node: &str, hash: PaymentHash) {
         let Some(payment) = self.find_payment(node, hash) else { return };
         let attempt = payment.attempt.and_then(|id| self.attempts.get(&id));
@@ -241,8 +241,8 @@ impl Network {
 
     fn forced_failure(&mut self, node: &str) -> Option<FailureReason> {
         let node = self.nodes.get_mut(node)?;
-        let (reason, left) = node.fails?;
-        node.fails = if left > 1 { Some((reason, left - 1)) } else { None };
+        let (reason, left) = node.forced_failure?;
+        node.forced_failure = if left > 1 { Some((reason, left - 1)) } else { None };
         Some(reason)
     }
 

@@ -1,4 +1,4 @@
-//! One node's door: a TLS listener, and what becomes of its connections when LND stops or dies.
+//! One node's TLS listener, and how its connections end when LND is stopped or killed.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) async fn serve(lnd: Lnd, listener: TcpListener, broken: watch::Receiv
 
 async fn connection(lnd: Lnd, tcp: TcpStream, mut broken: watch::Receiver<u64>) {
     broken.mark_unchanged();
-    let Some(tls) = lnd.shared.premises().get(&lnd.name).map(|premises| premises.tls.clone())
+    let Some(tls) = lnd.shared.endpoints().get(&lnd.name).map(|endpoint| endpoint.tls.clone())
     else {
         return;
     };

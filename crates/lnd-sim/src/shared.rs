@@ -1,5 +1,5 @@
-//! What the servers and the handle share: the network under its lock, and the bells that ring when
-//! something happens.
+//! What the servers and the handle share: the network under its lock, and the channels that notify
+//! of changes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,20 +14,23 @@ use crate::macaroon::Bakery;
 use crate::network::Network;
 use crate::state_file::StateFile;
 
-/// Tells the time since 1970. The simulation asks nobody else.
+/// Returns the time since 1970. The simulation has no other source of time.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The machine's own clock.
 #[must_use]
 pub fn system_clock() -> Clock {
-    #[expect(clippy::disallowed_methods, reason = "this is where a clock is made of it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place where the system clock is read"
+    )]
     Arc::new(|| {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
     })
 }
 
-/// What a node has besides its part of the network.
-pub(crate) struct Premises {
+/// How clients reach a node.
+pub(crate) struct Endpoint {
     pub(crate) folder: Folder,
     pub(crate) bakery: Bakery,
     pub(crate) tls: Arc<ServerConfig>,
@@ -38,14 +41,14 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     clock: Clock,
     locked: Mutex<Locked>,
-    premises: Mutex<BTreeMap<String, Premises>>,
-    /// Rings when the network has changed.
+    endpoints: Mutex<BTreeMap<String, Endpoint>>,
+    /// Notifies when the network has changed.
     pub(crate) changed: watch::Sender<u64>,
-    /// Rings also when somebody only called.
-    pub(crate) stirred: watch::Sender<u64>,
-    /// Rings when frozen calls may go on.
+    /// Notifies of changes and of calls.
+    pub(crate) activity: watch::Sender<u64>,
+    /// Notifies that frozen calls may continue.
     pub(crate) thawed: watch::Sender<u64>,
-    /// Rings when a node's open streams break; says how often each node's did.
+    /// How often each node's open streams were broken.
     pub(crate) cut: watch::Sender<BTreeMap<String, u64>>,
 }
 
@@ -65,17 +68,17 @@ impl Shared {
             dir,
             clock,
             locked: Mutex::new(Locked { network, file }),
-            premises: Mutex::default(),
+            endpoints: Mutex::default(),
             changed: watch::Sender::default(),
-            stirred: watch::Sender::default(),
+            activity: watch::Sender::default(),
             thawed: watch::Sender::default(),
             cut: watch::Sender::default(),
         }
     }
 
-    /// Takes one step: time first, then `work`. On return the step is on disk.
+    /// Takes one step: first what is due by now, then `work`. On return the step is on disk.
     ///
-    /// A state file that cannot be written is a broken law: `check` tells.
+    /// A state file that cannot be written counts as a broken law in `check`.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
         let (answer, moved) = {
             let mut locked = self.locked();
@@ -83,13 +86,13 @@ impl Shared {
             (answer, save(&mut locked))
         };
         if moved {
-            ring(&self.changed);
+            notify(&self.changed);
         }
-        ring(&self.stirred);
+        notify(&self.activity);
         answer
     }
 
-    /// Looks at the network as it is now. Rings only if time brought something.
+    /// Reads the network as it is now. Notifies only if something was due.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&Network) -> T) -> T {
         let (answer, moved) = {
             let mut locked = self.locked();
@@ -97,8 +100,8 @@ impl Shared {
             (look(&locked.network), moved)
         };
         if moved {
-            ring(&self.changed);
-            ring(&self.stirred);
+            notify(&self.changed);
+            notify(&self.activity);
         }
         answer
     }
@@ -107,8 +110,8 @@ impl Shared {
         (self.clock)()
     }
 
-    pub(crate) fn premises(&self) -> MutexGuard<'_, BTreeMap<String, Premises>> {
-        self.premises.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn endpoints(&self) -> MutexGuard<'_, BTreeMap<String, Endpoint>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self) -> MutexGuard<'_, Locked> {
@@ -119,11 +122,11 @@ impl Shared {
     }
 }
 
-pub(crate) fn ring(bell: &watch::Sender<u64>) {
-    bell.send_modify(|rung| *rung += 1);
+pub(crate) fn notify(sender: &watch::Sender<u64>) {
+    sender.send_modify(|count| *count += 1);
 }
 
-/// Puts what has changed on disk; says whether anything had.
+/// Writes changes to disk; returns whether there were any.
 fn save(locked: &mut Locked) -> bool {
     let Locked { network, file } = locked;
     if let Some(Err(error)) = file.as_mut().map(|file| file.append(network)) {

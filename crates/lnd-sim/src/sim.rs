@@ -1,4 +1,4 @@
-//! The handle's life: nodes are made, started, stopped, killed.
+//! The handle: nodes are created, started, stopped, killed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,15 +18,15 @@ use crate::identity::Identity;
 use crate::network::{Network, Rules};
 use crate::node::{HUB, LndState, NodeRecord};
 use crate::server::{self, Life, Lnd};
-use crate::shared::{Clock, Premises, Shared, ring, system_clock};
+use crate::shared::{Clock, Endpoint, Shared, notify, system_clock};
 use crate::state_file::{Saved, StateFile};
 
-/// How to set a simulation up.
+/// The settings of a simulation.
 #[derive(Clone)]
 pub struct Config {
     /// Each node has a folder in it, with `tls.cert`, `admin.macaroon` and `address`.
     pub dir: PathBuf,
-    /// Where everything is kept over a restart; without it, a simulation ends with its process.
+    /// The file in which the state is kept over a restart; without it, it ends with the process.
     pub state: Option<PathBuf>,
     /// Each has a channel with the hub.
     pub wallets: Vec<String>,
@@ -34,17 +34,17 @@ pub struct Config {
     /// The hub listens here, the others on the ports after it. 0: where they listened the last time,
     /// else on any free port.
     pub port: u16,
-    /// What either side of a wallet's channel begins with.
+    /// The initial balance of each side of a wallet's channel.
     pub channel_sats: u64,
-    /// LND's `invoices.holdexpirydelta`: so many blocks before its HTLC's expiry a held payment is
-    /// given back.
+    /// LND's `invoices.holdexpirydelta`: how many blocks before its HTLC's expiry a held payment is
+    /// refunded.
     pub hold_expiry_delta: u32,
     pub clock: Clock,
 }
 
 impl Config {
-    /// A seller and a buyer, 10 BTC on either side of their channels, everything in `dir`, the
-    /// machine's clock.
+    /// A seller and a buyer, 10 BTC on each side of their channels, all files in `dir`, the system
+    /// clock.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -88,15 +88,15 @@ impl NodeAccess {
     }
 }
 
-/// A running simulation, steered through this handle. Clones steer the same one; it ends, as by
-/// SIGKILL, with the last of them.
+/// The handle of a running simulation. Clones share it; it ends, as by SIGKILL, when the last of
+/// them is dropped.
 #[derive(Clone)]
 pub struct LndSim {
     pub(crate) shared: Arc<Shared>,
-    machines: Arc<Machines>,
+    processes: Arc<Processes>,
 }
 
-struct Machines {
+struct Processes {
     config: Config,
     running: Mutex<BTreeMap<String, Running>>,
     ticker: JoinHandle<()>,
@@ -109,13 +109,13 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// How often time alone is looked after; LND cancels an expired invoice within 0.1 s.
+/// How often expiries are checked; LND cancels an expired invoice within 0.1 s.
 const TICK: Duration = Duration::from_millis(50);
 const MAX_NAME: usize = 32;
 const BIND_TRIES: u32 = 40;
 
 impl LndSim {
-    /// Makes or loads the nodes and starts them all.
+    /// Creates or loads the nodes and starts them all.
     ///
     /// # Errors
     /// Files that cannot be read or written, a port that is taken, or a folder in which another
@@ -146,13 +146,13 @@ impl LndSim {
         };
         let shared = Arc::new(Shared::new(config.dir.clone(), config.clock.clone(), network, file));
         let ticker = tick_for(shared.clone());
-        let machines = Machines { config, running: Mutex::default(), ticker, _lock: lock };
-        let sim = Self { shared, machines: Arc::new(machines) };
+        let processes = Processes { config, running: Mutex::default(), ticker, _lock: lock };
+        let sim = Self { shared, processes: Arc::new(processes) };
         for (name, identity) in identities {
-            sim.move_in(&name, identity).await?;
+            sim.start_endpoint(&name, identity).await?;
         }
         sim.ensure_node(HUB).await?;
-        for wallet in sim.machines.config.wallets.clone() {
+        for wallet in sim.processes.config.wallets.clone() {
             if sim.ensure_node(&wallet).await? {
                 sim.open_channel(HUB, &wallet)?;
             }
@@ -163,7 +163,7 @@ impl LndSim {
     /// Adds a wallet with a channel to the hub.
     ///
     /// # Errors
-    /// A name that is taken or no name; files or a port as in [`LndSim::start`].
+    /// A name that is taken or not valid; files or a port as in [`LndSim::start`].
     pub async fn add_wallet(&self, name: &str) -> Result<NodeAccess, SimError> {
         let access = self.add_node(name).await?;
         self.open_channel(HUB, name)?;
@@ -189,14 +189,14 @@ impl LndSim {
     pub fn node(&self, name: &str) -> Result<NodeAccess, SimError> {
         let pubkey = self.shared.read(|network| network.nodes.get(name).map(|n| n.pubkey.clone()));
         let pubkey = pubkey.ok_or_else(|| no_node(name))?;
-        let premises = self.shared.premises();
-        let premises = premises.get(name).ok_or_else(|| no_node(name))?;
+        let endpoints = self.shared.endpoints();
+        let endpoint = endpoints.get(name).ok_or_else(|| no_node(name))?;
         Ok(NodeAccess {
             name: name.to_owned(),
             pubkey,
-            address: premises.address,
-            tls_cert: premises.folder.certificate(),
-            macaroon: premises.folder.macaroon(),
+            address: endpoint.address,
+            tls_cert: endpoint.folder.certificate(),
+            macaroon: endpoint.folder.macaroon(),
         })
     }
 
@@ -212,39 +212,39 @@ impl LndSim {
         self.shared.read(|network| network.nodes.keys().cloned().collect())
     }
 
-    /// SIGTERM: streams end as LND ends them, then the port is closed. What the node knows stays.
+    /// SIGTERM: streams end as LND ends them, then the port is closed. The node's data stays.
     pub async fn stop(&self, name: &str) {
         let running = self.running().remove(name);
         if let Some(running) = running {
             running.life.send_replace(Life::Stopping);
             if running.task.await.is_err() {
-                tracing::debug!(node = name, "it did not stop by itself");
+                tracing::debug!(node = name, "the node had to be aborted");
             }
         }
         self.shared.with(|network| network.node_stops(name));
     }
 
-    /// SIGKILL: connections break. What the node knows stays: it was on disk.
+    /// SIGKILL: connections break. The node's data stays, as it was on disk.
     pub async fn kill(&self, name: &str) {
         let running = self.running().remove(name);
         self.shared.with(|network| network.node_stops(name));
         if let Some(running) = running {
             running.task.abort();
             if running.task.await.is_ok() {
-                tracing::debug!(node = name, "it had stopped by itself");
+                tracing::debug!(node = name, "the node had stopped already");
             }
         }
     }
 
-    /// Starts a stopped or killed node, where its clients knew it, ready for everything.
+    /// Starts a stopped or killed node at its old address, fully started.
     ///
     /// # Errors
-    /// No such node, or its port is taken by somebody else.
+    /// No such node, or its port is taken.
     pub async fn start_node(&self, name: &str) -> Result<(), SimError> {
         self.start_node_at(name, LndState::ServerActive).await
     }
 
-    /// Starts a stopped or killed node in a state of its start-up.
+    /// Starts a stopped or killed node in a state of its start.
     ///
     /// # Errors
     /// As [`LndSim::start_node`].
@@ -254,15 +254,15 @@ impl LndSim {
             return Ok(());
         }
         let listener = bind(address).await?;
-        self.open_door(name, listener);
+        self.serve_node(name, listener);
         self.shared.with(|network| network.node_starts(name, state));
         Ok(())
     }
 
-    /// Breaks a node's connections; it goes on.
+    /// Closes a node's connections; it keeps running.
     pub(crate) fn drop_connections(&self, name: &str) {
         if let Some(running) = self.running().get(name) {
-            ring(&running.broken);
+            notify(&running.broken);
         }
     }
 
@@ -273,7 +273,7 @@ impl LndSim {
         }
     }
 
-    /// Makes sure the node exists; says whether it is new.
+    /// Creates the node if it does not exist; returns whether it is new.
     async fn ensure_node(&self, name: &str) -> Result<bool, SimError> {
         let legal =
             |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
@@ -287,13 +287,13 @@ impl LndSim {
         let record = NodeRecord { name: name.to_owned(), ..NodeRecord::default() };
         let (key, pubkey) = (identity.key, identity.pubkey.clone());
         self.shared.with(|network| network.add_node(record, key, pubkey));
-        self.move_in(name, identity).await?;
+        self.start_endpoint(name, identity).await?;
         Ok(true)
     }
 
-    async fn move_in(&self, name: &str, identity: Identity) -> Result<(), SimError> {
-        let Config { listen, port, .. } = self.machines.config;
-        let place = u16::try_from(self.shared.premises().len()).unwrap_or(u16::MAX);
+    async fn start_endpoint(&self, name: &str, identity: Identity) -> Result<(), SimError> {
+        let Config { listen, port, .. } = self.processes.config;
+        let place = u16::try_from(self.shared.endpoints().len()).unwrap_or(u16::MAX);
         let wanted = match (port, identity.address) {
             (0, Some(address)) => address,
             (0, None) => SocketAddr::new(listen, 0),
@@ -304,13 +304,13 @@ impl LndSim {
             listener.local_addr().map_err(|source| SimError::Listen { address: wanted, source })?;
         identity.folder.write_address(address)?;
         let Identity { folder, bakery, tls, .. } = identity;
-        self.shared.premises().insert(name.to_owned(), Premises { folder, bakery, tls, address });
-        self.open_door(name, listener);
+        self.shared.endpoints().insert(name.to_owned(), Endpoint { folder, bakery, tls, address });
+        self.serve_node(name, listener);
         self.shared.with(|network| network.node_starts(name, LndState::ServerActive));
         Ok(())
     }
 
-    fn open_door(&self, name: &str, listener: TcpListener) {
+    fn serve_node(&self, name: &str, listener: TcpListener) {
         let (life, broken) = (watch::Sender::new(Life::Running), watch::Sender::default());
         let lnd =
             Lnd { shared: self.shared.clone(), name: name.to_owned(), life: life.subscribe() };
@@ -320,16 +320,16 @@ impl LndSim {
     }
 
     fn open_channel(&self, a: &str, b: &str) -> Result<(), SimError> {
-        let sats = self.machines.config.channel_sats;
+        let sats = self.processes.config.channel_sats;
         self.open_channel_with((a, sats), (b, sats))
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
-        self.machines.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.processes.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Machines {
+impl Drop for Processes {
     fn drop(&mut self) {
         self.ticker.abort();
         for running in self.running.lock().unwrap_or_else(PoisonError::into_inner).values() {
@@ -353,7 +353,7 @@ fn make_folder(path: &Path) -> Result<(), SimError> {
     std::fs::create_dir_all(path).map_err(failed)
 }
 
-/// Keeps a second simulation out of the folder for as long as the file lives.
+/// Locks the folder against a second simulation, until the file is dropped.
 fn lock(dir: &Path) -> Result<File, SimError> {
     let path = dir.join("lock");
     let failed = |source| SimError::File { action: "make", path: path.clone(), source };
@@ -362,7 +362,7 @@ fn lock(dir: &Path) -> Result<File, SimError> {
     Ok(file)
 }
 
-/// Binds, waiting a little for a port that its last owner is just giving up.
+/// Binds; waits a little for a port that is just being released.
 async fn bind(address: SocketAddr) -> Result<TcpListener, SimError> {
     let mut tries_left = BIND_TRIES;
     loop {

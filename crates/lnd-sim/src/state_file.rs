@@ -1,7 +1,8 @@
-//! The state file: one line of JSON per step, written before anybody hears of the step.
+//! The state file: one line of JSON per step, written before any caller sees the step.
 //!
-//! Each line holds whole records, the newest wins. A line cut short by a crash was never answered
-//! for and is dropped. At every start, and when it has grown much, the file is written afresh, by rename.
+//! Each line holds whole records; the newest of each counts. A last line that a crash cut off was
+//! never answered and is dropped. At every start, and when it has grown much, the file is rewritten
+//! by rename.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -33,16 +34,16 @@ enum Record {
 pub(crate) struct StateFile {
     path: PathBuf,
     file: File,
-    /// Written since the file was written afresh.
+    /// Bytes written since the file was rewritten.
     grown_bytes: usize,
-    /// As much again may be added before it is written afresh.
+    /// Bytes that may be added before it is rewritten.
     may_grow_bytes: usize,
 }
 
-/// A file is not written afresh for less.
+/// The file is not rewritten for less.
 const LEAST_GROWTH_BYTES: usize = 32 * 1024 * 1024;
 
-/// What was saved, not yet in a network: nodes first need their keys.
+/// Saved records that are not in a network yet: nodes first need their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
     records: Vec<Record>,
@@ -74,7 +75,7 @@ impl Saved {
         Ok(Self { records })
     }
 
-    /// The nodes that were saved, each as it was last.
+    /// The saved nodes, each in its newest state.
     pub(crate) fn nodes(&self) -> Vec<NodeRecord> {
         let mut nodes: Vec<NodeRecord> = Vec::new();
         for record in &self.records {
@@ -86,7 +87,7 @@ impl Saved {
         nodes
     }
 
-    /// Puts all else into a network that has the nodes.
+    /// Adds all other records to a network that has the nodes.
     pub(crate) fn restore(self, network: &mut Network) {
         for record in self.records {
             match record {
@@ -122,7 +123,7 @@ impl Saved {
 }
 
 impl StateFile {
-    /// Writes the whole network afresh and keeps the file open for what follows.
+    /// Writes the whole network and keeps the file open for later steps.
     pub(crate) fn create(path: &Path, network: &Network) -> Result<Self, SimError> {
         let failed = |source| SimError::File { action: "write", path: path.to_owned(), source };
         let fresh = path.with_extension("new");
@@ -138,7 +139,7 @@ impl StateFile {
         })
     }
 
-    /// Writes what has changed. On return it survives the death of this process.
+    /// Writes what has changed. On return it survives a kill of this process.
     pub(crate) fn append(&mut self, network: &Network) -> Result<(), SimError> {
         let step: Vec<Record> =
             network.touched.iter().filter_map(|key| record(key, network)).collect();

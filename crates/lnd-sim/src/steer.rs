@@ -1,4 +1,4 @@
-//! The handle's verbs: what people do with the wallets, and what goes wrong.
+//! The handle's methods: payments of the wallets, faults, and queries.
 
 use fedimint_tonic_lnd::lnrpc;
 use fedimint_tonic_lnd::routerrpc::SendPaymentRequest;
@@ -15,20 +15,20 @@ use crate::messages;
 use crate::network::Network;
 use crate::node::{HUB, LndState, Node, Payee};
 use crate::payment::FailureReason;
-use crate::shared::{Premises, ring};
+use crate::shared::{Endpoint, notify};
 use crate::sim::{LndSim, no_node};
 
-/// What a wallet allows a payment of its own to cost: 5 % and a little.
+/// The fee limit of a wallet's payment: 5 % and 10 sat.
 fn fee_allowance(msat: i64) -> i64 {
     msat / 20 + 10_000
 }
 
-/// People and their wallets.
+/// Payments of the wallets.
 impl LndSim {
-    /// A wallet pays an invoice. Answers how the payment stands: of a hold invoice, `IN_FLIGHT`.
+    /// A wallet pays an invoice. Returns the payment; that of a hold invoice is `IN_FLIGHT`.
     ///
     /// # Errors
-    /// No such wallet, or LND's refusal before it tries.
+    /// No such wallet, or LND refuses the request.
     pub fn pay(&self, wallet: &str, bolt11: &str) -> Result<lnrpc::Payment, SimError> {
         let amount = crate::bolt11::decode(bolt11)?.amount_msat.unwrap_or_default();
         self.pay_with(
@@ -42,7 +42,7 @@ impl LndSim {
         )
     }
 
-    /// A wallet sends what this request says, as through its own `SendPaymentV2`.
+    /// A wallet sends this request, as by `SendPaymentV2`.
     ///
     /// # Errors
     /// As [`LndSim::pay`].
@@ -57,16 +57,16 @@ impl LndSim {
         })?
     }
 
-    /// A wallet asks to be paid; 0 lets the payer choose how much.
+    /// A wallet makes an invoice; 0 leaves the amount to the payer.
     ///
     /// # Errors
-    /// No such wallet, or LND's refusal.
+    /// No such wallet, or LND refuses.
     pub fn invoice(&self, wallet: &str, sats: u64) -> Result<String, SimError> {
         let value = i64::try_from(sats).unwrap_or(i64::MAX);
         self.invoice_with(wallet, lnrpc::Invoice { value, ..Default::default() })
     }
 
-    /// A wallet asks to be paid on these terms (`memo`, `value`, `value_msat`, `expiry`,
+    /// A wallet makes an invoice on these terms (`memo`, `value`, `value_msat`, `expiry`,
     /// `cltv_expiry`, `description_hash`).
     ///
     /// # Errors
@@ -87,22 +87,22 @@ impl LndSim {
         })?
     }
 
-    /// From now on a node treats payments to its ordinary invoices so.
+    /// Sets what a node does with payments to its ordinary invoices.
     ///
     /// # Errors
     /// No such node.
-    pub fn set_payee(&self, node: &str, manner: Payee) -> Result<(), SimError> {
+    pub fn set_payee(&self, node: &str, payee: Payee) -> Result<(), SimError> {
         self.on(node, |network| {
             if let Some(record) = network.record_mut(node) {
-                record.payee = manner;
+                record.payee = payee;
             }
         })
     }
 
-    /// A payee takes what it holds ([`Payee::Holds`]).
+    /// A payee settles an invoice that it holds ([`Payee::Holds`]).
     ///
     /// # Errors
-    /// No such node or invoice, or LND's refusal.
+    /// No such node or invoice, or LND refuses.
     pub fn payee_settles(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
         self.on(node, |network| {
             let invoice = network.find_invoice(node, hash).ok_or_else(|| no_hash(node, hash))?;
@@ -124,7 +124,7 @@ impl LndSim {
         self.shared.read(|network| network.height)
     }
 
-    /// Opens a channel with so many sats on either side.
+    /// Opens a channel with these sats on its sides.
     ///
     /// # Errors
     /// No such node.
@@ -136,7 +136,7 @@ impl LndSim {
         })
     }
 
-    /// What a node asks for forwarding; the default is nothing.
+    /// Sets a node's forwarding fee; the default is none.
     ///
     /// # Errors
     /// No such node.
@@ -150,19 +150,19 @@ impl LndSim {
     }
 }
 
-/// What goes wrong.
+/// Faults.
 impl LndSim {
-    /// Arms any fault.
+    /// Arms a fault.
     pub(crate) fn arm(&self, armed: Armed) {
         self.shared.with(|network| network.faults.arm(armed));
     }
 
-    /// The hub: the next call of this kind fails so.
+    /// The hub: the next call of this kind fails in this way.
     pub fn fault_next(&self, rpc: Rpc, fault: Fault) {
         self.arm(Armed { node: HUB.to_owned(), rpc, hash: None, fault, times: Some(1) });
     }
 
-    /// The hub: every call of this kind fails so until faults are cleared.
+    /// The hub: every call of this kind fails in this way until faults are cleared.
     pub fn fault_always(&self, rpc: Rpc, fault: Fault) {
         self.arm(Armed { node: HUB.to_owned(), rpc, hash: None, fault, times: None });
     }
@@ -178,18 +178,18 @@ impl LndSim {
     }
 
     /// The hub: the next call of this kind takes effect, then its connection fails.
-    pub fn answer_lost(&self, rpc: Rpc) {
+    pub fn lose_next_answer(&self, rpc: Rpc) {
         self.fault_next(rpc, Fault::LoseAnswer);
     }
 
-    /// Disarms every fault. Calls that hang already stay lost.
+    /// Disarms every fault. Calls that already hang stay lost.
     pub fn clear_faults(&self) {
         self.shared.with(|network| network.faults.clear());
     }
 
     /// Lets frozen calls ([`Fault::Freeze`]) take effect.
     pub fn thaw(&self) {
-        ring(&self.shared.thawed);
+        notify(&self.shared.thawed);
     }
 
     /// Breaks every open stream of a node (Unavailable).
@@ -245,10 +245,10 @@ impl LndSim {
         reason: FailureReason,
         times: u32,
     ) -> Result<(), SimError> {
-        self.change(node, |node| node.fails = Some((reason, times)))
+        self.change(node, |node| node.forced_failure = Some((reason, times)))
     }
 
-    /// Sets a node's `max-cltv-expiry`: it refuses to send what asks for a longer time lock.
+    /// Sets a node's `max-cltv-expiry`: it refuses payments with a longer time lock.
     ///
     /// # Errors
     /// No such node.
@@ -256,7 +256,7 @@ impl LndSim {
         self.change(node, |node| node.max_cltv_expiry = blocks)
     }
 
-    /// The next payment a node sends is registered and never leaves: `IN_FLIGHT` for ever.
+    /// The next payment of a node is registered and never sent: `IN_FLIGHT` for ever.
     ///
     /// # Errors
     /// No such node.
@@ -264,7 +264,7 @@ impl LndSim {
         self.change(node, |node| node.dangles += 1)
     }
 
-    /// The channel of a dangling payment was closed and LND restarted: `FAILED/NO_ROUTE`.
+    /// The channel of a dangling payment is closed and LND restarted: `FAILED/NO_ROUTE`.
     ///
     /// # Errors
     /// No such node, or no dangling payment.
@@ -272,62 +272,62 @@ impl LndSim {
         self.on(node, |network| found(network.end_dangling(node, hash), node, hash))?
     }
 
-    /// Another program on this LND modifies HTLCs: from now on a payment to an invoice of the node is
-    /// accepted whatever it brings, and LND calls it `msat`; `None` ends it. Channels show what came.
+    /// Another program modifies this LND's HTLCs: a payment of any amount to an invoice of the node is
+    /// accepted, and LND reports it as `msat`; `None` ends this. Channels show the real amount.
     ///
     /// # Errors
     /// No such node.
     pub fn modify_htlcs(&self, node: &str, msat: Option<u64>) -> Result<(), SimError> {
-        self.change(node, |node| node.calls_htlcs_msat = msat)
+        self.change(node, |node| node.reported_htlc_msat = msat)
     }
 
-    /// LND was killed in the milliseconds after a hold was paid: when its channels are up again it
-    /// fails the HTLC as a replay ("sphinx packet replay attempted"), and goes on calling the
-    /// invoice `ACCEPTED`. Settling makes it `SETTLED`, of no sats.
+    /// LND was killed milliseconds after a hold was paid: when its channels are active again it fails
+    /// the HTLC as a replay ("sphinx packet replay attempted"), and the invoice stays `ACCEPTED`.
+    /// Settling makes it `SETTLED` and brings no sats.
     ///
     /// # Errors
     /// No such node, or no held invoice of this hash.
-    pub fn lose_held(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |network| found(network.lose_held(node, hash), node, hash))?
+    pub fn fail_as_replay(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |network| found(network.fail_as_replay(node, hash), node, hash))?
     }
 
-    /// LND has lost its record of a payment: `NotFound`. An HTLC under way stays under way.
+    /// LND has lost its record of a payment: `NotFound`. An HTLC in flight stays in flight.
     ///
     /// # Errors
     /// No such node or payment.
-    pub fn forget_payment(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |network| found(network.forget_payment(node, hash), node, hash))?
+    pub fn delete_payment(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |network| found(network.delete_payment(node, hash), node, hash))?
     }
 
     /// LND has garbage-collected a canceled invoice: `NotFound`.
     ///
     /// # Errors
     /// No such node, or no canceled invoice of this hash.
-    pub fn forget_invoice(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
-        self.on(node, |network| found(network.forget_invoice(node, hash), node, hash))?
+    pub fn delete_invoice(&self, node: &str, hash: PaymentHash) -> Result<(), SimError> {
+        self.on(node, |network| found(network.delete_invoice(node, hash), node, hash))?
     }
 
-    /// Writes a new certificate and breaks the node's connections: who dials again sees it.
+    /// Writes a new certificate and closes the node's connections; new ones get the new certificate.
     ///
     /// # Errors
     /// No such node, or files that cannot be written.
     pub fn renew_certificate(&self, node: &str) -> Result<(), SimError> {
-        self.at(node, |premises| {
-            premises.tls = premises.folder.renew_certificate()?;
+        self.at(node, |endpoint| {
+            endpoint.tls = endpoint.folder.renew_certificate()?;
             Ok(())
         })?;
         self.drop_connections(node);
         Ok(())
     }
 
-    /// Writes a new admin macaroon; the one before is refused from now on.
+    /// Writes a new admin macaroon; the old one is refused from now on.
     ///
     /// # Errors
     /// As [`LndSim::renew_certificate`].
     pub fn renew_macaroon(&self, node: &str) -> Result<(), SimError> {
-        self.at(node, |premises| {
-            let macaroon = premises.bakery.renew();
-            write(&premises.folder.macaroon(), &macaroon)
+        self.at(node, |endpoint| {
+            let macaroon = endpoint.bakery.renew();
+            write(&endpoint.folder.macaroon(), &macaroon)
         })
     }
 
@@ -336,8 +336,8 @@ impl LndSim {
     /// # Errors
     /// No such node.
     pub fn delete_macaroon(&self, node: &str, root_key: u64) -> Result<(), SimError> {
-        self.at(node, |premises| {
-            premises.bakery.delete(root_key);
+        self.at(node, |endpoint| {
+            endpoint.bakery.delete(root_key);
             Ok(())
         })
     }
@@ -352,19 +352,19 @@ impl LndSim {
         root_key: u64,
         calls: &[String],
     ) -> Result<Vec<u8>, SimError> {
-        self.at(node, |premises| Ok(premises.bakery.bake(root_key, calls)))
+        self.at(node, |endpoint| Ok(endpoint.bakery.bake(root_key, calls)))
     }
 }
 
 /// The current state.
 impl LndSim {
-    /// Every law that is broken, in words; empty when all is well.
+    /// A description of every law that is broken.
     #[must_use]
     pub fn check(&self) -> Vec<String> {
         self.shared.read(Network::check)
     }
 
-    /// Whose sats are where.
+    /// The balance of every node.
     #[must_use]
     pub fn balances(&self) -> Vec<Balance> {
         self.shared.read(|network| network.nodes.keys().map(|name| network.balance(name)).collect())
@@ -376,13 +376,13 @@ impl LndSim {
         self.on(node, |network| network.balance(node))
     }
 
-    /// An invoice as its node's LND would show it.
+    /// An invoice as LND returns it.
     #[must_use]
     pub fn find_invoice(&self, node: &str, hash: PaymentHash) -> Option<lnrpc::Invoice> {
         self.shared.read(|network| network.find_invoice(node, hash).map(messages::invoice))
     }
 
-    /// A payment as its node's LND would show it.
+    /// A payment as LND returns it.
     #[must_use]
     pub fn find_payment(&self, node: &str, hash: PaymentHash) -> Option<lnrpc::Payment> {
         self.shared.read(|network| payment_of(network, node, hash))
@@ -399,27 +399,27 @@ impl LndSim {
         })
     }
 
-    /// How often this call came to the hub, faults included.
+    /// How often this call was made to the hub, including those that failed.
     #[must_use]
     pub fn calls(&self, rpc: Rpc) -> u64 {
         self.shared.read(|network| network.calls.of(HUB, rpc))
     }
 
-    /// How often this call came to the hub about this hash, faults included.
+    /// How often this call was made to the hub about this hash, including those that failed.
     #[must_use]
     pub fn calls_about(&self, rpc: Rpc, hash: PaymentHash) -> u64 {
         self.shared.read(|network| network.calls.about(HUB, rpc, hash))
     }
 
-    /// Counts calls from zero again.
-    pub fn forget_calls(&self) {
+    /// Resets the counts of calls to zero.
+    pub fn reset_calls(&self) {
         self.shared.with(|network| network.calls.forget());
     }
 
-    /// Changes whenever something happens, calls included: wait on it rather than sleep.
+    /// Changes with every event, calls included: wait for it rather than sleep.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.stirred.subscribe()
+        self.shared.activity.subscribe()
     }
 }
 
@@ -443,9 +443,9 @@ impl LndSim {
     fn at<T>(
         &self,
         node: &str,
-        work: impl FnOnce(&mut Premises) -> Result<T, SimError>,
+        work: impl FnOnce(&mut Endpoint) -> Result<T, SimError>,
     ) -> Result<T, SimError> {
-        work(self.shared.premises().get_mut(node).ok_or_else(|| no_node(node))?)
+        work(self.shared.endpoints().get_mut(node).ok_or_else(|| no_node(node))?)
     }
 }
 

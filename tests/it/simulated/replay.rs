@@ -62,7 +62,7 @@ impl Fixture {
     }
 
     async fn lnd_returns_without(&self, held: PaymentHash) -> Result<()> {
-        self.exchange.lnd.lose_held(HUB, held)?;
+        self.exchange.lnd.fail_as_replay(HUB, held)?;
         Ok(self.exchange.lnd.start_node(HUB).await?)
     }
 }

@@ -1,4 +1,4 @@
-//! The amount in an invoice's prefix. LND multiplies without looking at overflow, and so does this.
+//! The amount in an invoice's prefix. Like LND, it multiplies without a check for overflow.
 
 use crate::lnd_error::LndError;
 

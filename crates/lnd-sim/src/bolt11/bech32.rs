@@ -66,7 +66,7 @@ fn next_residue(residue: u32, group: u8) -> u32 {
         .fold(shifted, |residue, (_, generator)| residue ^ generator)
 }
 
-/// Whole bytes; what is left over must be less than a group, and zero.
+/// Whole bytes; the rest must be less than a group, and zero.
 pub(super) fn to_bytes(groups: &[u8]) -> Result<Vec<u8>, LndError> {
     let (bytes, left, bits) = regroup(groups);
     if bits > 4 || left != 0 {

@@ -1,7 +1,7 @@
-//! Reads an invoice in LND's order, and says no with LND's words (`zpay32`).
+//! Reads an invoice with LND's checks, in LND's order and with LND's errors (`zpay32`).
 //!
-//! Nothing is mended on the way: what LND does not read is not read here, and an amount or an expiry
-//! that overflows in LND overflows here.
+//! It is no better than LND: what LND cannot read is not read here, and an amount or an expiry that
+//! overflows in LND overflows here.
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::ecdsa::{RecoverableSignature, RecoveryId, Signature};
@@ -13,13 +13,13 @@ use super::features::Features;
 use crate::hash::PaymentHash;
 use crate::lnd_error::LndError;
 
-/// What an invoice says.
+/// The contents of an invoice.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoded {
     /// The payee's public key, as hex.
     pub(crate) payee: String,
     pub(crate) hash: PaymentHash,
-    /// Absent if the payer chooses; LND takes a written zero for an amount.
+    /// Absent if it is left to the payer. A written zero is an amount, as in LND.
     pub(crate) amount_msat: Option<u64>,
     pub(crate) payment_addr: Option<[u8; 32]>,
     pub(crate) min_final_cltv: u64,
@@ -32,8 +32,8 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// Until when it may be paid. LND counts an expiry in nanoseconds, which overflow after 292 years:
-    /// then it may have been long ago.
+    /// When it expires. LND counts an expiry in nanoseconds, which overflow after 292 years and can give
+    /// a time in the past.
     pub(crate) fn expires_at_secs(&self) -> u64 {
         let nanos = self.expiry_secs.wrapping_mul(1_000_000_000).cast_signed();
         self.created_at_secs.saturating_add_signed(nanos.div_euclid(1_000_000_000))
@@ -46,7 +46,7 @@ impl Decoded {
     }
 }
 
-/// What fits into a QR code.
+/// What a QR code can hold.
 const MAX_CHARS: usize = 7_089;
 const PREFIX: &str = "lnbcrt";
 const SIGNATURE_GROUPS: usize = 104;
@@ -104,7 +104,7 @@ pub(crate) fn decode(text: &str) -> Result<Decoded, LndError> {
     })
 }
 
-/// Whose signature it is: the key that the invoice names, or the one that made it.
+/// The signer: the key that the invoice names, or the one recovered from the signature.
 fn payee(
     hrp: &str,
     signed: &[u8],
@@ -137,7 +137,7 @@ fn payee(
     recovered.or_else(|_| no("invalid signature: signature is not for a valid curve point"))
 }
 
-/// The tagged fields. Of most kinds the first that LND can use counts.
+/// The tagged fields. Of most kinds the first valid one counts.
 #[derive(Default)]
 struct Fields {
     hash: Option<[u8; 32]>,
@@ -219,7 +219,7 @@ impl Fields {
     }
 }
 
-/// Fields of another length are passed over.
+/// Fields of another length are skipped.
 fn to_32_bytes(groups: &[u8]) -> Result<Option<[u8; 32]>, LndError> {
     if groups.len() != HASH_GROUPS {
         return Ok(None);
@@ -245,7 +245,7 @@ fn to_key(bytes: &[u8]) -> Result<PublicKey, LndError> {
     })
 }
 
-/// Whether it is an address that LND knows; of versions that it does not know, nothing is asked.
+/// Whether it is an address that LND accepts; unknown versions are not checked.
 fn is_fallback(data: &[u8]) -> Result<bool, LndError> {
     let [version, program @ ..] = data else { return no("empty fallback address field") };
     if program.is_empty() {

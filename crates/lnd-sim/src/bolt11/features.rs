@@ -1,4 +1,4 @@
-//! Feature bits of an invoice, as LND judges them.
+//! Feature bits of an invoice, checked as by LND.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ pub(crate) struct Features(BTreeSet<usize>);
 const PAYMENT_ADDR: usize = 15;
 const AMP: usize = 31;
 
-/// What LND 0.21 has a name for, as the even bit of each pair.
+/// The features that LND 0.21 knows, as the even bit of each pair.
 const KNOWN: [usize; 28] = [
     0, 4, 6, 8, 12, 14, 16, 18, 20, 22, 24, 26, 30, 34, 38, 44, 46, 48, 50, 54, 60, 80, 160, 180,
     260, 262, 2022, 2026,
 ];
 
-/// What LND asks to be set beside a bit, each as the odd bit of its pair.
+/// The features that LND requires together with a bit, each as the odd bit of its pair.
 const NEEDS: [(usize, usize); 18] = [
     (15, 9),
     (17, 15),
@@ -50,7 +50,7 @@ impl Features {
         self.has(AMP)
     }
 
-    /// Why LND finds no route to whoever asks for this.
+    /// Whether LND finds no route to a payee that requires this.
     pub(crate) fn are_unpayable(&self) -> bool {
         let is_unknown = |bit: &usize| bit.is_multiple_of(2) && !KNOWN.contains(bit);
         let is_missing = |(bit, needed): (usize, usize)| self.has(bit) && !self.has(needed);

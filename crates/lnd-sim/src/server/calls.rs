@@ -1,4 +1,4 @@
-//! One call from its arrival to its answer: counted, struck by a fault or not, done, answered.
+//! One call from its arrival to its answer: counted, failed if a fault is armed, done, answered.
 
 use std::future::pending;
 
@@ -10,7 +10,7 @@ use crate::hash::PaymentHash;
 use crate::lnd_error::LndError;
 use crate::network::Network;
 
-/// What grpc-go says of a connection that ends under a call.
+/// What grpc-go reports when a connection ends during a call.
 pub(crate) const CLOSING: &str = "transport is closing";
 
 impl Lnd {
@@ -25,7 +25,7 @@ impl Lnd {
         Ok(Response::new(done))
     }
 
-    /// Does the work of a call, and says which fault is still to strike its stream of answers.
+    /// Does the work of a call. The fault, if any, is still to be applied to its stream of answers.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         rpc: Rpc,
@@ -34,7 +34,7 @@ impl Lnd {
     ) -> Result<(T, Option<Fault>), Status> {
         let fault = self.shared.with(|network| {
             network.calls.count(&self.name, rpc, hash);
-            network.faults.strike(&self.name, rpc, hash)
+            network.faults.take(&self.name, rpc, hash)
         });
         let done = match &fault {
             Some(Fault::Hang) => pending().await,
@@ -69,7 +69,7 @@ impl Lnd {
         let frozen = tokio::spawn(async move {
             let mut life = lnd.life.clone();
             tokio::select! {
-                biased; // a thaw after its death does not wake it
+                biased; // a call of a stopped LND is dropped even if it is thawed at the same time
                 () = stopping(&mut life) => Err(LndError::new(Code::Unavailable, CLOSING)),
                 _ = thawed.changed() => lnd.step(work),
             }

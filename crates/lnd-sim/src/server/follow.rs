@@ -1,4 +1,4 @@
-//! Streams: what stands in a log is sent, then what is added to it, until there is a last word.
+//! Streams: the entries of a log are sent, then those added later, until a final state.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -12,12 +12,12 @@ use super::lnd::{Life, Lnd, stopping};
 use crate::faults::Fault;
 use crate::network::Network;
 
-/// What a follower finds when it looks.
+/// What a stream has to send next.
 pub(crate) enum Next<T> {
     Message(Box<T>),
     /// Nothing yet.
     Wait,
-    /// Nothing will follow.
+    /// The stream has ended.
     End,
 }
 
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Follow<T> {
         }
     }
 
-    /// Answers when there is something to say. As with grpc-go, not even headers come before: with
+    /// Answers when there is a first message. As with grpc-go, no headers are sent before that: with
     /// tonic, which sends headers with the response, the response itself must wait.
     pub(crate) async fn open(mut self) -> Result<Response<Messages<T>>, Status> {
         match self.next().await {

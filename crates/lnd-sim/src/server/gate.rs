@@ -1,4 +1,4 @@
-//! What every call passes before a service sees it: is LND far enough, does the macaroon allow it?
+//! What is checked before a call reaches a service: has LND started, does the macaroon allow it?
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -18,7 +18,7 @@ use super::lnd::Lnd;
 use crate::lnd_error::LndError;
 use crate::node::LndState;
 
-/// All services of one node behind one door.
+/// All services of one node behind these checks.
 #[derive(Clone)]
 pub(crate) struct Gate {
     lnd: Lnd,
@@ -99,8 +99,8 @@ impl Lnd {
         }
         let macaroons: Vec<&[u8]> =
             headers.get_all("macaroon").iter().map(http::HeaderValue::as_bytes).collect();
-        match self.shared.premises().get(&self.name) {
-            Some(premises) => premises.bakery.check(&macaroons, path),
+        match self.shared.endpoints().get(&self.name) {
+            Some(endpoint) => endpoint.bakery.check(&macaroons, path),
             None => Ok(()),
         }
     }

@@ -111,7 +111,7 @@ impl Invoices for Lnd {
         let known = hash.clone().ok();
         let begin = move |network: &mut Network, node: &str| {
             let hash = hash?;
-            // The state it is in, then everything that follows; of a hash not known yet, all.
+            // The current state, then every later one; for a hash not known yet, every state.
             let told = network.find_invoice(node, hash).map_or(0, |invoice| invoice.log.len());
             Ok((hash, told.saturating_sub(1)))
         };

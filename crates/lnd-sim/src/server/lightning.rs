@@ -17,7 +17,7 @@ use crate::node::{LndState, Node};
 use crate::payment::{Payment, PaymentStatus};
 use crate::{bolt11, messages};
 
-/// Entries of a list whose caller names no limit.
+/// Entries in a list when the caller gives no limit.
 const DEFAULT_PAGE: u64 = 100;
 
 #[tonic::async_trait]
@@ -47,7 +47,7 @@ impl Lightning for Lnd {
         &self,
         _: Request<lnrpc::GetInfoRequest>,
     ) -> Result<Response<lnrpc::GetInfoResponse>, Status> {
-        let address = self.shared.premises().get(&self.name).map(|premises| premises.address);
+        let address = self.shared.endpoints().get(&self.name).map(|endpoint| endpoint.address);
         self.answer(Rpc::GetInfo, None, move |network, node| {
             let node = find(network, node)?;
             let uri = address.map(|at| format!("{}@{at}", node.pubkey)).unwrap_or_default();

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::shared::Shared;
 
-/// What the process behind the door is doing.
+/// Whether the node's process is running or stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Running,
@@ -22,7 +22,7 @@ pub(crate) struct Lnd {
     pub(crate) life: watch::Receiver<Life>,
 }
 
-/// Waits for SIGTERM, or for the end of whoever could send it.
+/// Waits for SIGTERM, or until nobody can send it any more.
 pub(crate) async fn stopping(life: &mut watch::Receiver<Life>) {
     drop(life.wait_for(|life| *life == Life::Stopping).await);
 }

@@ -125,9 +125,9 @@ async fn before_rpc_active_every_call_fails_and_get_state_says_why() {
         ),
         (LndState::RpcActive, WalletState::RpcActive, "NOT_FOUND: unable to locate invoice"),
     ];
-    for (state, shown, expected) in cases {
+    for (state, reported, expected) in cases {
         fixture.sim.set_state(HUB, state).unwrap();
-        assert_eq!(get_state(&fixture, "/lnrpc.State/GetState").await.unwrap(), shown);
+        assert_eq!(get_state(&fixture, "/lnrpc.State/GetState").await.unwrap(), reported);
         assert_eq!(answer(fixture.lookup().await), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! LND stops, dies, comes back; calls and answers get lost; the simulation's own process dies.
+//! LND is stopped, killed, restarted; calls and answers are lost; the program itself is killed.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use lnd_sim::{Config, Fault, HUB, LndSim, Payee, Rpc};
 use tonic::Code;
 
 use crate::fixture::{
-    BUYER, Fixture, PREIMAGE, SELLER, answer, client, hash_of, payment, rest, said, shown,
+    BUYER, Fixture, PREIMAGE, SELLER, answer, client, error_text, hash_of, payment, rest,
+    status_text,
 };
 
 // case: stream_ends
@@ -26,7 +27,7 @@ async fn at_sigterm_invoice_streams_end_ok_and_payment_streams_fail() {
     let (seen, end) = rest(invoice).await;
     assert_eq!((seen.len(), end.is_ok()), (1, true));
     let (_, end) = rest(payment).await;
-    assert_eq!(said(&end.unwrap_err()), "UNKNOWN: routerrpc server shutting down");
+    assert_eq!(error_text(&end.unwrap_err()), "UNKNOWN: routerrpc server shutting down");
 }
 
 // case: stream_ends; what the client library makes of a broken connection is its own affair
@@ -58,8 +59,8 @@ async fn a_held_invoice_survives_a_kill_and_settles_at_once() {
 
     assert_eq!(fixture.state().await, Settled);
     let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
-    assert_eq!(shown(&paid), "SUCCEEDED");
-    fixture.all_is_well();
+    assert_eq!(status_text(&paid), "SUCCEEDED");
+    fixture.check_laws();
 }
 
 // case: kill_accepted (expired while down)
@@ -94,7 +95,7 @@ async fn blocks_missed_while_down_cancel_a_hold_one_second_after_the_start_unles
         fixture.advance(1);
 
         assert_eq!(fixture.state().await, if settles { Settled } else { Canceled });
-        fixture.all_is_well();
+        fixture.check_laws();
     }
 }
 
@@ -106,14 +107,14 @@ async fn a_payer_that_was_down_learns_of_the_settle_when_it_is_back() {
     fixture.sim.kill(SELLER).await;
     assert_eq!(answer(fixture.settle().await), "OK");
     let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
-    assert_eq!(shown(&paid), "IN_FLIGHT");
-    fixture.all_is_well();
+    assert_eq!(status_text(&paid), "IN_FLIGHT");
+    fixture.check_laws();
 
     fixture.sim.start_node(SELLER).await.unwrap();
 
     let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
-    assert_eq!(shown(&paid), "SUCCEEDED");
-    fixture.all_is_well();
+    assert_eq!(status_text(&paid), "SUCCEEDED");
+    fixture.check_laws();
 }
 
 // case: kill_in_flight, final_survives
@@ -132,12 +133,12 @@ async fn a_payment_survives_a_kill_in_flight_and_after_its_end() {
     fixture.sim.payee_settles(BUYER, hash).unwrap();
 
     let (seen, end) = rest(stream).await;
-    assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["IN_FLIGHT", "SUCCEEDED"]);
+    assert_eq!(seen.iter().map(status_text).collect::<Vec<_>>(), ["IN_FLIGHT", "SUCCEEDED"]);
     assert!(end.is_ok());
     fixture.sim.kill(HUB).await;
     fixture.sim.start_node(HUB).await.unwrap();
     let (seen, _) = rest(fixture.track(hash).await.unwrap()).await;
-    assert_eq!(seen.iter().map(shown).collect::<Vec<_>>(), ["SUCCEEDED"]);
+    assert_eq!(seen.iter().map(status_text).collect::<Vec<_>>(), ["SUCCEEDED"]);
     assert_eq!(fixture.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
 }
 
@@ -146,7 +147,7 @@ async fn a_payment_survives_a_kill_in_flight_and_after_its_end() {
 async fn a_settle_whose_answer_is_lost_took_effect_and_can_be_repeated() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
-    fixture.sim.answer_lost(Rpc::SettleInvoice);
+    fixture.sim.lose_next_answer(Rpc::SettleInvoice);
 
     assert_eq!(fixture.settle().await.unwrap_err().code(), Code::Unavailable);
 
@@ -162,12 +163,12 @@ async fn an_htlc_taken_for_a_replay_is_failed_and_its_invoice_stays_accepted() {
     fixture.add_held().await;
 
     fixture.sim.kill(HUB).await;
-    fixture.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
+    fixture.sim.fail_as_replay(HUB, PREIMAGE.hash()).unwrap();
     fixture.sim.start_node(HUB).await.unwrap();
 
     assert_eq!(fixture.state().await, Accepted);
     let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
-    assert_eq!(shown(&paid), "FAILED/NO_ROUTE");
+    assert_eq!(status_text(&paid), "FAILED/NO_ROUTE");
     assert_eq!(fixture.sim.balance(HUB).unwrap().incoming_held_msat, 0);
     assert_eq!(fixture.sim.check(), Vec::<String>::new());
     assert_eq!(answer(fixture.cancel().await), "OK");
@@ -180,7 +181,7 @@ async fn settling_an_htlc_taken_for_a_replay_brings_no_sats_and_breaks_a_law() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     let before = fixture.sim.balance(HUB).unwrap();
-    fixture.sim.lose_held(HUB, PREIMAGE.hash()).unwrap();
+    fixture.sim.fail_as_replay(HUB, PREIMAGE.hash()).unwrap();
 
     assert_eq!(answer(fixture.settle().await), "OK");
 
@@ -188,7 +189,7 @@ async fn settling_an_htlc_taken_for_a_replay_brings_no_sats_and_breaks_a_law() {
     let after = fixture.sim.balance(HUB).unwrap();
     assert_eq!(after.available_msat, before.available_msat);
     let broken = fixture.sim.check();
-    assert!(broken[0].contains("one thing to the payee and another to the payer"), "{broken:?}");
+    assert!(broken[0].contains("different outcomes for payee and payer"), "{broken:?}");
 }
 
 // case: deadline_then_effect
@@ -298,14 +299,14 @@ async fn everything_survives_the_end_of_the_process() {
 
     let sim = LndSim::start(config).await.unwrap();
 
-    assert_eq!(sim.node(HUB).unwrap(), node, "clients find it where they knew it");
+    assert_eq!(sim.node(HUB).unwrap(), node, "clients can reconnect");
     assert_eq!(sim.height(), 455);
     assert_eq!(sim.nodes(), ["buyer", "hub", "seller", "third"]);
     assert_eq!(sim.balance(SELLER).unwrap().outgoing_held_msat, 10_000_000);
     let mut lnd = client(&sim, HUB).await;
     lnd.invoices().settle_invoice(SettleInvoiceMsg { preimage }).await.unwrap();
-    assert_eq!(shown(&sim.find_payment(SELLER, PREIMAGE.hash()).unwrap()), "SUCCEEDED");
-    assert_eq!(shown(&sim.pay(SELLER, &bolt11).unwrap()), "SUCCEEDED");
+    assert_eq!(status_text(&sim.find_payment(SELLER, PREIMAGE.hash()).unwrap()), "SUCCEEDED");
+    assert_eq!(status_text(&sim.pay(SELLER, &bolt11).unwrap()), "SUCCEEDED");
     assert_eq!(sim.check(), Vec::<String>::new());
 }
 
@@ -334,5 +335,5 @@ async fn a_truncated_last_line_is_dropped_and_other_damage_is_an_error() {
     std::fs::write(&path, b"nonsense\n[]\n").unwrap();
 
     let refused = LndSim::start(config).await.unwrap_err().to_string();
-    assert!(refused.contains("delete it to start afresh"), "{refused}");
+    assert!(refused.contains("delete it to start without it"), "{refused}");
 }

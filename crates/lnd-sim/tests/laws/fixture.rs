@@ -1,4 +1,4 @@
-//! A simulation in a folder of its own, a clock that stands, and clients as any program has them.
+//! A simulation in its own folder, a manual clock, and clients that read the node's files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Fixture {
         self.millis.fetch_add(secs * 1000, Ordering::SeqCst);
     }
 
-    /// Adds a hold invoice of 10,000 sat for `PREIMAGE` with these changes; answers its text.
+    /// Adds a hold invoice of 10,000 sat for `PREIMAGE` with these changes; returns its text.
     pub(crate) async fn add_hold(
         &mut self,
         change: impl FnOnce(&mut AddHoldInvoiceRequest),
@@ -123,15 +123,15 @@ impl Fixture {
         self.client.router().track_payment_v2(request).await.map(tonic::Response::into_inner)
     }
 
-    /// How a payment ends, or why it is refused, as the measurement writes it.
+    /// How a payment ends, or why it is refused, in the notation of the measured cases.
     pub(crate) async fn outcome(&mut self, request: SendPaymentRequest) -> String {
         match self.send(request).await {
-            Ok(stream) => shown(rest(stream).await.0.last().unwrap()),
-            Err(status) => said(&status),
+            Ok(stream) => status_text(rest(stream).await.0.last().unwrap()),
+            Err(status) => error_text(&status),
         }
     }
 
-    /// Waits until something is so; it must come to pass within seconds.
+    /// Waits until a condition holds, for a few seconds at most.
     pub(crate) async fn until(&self, is_so: impl Fn(&LndSim) -> bool) {
         let mut changes = self.sim.changes();
         let waiting = async {
@@ -142,7 +142,7 @@ impl Fixture {
         tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
     }
 
-    pub(crate) fn all_is_well(&self) {
+    pub(crate) fn check_laws(&self) {
         assert_eq!(self.sim.check(), Vec::<String>::new());
     }
 }
@@ -151,10 +151,10 @@ pub(crate) async fn client(sim: &LndSim, node: &str) -> Client {
     client_in(sim.dir(), node).await
 }
 
-/// A client from the files of a node, as any program finds them.
+/// A client made from the files in a node's folder.
 pub(crate) async fn client_in(dir: &Path, node: &str) -> Client {
     let provider = rustls::crypto::ring::default_provider();
-    drop(provider.install_default()); // the first test to come here does it for all
+    drop(provider.install_default()); // only the first test installs it
     let files = dir.join(node);
     let address = std::fs::read_to_string(files.join("address")).unwrap();
     let (cert, macaroon) = (files.join("tls.cert"), files.join("admin.macaroon"));
@@ -176,7 +176,7 @@ pub(crate) fn hash_of(sim: &LndSim, node: &str) -> PaymentHash {
     *sim.list_invoices(node, lnd_sim::InvoiceState::Open).last().unwrap()
 }
 
-/// What a stream still has, and how it ends.
+/// The remaining messages of a stream, and how it ends.
 pub(crate) async fn rest<T>(mut stream: Streaming<T>) -> (Vec<T>, Result<(), Status>) {
     let mut messages = Vec::new();
     loop {
@@ -188,7 +188,7 @@ pub(crate) async fn rest<T>(mut stream: Streaming<T>) -> (Vec<T>, Result<(), Sta
     }
 }
 
-pub(crate) fn said(status: &Status) -> String {
+pub(crate) fn error_text(status: &Status) -> String {
     let code = match status.code() {
         tonic::Code::Unknown => "UNKNOWN".to_owned(),
         tonic::Code::NotFound => "NOT_FOUND".to_owned(),
@@ -202,10 +202,10 @@ pub(crate) fn said(status: &Status) -> String {
 }
 
 pub(crate) fn answer<T>(answer: Result<T, Status>) -> String {
-    answer.map_or_else(|status| said(&status), |_| "OK".to_owned())
+    answer.map_or_else(|status| error_text(&status), |_| "OK".to_owned())
 }
 
-pub(crate) fn shown(payment: &Payment) -> String {
+pub(crate) fn status_text(payment: &Payment) -> String {
     let reason = match payment.failure_reason() {
         PaymentFailureReason::FailureReasonNone => {
             return payment.status().as_str_name().to_owned();

@@ -1,4 +1,4 @@
-//! Hold invoices: added, watched, held, settled, canceled, run out.
+//! Hold invoices: added, watched, held, settled, canceled, expired.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{Invoice, InvoiceHtlcState};
 use lnd_sim::{HUB, PaymentHash, Rpc};
 
-use crate::fixture::{Fixture, PREIMAGE, SELLER, answer, client, payment, rest, said, shown};
+use crate::fixture::{
+    Fixture, PREIMAGE, SELLER, answer, client, error_text, payment, rest, status_text,
+};
 
 fn states(seen: &[Invoice]) -> Vec<&'static str> {
     seen.iter().map(|invoice| invoice.state().as_str_name()).collect()
@@ -34,7 +36,7 @@ async fn a_hash_can_be_added_only_once_whatever_the_state_of_its_invoice() {
     let preimage = vec![8; 32];
     fixture.client.invoices().settle_invoice(SettleInvoiceMsg { preimage }).await.unwrap();
     assert_eq!(answer(fixture.add_hold(other).await), refused);
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: add_defaults
@@ -138,9 +140,9 @@ async fn a_canceled_hold_ends_its_subscription_and_fails_the_payer() {
 
     assert_eq!((states(&seen), end.is_ok()), (vec!["OPEN", "ACCEPTED", "CANCELED"], true));
     let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
-    assert_eq!(shown(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
-    assert_eq!(seen[2].amt_paid_msat, 10_000_000, "it stays, and never means held");
-    fixture.all_is_well();
+    assert_eq!(status_text(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    assert_eq!(seen[2].amt_paid_msat, 10_000_000, "the amount stays after a cancel");
+    fixture.check_laws();
 }
 
 // case: sub_unknown
@@ -192,7 +194,7 @@ async fn settling_is_idempotent_and_refused_where_nothing_is_held() {
     assert_eq!(answer(fixture.settle().await), "OK");
     assert_eq!(answer(fixture.cancel().await), "UNKNOWN: invoice already settled");
     assert_eq!(fixture.state().await, Settled);
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: settle_canceled_held, cancel_twice, cancel_unknown
@@ -204,7 +206,7 @@ async fn canceling_is_idempotent_and_final() {
     assert_eq!(answer(fixture.cancel().await), "OK");
     assert_eq!(answer(fixture.cancel().await), "OK");
     assert_eq!(answer(fixture.settle().await), "UNKNOWN: invoice already canceled");
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 #[tokio::test]
@@ -264,7 +266,7 @@ async fn an_expired_invoice_is_canceled_if_open_and_kept_if_held() {
     fixture.advance(1);
     let refused = fixture.sim.pay(SELLER, &unpaid).unwrap_err().to_string();
     assert!(refused.contains("invoice expired. Valid until 2026-11-21 15:00:02 +0000 UTC"));
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: amounts_and_secrets
@@ -292,7 +294,7 @@ async fn overpaying_is_accepted_and_underpaying_and_wrong_secrets_are_refused() 
     ] {
         let stream = seller.router().send_payment_v2(wrong).await.unwrap().into_inner();
         let (seen, _) = rest(stream).await;
-        assert_eq!(shown(seen.last().unwrap()), "FAILED/INCORRECT_PAYMENT_DETAILS");
+        assert_eq!(status_text(seen.last().unwrap()), "FAILED/INCORRECT_PAYMENT_DETAILS");
         assert_eq!(fixture.state().await, Open);
     }
 
@@ -300,7 +302,7 @@ async fn overpaying_is_accepted_and_underpaying_and_wrong_secrets_are_refused() 
 
     let held = fixture.lookup().await.unwrap();
     assert_eq!((held.state(), held.amt_paid_msat), (Accepted, 100_000_000));
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: second_payer
@@ -311,10 +313,10 @@ async fn a_second_payer_is_failed_back_and_the_first_stays_held() {
 
     let second = fixture.sim.pay("buyer", &bolt11).unwrap();
 
-    assert_eq!(shown(&second), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    assert_eq!(status_text(&second), "FAILED/INCORRECT_PAYMENT_DETAILS");
     assert_eq!(fixture.lookup().await.unwrap().htlcs.len(), 1);
     assert_eq!(fixture.state().await, Accepted);
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: auto_cancel
@@ -333,8 +335,8 @@ async fn a_held_invoice_is_refunded_eighteen_blocks_before_its_expiry_and_not_ea
     assert_eq!(fixture.state().await, Canceled);
     assert_eq!(answer(fixture.settle().await), "UNKNOWN: invoice already canceled");
     let paid = fixture.sim.find_payment(SELLER, PREIMAGE.hash()).unwrap();
-    assert_eq!(shown(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
-    fixture.all_is_well();
+    assert_eq!(status_text(&paid), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    fixture.check_laws();
 }
 
 // case: auto_cancel; delta 12 is LND before 0.21
@@ -365,11 +367,11 @@ async fn of_concurrent_settle_and_cancel_exactly_one_wins() {
         tokio::join!(one.invoices().settle_invoice(settle), two.invoices().cancel_invoice(cancel));
 
     match (settled, canceled) {
-        (Ok(_), Err(lost)) => assert_eq!(said(&lost), "UNKNOWN: invoice already settled"),
-        (Err(lost), Ok(_)) => assert_eq!(said(&lost), "UNKNOWN: invoice already canceled"),
+        (Ok(_), Err(lost)) => assert_eq!(error_text(&lost), "UNKNOWN: invoice already settled"),
+        (Err(lost), Ok(_)) => assert_eq!(error_text(&lost), "UNKNOWN: invoice already canceled"),
         both => panic!("{both:?}"),
     }
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: gc_canceled
@@ -378,7 +380,7 @@ async fn a_deleted_invoice_is_unknown_to_every_call() {
     let mut fixture = Fixture::start().await;
     fixture.add_hold(|_| ()).await.unwrap();
     fixture.cancel().await.unwrap();
-    fixture.sim.forget_invoice(HUB, PREIMAGE.hash()).unwrap();
+    fixture.sim.delete_invoice(HUB, PREIMAGE.hash()).unwrap();
 
     assert_eq!(answer(fixture.lookup().await), "NOT_FOUND: unable to locate invoice");
     assert_eq!(answer(fixture.cancel().await), "UNKNOWN: unable to locate invoice");
@@ -406,5 +408,5 @@ async fn a_settled_hold_moves_exactly_its_amount_from_payer_to_payee() {
     let htlc = fixture.lookup().await.unwrap().htlcs[0].clone();
     assert_eq!(htlc.state(), InvoiceHtlcState::Settled);
     assert_eq!(PaymentHash::try_from(paid.payment_hash).unwrap(), PREIMAGE.hash());
-    fixture.all_is_well();
+    fixture.check_laws();
 }

@@ -1,5 +1,5 @@
-//! The simulated LND against what real LND answered: every test names the case of the measurement
-//! (`lnd-0.21.2.json`) it repeats, over real sockets with the client crate's own clients.
+//! The simulated LND compared with real LND: every test names the measured case (`lnd-0.21.2.json`)
+//! that it repeats, over real sockets with the client crate's clients.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, in its helpers too")]
 

@@ -12,12 +12,12 @@ use lightning_invoice::{Currency, InvoiceBuilder};
 use lnd_sim::{FailureReason, HUB, LndState, Payee, PaymentHash, Preimage, Rpc};
 
 use crate::fixture::{
-    BEGIN_SECS, BUYER, Fixture, PREIMAGE, SELLER, answer, client, hash_of, payment, rest, said,
-    shown,
+    BEGIN_SECS, BUYER, Fixture, PREIMAGE, SELLER, answer, client, error_text, hash_of, payment,
+    rest, status_text,
 };
 
 fn states(seen: &[Payment]) -> Vec<(String, usize)> {
-    seen.iter().map(|payment| (shown(payment), payment.htlcs.len())).collect()
+    seen.iter().map(|payment| (status_text(payment), payment.htlcs.len())).collect()
 }
 
 fn seen(expected: &[(&str, usize)]) -> Vec<(String, usize)> {
@@ -37,7 +37,7 @@ async fn a_payment_is_reported_without_its_htlc_then_with_it_then_at_its_end() {
     assert!(end.is_ok());
     let preimage = Preimage::try_from(updates[2].payment_preimage.clone()).unwrap();
     assert_eq!(preimage.hash(), hash);
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: send_again
@@ -47,7 +47,7 @@ async fn a_hash_is_paid_once_and_tried_again_after_a_failure_under_a_new_index()
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     fixture.sim.set_payee(BUYER, Payee::Refuses).unwrap();
     let (first, _) = rest(fixture.send(payment(&bolt11)).await.unwrap()).await;
-    assert_eq!(shown(first.last().unwrap()), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    assert_eq!(status_text(first.last().unwrap()), "FAILED/INCORRECT_PAYMENT_DETAILS");
 
     fixture.sim.set_payee(BUYER, Payee::Holds).unwrap();
     let mut second = fixture.send(payment(&bolt11)).await.unwrap();
@@ -58,10 +58,10 @@ async fn a_hash_is_paid_once_and_tried_again_after_a_failure_under_a_new_index()
     let hash = PaymentHash::try_from(update.payment_hash).unwrap();
     fixture.sim.payee_settles(BUYER, hash).unwrap();
     let (rest, end) = rest(second).await;
-    assert_eq!((shown(rest.last().unwrap()), end.is_ok()), ("SUCCEEDED".to_owned(), true));
+    assert_eq!((status_text(rest.last().unwrap()), end.is_ok()), ("SUCCEEDED".to_owned(), true));
     assert_eq!(fixture.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: invoice is already paid");
     assert_eq!(fixture.sim.calls_about(Rpc::SendPaymentV2, hash), 4);
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: send_expired
@@ -82,7 +82,7 @@ async fn an_expired_invoice_is_refused_before_its_payment_is_looked_up() {
     assert_eq!(fixture.outcome(payment(&bolt11)).await, refused);
 
     let (tracked, _) = rest(fixture.track(hash).await.unwrap()).await;
-    assert_eq!(shown(&tracked[0]), "SUCCEEDED");
+    assert_eq!(status_text(&tracked[0]), "SUCCEEDED");
 }
 
 // case: track_unknown
@@ -149,7 +149,7 @@ async fn an_invoice_that_cannot_be_paid_is_refused_with_lnds_text() {
     for (request, expected) in cases {
         assert_eq!(fixture.outcome(request).await, expected);
     }
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: pay_no_secret
@@ -188,7 +188,7 @@ async fn a_payment_without_a_route_or_funds_fails_with_the_reason() {
         ..Default::default()
     };
     assert_eq!(fixture.outcome(unknown).await, "FAILED/INCORRECT_PAYMENT_DETAILS");
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: pay_fee_0_direct, pay_fee_0_routed, pay_fee_routed, pay_cltv_short_routed
@@ -215,10 +215,10 @@ async fn a_routed_payment_costs_its_fee_and_a_direct_one_nothing() {
     let before = fixture.sim.balance(HUB).unwrap().available_msat;
     let (updates, _) = rest(fixture.send(with(&routed, 2, 432)).await.unwrap()).await;
 
-    assert_eq!(shown(updates.last().unwrap()), "SUCCEEDED");
+    assert_eq!(status_text(updates.last().unwrap()), "SUCCEEDED");
     assert_eq!(updates.last().unwrap().fee_msat, 1_500);
     assert_eq!(fixture.sim.balance(HUB).unwrap().available_msat, before - 5_001_500);
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: stuck_payee, auto_cancel
@@ -231,7 +231,7 @@ async fn a_payee_that_holds_keeps_a_payment_in_flight_until_its_lnd_gives_it_bac
     let mut stream = fixture.send(payment(&bolt11)).await.unwrap();
     stream.message().await.unwrap();
     let held = stream.message().await.unwrap().unwrap();
-    assert_eq!((shown(&held), held.htlcs.len()), ("IN_FLIGHT".to_owned(), 1));
+    assert_eq!((status_text(&held), held.htlcs.len()), ("IN_FLIGHT".to_owned(), 1));
     fixture.advance(600);
     let channels = fixture.client.lightning().list_channels(ListChannelsRequest::default()).await;
     let listed = channels.unwrap().into_inner().channels;
@@ -241,9 +241,9 @@ async fn a_payee_that_holds_keeps_a_payment_in_flight_until_its_lnd_gives_it_bac
     fixture.sim.mine(80 + 3 - 18);
 
     let (last, end) = rest(stream).await;
-    assert_eq!(shown(&last[0]), "FAILED/INCORRECT_PAYMENT_DETAILS");
+    assert_eq!(status_text(&last[0]), "FAILED/INCORRECT_PAYMENT_DETAILS");
     assert!(end.is_ok());
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: no_inflight
@@ -279,8 +279,8 @@ async fn an_invoice_of_another_node_with_the_hash_of_an_own_hold_is_paid() {
 
     let mut stream = fixture.send(payment(&added.payment_request)).await.unwrap();
 
-    assert_eq!(shown(&stream.message().await.unwrap().unwrap()), "IN_FLIGHT");
-    fixture.all_is_well();
+    assert_eq!(status_text(&stream.message().await.unwrap().unwrap()), "IN_FLIGHT");
+    fixture.check_laws();
 }
 
 // case: dangling
@@ -299,13 +299,13 @@ async fn a_dangling_payment_stays_in_flight_in_no_channel_until_its_channel_is_c
     assert_eq!(fixture.outcome(payment(&bolt11)).await, "ALREADY_EXISTS: payment is in transition");
     let channels = fixture.client.lightning().list_channels(ListChannelsRequest::default()).await;
     assert!(channels.unwrap().into_inner().channels.iter().all(|c| c.pending_htlcs.is_empty()));
-    fixture.all_is_well();
+    fixture.check_laws();
 
     fixture.sim.end_dangling(HUB, hash).unwrap();
     let (tracked, _) = rest(fixture.track(hash).await.unwrap()).await;
-    assert_eq!(shown(&tracked[0]), "FAILED/NO_ROUTE");
+    assert_eq!(status_text(&tracked[0]), "FAILED/NO_ROUTE");
     assert_eq!(fixture.outcome(payment(&bolt11)).await, "SUCCEEDED");
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: payee_offline
@@ -319,7 +319,7 @@ async fn an_offline_payee_is_no_route_and_paid_when_it_is_back() {
     fixture.sim.start_node(BUYER).await.unwrap();
 
     assert_eq!(fixture.outcome(payment(&bolt11)).await, "SUCCEEDED");
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: links_down, startup
@@ -347,13 +347,13 @@ async fn a_deleted_payment_is_not_found_while_its_htlc_is_in_flight() {
     let hash = hash_of(&fixture.sim, BUYER);
     let before = fixture.sim.balance(BUYER).unwrap().available_msat;
     fixture.send(payment(&bolt11)).await.unwrap();
-    fixture.sim.forget_payment(HUB, hash).unwrap();
+    fixture.sim.delete_payment(HUB, hash).unwrap();
     assert_eq!(answer(fixture.track(hash).await), "NOT_FOUND: payment isn't initiated");
 
     fixture.sim.payee_settles(BUYER, hash).unwrap();
 
     assert_eq!(fixture.sim.balance(BUYER).unwrap().available_msat, before + 5_000_000);
-    fixture.all_is_well();
+    fixture.check_laws();
 }
 
 // case: pay_fee_0_routed; the handle's way to the same answer
@@ -396,7 +396,7 @@ async fn a_payment_goes_on_without_its_stream() {
     fixture.sim.payee_settles(BUYER, hash).unwrap();
 
     let (tracked, _) = rest(fixture.track(hash).await.unwrap()).await;
-    assert_eq!(shown(&tracked[0]), "SUCCEEDED");
+    assert_eq!(status_text(&tracked[0]), "SUCCEEDED");
 }
 
 // case: decode_other_network
@@ -414,7 +414,7 @@ async fn a_decoded_invoice_has_the_terms_it_was_made_with() {
     assert_eq!(decoded.description, "a memo");
     let other = lnrpc::PayReqString { pay_req: "lntb1".to_owned() };
     let refused = fixture.client.lightning().decode_pay_req(other).await.unwrap_err();
-    assert!(said(&refused).starts_with("UNKNOWN: "));
+    assert!(error_text(&refused).starts_with("UNKNOWN: "));
 }
 
 // case: sub_to_canceled; a wallet is an LND of its own

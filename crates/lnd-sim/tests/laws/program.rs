@@ -1,4 +1,4 @@
-//! The program `lnd-sim`, as a person and as a test in another process use it.
+//! The program `lnd-sim`: its subcommands, and its control port used from another process.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use tokio::process::{Child, Command as Process};
 
 use crate::fixture::{PREIMAGE, SELLER, client_in};
 
-/// Starts the program and waits until it says that it is ready.
+/// Starts the program and waits until it prints that it is ready.
 async fn start(dir: &Path) -> Child {
     let mut program = Process::new(env!("CARGO_BIN_EXE_lnd-sim"))
         .args(["--dir", dir.to_str().unwrap(), "--state"])
@@ -26,7 +26,7 @@ async fn start(dir: &Path) -> Child {
     program
 }
 
-/// Runs a subcommand; answers what it printed.
+/// Runs a subcommand; returns its output.
 async fn run(dir: &Path, verb: &str, rest: &[&str]) -> Result<String, String> {
     let done = Process::new(env!("CARGO_BIN_EXE_lnd-sim"))
         .args([verb, "--dir", dir.to_str().unwrap()])
@@ -60,7 +60,7 @@ async fn a_sigkill_of_the_program_loses_nothing_that_was_answered() {
     let found = tell(dir.path(), &find).await.unwrap();
     assert_eq!(found["state"], "ACCEPTED");
     assert_eq!(tell(dir.path(), &Command::Check).await.unwrap(), serde_json::json!([]));
-    // The client of before finds it where it was, with the certificate and macaroon it knows.
+    // The old client can reconnect: address, certificate and macaroon are the same.
     assert!(lnd.lightning().get_info(GetInfoRequest {}).await.is_ok());
 }
 
@@ -121,5 +121,5 @@ async fn a_refused_command_and_a_missing_simulation_are_reported() {
     let _program = start(dir.path()).await;
 
     let refused = run(dir.path(), "invoice", &["--wallet", "nobody", "5"]).await.unwrap_err();
-    assert!(refused.contains("no node is called \"nobody\""), "{refused}");
+    assert!(refused.contains("no node is named \"nobody\""), "{refused}");
 }
