@@ -1,4 +1,4 @@
-//! Where the nodes' programs are, and whether they will do.
+//! Where the nodes' programs are, and whether they are usable.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,15 +13,15 @@ const OLDEST_LND: (u32, u32) = (0, 20);
 pub struct Binaries {
     pub lnd: PathBuf,
     pub btcd: PathBuf,
-    /// For people; the network does without.
+    /// For people only; the network does not use it.
     pub lncli: PathBuf,
-    /// For people, too.
+    /// For people only.
     pub btcctl: PathBuf,
 }
 
 impl Binaries {
-    /// What the environment names (`LND_BIN`, `BTCD_BIN`, `LNCLI_BIN`, `BTCCTL_BIN`), and for the
-    /// rest what `make nodes` has built.
+    /// The programs that the environment names (`LND_BIN`, `BTCD_BIN`, `LNCLI_BIN`, `BTCCTL_BIN`), and
+    /// otherwise those that `make nodes` has built.
     ///
     /// # Errors
     /// No btcd, no LND, or one that is too old; the message says what to do.
@@ -43,25 +43,26 @@ impl Binaries {
 
     pub(crate) fn check(&self) -> Result<()> {
         let version = version(&self.lnd, "lnd", "LND_BIN")?;
-        let numbers = numbers(&version)
-            .with_context(|| format!("{} is no LND: it says {version:?}", self.lnd.display()))?;
+        let numbers = numbers(&version).with_context(|| {
+            format!("{} is not LND: its version is {version:?}", self.lnd.display())
+        })?;
         let (major, minor) = OLDEST_LND;
         ensure!(
             numbers >= OLDEST_LND,
-            "{} is LND {}.{}, and below {major}.{minor} a hold invoice cannot be relied on: \
-             run `make nodes`, or name a newer one by LND_BIN",
+            "{} is LND {}.{}, and hold invoices of LND below {major}.{minor} are not reliable: \
+             run `make nodes`, or set LND_BIN to a newer one",
             self.lnd.display(),
             numbers.0,
             numbers.1,
         );
         let version = self::version(&self.btcd, "btcd", "BTCD_BIN")?;
         let is_btcd = version.starts_with("btcd version");
-        ensure!(is_btcd, "{} is no btcd: it says {version:?}", self.btcd.display());
+        ensure!(is_btcd, "{} is not btcd: its version is {version:?}", self.btcd.display());
         Ok(())
     }
 }
 
-/// `target/nodes`, seen from a program that cargo built.
+/// The path of `target/nodes`, derived from that of this program.
 fn built() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let here = this.parent().context("a program is in a folder")?;
@@ -76,7 +77,7 @@ fn version(binary: &Path, name: &str, variable: &str) -> Result<String> {
             bail!("{variable} names {}, which does not run: {error}", binary.display())
         }
         Err(error) => bail!(
-            "no {name} in {} ({error}): run `make nodes`, or name one by {variable}",
+            "no {name} in {} ({error}): run `make nodes`, or set {variable}",
             binary.parent().unwrap_or(binary).display()
         ),
     };
@@ -113,11 +114,11 @@ mod tests {
 
         for (lnd, btcd, problem) in [
             (&lnd, &btcd, ""),
-            (&old, &btcd, "is LND 0.19, and below 0.20"),
-            (&btcd, &btcd, "is no LND: it says \"btcd version"),
-            (&lnd, &lnd, "is no btcd: it says \"lnd version"),
-            (&missing, &btcd, "run `make nodes`, or name one by LND_BIN"),
-            (&lnd, &missing, "run `make nodes`, or name one by BTCD_BIN"),
+            (&old, &btcd, "is LND 0.19, and hold invoices of LND below 0.20"),
+            (&btcd, &btcd, "is not LND: its version is \"btcd version"),
+            (&lnd, &lnd, "is not btcd: its version is \"lnd version"),
+            (&missing, &btcd, "run `make nodes`, or set LND_BIN"),
+            (&lnd, &missing, "run `make nodes`, or set BTCD_BIN"),
         ] {
             let (lnd, btcd) = (lnd.clone(), btcd.clone());
             let binaries = Binaries { lnd, btcd, lncli: PathBuf::new(), btcctl: PathBuf::new() };

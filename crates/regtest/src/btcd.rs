@@ -1,4 +1,4 @@
-//! The chain: btcd, which mines when it is told to.
+//! The chain: btcd, which mines on demand.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,15 +19,15 @@ use crate::ports::Ports;
 use crate::processes::Processes;
 use crate::wait::until;
 
-/// Its name in logs.
+/// The process's name.
 pub(crate) const BTCD: &str = "btcd";
-/// It listens on the loopback, and its chain ends with it.
+/// Not secret: it listens on the loopback, and its chain is deleted at the end.
 const USER: &str = "regtest";
 const PASSWORD: &str = "regtest";
-/// The user and the password, as HTTP wants them.
+/// The user and the password as an HTTP header.
 const AUTHORIZATION: &str = "Basic cmVndGVzdDpyZWd0ZXN0";
 
-/// The running btcd. It begins with an empty chain whenever it is started, so that is done once.
+/// The running btcd. It starts with an empty chain each time, so it is started only once.
 #[derive(Debug)]
 pub(crate) struct Btcd {
     port: u16,
@@ -35,7 +35,7 @@ pub(crate) struct Btcd {
 }
 
 impl Btcd {
-    /// Starts it in a folder of its own, and waits until it answers.
+    /// Starts it in its own folder and waits until it answers.
     pub(crate) async fn start(
         binary: &Path,
         dir: &Path,
@@ -53,7 +53,7 @@ impl Btcd {
         Ok(btcd)
     }
 
-    /// What LND must be told to find it.
+    /// LND's arguments for it.
     pub(crate) fn options_for_lnd(&self) -> [String; 5] {
         [
             "--bitcoin.node=btcd".to_owned(),
@@ -64,7 +64,7 @@ impl Btcd {
         ]
     }
 
-    /// What btcctl must be told, for people.
+    /// btcctl's arguments for it.
     pub(crate) fn options_for_btcctl(&self) -> String {
         let cert = self.certificate.file.display();
         format!(
@@ -78,7 +78,7 @@ impl Btcd {
         Ok(serde_json::from_value(height)?)
     }
 
-    /// Adds blocks; their coins are the harness's ([`funds`]).
+    /// Adds blocks, mined to the key of [`funds`].
     pub(crate) async fn mine(&self, blocks: u32) -> Result<()> {
         if blocks > 0 {
             self.call("generate", json!([blocks])).await?;
@@ -86,7 +86,7 @@ impl Btcd {
         Ok(())
     }
 
-    /// The id of the coinbase of a block.
+    /// The id of a block's coinbase.
     pub(crate) async fn coinbase(&self, height: u32) -> Result<bitcoin::Txid> {
         let hash = self.call("getblockhash", json!([height])).await?;
         let block = self.call("getblock", json!([hash, 1])).await?;
@@ -102,10 +102,10 @@ impl Btcd {
 
     fn command(&self, binary: &Path, dir: &Path, p2p_port: u16) -> Command {
         let mut command = Command::new(binary);
-        command.env("HOME", dir); // it writes a folder of settings into it
+        command.env("HOME", dir); // it creates a folder of settings there
         command.args(["--regtest", "--txindex", "--nowinservice", "--nobanning"]);
         command.args(["--nostalldetect", "--trickleinterval=100ms", "--utxocachemaxsize=20"]);
-        // Each LND opens several, and does so again when it is restarted.
+        // Each LND opens several, and again after each restart.
         command.args(["--rpcmaxwebsockets=50", "--rpcmaxclients=50"]);
         command.arg(format!("--datadir={}", dir.join("data").display()));
         command.arg(format!("--logdir={}", dir.join("logs").display()));
@@ -118,18 +118,18 @@ impl Btcd {
         command
     }
 
-    /// One call, over a connection of its own: btcd closes it after the answer.
+    /// One call over its own connection, which btcd closes after the answer.
     async fn call(&self, method: &str, params: Value) -> Result<Value> {
         let body = json!({"jsonrpc": "1.0", "id": 1, "method": method, "params": params});
         let answer = self.post(&body.to_string()).await;
-        let answer = answer.with_context(|| format!("btcd does not answer to {method}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("btcd speaks no HTTP")?;
+        let answer = answer.with_context(|| format!("btcd does not answer {method}"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("btcd did not answer in HTTP")?;
         let status = head.lines().next().unwrap_or_default();
-        ensure!(status.contains(" 200 "), "btcd answers to {method}: {status}");
+        ensure!(status.contains(" 200 "), "btcd answered {method} with {status}");
         let mut answer: Value = serde_json::from_str(body)?;
         match answer["error"].take() {
             Value::Null => Ok(answer["result"].take()),
-            error => bail!("btcd refuses {method}: {error}"),
+            error => bail!("btcd refused {method}: {error}"),
         }
     }
 

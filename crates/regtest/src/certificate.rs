@@ -1,12 +1,12 @@
-//! The nodes' TLS certificates, of a kind that every TLS library takes: what btcd and LND make for
-//! themselves is of curve P-521, or an authority that may not be a server.
+//! The nodes' TLS certificates, of a kind that every TLS library accepts: those that btcd and LND make
+//! use the curve P-521, or are authorities that may not be servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-/// Where a certificate and its key are.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
     pub(crate) file: PathBuf,
@@ -14,7 +14,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one for this machine in a folder.
+    /// Creates one for this machine in a folder.
     pub(crate) fn make(dir: &Path) -> Result<Self> {
         let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
         let (file, key_file) = (dir.join("tls.cert"), dir.join("tls.key"));

@@ -1,4 +1,4 @@
-//! Peers and the channels between them: opened, seen, closed.
+//! Peers and the channels between them: opened, listed, closed.
 
 use anyhow::{Context as _, Result, ensure};
 use fedimint_tonic_lnd::lnrpc::channel_point::FundingTxid;
@@ -11,13 +11,13 @@ use fedimint_tonic_lnd::lnrpc::{
 use crate::lnd::Known;
 use crate::wallet::Wallet;
 
-/// A channel that is to be: from whom to whom, and what it is begun with.
+/// A channel to be opened: its ends and its initial balances.
 #[derive(Debug, Clone)]
 pub struct Opening {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) sats: i64,
-    /// Of these, what the other side has from the start.
+    /// How many of these the other side has from the start.
     pub(crate) pushed: i64,
 }
 
@@ -29,7 +29,7 @@ impl Opening {
     }
 }
 
-/// Makes one node a peer of another; that they are peers already is as good.
+/// Makes two nodes peers, if they are not already.
 pub(crate) async fn connect(from: &Known, to: &Known, p2p_port: u16) -> Result<()> {
     let host = format!("127.0.0.1:{p2p_port}");
     let addr = Some(LightningAddress { pubkey: to.access.pubkey.clone(), host });
@@ -46,8 +46,8 @@ pub(crate) async fn disconnect(from: &Known, to: &Known) -> Result<()> {
     Ok(())
 }
 
-/// Opens a channel; it is up some blocks later. Of a kind that every build of LND knows: several in
-/// one transaction would want its `walletrpc`.
+/// Opens a channel; it is active some blocks later. Each has its own transaction: several in one
+/// would need LND's `walletrpc`, which not every build has.
 pub(crate) async fn open(opening: &Opening, from: &Known, to: &Known) -> Result<()> {
     let asked = OpenChannelRequest {
         node_pubkey: hex::decode(&to.access.pubkey)?,
@@ -57,11 +57,11 @@ pub(crate) async fn open(opening: &Opening, from: &Known, to: &Known) -> Result<
         ..OpenChannelRequest::default()
     };
     let opened = from.wallet.lightning().open_channel_sync(asked).await;
-    opened.with_context(|| format!("{} opens no channel to {}", opening.from, opening.to))?;
+    opened.with_context(|| format!("{} cannot open a channel to {}", opening.from, opening.to))?;
     Ok(())
 }
 
-/// Begins to close a channel with its peer's consent; it is closed some blocks later.
+/// Starts to close a channel cooperatively; it is closed some blocks later.
 pub(crate) async fn close(of: &Known, channel: &Channel) -> Result<()> {
     let (id, output) = channel.channel_point.split_once(':').context("a txid and an output")?;
     let asked = CloseChannelRequest {
@@ -73,21 +73,21 @@ pub(crate) async fn close(of: &Known, channel: &Channel) -> Result<()> {
         ..CloseChannelRequest::default()
     };
     let mut updates = of.wallet.lightning().close_channel(asked).await?.into_inner();
-    updates.message().await?.context("LND says nothing of the closing")?;
+    updates.message().await?.context("LND sent no update about the closing")?;
     Ok(())
 }
 
-/// The channel of a node that LND gave this number.
+/// The channel with this number.
 pub(crate) async fn find(of: &Known, chan_id: u64) -> Result<Channel> {
     let listed = list(of).await?.into_iter().find(|channel| channel.chan_id == chan_id);
     listed.with_context(|| format!("{} has no channel {chan_id}", of.access.name))
 }
 
-/// Whether nothing is left of a channel, open or closing.
+/// Whether a channel is neither open nor closing.
 pub(crate) async fn is_closed(of: &Known, channel: &Channel) -> Result<()> {
     let pending = of.wallet.lightning().pending_channels(PendingChannelsRequest::default()).await?;
     let pending = pending.into_inner();
-    ensure!(pending.waiting_close_channels.is_empty(), "the closing has no block yet");
+    ensure!(pending.waiting_close_channels.is_empty(), "the closing transaction is not confirmed");
     let is_listed = list(of).await?.iter().any(|one| one.chan_id == channel.chan_id);
     ensure!(!is_listed, "it is still open");
     Ok(())
@@ -96,14 +96,14 @@ pub(crate) async fn is_closed(of: &Known, channel: &Channel) -> Result<()> {
 /// Whether one node has an active channel with another.
 pub(crate) async fn has_channel(one: &Known, other: &Known) -> Result<()> {
     let is_active = is_active(one, other).await?;
-    ensure!(is_active, "{} has none with {}", one.access.name, other.access.name);
+    ensure!(is_active, "{} has no active channel with {}", one.access.name, other.access.name);
     Ok(())
 }
 
-/// Whether it has none.
+/// Whether one node has no active channel with another.
 pub(crate) async fn has_no_channel(one: &Known, other: &Known) -> Result<()> {
     let is_active = is_active(one, other).await?;
-    ensure!(!is_active, "{} has a channel with {}", one.access.name, other.access.name);
+    ensure!(!is_active, "{} has an active channel with {}", one.access.name, other.access.name);
     Ok(())
 }
 
@@ -113,13 +113,13 @@ async fn is_active(one: &Known, other: &Known) -> Result<bool> {
     Ok(active.any(|channel| channel.remote_pubkey == other.access.pubkey))
 }
 
-/// Whether a node has heard of so many channels, and what either side of each asks for.
+/// Whether a node knows this number of channels, with the policies of both sides.
 pub(crate) async fn knows_channels(wallet: &Wallet, wanted: usize) -> Result<()> {
     let graph = wallet.lightning().describe_graph(ChannelGraphRequest::default()).await?;
     let edges = graph.into_inner().edges;
     let known = edges.iter().filter(|e| e.node1_policy.is_some() && e.node2_policy.is_some());
     let known = known.count();
-    ensure!(known == wanted, "it has heard of {known}");
+    ensure!(known == wanted, "it knows {known}");
     Ok(())
 }
 

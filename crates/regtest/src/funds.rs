@@ -1,5 +1,4 @@
-//! The coins that the chain begins with. No wallet keeps them: what is mined goes to a key that
-//! everybody knows.
+//! The first coins of the chain. They belong to no wallet: all blocks are mined to a well-known key.
 
 use anyhow::{Context as _, Result};
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
@@ -10,17 +9,17 @@ use bitcoin::{
     Transaction, TxIn, TxOut, Txid, Witness, absolute,
 };
 
-/// What a miner of one of the first blocks gets.
+/// The reward of each of the first blocks.
 const COINBASE: Amount = Amount::from_int_btc(50);
-/// Plenty, for a chain that nobody else uses.
+/// More than enough on a chain without other transactions.
 const FEE: Amount = Amount::from_sat(10_000);
 
-/// Where mined coins go.
+/// The address that mined coins go to.
 pub(crate) fn address() -> Address {
     Address::p2wpkh(&CompressedPublicKey(public_key()), KnownHrp::Regtest)
 }
 
-/// Spends an early coinbase: so much to each of these addresses, the rest to where it came from.
+/// Spends an early coinbase: this amount to each address, the rest back to the well-known key.
 pub(crate) fn spend(coinbase: Txid, to: &[String], amount: Amount) -> Result<Transaction> {
     let mut output = Vec::new();
     for address in to {
@@ -29,8 +28,9 @@ pub(crate) fn spend(coinbase: Txid, to: &[String], amount: Amount) -> Result<Tra
         output.push(TxOut { value: amount, script_pubkey });
     }
     let spent = output.iter().try_fold(FEE, |sum, output| sum.checked_add(output.value));
-    let rest =
-        spent.and_then(|spent| COINBASE.checked_sub(spent)).context("one coinbase is more")?;
+    let rest = spent
+        .and_then(|spent| COINBASE.checked_sub(spent))
+        .context("the amounts exceed one coinbase")?;
     output.push(TxOut { value: rest, script_pubkey: address().script_pubkey() });
 
     let mut transaction = Transaction {

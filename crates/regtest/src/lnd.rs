@@ -14,7 +14,7 @@ use crate::certificate::Certificate;
 use crate::ports::Ports;
 use crate::wallet::{NodeAccess, Wallet};
 
-/// Of every wallet. LND wants eight characters.
+/// The password of every wallet. LND requires eight characters.
 pub(crate) const PASSWORD: &str = "password";
 
 /// A node, running or not.
@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) certificate: Certificate,
     pub(crate) address: SocketAddr,
     pub(crate) p2p_port: u16,
-    /// What this one is told beside the rest.
+    /// Its own arguments, besides those of all nodes.
     arguments: Vec<String>,
 }
 
@@ -36,8 +36,8 @@ pub(crate) struct Known {
     pub(crate) wallet: Wallet,
 }
 
-/// What LND lets nobody wait for: small intervals, short ways back.
-const IMPATIENT: [&str; 8] = [
+/// Short intervals, so that tests need not wait.
+const SHORT_INTERVALS: [&str; 8] = [
     "--trickledelay=50",
     "--gossip.sub-batch-delay=5ms",
     "--db.batch-commit-interval=10ms",
@@ -49,7 +49,7 @@ const IMPATIENT: [&str; 8] = [
 ];
 
 impl Node {
-    /// Makes its folder and its certificate.
+    /// Creates its folder and its certificate.
     pub(crate) fn make(
         name: &str,
         parent: &Path,
@@ -65,7 +65,7 @@ impl Node {
         Ok(Self { name: name.to_owned(), dir, certificate, address, p2p_port, arguments })
     }
 
-    /// LND, which waits with a locked wallet until it is told the password.
+    /// The command for LND, which waits with a locked wallet for the password.
     pub(crate) fn command(&self, binary: &Path, chain: &[String]) -> Command {
         let mut command = Command::new(binary);
         command.env("HOME", &self.dir);
@@ -76,24 +76,24 @@ impl Node {
         command.args(["--norest", "--nobootstrap", "--bitcoin.regtest"]);
         command.args(["--debuglevel=info", "--maxpendingchannels=10"]);
         command.args(["--keep-failed-payment-attempts", "--healthcheck.chainbackend.attempts=0"]);
-        command.args(IMPATIENT).args(chain).args(&self.arguments);
+        command.args(SHORT_INTERVALS).args(chain).args(&self.arguments);
         command
     }
 
-    /// With these arguments LND unlocks its wallet by itself, once there is one.
+    /// With these arguments LND unlocks its wallet itself, once there is one.
     pub(crate) fn unlocking(&self) -> [String; 2] {
         let file = password_file(&self.dir);
         let file = format!("--wallet-unlock-password-file={}", file.display());
         [file, "--wallet-unlock-allow-create".to_owned()]
     }
 
-    /// Gives it another key and certificate, from its next start on.
+    /// Replaces its key and certificate; LND uses the new ones from its next start on.
     pub(crate) fn renew_certificate(&self) -> Result<()> {
         Certificate::make(&self.dir)?;
         Ok(())
     }
 
-    /// Connects, if LND is fully started and at this height.
+    /// Connects if LND is fully started and at this height.
     pub(crate) async fn ready(&self, height: u32) -> Result<Known> {
         self.is(WalletState::ServerActive).await?;
         let mut access = NodeAccess {
@@ -108,7 +108,7 @@ impl Node {
         Ok(Known { access, wallet })
     }
 
-    /// What a person types before an lncli command.
+    /// The lncli command line for this node, without a subcommand.
     pub(crate) fn lncli(&self, binary: &Path) -> String {
         let (binary, dir) = (binary.display(), self.dir.display());
         format!("{binary} --lnddir={dir} --network=regtest --rpcserver={}", self.address)
@@ -119,10 +119,10 @@ fn password_file(dir: &Path) -> PathBuf {
     dir.join("password")
 }
 
-/// What LND says of itself, once it has seen the chain up to here.
+/// LND's description of itself, if it has synced to this height.
 pub(crate) async fn at_height(wallet: &Wallet, height: u32) -> Result<GetInfoResponse> {
     let info = wallet.lightning().get_info(GetInfoRequest {}).await?.into_inner();
-    ensure!(info.synced_to_chain, "{} is not synced to its chain", info.alias);
+    ensure!(info.synced_to_chain, "{} is not synced to the chain", info.alias);
     ensure!(info.block_height >= height, "{} is at block {}", info.alias, info.block_height);
     Ok(info)
 }

@@ -1,4 +1,4 @@
-//! Brings a network up for people, and keeps it until they have had enough.
+//! Starts a network for people and keeps it until it is interrupted.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,10 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A chain and real LND nodes with channels between them, until Ctrl-C.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A router, too, and a buyer behind it.
+    /// Adds a router and a buyer behind it.
     #[arg(long)]
     router: bool,
-    /// The first of twelve ports to listen on, instead of any that are free.
+    /// The first of twelve ports to listen on, instead of any free ports.
     #[arg(long)]
     port: Option<u16>,
     /// A further argument for the hub's LND; may be repeated.
@@ -41,15 +41,15 @@ async fn run(arguments: Arguments) -> Result<()> {
     config.hub_arguments = arguments.lnd;
     let network = tokio::select! {
         started = Regtest::start(config) => started?,
-        () = asked_to_stop() => bail!("stopped before it was up"),
+        () = stop_requested() => bail!("stopped before the network was up"),
     };
-    std::io::stdout().write_all(how_to(&network)?.as_bytes())?;
-    asked_to_stop().await;
+    std::io::stdout().write_all(instructions(&network)?.as_bytes())?;
+    stop_requested().await;
     network.end();
     Ok(())
 }
 
-fn how_to(network: &Regtest) -> Result<String> {
+fn instructions(network: &Regtest) -> Result<String> {
     let mut text = String::from("The nodes are up until Ctrl-C.\n");
     for name in network.names() {
         let node = network.node(&name)?;
@@ -64,7 +64,7 @@ fn how_to(network: &Regtest) -> Result<String> {
     Ok(text)
 }
 
-async fn asked_to_stop() {
+async fn stop_requested() {
     let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
         _ = term.recv() => {}

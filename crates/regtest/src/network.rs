@@ -1,4 +1,4 @@
-//! The network: brought up, steered, and taken away again.
+//! The network: started, controlled, and removed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,20 +32,20 @@ pub const FAR_BUYER: &str = "far-buyer";
 pub const SIGN_AT_ONCE: [&str; 2] =
     ["--channel-commit-interval=1ms", "--channel-commit-batch-size=1"];
 
-/// What a network is to be like.
+/// The settings of a network.
 #[derive(Debug)]
 pub struct Config {
     pub binaries: Binaries,
-    /// Whether there are a router and a buyer behind it, too.
+    /// Whether there are a router and a buyer behind it.
     pub has_router: bool,
-    /// The first of the ports to listen on; any, if there is none.
+    /// The first of the ports to listen on; without it, any free ports.
     pub first_port: Option<u16>,
     /// Further arguments for the hub's LND.
     pub hub_arguments: Vec<String>,
 }
 
 impl Config {
-    /// Three nodes, on any ports.
+    /// Three nodes, on any free ports.
     ///
     /// # Errors
     /// As [`Binaries::find`].
@@ -59,40 +59,40 @@ impl Config {
     }
 }
 
-/// A running network. All of it is killed when this is dropped, or this process dies.
+/// A running network. All of it is killed when this is dropped or this process ends.
 #[derive(Debug)]
 pub struct Regtest {
-    // Dropped in this order: first who uses, then what is used.
+    // Dropped in this order: users before what they use.
     processes: Processes,
     btcd: Btcd,
     nodes: BTreeMap<String, Node>,
-    /// As each was when it last came up.
+    /// Each node as of its last start.
     known: Mutex<BTreeMap<String, Known>>,
-    /// Those of the channels that are there.
+    /// Those of the open channels.
     openings: Mutex<Vec<Opening>>,
     binaries: Binaries,
     _data: TempDir,
-    /// None once all has ended well.
+    /// None once the network was ended without errors.
     logs: Option<TempDir>,
     _ports: Ports,
 }
 
-/// So many blocks make segwit and taproot active, and the first coins spendable.
+/// After these blocks segwit and taproot are active, and the first coins spendable.
 const FIRST_BLOCKS: u32 = 440;
-/// A channel is announced to the rest of the network after so many.
+/// Blocks after which a channel is announced to the rest of the network.
 const CONFIRMATIONS: u32 = 6;
-/// More than a channel takes.
+/// More than a channel needs.
 const COIN: Amount = Amount::ONE_BTC;
 
-/// What the seller can pay from the start.
-const SELLERS: i64 = 9_000_000;
+/// The seller's initial balance.
+const SELLER_BALANCE: i64 = 9_000_000;
 
-/// A network's life.
+/// Start and end.
 impl Regtest {
-    /// Brings it up: every channel is active when this returns.
+    /// Starts it; every channel is active when this returns.
     ///
     /// # Errors
-    /// What does not start, or does not come about in time; the nodes' logs are kept then.
+    /// Something does not start, or not in time; the nodes' logs are kept then.
     pub async fn start(config: Config) -> Result<Self> {
         let Config { binaries, has_router, first_port, hub_arguments } = config;
         binaries.check()?;
@@ -122,17 +122,17 @@ impl Regtest {
             logs: Some(logs),
             _ports: ports,
         };
-        network.populate().await?;
+        network.set_up().await?;
         Ok(network)
     }
 
-    /// Ends it, and with it the logs: nobody will ask what happened.
+    /// Ends it and deletes the logs, which are needed only after an error.
     pub fn end(mut self) {
         self.logs = None;
     }
 
-    /// LND starts only where there is a recent block; it has coins only after it has started.
-    async fn populate(&self) -> Result<()> {
+    /// LND starts only if there is a recent block, and gets coins only after its start.
+    async fn set_up(&self) -> Result<()> {
         self.btcd.mine(FIRST_BLOCKS).await?;
         let names = self.names();
         for name in &names {
@@ -140,14 +140,14 @@ impl Regtest {
         }
         try_join_all(names.iter().map(async |name| {
             self.make_wallet(name).await?;
-            self.meet(name).await
+            self.wait_until_ready(name).await
         }))
         .await?;
         self.fund().await?;
         self.open_channels().await
     }
 
-    /// Gives everybody who opens channels a coin for each.
+    /// Gives each node a coin for each channel that it opens.
     async fn fund(&self) -> Result<()> {
         let mut addresses = Vec::new();
         let openings = self.openings();
@@ -165,11 +165,11 @@ impl Regtest {
     }
 
     async fn open_channels(&self) -> Result<()> {
-        try_join_all(self.openings().iter().map(|opening| self.begin_channel(opening))).await?;
+        try_join_all(self.openings().iter().map(|opening| self.request_channel(opening))).await?;
         self.confirm_channels().await
     }
 
-    async fn begin_channel(&self, opening: &Opening) -> Result<()> {
+    async fn request_channel(&self, opening: &Opening) -> Result<()> {
         self.make_peers(&opening.from, &opening.to).await?;
         let (from, to) = (self.known(&opening.from)?, self.known(&opening.to)?);
         channels::open(opening, &from, &to).await
@@ -177,13 +177,13 @@ impl Regtest {
 
     async fn confirm_channels(&self) -> Result<()> {
         self.mine(CONFIRMATIONS).await?;
-        self.channels_are_up().await?;
+        self.wait_for_channels().await?;
         let (wallet, all) = (self.wallet(HUB)?, self.openings().len());
-        until("map of all channels", || channels::knows_channels(&wallet, all)).await
+        until("announcement of all channels", || channels::knows_channels(&wallet, all)).await
     }
 }
 
-/// Its nodes.
+/// Nodes.
 impl Regtest {
     /// Their names.
     #[must_use]
@@ -205,8 +205,7 @@ impl Regtest {
         Ok(self.known(name)?.access)
     }
 
-    /// A node as its owner uses it. It finds the node again after a restart, unless the certificate
-    /// was renewed.
+    /// A node's wallet. It can be used again after a restart, unless the certificate was renewed.
     ///
     /// # Errors
     /// No such node.
@@ -214,24 +213,24 @@ impl Regtest {
         Ok(self.known(name)?.wallet)
     }
 
-    /// SIGTERM; it is gone when this returns, and its peers know.
+    /// SIGTERM; the node has ended when this returns, and its peers know.
     ///
     /// # Errors
-    /// It does not run, or does not end.
+    /// The node does not run, or does not end.
     pub async fn stop(&self, name: &str) -> Result<()> {
         self.processes.stop(name).await?;
         let running = self.running();
         for Opening { from, to, .. } in self.openings() {
             for (gone, peer) in [(&from, &to), (&to, &from)] {
                 if gone == name && running.contains(peer) {
-                    self.has_lost(peer, gone).await?;
+                    self.wait_for_disconnect(peer, gone).await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// SIGKILL; it is gone when this returns.
+    /// SIGKILL; the node has ended when this returns.
     ///
     /// # Errors
     /// It does not run.
@@ -240,10 +239,10 @@ impl Regtest {
     }
 
     /// Starts a node that was stopped or killed. When this returns it is ready, and its channels
-    /// with everybody who runs are active.
+    /// with running nodes are active.
     ///
     /// # Errors
-    /// It runs, or does not come back.
+    /// The node runs already, or does not start.
     pub async fn start_node(&self, name: &str) -> Result<()> {
         self.start_node_with(name, &[]).await
     }
@@ -256,11 +255,11 @@ impl Regtest {
         let arguments = arguments.iter().map(ToString::to_string);
         let arguments = self.get(name)?.unlocking().into_iter().chain(arguments);
         self.launch(name, &arguments.collect::<Vec<_>>())?;
-        self.meet(name).await?;
-        self.channels_are_up().await
+        self.wait_until_ready(name).await?;
+        self.wait_for_channels().await
     }
 
-    /// The same, but it waits with its wallet locked.
+    /// The same, but the node waits with its wallet locked.
     ///
     /// # Errors
     /// As [`Regtest::start_node`].
@@ -271,17 +270,17 @@ impl Regtest {
         self.while_it_runs(name, locked).await
     }
 
-    /// Tells a node that waits for it the password of its wallet. As [`Regtest::start_node`].
+    /// Unlocks the wallet of a node that waits for the password. As [`Regtest::start_node`].
     ///
     /// # Errors
-    /// It is not locked, or does not come up.
+    /// The wallet is not locked, or the node does not start.
     pub async fn unlock(&self, name: &str) -> Result<()> {
         self.get(name)?.unlock().await?;
-        self.meet(name).await?;
-        self.channels_are_up().await
+        self.wait_until_ready(name).await?;
+        self.wait_for_channels().await
     }
 
-    /// Gives a node another key and certificate. LND reads them when it starts, so it is restarted.
+    /// Replaces a node's key and certificate, and restarts it, as LND reads them at its start.
     ///
     /// # Errors
     /// As [`Regtest::stop`] and [`Regtest::start_node`].
@@ -294,10 +293,10 @@ impl Regtest {
     /// Makes two nodes peers (again); a channel between them is active when this returns.
     ///
     /// # Errors
-    /// They do not meet.
+    /// They do not connect.
     pub async fn connect(&self, from: &str, to: &str) -> Result<()> {
         self.make_peers(from, to).await?;
-        self.channels_are_up().await
+        self.wait_for_channels().await
     }
 
     async fn make_peers(&self, from: &str, to: &str) -> Result<()> {
@@ -305,18 +304,17 @@ impl Regtest {
         until("connection of peers", || channels::connect(&from, &to, node.p2p_port)).await
     }
 
-    /// Ends the connection of two peers, until they are connected again.
+    /// Disconnects two peers, until they are connected again.
     ///
     /// # Errors
-    /// They are no peers.
+    /// They are not peers.
     pub async fn disconnect(&self, from: &str, to: &str) -> Result<()> {
         channels::disconnect(&self.known(from)?, &self.known(to)?).await?;
-        self.has_lost(from, to).await
+        self.wait_for_disconnect(from, to).await
     }
 
-    /// Closes the channel that `lncli listchannels` shows under this number, with its peer's
-    /// consent. Returns what it takes to open another one in its place, in which everybody has what
-    /// they had in this one.
+    /// Closes the channel with this number in `lncli listchannels` cooperatively. Returns what is needed
+    /// to open another one with the same balances.
     ///
     /// # Errors
     /// No such channel, or it does not close.
@@ -325,7 +323,7 @@ impl Regtest {
         let channel = channels::find(&of, chan_id).await?;
         let is_peer = |to: &&Known| to.access.pubkey == channel.remote_pubkey;
         let to = self.all_known().values().find(is_peer).map(|to| to.access.name.clone());
-        let to = to.context("its peer is of another network")?;
+        let to = to.context("the channel's peer is not in this network")?;
         channels::close(&of, &channel).await?;
         self.mine(CONFIRMATIONS).await?;
         until("end of the channel", || channels::is_closed(&of, &channel)).await?;
@@ -337,14 +335,14 @@ impl Regtest {
     /// Opens a channel; it is active when this returns.
     ///
     /// # Errors
-    /// LND's refusal.
+    /// LND refuses.
     pub async fn open_channel(&self, opening: Opening) -> Result<()> {
-        self.begin_channel(&opening).await?;
+        self.request_channel(&opening).await?;
         self.all_openings().push(opening);
         self.confirm_channels().await
     }
 
-    /// What a person types to use a node.
+    /// The lncli command line for a node, without a subcommand.
     ///
     /// # Errors
     /// No such node.
@@ -358,7 +356,7 @@ impl Regtest {
     }
 
     /// Waits until a node is ready.
-    async fn meet(&self, name: &str) -> Result<()> {
+    async fn wait_until_ready(&self, name: &str) -> Result<()> {
         let node = self.get(name)?;
         let height = self.btcd.height().await?;
         let ready = until(format!("answer of {name}"), || node.ready(height));
@@ -374,7 +372,7 @@ impl Regtest {
         node.make_wallet().await
     }
 
-    /// What is awaited of a program that may have ended.
+    /// Waits for a future, or until the program has ended.
     async fn while_it_runs<T>(
         &self,
         name: &str,
@@ -386,8 +384,8 @@ impl Regtest {
         }
     }
 
-    /// On both ends of each.
-    async fn channels_are_up(&self) -> Result<()> {
+    /// Waits until both ends of every channel between running nodes are active.
+    async fn wait_for_channels(&self) -> Result<()> {
         let running = self.running();
         for Opening { from, to, .. } in self.openings() {
             if running.contains(&from) && running.contains(&to) {
@@ -399,8 +397,8 @@ impl Regtest {
         Ok(())
     }
 
-    /// What LND sends before it knows that a peer has left waits until the peer is back.
-    async fn has_lost(&self, name: &str, peer: &str) -> Result<()> {
+    /// Waits until a node knows that its peer is gone: what it sends before that waits for the peer.
+    async fn wait_for_disconnect(&self, name: &str, peer: &str) -> Result<()> {
         let (of, peer) = (self.known(name)?, self.known(peer)?);
         until("end of the connection", || channels::has_no_channel(&of, &peer)).await
     }
@@ -426,7 +424,7 @@ impl Regtest {
     }
 }
 
-/// Its chain.
+/// The chain.
 impl Regtest {
     /// # Errors
     /// btcd does not answer.
@@ -434,22 +432,22 @@ impl Regtest {
         self.btcd.height().await
     }
 
-    /// Adds blocks. When this returns every node that runs has seen them.
+    /// Adds blocks. When this returns every running node has seen them.
     ///
     /// # Errors
-    /// btcd does not answer, or a node does not follow.
+    /// btcd does not answer, or a node does not see the blocks.
     pub async fn mine(&self, blocks: u32) -> Result<()> {
         self.btcd.mine(blocks).await?;
         let height = self.btcd.height().await?;
         for name in self.running() {
             let wallet = self.wallet(&name)?;
             let seen = || lnd::at_height(&wallet, height);
-            until(format!("sight of block {height} by {name}"), seen).await?;
+            until(format!("sync of {name} to block {height}"), seen).await?;
         }
         Ok(())
     }
 
-    /// What a person types to use the chain: `… generate 6`.
+    /// The btcctl command line for the chain, to be followed by `generate 6`.
     #[must_use]
     pub fn btcctl(&self) -> String {
         format!("{} {}", self.binaries.btcctl.display(), self.btcd.options_for_btcctl())
@@ -464,9 +462,9 @@ impl Drop for Regtest {
     }
 }
 
-/// The channels that a network begins with.
+/// The initial channels of a network.
 fn plan(has_router: bool) -> Vec<Opening> {
-    let mut plan = vec![Opening::new(HUB, SELLER, SELLERS), Opening::new(HUB, BUYER, 0)];
+    let mut plan = vec![Opening::new(HUB, SELLER, SELLER_BALANCE), Opening::new(HUB, BUYER, 0)];
     if has_router {
         plan.extend([Opening::new(HUB, ROUTER, 0), Opening::new(ROUTER, FAR_BUYER, 0)]);
     }
@@ -474,5 +472,5 @@ fn plan(has_router: bool) -> Vec<Opening> {
 }
 
 fn no_node(name: &str) -> String {
-    format!("no node is called {name}")
+    format!("no node is named {name}")
 }

@@ -1,4 +1,4 @@
-//! Ports for one network, beside others on this machine.
+//! Ports for one network, distinct from those of others on this machine.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
@@ -7,24 +7,24 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::folders::fast_folder;
 
-/// Ports that are one network's for as long as this lives.
+/// Ports that are reserved for one network until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ports {
     next: u16,
     end: u16,
-    /// Keeps other networks away; none where the ports were named.
+    /// Keeps other networks from using them; none if the ports were given.
     _lock: Option<File>,
 }
 
 /// Two for each of six nodes.
 const SIZE: u16 = 12;
-/// Below those that systems give to outgoing connections by themselves, so that a node that was
-/// killed finds its port again.
+/// Below the range that systems use for outgoing connections, so that the port of a killed node stays
+/// free.
 const FIRST: u16 = 20_000;
 const BLOCKS: u16 = 1_000;
 
 impl Ports {
-    /// Those from `first` on, or any that are free.
+    /// The ports from `first` on, or any that are free.
     pub(crate) fn take(first: Option<u16>) -> Result<Self> {
         match first {
             Some(first) => Self::named(first),
@@ -41,11 +41,12 @@ impl Ports {
     }
 
     fn named(first: u16) -> Result<Self> {
-        let end = first.checked_add(SIZE).context("ports end at 65535: name a lower one")?;
+        let end =
+            first.checked_add(SIZE).context("ports end at 65535: choose a lower first one")?;
         for port in first..end {
             ensure!(
                 is_free(port),
-                "port {port} is taken: end what listens there, or name another range"
+                "port {port} is taken: stop what listens there, or choose another range"
             );
         }
         Ok(Self { next: first, end, _lock: None })
@@ -62,13 +63,13 @@ impl Ports {
             (first..free.end).all(is_free).then_some(free)
         });
         ours.with_context(|| {
-            format!("no {SIZE} ports beside each other are free: look at {}", dir.display())
+            format!("no {SIZE} consecutive ports are free: see the locks in {}", dir.display())
         })
     }
 }
 
-/// Nobody listens there. To listen oneself would tell, too, but a program that another thread starts
-/// at that moment can hold such a socket for a while.
+/// Whether nobody listens there. A test by binding is not safe: a program that another thread starts
+/// at that moment inherits the socket.
 fn is_free(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
 }

@@ -1,4 +1,4 @@
-//! The processes of one network: started, asked to stop, killed, and never left behind.
+//! The processes of one network: started, stopped, killed, and never left running.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::time::sleep;
 
-use crate::wait::{AGAIN, until};
+use crate::wait::{POLL_INTERVAL, until};
 
-/// Waits for its input to end, which it does when we die, however we die. Then it takes away the
-/// network's folder, and kills its own process group: every node is in it.
+/// Waits for the end of its input, which comes when this process ends in any way. Then it deletes the
+/// network's folder and kills its process group, which contains every node.
 const GUARD: &str = r#"read -r _; rm -rf "$0"; kill -KILL 0"#;
 
-/// How much of its log tells why a program has ended.
+/// How many lines of its log are shown when a program has ended.
 const LAST_LINES: usize = 10;
 
 /// The processes, by the names of their nodes. All are killed when this is dropped.
@@ -25,23 +25,23 @@ const LAST_LINES: usize = 10;
 pub(crate) struct Processes {
     running: Mutex<BTreeMap<String, Child>>,
     guard: Child,
-    _leash: ChildStdin,
+    _guard_input: ChildStdin,
     logs: PathBuf,
 }
 
 impl Processes {
-    /// `data` goes if this process is killed, `logs` stays.
+    /// `data` is deleted if this process is killed, `logs` is kept.
     pub(crate) fn new(data: &Path, logs: &Path) -> Result<Self> {
         let mut guard = Command::new("/bin/sh");
         guard.args(["-c", GUARD]).arg(data).process_group(0);
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut guard = guard.spawn().context("/bin/sh does not start")?;
-        let leash = guard.stdin.take().context("a piped input is there")?;
+        let mut guard = guard.spawn().context("cannot start /bin/sh")?;
+        let input = guard.stdin.take().context("a piped input is there")?;
         let logs = logs.to_owned();
-        Ok(Self { running: Mutex::default(), guard, _leash: leash, logs })
+        Ok(Self { running: Mutex::default(), guard, _guard_input: input, logs })
     }
 
-    /// Starts a node; what it prints goes to a log of its name.
+    /// Starts a node; its output goes to a log with its name.
     pub(crate) fn start(&self, name: &str, command: &mut Command) -> Result<()> {
         let mut running = self.running();
         ensure!(!running.contains_key(name), "{name} is running already");
@@ -57,12 +57,12 @@ impl Processes {
         Ok(())
     }
 
-    /// The names of those that run, or should.
+    /// The names of those that were started and not stopped.
     pub(crate) fn names(&self) -> Vec<String> {
         self.running().keys().cloned().collect()
     }
 
-    /// SIGKILL; it is gone when this returns.
+    /// SIGKILL; the process has ended when this returns.
     pub(crate) fn kill(&self, name: &str) -> Result<()> {
         let mut child = self.running().remove(name).with_context(|| not_running(name))?;
         child.kill()?;
@@ -70,7 +70,7 @@ impl Processes {
         Ok(())
     }
 
-    /// SIGTERM; it is gone when this returns.
+    /// SIGTERM; the process has ended when this returns.
     pub(crate) async fn stop(&self, name: &str) -> Result<()> {
         let pid = self.running().get(name).map(Pid::from_child);
         kill_process(pid.with_context(|| not_running(name))?, Signal::TERM)?;
@@ -84,14 +84,14 @@ impl Processes {
         Ok(())
     }
 
-    /// Waits until a program has ended by itself, and says how.
+    /// Waits until a program has ended by itself; returns how.
     pub(crate) async fn ended(&self, name: &str) -> anyhow::Error {
         loop {
             let ended = self.running().get_mut(name).map(Child::try_wait);
             match ended {
-                Some(Ok(None)) => sleep(AGAIN).await,
+                Some(Ok(None)) => sleep(POLL_INTERVAL).await,
                 Some(Ok(Some(status))) => {
-                    return anyhow!("{name} ended with {status}:\n{}", self.last_words(name));
+                    return anyhow!("{name} ended with {status}:\n{}", self.log_tail(name));
                 }
                 Some(Err(error)) => return error.into(),
                 None => return anyhow!(not_running(name)),
@@ -99,7 +99,7 @@ impl Processes {
         }
     }
 
-    fn last_words(&self, name: &str) -> String {
+    fn log_tail(&self, name: &str) -> String {
         let log = std::fs::read(self.log(name)).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines = log.lines().collect::<Vec<_>>();
@@ -125,7 +125,7 @@ impl Drop for Processes {
     fn drop(&mut self) {
         let killed = kill_process_group(Pid::from_child(&self.guard), Signal::KILL);
         let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // Their folder can be taken away only when they are gone.
+        // Their folder can be deleted only when they have ended.
         for child in running.values_mut().chain([&mut self.guard]) {
             if let Err(error) = killed.map_err(Into::into).and_then(|()| child.wait()) {
                 eprintln!("process {} may still run: {error}", child.id());

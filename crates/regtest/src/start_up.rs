@@ -1,5 +1,6 @@
-//! What LND answers before its API is there: how far it has come, and the making and unlocking of its
-//! wallet. The client crate asks for the one at a service that LND does not have, and lacks the other.
+//! The calls that LND answers before its API is available: its state, and the creation and unlocking
+//! of its wallet. The client crate calls a service that LND does not have for the first, and has no
+//! calls for the others.
 
 use anyhow::{Result, ensure};
 use fedimint_tonic_lnd::staterpc::{GetStateRequest, GetStateResponse, WalletState};
@@ -33,7 +34,7 @@ struct UnlockWallet {
 }
 
 impl Node {
-    /// Whether LND has come so far and no further.
+    /// Whether LND is in this state.
     pub(crate) async fn is(&self, wanted: WalletState) -> Result<()> {
         let state: GetStateResponse = self.ask("/lnrpc.State/GetState", GetStateRequest {}).await?;
         let state = state.state();
@@ -41,7 +42,7 @@ impl Node {
         Ok(())
     }
 
-    /// Makes the wallet of a node that has none.
+    /// Creates the wallet of a node that has none.
     pub(crate) async fn make_wallet(&self) -> Result<()> {
         let Seed { words } = self.ask("/lnrpc.WalletUnlocker/GenSeed", ()).await?;
         let wallet = InitWallet { password: PASSWORD.into(), words };

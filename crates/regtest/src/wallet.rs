@@ -1,5 +1,5 @@
-//! A node as its owner uses it: over TLS and with its macaroon, as any LND wallet app would. Whether
-//! the LND is real or simulated makes no difference here.
+//! A node's wallet, used over TLS and with its macaroon like by any LND wallet app. It makes no
+//! difference whether the LND is real or simulated.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Response, Status};
 
-/// What LND's generated clients speak through.
+/// The transport of LND's generated clients.
 pub type Lnd = InterceptedService<Channel, Macaroon>;
 
 /// How a client reaches a node.
@@ -57,15 +57,15 @@ pub struct Wallet {
 #[derive(Clone)]
 pub struct Macaroon(MetadataValue<Ascii>);
 
-const PATIENCE: Duration = Duration::from_secs(15);
-/// LND's own wish: how long it looks for a route.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long LND looks for a route.
 const ROUTE_SECONDS: i32 = 60;
 
 impl Wallet {
-    /// Connects with the certificate and the macaroon that the node's folder holds.
+    /// Connects with the certificate and the macaroon in the node's folder.
     ///
     /// # Errors
-    /// If a file is missing, or nobody answers there.
+    /// A file is missing, or the node does not answer.
     pub async fn open(access: &NodeAccess) -> Result<Self> {
         let name = access.name.clone();
         let read = |path: &Path| {
@@ -79,28 +79,28 @@ impl Wallet {
         Ok(Self { name, lnd: InterceptedService::new(channel, Macaroon(macaroon)) })
     }
 
-    /// LND's own API, for what has no name here.
+    /// The client of LND's main API, for calls that have no method here.
     #[must_use]
     pub fn lightning(&self) -> LightningClient<Lnd> {
         LightningClient::new(self.lnd.clone())
     }
 
-    /// The same of LND's router.
+    /// The client of LND's router.
     #[must_use]
     pub fn router(&self) -> RouterClient<Lnd> {
         RouterClient::new(self.lnd.clone())
     }
 
-    /// The same of its invoices.
+    /// The client of LND's invoices.
     #[must_use]
     pub fn invoices(&self) -> InvoicesClient<Lnd> {
         InvoicesClient::new(self.lnd.clone())
     }
 
-    /// Makes any call (`/lnrpc.Lightning/GetInfo`) and says nothing in it.
+    /// Makes any call (`/lnrpc.Lightning/GetInfo`) with an empty request.
     ///
     /// # Errors
-    /// LND's refusal; it looks at the macaroon first.
+    /// LND refuses; it checks the macaroon first.
     pub async fn call(&self, path: &'static str) -> Result<(), Status> {
         let mut grpc = tonic::client::Grpc::new(self.lnd.clone());
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -109,21 +109,22 @@ impl Wallet {
         grpc.unary(Request::new(()), path, codec).await.map(Response::into_inner)
     }
 
-    /// Asks to be paid.
+    /// Makes an invoice.
     ///
     /// # Errors
-    /// LND's refusal.
+    /// LND refuses.
     pub async fn invoice(&self, sats: u64) -> Result<String> {
         let terms = Invoice { value: i64::try_from(sats)?, ..Invoice::default() };
         let made = self.lightning().add_invoice(terms).await;
-        let made = made.with_context(|| format!("the wallet {} makes no invoice", self.name))?;
+        let made =
+            made.with_context(|| format!("the wallet {} cannot make an invoice", self.name))?;
         Ok(made.into_inner().payment_request)
     }
 
-    /// Asks to be paid, and will take or give back what is paid when it is told to.
+    /// Makes a hold invoice.
     ///
     /// # Errors
-    /// LND's refusal.
+    /// LND refuses.
     pub async fn hold(&self, hash: [u8; 32], sats: u64) -> Result<String> {
         let terms = AddHoldInvoiceRequest {
             hash: hash.to_vec(),
@@ -131,36 +132,37 @@ impl Wallet {
             ..AddHoldInvoiceRequest::default()
         };
         let made = self.invoices().add_hold_invoice(terms).await;
-        let made = made.with_context(|| format!("the wallet {} makes no invoice", self.name))?;
+        let made =
+            made.with_context(|| format!("the wallet {} cannot make an invoice", self.name))?;
         Ok(made.into_inner().payment_request)
     }
 
-    /// Takes what a hold invoice holds.
+    /// Settles a held invoice.
     ///
     /// # Errors
-    /// LND's refusal.
+    /// LND refuses.
     pub async fn settle(&self, preimage: [u8; 32]) -> Result<()> {
         let asked = SettleInvoiceMsg { preimage: preimage.to_vec() };
         let settled = self.invoices().settle_invoice(asked).await;
-        settled.with_context(|| format!("the wallet {} settles nothing", self.name))?;
+        settled.with_context(|| format!("the wallet {} cannot settle", self.name))?;
         Ok(())
     }
 
-    /// Gives back what a hold invoice holds, or withdraws it.
+    /// Cancels a hold invoice; what it holds is refunded.
     ///
     /// # Errors
-    /// LND's refusal.
+    /// LND refuses.
     pub async fn cancel(&self, hash: [u8; 32]) -> Result<()> {
         let asked = CancelInvoiceMsg { payment_hash: hash.to_vec() };
         let canceled = self.invoices().cancel_invoice(asked).await;
-        canceled.with_context(|| format!("the wallet {} cancels nothing", self.name))?;
+        canceled.with_context(|| format!("the wallet {} cannot cancel", self.name))?;
         Ok(())
     }
 
-    /// Waits until an invoice of this wallet has been paid.
+    /// Waits until an invoice of this wallet is settled.
     ///
     /// # Errors
-    /// It is no invoice of this wallet, it ran out, or LND went away.
+    /// The invoice is not of this wallet, it expired, or LND ended.
     pub async fn received(&self, bolt11: &str) -> Result<()> {
         let invoice: Bolt11Invoice = bolt11.parse()?;
         let hash: &[u8; 32] = invoice.payment_hash().as_ref();
@@ -174,21 +176,22 @@ impl Wallet {
         bail!("the wallet {} has not been paid", self.name)
     }
 
-    /// Pays an invoice and returns how the payment stands once it has left: that of a hold invoice
+    /// Pays an invoice and returns the payment's status once its HTLC is sent; that of a hold invoice
     /// stays in flight.
     ///
     /// # Errors
-    /// LND's refusal, or a payment that failed.
+    /// LND refuses, or the payment fails.
     pub async fn pay(&self, bolt11: &str) -> Result<PaymentStatus> {
         let request = SendPaymentRequest {
             payment_request: bolt11.to_owned(),
             timeout_seconds: ROUTE_SECONDS,
             fee_limit_sat: 1_000,
-            max_parts: 1, // of several, some could arrive and be held for the others
+            max_parts: 1, // of several parts, some could arrive and wait for the others
             ..SendPaymentRequest::default()
         };
-        let sent = timeout(PATIENCE, self.send(request)).await;
-        let payment = sent.with_context(|| format!("the wallet {} hears nothing", self.name))??;
+        let sent = timeout(TIMEOUT, self.send(request)).await;
+        let payment =
+            sent.with_context(|| format!("the wallet {} gets no update", self.name))??;
         let (status, reason) = (payment.status(), payment.failure_reason());
         ensure!(
             status != PaymentStatus::Failed,
@@ -199,7 +202,7 @@ impl Wallet {
         Ok(status)
     }
 
-    /// Reads LND's updates until the payment has left, or has ended.
+    /// Reads LND's updates until the HTLC is sent or the payment has ended.
     async fn send(&self, request: SendPaymentRequest) -> Result<Payment> {
         let mut updates = self.router().send_payment_v2(request).await?.into_inner();
         while let Some(payment) = updates.message().await? {
@@ -208,11 +211,11 @@ impl Wallet {
                 return Ok(payment);
             }
         }
-        bail!("LND ended the stream of {} without a word", self.name)
+        bail!("LND ended the stream of {} without an update", self.name)
     }
 }
 
-/// Where an LND is that presents this certificate.
+/// The endpoint of an LND that presents this certificate.
 pub(crate) fn endpoint(url: &str, certificate: Vec<u8>) -> Result<Endpoint> {
     let certificate = Certificate::from_pem(certificate);
     let tls = ClientTlsConfig::new().ca_certificate(certificate).domain_name("localhost");

@@ -1,4 +1,4 @@
-//! A network of real nodes. Run by `make regtest`, which sees to it that there are programs to run.
+//! A network of real nodes. Run by `make regtest`, which builds the nodes first.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -92,7 +92,7 @@ async fn a_node_with_a_renewed_certificate_is_sent_nothing_by_clients_that_pinne
 
     network.renew_certificate(HUB).await?;
 
-    ensure!(old.invoice(1_000).await.is_err(), "the old certificate is good for it");
+    ensure!(old.invoice(1_000).await.is_err(), "the old certificate is still accepted");
     paid(&network.wallet(HUB)?, &network.wallet(BUYER)?, 1_000).await?;
     network.end();
     Ok(())
@@ -122,9 +122,9 @@ async fn a_closed_channel_can_be_reopened_with_the_same_balances() -> Result<()>
     let channels = buyer.lightning().list_channels(asked).await?.into_inner().channels;
     let chan_id = channels.first().context("the buyer has a channel")?.chan_id;
 
-    let like_it = network.close_channel(HUB, chan_id).await?;
+    let same_balances = network.close_channel(HUB, chan_id).await?;
     assert_eq!(balance(&buyer).await?, 0);
-    network.open_channel(like_it).await?;
+    network.open_channel(same_balances).await?;
 
     assert_eq!(balance(&buyer).await?, 20_000);
     paid(&hub, &buyer, 1_000).await?;
@@ -205,8 +205,8 @@ fn a_problem_of_the_machine_is_reported_in_one_line_with_a_remedy() -> Result<()
 
     for (mut program, said) in [
         (missing, "which does not run: No such file or directory"),
-        (outdated, "run `make nodes`, or name a newer one by LND_BIN"),
-        (busy, "end what listens there, or name another range"),
+        (outdated, "run `make nodes`, or set LND_BIN to a newer one"),
+        (busy, "stop what listens there, or choose another range"),
     ] {
         let output = program.output()?;
         let error = String::from_utf8(output.stderr)?;
@@ -216,14 +216,14 @@ fn a_problem_of_the_machine_is_reported_in_one_line_with_a_remedy() -> Result<()
     Ok(())
 }
 
-/// The program, which keeps its logs in this folder.
+/// The program, with its logs in this folder.
 fn program(logs: &TempDir) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_regtest"));
     program.env("TMPDIR", logs.path()).stdin(Stdio::null());
     program
 }
 
-/// One pays the other; both books say so.
+/// One wallet pays the other, whose balance shows it.
 async fn paid(from: &Wallet, to: &Wallet, sats: u64) -> Result<()> {
     let before = balance(to).await?;
     from.pay(&to.invoice(sats).await?).await?;
@@ -245,9 +245,9 @@ async fn becomes(wallet: &Wallet, state: InvoiceState) -> Result<()> {
     .await
 }
 
-async fn eventually(what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
+async fn eventually(what: &str, is_true: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let wait = async {
-        while !is_so().await? {
+        while !is_true().await? {
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
