@@ -65,7 +65,7 @@ impl Run {
     async fn measure(flood: Option<Flood>) -> Result<Self> {
         let exchange =
             Box::pin(Exchange::start(Settings::template()?.set("mostro", "fee", 0.006))).await?;
-        let before = exchange.quiet_books().await?;
+        let before = exchange.settled_totals().await?;
         let reader = store::open_reader(&exchange.daemon.dir().join("mostro.db")).await?;
         let mut most_waiting = 0;
         let (replies, escrows, payouts) = tokio::select! {

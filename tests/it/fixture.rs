@@ -4,7 +4,9 @@ pub(crate) mod binary;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use devnet::trader::{Received, Sent, on_the_wire};
-use devnet::{BUYER, Book, Books, Exchange, HUB, Lightning, Person, SELLER, Settings, Transport};
+use devnet::{
+    BUYER, Book, Exchange, HUB, Lightning, NodeTotals, Person, SELLER, Settings, Transport,
+};
 use lnd_sim::{InvoiceState, PaymentHash, Preimage};
 use mostro_core::message::{Action, Payload};
 use mostro_core::order::{Kind, SmallOrder};
@@ -46,13 +48,13 @@ pub(crate) struct Fixture<L = crate::Network> {
     /// The orders that wait for a person.
     pub(crate) frozen: Vec<Uuid>,
     /// What the node said of its sats at first.
-    books: Books,
+    totals: NodeTotals,
     /// What the traders had when the last scenario ended.
-    purses: Purses,
+    trader_balances: TraderBalances,
 }
 
 /// What traders have, in msat.
-struct Purses {
+struct TraderBalances {
     seller: u64,
     buyer: u64,
 }
@@ -85,8 +87,8 @@ impl<L: Lightning> Fixture<L> {
         let seller = exchange.person(SELLER, transport).await?;
         let buyer = exchange.person(BUYER, transport).await?;
         let book = exchange.book().await?;
-        let books = exchange.quiet_books().await?;
-        let purses = Purses::of(&exchange).await?;
+        let totals = exchange.settled_totals().await?;
+        let trader_balances = TraderBalances::of(&exchange).await?;
         let (destination, frozen) = (String::new(), Vec::new());
         Ok(Box::new(Self {
             exchange,
@@ -96,8 +98,8 @@ impl<L: Lightning> Fixture<L> {
             book,
             destination,
             frozen,
-            books,
-            purses,
+            totals,
+            trader_balances,
         }))
     }
 
@@ -112,11 +114,12 @@ impl<L: Lightning> Fixture<L> {
     /// The end of every scenario: nobody is told more, no hold is open and no sats are under way, the
     /// daemon's ledger is what LND says, and the traders have gained so many sats by it.
     pub(crate) async fn audit(&mut self, order: Uuid, seller: i64, buyer: i64) -> Result<()> {
-        self.seller.trader.hears_no_more(order).await?;
-        self.buyer.trader.hears_no_more(order).await?;
-        self.exchange.audit(&self.books, &self.frozen).await?;
-        let before = std::mem::replace(&mut self.purses, Purses::of(&self.exchange).await?);
-        let now = &self.purses;
+        self.seller.trader.receives_nothing_more(order).await?;
+        self.buyer.trader.receives_nothing_more(order).await?;
+        self.exchange.audit(&self.totals, &self.frozen).await?;
+        let before =
+            std::mem::replace(&mut self.trader_balances, TraderBalances::of(&self.exchange).await?);
+        let now = &self.trader_balances;
         ensure!(gain(before.seller, now.seller)? == seller * 1000, "the seller's sats are off");
         ensure!(gain(before.buyer, now.buyer)? == buyer * 1000, "the buyer's sats are off");
         self.check_book(order)
@@ -156,7 +159,7 @@ impl<L: Lightning> Fixture<L> {
     }
 }
 
-impl Purses {
+impl TraderBalances {
     async fn of<L: Lightning>(exchange: &Exchange<L>) -> Result<Self> {
         let seller = exchange.lnd.balance(SELLER).await?.available_msat;
         let buyer = exchange.lnd.balance(BUYER).await?.available_msat;

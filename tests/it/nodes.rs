@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::fixture::{Fixture, Offer};
 
 /// Of whom waits for nodes to come back.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// On nodes that are not as usual.
 async fn fixture(settings: Settings, nodes: Config) -> Result<Box<Fixture>> {
@@ -51,11 +51,11 @@ async fn strike(fixture: &mut Fixture, victim: Victim) -> Result<()> {
     match victim {
         Victim::Lnd => fixture.lnd_dies_and_returns().await,
         Victim::Daemon => {
-            fixture.exchange.daemon.kill9().await?;
+            fixture.exchange.daemon.kill().await?;
             fixture.exchange.daemon.start().await
         }
         Victim::Both => {
-            fixture.exchange.daemon.kill9().await?;
+            fixture.exchange.daemon.kill().await?;
             fixture.lnd_dies_and_returns().await?;
             fixture.exchange.daemon.start().await
         }
@@ -63,15 +63,19 @@ async fn strike(fixture: &mut Fixture, victim: Victim) -> Result<()> {
 }
 
 /// Looks again and again until it is so.
-async fn until(fixture: &Fixture, what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
+async fn until(
+    fixture: &Fixture,
+    what: &str,
+    is_true: impl AsyncFn() -> Result<bool>,
+) -> Result<()> {
     let mut seen = 0;
     let waiting = async {
-        while !is_so().await? {
+        while !is_true().await? {
             fixture.exchange.lnd.news(&mut seen).await?;
         }
         anyhow::Ok(())
     };
-    let waited = timeout(PATIENCE, waiting).await;
+    let waited = timeout(TIMEOUT, waiting).await;
     waited.with_context(|| format!("never: {what}\n{}", fixture.exchange.daemon.log()))?
 }
 

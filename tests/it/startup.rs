@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use trade::OrderId;
 
 use crate::fixture::binary::{
-    FAILURE, PATIENCE, Process, USAGE, command, ends, free_address, run, stderr,
+    FAILURE, Process, TIMEOUT, USAGE, command, ends, free_address, run, stderr,
 };
 use crate::fixture::{Fixture, settings};
 
@@ -209,12 +209,12 @@ async fn a_start_that_takes_long_can_be_stopped() -> Result<()> {
     let mut holder = SqliteConnectOptions::new().filename(&database).connect().await?;
     sqlx::raw_sql("pragma journal_mode = delete; begin exclusive").execute(&mut holder).await?;
     let mut process = Process::start(&fixture.exchange, &[])?;
-    process.says("node npub1").await?;
+    process.wait_for_log("node npub1").await?;
 
     let pid = process.child.id().context("it has ended by itself")?.to_string();
     ensure!(Command::new("kill").args(["-TERM", &pid]).status().await?.success());
 
-    let status = timeout(PATIENCE, process.child.wait()).await??;
+    let status = timeout(TIMEOUT, process.child.wait()).await??;
     ensure!(status.success(), "it ended with {status}, as if it had waited for the database");
     Ok(())
 }
@@ -238,7 +238,7 @@ async fn a_relay_that_comes_up_later_is_found() -> Result<()> {
     let address = free_address()?;
     let url = format!("ws://{address}");
     let mut process = Process::start(&fixture.exchange, &[("MOSTRO__NOSTR__RELAYS", url.clone())])?;
-    process.says("cannot be reached").await?;
+    process.wait_for_log("cannot be reached").await?;
     ensure!(process.line().contains(&url), "the relay is not named: {process:?}");
 
     let _relay = Relay::start_at(address).await?;
@@ -247,7 +247,7 @@ async fn a_relay_that_comes_up_later_is_found() -> Result<()> {
     for Person { trader, .. } in [&mut fixture.seller, &mut fixture.buyer] {
         *trader = Trader::join(trader.name(), &url, node, Transport::Nip44).await?;
     }
-    process.says("relays are reachable").await?;
+    process.wait_for_log("relays are reachable").await?;
     fixture.trades().await
 }
 

@@ -1,10 +1,10 @@
-//! Programs of this workspace, as cargo built them.
+//! Programs of this workspace that cargo has built.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The program of this name that cargo built beside this one.
+/// The path of the program with this name, beside this one.
 ///
 /// # Errors
 /// If there is none; the message says what to do.

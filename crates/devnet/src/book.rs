@@ -1,4 +1,4 @@
-//! What a node publishes for everybody: orders, its own description.
+//! The public events of a node: orders and its own description.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-/// The public events of one node, in the order in which the relay gave them.
+/// The public events of one node, in the order in which the relay sent them.
 #[derive(Debug)]
 pub struct Book {
-    /// Closes the connection when it is dropped.
+    /// Closes the connection when this is dropped.
     _client: Client,
     notifications: Receiver<RelayPoolNotification>,
     events: Vec<Event>,
@@ -25,32 +25,35 @@ pub struct Book {
 pub const ORDER: Kind = Kind::Custom(38_383);
 pub const INFO: Kind = Kind::Custom(38_385);
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Book {
-    /// Begins to listen, and reads what the relay has of this node already.
+    /// Subscribes, and reads the events of this node that the relay has stored.
     ///
     /// # Errors
     /// If the relay cannot be reached.
     pub async fn watch(relay: &str, node: PublicKey) -> Result<Self> {
         let client = Client::default();
-        client.add_relay(relay).await.with_context(|| format!("{relay} is not a relay's URL"))?;
-        let connected = client.try_connect(PATIENCE).await;
+        client
+            .add_relay(relay)
+            .await
+            .with_context(|| format!("{relay} is not the URL of a relay"))?;
+        let connected = client.try_connect(TIMEOUT).await;
         ensure!(!connected.success.is_empty(), "no relay answers at {relay}");
         let public = Filter::new().author(node).kinds([ORDER, INFO]);
         let notifications = client.notifications();
         let asked = client.subscribe(public, None).await?;
         let mut book =
-            Self { _client: client, notifications, events: Vec::new(), patience: PATIENCE };
-        let read = timeout(PATIENCE, book.read_stored(&asked.val)).await;
-        read.with_context(|| format!("{relay} does not end its answer"))??;
+            Self { _client: client, notifications, events: Vec::new(), patience: TIMEOUT };
+        let read = timeout(TIMEOUT, book.read_stored(&asked.val)).await;
+        read.with_context(|| format!("{relay} does not send the end of its stored events"))??;
         Ok(book)
     }
 
     /// Waits until an order shows this public status.
     ///
     /// # Errors
-    /// If it does not in time; the error lists what it showed.
+    /// If it does not in time; the error lists the statuses that it showed.
     pub async fn until(&mut self, order: Uuid, status: &str) -> Result<Event> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -59,12 +62,12 @@ impl Book {
             }
             if !self.hear(deadline).await? {
                 let shown: Vec<_> = self.revisions(order).map(|event| tag(event, "s")).collect();
-                bail!("order {order} should be shown as {status}; it was shown as {shown:?}");
+                bail!("order {order} should have the status {status}; it had {shown:?}");
             }
         }
     }
 
-    /// Waits for the next description of the node, newer than those that are known.
+    /// Waits for a new description of the node.
     ///
     /// # Errors
     /// If there is none by the deadline.
@@ -75,7 +78,7 @@ impl Book {
                 return Ok(event.clone());
             }
             if !self.hear(deadline).await? {
-                bail!("the node does not publish its info event (kind 38385)");
+                bail!("the node did not publish its info event (kind 38385)");
             }
         }
     }
@@ -88,18 +91,18 @@ impl Book {
             .filter(move |event| event.kind == ORDER && event.tags.identifier() == Some(&id))
     }
 
-    /// What a client would show of an order now.
+    /// The revision of an order that a client shows now.
     #[must_use]
     pub fn newest(&self, order: Uuid) -> Option<&Event> {
         self.revisions(order).max_by_key(|event| event.created_at)
     }
 
-    /// Every description of the node, oldest first.
+    /// All descriptions of the node, oldest first.
     pub fn infos(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| event.kind == INFO)
     }
 
-    /// Reads up to the end of what the relay has stored.
+    /// Reads up to the end of stored events.
     async fn read_stored(&mut self, subscription: &SubscriptionId) -> Result<()> {
         loop {
             match self.notification().await? {
@@ -129,13 +132,13 @@ impl Book {
     async fn notification(&mut self) -> Result<RelayPoolNotification> {
         match self.notifications.recv().await {
             Ok(notification) => Ok(notification),
-            Err(RecvError::Lagged(missed)) => bail!("the book missed {missed} notifications"),
-            Err(RecvError::Closed) => bail!("the book lost its relay"),
+            Err(RecvError::Lagged(missed)) => bail!("{missed} events of the book were missed"),
+            Err(RecvError::Closed) => bail!("the connection to the book's relay was closed"),
         }
     }
 }
 
-/// The values of a tag, without its name; nothing if it is absent.
+/// The values of a tag, without its name; none if it is absent.
 #[must_use]
 pub fn tag<'a>(event: &'a Event, name: &str) -> &'a [String] {
     let found = event.tags.find(TagKind::custom(name));

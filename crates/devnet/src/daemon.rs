@@ -1,4 +1,4 @@
-//! The daemon as its users run it: the real binary, a process of its own, a folder of its own.
+//! The daemon as its users run it: the real binary as a separate process in its own folder.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{Book, binary};
 
-/// The daemon, running or stopped. A running one is killed when this is dropped, also by a panic.
+/// The daemon, running or stopped. It is killed when this is dropped, also by a panic.
 #[derive(Debug)]
 pub struct Daemon {
     binary: PathBuf,
@@ -31,23 +31,23 @@ pub struct Daemon {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    /// Listens since before the start, so that it knows the first event after it.
+    /// Subscribed before the start, so that it has the first event after it.
     book: Book,
 }
 
-/// A daemon that dies and is started again while a scenario goes on.
+/// A daemon that is killed at crash points and restarted while a scenario goes on.
 #[derive(Debug)]
-pub struct Lives {
+pub struct CrashRuns {
     task: JoinSet<Result<Child>>,
-    dies_next_at: watch::Receiver<String>,
+    next_crash_point: watch::Receiver<String>,
 }
 
-const START_PATIENCE: Duration = Duration::from_secs(30);
-/// Handlers have 10 s to end (`spec/behaviour.md` §12.5).
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// Keep-alive and deadlines take half a minute to notice.
-const WORD_PATIENCE: Duration = Duration::from_mins(1);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than the daemon gives its tasks for their end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than keep-alive and deadlines need to detect a dead connection.
+const LOG_TIMEOUT: Duration = Duration::from_mins(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const SIGKILL: i32 = 9;
 const LOG: &str = "mostrod.log";
 
@@ -76,7 +76,7 @@ impl Daemon {
         binary::find("mostrod")
     }
 
-    /// Starts it again after it was stopped.
+    /// Starts it after it was stopped.
     ///
     /// # Errors
     /// If it runs, or cannot be started.
@@ -85,17 +85,17 @@ impl Daemon {
         let book = Book::watch(&self.relay, self.node).await?;
         let log = self.open_log()?;
         let child = self.command_to_run(log)?.spawn();
-        let child = child.with_context(|| format!("{} does not start", self.binary.display()))?;
+        let child = child.with_context(|| format!("cannot start {}", self.binary.display()))?;
         self.running = Some(Running { child, book });
         Ok(())
     }
 
-    /// Starts it to die, by SIGKILL, at each of these crash points (`<point>[:<hit>]`), one life
-    /// after the other; the life after the last goes on.
+    /// Starts it once for each of these crash points (`<point>[:<hit>]`), where it is killed by
+    /// SIGKILL; after the last one it is started without any.
     ///
     /// # Errors
     /// If it runs, or its log cannot be written.
-    pub fn start_to_die_at(&mut self, points: Vec<String>) -> Result<Lives> {
+    pub fn start_with_crashes_at(&mut self, points: Vec<String>) -> Result<CrashRuns> {
         ensure!(self.running.is_none(), "the daemon is running already");
         let log = self.open_log()?;
         let mut commands = Vec::new();
@@ -105,33 +105,33 @@ impl Daemon {
             commands.push((point, command));
         }
         let last = self.command_to_run(log)?;
-        let (at, dies_next_at) = watch::channel(String::new());
+        let (at, next_crash_point) = watch::channel(String::new());
         let mut task = JoinSet::new();
-        task.spawn(live(commands, last, at));
-        Ok(Lives { task, dies_next_at })
+        task.spawn(run_with_crashes(commands, last, at));
+        Ok(CrashRuns { task, next_crash_point })
     }
 
-    /// Takes over the last of several lives.
+    /// Waits until all crash points were reached, and takes over the process started last.
     ///
     /// # Errors
-    /// If there are lives left: a crash point was not reached, or the process ended otherwise.
-    pub async fn settle(&mut self, mut lives: Lives) -> Result<()> {
-        let child = timeout(START_PATIENCE, lives.task.join_next()).await.with_context(|| {
-            format!("it never died at {}\n{}", *lives.dies_next_at.borrow(), self.log())
+    /// If a crash point was not reached, or the process ended otherwise.
+    pub async fn take_over(&mut self, mut runs: CrashRuns) -> Result<()> {
+        let child = timeout(START_TIMEOUT, runs.task.join_next()).await.with_context(|| {
+            format!("it was never killed at {}\n{}", *runs.next_crash_point.borrow(), self.log())
         })?;
-        let child = child.context("it lives no more")???;
+        let child = child.context("the task that restarts it has ended")???;
         let book = Book::watch(&self.relay, self.node).await?;
         self.running = Some(Running { child, book });
         Ok(())
     }
 
-    /// Waits until it has published its info event; it serves requests then.
+    /// Waits until it has published its info event and serves requests.
     ///
     /// # Errors
     /// If it ends instead, or takes too long; the error shows its log.
     pub async fn wait_ready(&mut self) -> Result<Event> {
         let running = self.running.as_mut().context("the daemon was not started")?;
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         let problem = tokio::select! {
             ready = running.book.next_info(deadline) => match ready {
                 Ok(event) => return Ok(event),
@@ -146,16 +146,16 @@ impl Daemon {
         bail!("the daemon did not become ready: {problem}\n{}", self.log());
     }
 
-    /// Takes the process away at once, as a power cut would.
+    /// SIGKILL.
     ///
     /// # Errors
     /// If it does not run.
-    pub async fn kill9(&mut self) -> Result<()> {
+    pub async fn kill(&mut self) -> Result<()> {
         let mut running = self.running.take().context("the daemon does not run")?;
         running.child.kill().await.context("the daemon cannot be killed")
     }
 
-    /// Asks it to stop, as a supervisor does, and waits until it has.
+    /// SIGTERM, as a supervisor sends it; waits for the end.
     ///
     /// # Errors
     /// If it does not run, or does not stop in time.
@@ -163,15 +163,16 @@ impl Daemon {
         let mut running = self.running.take().context("the daemon does not run")?;
         let pid = running.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         kill_process(pid.context("the daemon has ended by itself")?, Signal::TERM)?;
-        let stopped = timeout(STOP_PATIENCE, running.child.wait()).await;
-        let status = stopped.with_context(|| format!("no end after SIGTERM\n{}", self.log()))?;
+        let stopped = timeout(STOP_TIMEOUT, running.child.wait()).await;
+        let status =
+            stopped.with_context(|| format!("it did not end after SIGTERM\n{}", self.log()))?;
         Ok(status?)
     }
 
-    /// Stops it politely and starts it again; ready when this returns.
+    /// Stops it by SIGTERM and starts it again; ready when this returns.
     ///
     /// # Errors
-    /// If it does not stop, or does not come back.
+    /// If it does not stop or does not become ready.
     pub async fn restart(&mut self) -> Result<()> {
         self.sigterm().await?;
         self.start().await?;
@@ -197,7 +198,7 @@ impl Daemon {
         running.child.try_wait().is_ok_and(|status| status.is_none())
     }
 
-    /// What it has written to its log, over all its starts.
+    /// Its log, over all its starts.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read(self.log_path())
@@ -205,22 +206,22 @@ impl Daemon {
             .unwrap_or_default()
     }
 
-    /// Waits until it has written these words to its log.
+    /// Waits until these words are in its log.
     ///
     /// # Errors
     /// If it does not in time; the error shows its log.
-    pub async fn says(&self, words: &str) -> Result<()> {
+    pub async fn wait_for_log(&self, words: &str) -> Result<()> {
         let said = async {
             while !self.log().contains(words) {
-                // A file tells nobody that it has grown.
-                tokio::time::sleep(LOOK_EVERY).await;
+                // A file sends no notification when it grows.
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        let said = timeout(WORD_PATIENCE, said).await;
-        said.with_context(|| format!("no word of {words:?} in\n{}", self.log()))
+        let said = timeout(LOG_TIMEOUT, said).await;
+        said.with_context(|| format!("{words:?} is not in its log:\n{}", self.log()))
     }
 
-    /// Where it writes that.
+    /// The path of its log.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.dir.join(LOG)
@@ -232,10 +233,10 @@ impl Daemon {
         &self.dir
     }
 
-    /// Runs `mostrod check` on its folder and returns what that printed.
+    /// Runs `mostrod check` on its folder and returns its output.
     ///
     /// # Errors
-    /// If the check finds anything wrong but that these orders stand still.
+    /// If the check finds any problem except that these orders are frozen.
     pub async fn check(&self, standing_still: &[Uuid]) -> Result<String> {
         let output = self.command().arg("check").arg("-d").arg(&self.dir).output().await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -256,11 +257,11 @@ impl Daemon {
         let mut command = self.command();
         command.arg("-d").arg(&self.dir).stdin(Stdio::null()).kill_on_drop(true);
         command.stdout(log.try_clone()?).stderr(log);
-        command.process_group(0); // Ctrl-C is for us; we stop it in our order
+        command.process_group(0); // so that Ctrl-C reaches this process only, which then stops the daemon
         Ok(command)
     }
 
-    /// The binary, without settings that this shell happens to have for another node.
+    /// The binary, without settings for another node from this environment.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         let is_setting = |name: &OsStr| name.to_string_lossy().starts_with("MOSTRO_");
@@ -277,13 +278,13 @@ impl Daemon {
     }
 }
 
-async fn live(
+async fn run_with_crashes(
     commands: Vec<(String, Command)>,
     mut last: Command,
-    dies_next_at: watch::Sender<String>,
+    next_crash_point: watch::Sender<String>,
 ) -> Result<Child> {
     for (point, mut command) in commands {
-        dies_next_at.send_replace(point.clone());
+        next_crash_point.send_replace(point.clone());
         let status = command.spawn()?.wait().await?;
         let is_killed = status.signal() == Some(SIGKILL);
         ensure!(is_killed, "it should have been killed at {point} and ended with {status}");

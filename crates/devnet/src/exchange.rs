@@ -1,4 +1,4 @@
-//! The exchange, brought up: relay, Lightning network, the daemon, and whoever joins.
+//! A whole exchange: relay, Lightning network, daemon, and the traders who join.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use regtest::Regtest;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::ledger::Books;
+use crate::ledger::NodeTotals;
 use crate::{Book, Daemon, Lightning, LndProcess, Relay, Settings, Trader, Transport, Wallet};
 
-/// A whole exchange in a folder of its own, which goes with it when this is dropped.
+/// A whole exchange in its own folder, which is deleted when this is dropped.
 #[derive(Debug)]
 pub struct Exchange<L = LndSim> {
-    // Dropped in this order: first who uses, then what is used.
+    // Dropped in this order: users before what they use.
     pub daemon: Daemon,
     pub lnd: L,
-    /// Where `lnd-sim pay` and `lnd-sim invoice` reach wallets of this process.
+    /// The port by which `lnd-sim pay` and `lnd-sim invoice` reach the wallets of this process.
     _control: Option<ControlPort>,
     pub relay: Relay,
     node: PublicKey,
@@ -34,17 +34,17 @@ pub struct Person {
     pub wallet: Wallet,
 }
 
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Which tells operators what the daemon's macaroon has to allow.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// It lists the calls that the daemon's macaroon has to allow.
 const MANUAL: &str = include_str!("../../../docs/OPERATIONS.md");
-/// The one that the manual names.
+/// The root key in the manual.
 const ROOT_KEY: u64 = 77;
 
 impl Exchange {
-    /// Brings it up with these settings; the daemon is ready when this returns.
+    /// Starts it with these settings; the daemon is ready when this returns.
     ///
     /// # Errors
-    /// Whatever does not start; if it is the daemon, the error shows its log.
+    /// A part does not start; if it is the daemon, the error shows its log.
     pub async fn start(settings: Settings) -> Result<Self> {
         let dir = folder()?;
         let lnd = LndSim::start(Config::new(lnd_dir(&dir))).await?;
@@ -52,7 +52,7 @@ impl Exchange {
         Self::on(lnd, Some(control), dir, settings).await
     }
 
-    /// The folder of the simulated LND nodes: what `lnd-sim --dir` wants.
+    /// The folder of the simulated LND nodes, for `lnd-sim --dir`.
     #[must_use]
     pub fn lnd_dir(&self) -> PathBuf {
         lnd_dir(&self.dir)
@@ -75,7 +75,7 @@ impl Exchange<Regtest> {
     /// The same on real nodes.
     ///
     /// # Errors
-    /// As [`Exchange::start`], or no programs to run.
+    /// As [`Exchange::start`], or the nodes are not built.
     pub async fn start_on_nodes(config: regtest::Config, settings: Settings) -> Result<Self> {
         let lnd = Regtest::start(config).await?;
         Self::on(lnd, None, folder()?, settings).await
@@ -93,7 +93,7 @@ impl<L: Lightning> Exchange<L> {
         let keys = Keys::generate();
         let ours = lnd.access(HUB)?;
         let home = home(&dir);
-        std::fs::create_dir(&home).context("no folder for the daemon")?;
+        std::fs::create_dir(&home).context("cannot create the daemon's folder")?;
         let macaroon = macaroon(&dir);
         std::fs::write(&macaroon, lnd.bake_macaroon(HUB, ROOT_KEY, &rights()).await?)?;
         settings
@@ -104,14 +104,14 @@ impl<L: Lightning> Exchange<L> {
         let binary = Daemon::find_binary()?;
         let mut daemon = Daemon::spawn(&binary, &home, relay.url(), node).await?;
         daemon.wait_ready().await?;
-        daemon.says("LND is ready").await?;
+        daemon.wait_for_log("LND is ready").await?;
         Ok(Self { daemon, lnd, _control: control, relay, node, dir })
     }
 
-    /// Takes it down after all went well.
+    /// Ends it after a success.
     ///
     /// # Errors
-    /// Not all went well on the Lightning network.
+    /// A law of the Lightning network is broken.
     pub fn end(self) -> Result<()> {
         drop(self.daemon);
         self.lnd.end()
@@ -123,13 +123,13 @@ impl<L: Lightning> Exchange<L> {
         self.node
     }
 
-    /// The daemon's own macaroon, which allows what the manual says and no more.
+    /// The daemon's macaroon, which allows exactly the calls in the manual.
     #[must_use]
     pub fn macaroon(&self) -> PathBuf {
         macaroon(&self.dir)
     }
 
-    /// Brings a trader who uses the wallet of this name, `seller` or `buyer`.
+    /// Adds a trader who uses the wallet of this name, `seller` or `buyer`.
     ///
     /// # Errors
     /// If the relay or the wallet does not answer.
@@ -138,7 +138,7 @@ impl<L: Lightning> Exchange<L> {
         Ok(Person { trader, wallet: Wallet::open(&self.lnd.access(wallet)?).await? })
     }
 
-    /// Listens to what the node publishes.
+    /// Subscribes to the node's public events.
     ///
     /// # Errors
     /// If the relay does not answer.
@@ -146,32 +146,32 @@ impl<L: Lightning> Exchange<L> {
         Book::watch(self.relay.url(), self.node).await
     }
 
-    /// What the daemon's node says of its sats once nothing is under way: no hold invoice that can
-    /// still be paid or is held, no payment in flight.
+    /// The totals of the daemon's LND once nothing is in progress: no hold invoice is open or held, no
+    /// payment in flight.
     ///
     /// # Errors
-    /// If something stays under way.
-    pub async fn quiet_books(&self) -> Result<Books> {
+    /// If something stays in progress.
+    pub async fn settled_totals(&self) -> Result<NodeTotals> {
         let quiet = async {
             let mut seen = 0;
             loop {
-                if let Some(books) = self.books_if_quiet().await? {
-                    return anyhow::Ok(books);
+                if let Some(totals) = self.totals_if_settled().await? {
+                    return anyhow::Ok(totals);
                 }
                 self.lnd.news(&mut seen).await?;
             }
         };
-        match timeout(PATIENCE, quiet).await {
+        match timeout(TIMEOUT, quiet).await {
             Ok(quiet) => quiet,
-            Err(_) => bail!("sats stay under way: {:#?}", self.lnd.balance(HUB).await?),
+            Err(_) => bail!("payments stay in progress: {:#?}", self.lnd.balance(HUB).await?),
         }
     }
 
-    /// The same at once; nothing while something is under way.
+    /// The same without waiting; none while something is in progress.
     ///
     /// # Errors
-    /// If the daemon's node does not answer.
-    pub async fn books_if_quiet(&self) -> Result<Option<Books>> {
+    /// If LND does not answer.
+    pub async fn totals_if_settled(&self) -> Result<Option<NodeTotals>> {
         let balance = self.lnd.balance(HUB).await?;
         if balance.outgoing_held_msat + balance.incoming_held_msat != 0
             || !self.lnd.list_invoices(HUB, InvoiceState::Open).await?.is_empty()
@@ -180,11 +180,11 @@ impl<L: Lightning> Exchange<L> {
             return Ok(None);
         }
         let wallet = Wallet::open(&self.lnd.access(HUB)?).await?;
-        Books::read(&wallet, balance.available_msat).await
+        NodeTotals::read(&wallet, balance.available_msat).await
     }
 }
 
-/// The calls that the manual asks operators to allow.
+/// The calls that the manual tells operators to allow.
 fn rights() -> Vec<&'static str> {
     MANUAL.split_whitespace().filter_map(|word| word.strip_prefix("uri:")).collect()
 }

@@ -1,4 +1,4 @@
-//! What somebody needs to trade here with a client of their own.
+//! What people need to trade here with their own clients.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,8 @@ use devnet::{BUYER, Exchange, Lightning, SELLER};
 use nostr_sdk::ToBech32 as _;
 use regtest::Regtest;
 
-/// Addresses and commands, ready to be copied. `scripts/clients.sh` copies them too.
-pub(crate) fn how_to<L: Lightning>(exchange: &Exchange<L>, wallets: &str) -> Result<String> {
+/// Addresses and commands, ready to be copied. `scripts/clients.sh` reads them too.
+pub(crate) fn instructions<L: Lightning>(exchange: &Exchange<L>, wallets: &str) -> Result<String> {
     let relay = exchange.relay.url();
     let npub = exchange.node().to_bech32()?;
     let hex = exchange.node();
@@ -52,7 +52,7 @@ Each wallet is an LND of its own, for clients that bring no wallet:
     Ok(text)
 }
 
-/// Both are answered by the demo itself.
+/// The demo itself answers both commands.
 pub(crate) fn with_simulated_wallets(exchange: &Exchange) -> Result<String> {
     let lnd = exchange.lnd_dir();
     let lnd = lnd.display();
@@ -65,7 +65,7 @@ pub(crate) fn with_simulated_wallets(exchange: &Exchange) -> Result<String> {
     ))
 }
 
-/// A payment of a hold invoice waits until the trade has ended. Without blocks no escrow ends.
+/// The payment of a hold invoice waits until the trade has ended. Escrows expire only with new blocks.
 pub(crate) fn with_lncli(exchange: &Exchange<Regtest>) -> Result<String> {
     let (seller, buyer) = (exchange.lnd.lncli(SELLER)?, exchange.lnd.lncli(BUYER)?);
     let blocks = exchange.lnd.btcctl();
@@ -73,7 +73,7 @@ pub(crate) fn with_lncli(exchange: &Exchange<Regtest>) -> Result<String> {
         "  {seller} payinvoice --force <bolt11>
   {buyer} addinvoice --amt <sats>
 
-Time passes on this chain when you say so:
+Blocks of this chain are mined on demand:
 
   {blocks} generate 1
 "

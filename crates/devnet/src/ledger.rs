@@ -1,4 +1,4 @@
-//! Whether the daemon's books say what its node says.
+//! Compares the daemon's ledger with what its LND reports.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use crate::{Exchange, Lightning, Wallet};
 pub struct Ledger(BTreeMap<String, i64>);
 
 impl Ledger {
-    /// Reads the lines `ledger.<account> = <msat>`; others are for people. An account on which
-    /// nothing was ever booked has none.
+    /// Reads the lines `ledger.<account> = <msat>`; others are skipped. An account without
+    /// bookings has no line.
     ///
     /// # Errors
-    /// If such a line holds no number.
+    /// If such a line has no number.
     pub fn parse(text: &str) -> Result<Self> {
         let mut accounts = BTreeMap::new();
         for line in text.lines() {
@@ -30,76 +30,76 @@ impl Ledger {
         Ok(Self(accounts))
     }
 
-    /// The balance of an account, 0 if nothing was ever booked on it.
+    /// The balance of an account, 0 without bookings.
     #[must_use]
     pub fn of(&self, account: &str) -> i64 {
         self.0.get(account).copied().unwrap_or_default()
     }
 }
 
-/// What a node says of its own sats while none are under way, in msat.
+/// What an LND reports of its sats while nothing is in progress, in msat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Books {
+pub struct NodeTotals {
     in_channels: u64,
-    /// By all the invoices it ever settled.
+    /// By all its settled invoices.
     received: i64,
-    /// By all the payments that ever succeeded, and what they cost.
+    /// By all its successful payments, without fees.
     sent: i64,
     fees: i64,
 }
 
 /// Payments in one answer.
 const PAGE: u64 = 1_000;
-/// More invoices than anybody makes here.
+/// More invoices than any test makes.
 const ALL: u64 = 100_000;
 
-impl Books {
-    /// Nothing if a payment is in flight.
+impl NodeTotals {
+    /// None if a payment is in flight.
     pub(crate) async fn read(wallet: &Wallet, in_channels: u64) -> Result<Option<Self>> {
-        let mut books = Self { in_channels, received: 0, sent: 0, fees: 0 };
+        let mut totals = Self { in_channels, received: 0, sent: 0, fees: 0 };
         let invoices = list_invoices(wallet).await?;
         let settled = invoices.iter().filter(|invoice| invoice.state() == InvoiceState::Settled);
-        books.received = settled.map(|invoice| invoice.amt_paid_msat).sum();
+        totals.received = settled.map(|invoice| invoice.amt_paid_msat).sum();
         for payment in list_payments(wallet).await? {
             match payment.status() {
                 PaymentStatus::Succeeded => {
-                    books.sent += payment.value_msat;
-                    books.fees += payment.fee_msat;
+                    totals.sent += payment.value_msat;
+                    totals.fees += payment.fee_msat;
                 }
                 PaymentStatus::Failed => {}
                 _ => return Ok(None),
             }
         }
-        Ok(Some(books))
+        Ok(Some(totals))
     }
 
-    /// What was gained since, if the channels say what invoices and payments do.
+    /// The gain since `before`, if channels, invoices and payments agree on it.
     fn gained_since(&self, before: &Self) -> Result<i64> {
         let channels = i64::try_from(self.in_channels)? - i64::try_from(before.in_channels)?;
         let received = self.received - before.received;
         let (sent, fees) = (self.sent - before.sent, self.fees - before.fees);
         ensure!(
             channels == received - sent - fees,
-            "the node's channels gained {channels} msat; its invoices brought {received}, its \
-             payments took {sent} and cost {fees}"
+            "LND's channels gained {channels} msat; its invoices received {received}, its payments sent \
+             {sent} and cost {fees}"
         );
         Ok(channels)
     }
 }
 
-/// Every invoice that a node ever made, oldest first.
+/// Every invoice of a node, oldest first.
 ///
 /// # Errors
-/// LND's refusal.
+/// LND refuses.
 pub async fn list_invoices(wallet: &Wallet) -> Result<Vec<Invoice>> {
     let asked = ListInvoiceRequest { num_max_invoices: ALL, ..ListInvoiceRequest::default() };
     Ok(wallet.lightning().list_invoices(asked).await?.into_inner().invoices)
 }
 
-/// Every payment that a node ever tried, oldest first.
+/// Every payment of a node, failed ones too, oldest first.
 ///
 /// # Errors
-/// LND's refusal.
+/// LND refuses.
 pub async fn list_payments(wallet: &Wallet) -> Result<Vec<Payment>> {
     let mut all = Vec::new();
     let mut asked = ListPaymentsRequest {
@@ -118,22 +118,21 @@ pub async fn list_payments(wallet: &Wallet) -> Result<Vec<Payment>> {
 }
 
 impl<L: Lightning> Exchange<L> {
-    /// Once nothing is under way, compares the daemon's ledger with what its node gained since
-    /// `before`, by its channels and by its invoices and payments, and asks the Lightning network
-    /// whether any of its laws is broken. These orders, and no others, wait for a person. Returns
-    /// the ledger.
+    /// Once nothing is in progress, compares the daemon's ledger with LND's gain since `before`, by its
+    /// channels and by its invoices and payments, and checks the laws of the Lightning network. Exactly
+    /// the orders in `frozen` are frozen. Returns the ledger.
     ///
     /// # Errors
-    /// The first thing that does not agree.
-    pub async fn audit(&self, before: &Books, standing_still: &[Uuid]) -> Result<Ledger> {
-        let gained = self.quiet_books().await?.gained_since(before)?;
+    /// The first difference.
+    pub async fn audit(&self, before: &NodeTotals, frozen: &[Uuid]) -> Result<Ledger> {
+        let gained = self.settled_totals().await?.gained_since(before)?;
         let broken = self.lnd.broken_laws().await?;
         ensure!(broken.is_empty(), "laws of Lightning are broken: {broken:#?}");
-        let ledger = Ledger::parse(&self.daemon.check(standing_still).await?)?;
+        let ledger = Ledger::parse(&self.daemon.check(frozen).await?)?;
         let booked = ledger.of("lightning");
         ensure!(
             booked == gained,
-            "the daemon's ledger says that its node gained {booked} msat; it gained {gained}"
+            "LND gained {booked} msat by the daemon's ledger, but {gained} by its own records"
         );
         Ok(ledger)
     }
@@ -156,12 +155,12 @@ mod tests {
 
     #[test]
     fn channels_that_gained_what_no_invoice_brought_are_an_error() {
-        let before = Books { in_channels: 5_000, received: 700, sent: 600, fees: 1 };
-        let after = Books { in_channels: 5_098, received: 1_000, sent: 800, fees: 3 };
+        let before = NodeTotals { in_channels: 5_000, received: 700, sent: 600, fees: 1 };
+        let after = NodeTotals { in_channels: 5_098, received: 1_000, sent: 800, fees: 3 };
 
         assert_eq!(after.gained_since(&before).unwrap(), 98);
-        assert!(Books { received: 1_001, ..after }.gained_since(&before).is_err());
-        assert!(Books { fees: 4, ..after }.gained_since(&before).is_err());
+        assert!(NodeTotals { received: 1_001, ..after }.gained_since(&before).is_err());
+        assert!(NodeTotals { fees: 4, ..after }.gained_since(&before).is_err());
     }
 
     #[test]

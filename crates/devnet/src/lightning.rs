@@ -1,4 +1,4 @@
-//! The Lightning network under an exchange, wherever it runs.
+//! The Lightning network of an exchange, simulated or real.
 
 mod real;
 
@@ -7,12 +7,12 @@ use lnd_sim::{Balance, InvoiceState, LndSim, LndState, PaymentHash};
 
 use crate::NodeAccess;
 
-/// What exchanges and tests ask of a Lightning network, whether it is simulated or real: the nodes
+/// What exchanges and tests need of a Lightning network, simulated or real: the nodes
 /// `hub`, which the daemon uses, `seller` and `buyer`, the latter two with a channel to the hub. The
 /// seller can send 8,000,000 sat to the hub, and the hub as much to the buyer.
 ///
-/// Paying and being paid is done by a [`Wallet`](crate::Wallet) on any of them. What only a
-/// simulation can be told to do is a matter of that simulation.
+/// Payments are made by a [`Wallet`](crate::Wallet) of any node. What only a simulation can do is not
+/// part of this trait.
 pub trait Lightning {
     /// How a client reaches a node.
     ///
@@ -20,7 +20,7 @@ pub trait Lightning {
     /// No such node.
     fn access(&self, node: &str) -> Result<NodeAccess>;
 
-    /// What a node has, and what of it is under way.
+    /// A node's balance, and what of it is in HTLCs.
     fn balance(&self, node: &str) -> impl Future<Output = Result<Balance>>;
 
     /// The invoices a node has in this state, oldest first.
@@ -30,31 +30,31 @@ pub trait Lightning {
         state: InvoiceState,
     ) -> impl Future<Output = Result<Vec<PaymentHash>>>;
 
-    /// Every law of Lightning that is broken, in words.
+    /// A description of every law of Lightning that is broken.
     fn broken_laws(&self) -> impl Future<Output = Result<Vec<String>>>;
 
-    /// Waits until more has happened than `seen`, 0 for nothing yet, and moves it on.
+    /// Waits until there are more events than `seen`, which starts at 0, and updates it.
     fn news(&self, seen: &mut u64) -> impl Future<Output = Result<()>>;
 
-    /// Adds blocks. When this returns every node that runs has seen them.
+    /// Adds blocks. When this returns every running node has seen them.
     fn mine(&self, blocks: u32) -> impl Future<Output = Result<()>>;
 
-    /// SIGTERM to one node, which is gone when this returns.
+    /// SIGTERM to one node, which has ended when this returns.
     fn stop_node(&self, node: &str) -> impl Future<Output = Result<()>>;
 
-    /// SIGKILL to one node, which is gone when this returns.
+    /// SIGKILL to one node, which has ended when this returns.
     fn kill_node(&self, node: &str) -> impl Future<Output = Result<()>>;
 
-    /// Starts a node again, and returns when it is ready to pay.
+    /// Starts a node again; it is ready to pay when this returns.
     fn start_node(&self, node: &str) -> impl Future<Output = Result<()>>;
 
-    /// Starts a node again, and returns when it waits for its wallet to be unlocked.
+    /// Starts a node again; it waits for its wallet to be unlocked when this returns.
     fn start_locked(&self, node: &str) -> impl Future<Output = Result<()>>;
 
-    /// Unlocks the wallet of a node that waits for that, and returns when it is ready to pay.
+    /// Unlocks the wallet of a node; it is ready to pay when this returns.
     fn unlock(&self, node: &str) -> impl Future<Output = Result<()>>;
 
-    /// Gives a node that runs another certificate, which it presents when this returns.
+    /// Replaces the certificate of a running node, which presents the new one when this returns.
     fn renew_certificate(&self, node: &str) -> impl Future<Output = Result<()>>;
 
     /// Makes a macaroon that allows these calls of a node (`/lnrpc.Lightning/GetInfo`) and no
@@ -66,10 +66,10 @@ pub trait Lightning {
         calls: &[&str],
     ) -> impl Future<Output = Result<Vec<u8>>>;
 
-    /// Ends a network with which all went well. Of others the logs are kept, if there are any.
+    /// Ends a network after a success. After a failure its logs are kept, if there are any.
     ///
     /// # Errors
-    /// Not all went well.
+    /// A law is broken.
     fn end(self) -> Result<()>;
 }
 
@@ -138,7 +138,7 @@ impl Lightning for LndSim {
     }
 }
 
-/// The simulator knows nothing of real nodes, nor they of it.
+/// Simulator and real nodes have types of their own.
 pub(crate) fn access_of(simulated: lnd_sim::NodeAccess) -> NodeAccess {
     let lnd_sim::NodeAccess { name, pubkey, address, tls_cert, macaroon } = simulated;
     NodeAccess { name, pubkey, address, tls_cert, macaroon }

@@ -1,4 +1,4 @@
-//! The simulated LND as a process of its own, which can be killed: `lnd-sim --state`.
+//! The simulated LND as a separate process, which can be killed: `lnd-sim --state`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::lightning::access_of;
 use crate::{Lightning, NodeAccess, binary};
 
-/// All nodes in one process, running or killed. A running one is killed when this is dropped.
+/// All nodes in one process, running or killed. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct LndProcess {
     binary: PathBuf,
@@ -26,10 +26,10 @@ pub struct LndProcess {
     running: Mutex<Option<Child>>,
 }
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 impl LndProcess {
-    /// Starts it in a folder of its own; ready when this returns.
+    /// Starts it in its own folder; ready when this returns.
     ///
     /// # Errors
     /// If it is not built, or does not start.
@@ -42,14 +42,15 @@ impl LndProcess {
         Ok(lnd)
     }
 
-    /// Starts the process with all that it had answered for, where its clients knew it.
+    /// Starts the process with its saved state, at its old addresses.
     async fn launch(&self) -> Result<()> {
         let mut command = Command::new(&self.binary);
         command.arg("--dir").arg(&self.dir).arg("--state").arg(self.dir.join("state"));
-        // Ctrl-C is for us.
+        // So that Ctrl-C reaches this process only.
         command.process_group(0).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped());
         let started = command.spawn();
-        let mut child = started.with_context(|| format!("no {}", self.binary.display()))?;
+        let mut child =
+            started.with_context(|| format!("cannot start {}", self.binary.display()))?;
         let mut lines = BufReader::new(child.stdout.take().context("it has an output")?).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
@@ -59,7 +60,7 @@ impl LndProcess {
             }
             anyhow::bail!("it has ended")
         };
-        timeout(PATIENCE, ready).await?.context("lnd-sim does not start")?;
+        timeout(TIMEOUT, ready).await?.context("lnd-sim does not start")?;
         *self.running.lock().await = Some(child);
         Ok(())
     }
@@ -71,13 +72,13 @@ impl LndProcess {
 
 impl Lightning for LndProcess {
     fn access(&self, node: &str) -> Result<NodeAccess> {
-        self.nodes.get(node).cloned().with_context(|| format!("no node is called {node}"))
+        self.nodes.get(node).cloned().with_context(|| format!("no node is named {node}"))
     }
 
     async fn balance(&self, node: &str) -> Result<Balance> {
         let all = control::read_balances(self.tell(&Verb::Balances).await?)?;
         let found = all.into_iter().find(|balance| balance.node == node);
-        found.with_context(|| format!("no node is called {node}"))
+        found.with_context(|| format!("no node is named {node}"))
     }
 
     async fn list_invoices(&self, node: &str, state: InvoiceState) -> Result<Vec<PaymentHash>> {
@@ -105,7 +106,7 @@ impl Lightning for LndProcess {
         Ok(())
     }
 
-    /// The process: the other nodes go with this one, and come back with it.
+    /// Kills the process with all its nodes.
     async fn kill_node(&self, _: &str) -> Result<()> {
         let mut child = self.running.lock().await.take().context("lnd-sim does not run")?;
         child.kill().await.context("lnd-sim cannot be killed")
@@ -140,7 +141,7 @@ impl Lightning for LndProcess {
     async fn bake_macaroon(&self, node: &str, root_key: u64, calls: &[&str]) -> Result<Vec<u8>> {
         let (node, calls) = (node.to_owned(), calls.iter().map(ToString::to_string).collect());
         let baked = self.tell(&Verb::BakeMacaroon { node, root_key, calls }).await?;
-        Ok(hex::decode(baked.as_str().context("a macaroon is told as hex")?)?)
+        Ok(hex::decode(baked.as_str().context("a macaroon is hex")?)?)
     }
 
     fn end(self) -> Result<()> {

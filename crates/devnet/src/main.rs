@@ -1,4 +1,4 @@
-//! The demo: the whole exchange comes up, people trade, the books are compared, and you may join.
+//! The demo: starts an exchange, makes trades, compares the books, and stays up for your own trades.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,29 +6,29 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use devnet::timeline::Timeline;
-use devnet::{Books, Counterparties, Exchange, Lightning, Settings, Terms, Transport};
+use devnet::{Counterparties, Exchange, Lightning, NodeTotals, Settings, Terms, Transport};
 use mostro_core::order::Kind as Side;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 mod join;
 
-/// Relay, Lightning nodes, the daemon and traders on this machine: one trade to watch, then yours.
+/// Relay, Lightning nodes, daemon and traders on this machine: one trade to watch, then your own.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// End after the trades instead of staying up; the exit code says whether all was well.
+    /// End after the trades instead of staying up; the exit code tells whether all succeeded.
     #[arg(long)]
     once: bool,
-    /// How many trades.
+    /// The number of trades.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     trades: u32,
-    /// How many at a time.
+    /// The number of concurrent trades.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     at_once: u32,
-    /// What the makers do.
+    /// The makers' side.
     #[arg(long, value_enum, default_value_t = Kind::Sell)]
     kind: Kind,
-    /// How the traders speak: gift wraps (v1) or direct messages (v2).
+    /// The traders' transport: gift wraps (v1) or direct messages (v2).
     #[arg(long, value_enum, default_value_t = Wire::V2)]
     transport: Wire,
     /// Simulated nodes, or the real ones that `make nodes` builds.
@@ -92,7 +92,7 @@ async fn demo(arguments: &Arguments, timeline: &Timeline) -> Result<()> {
     }
 }
 
-/// What happens on it, whoever its nodes are. `wallets` says how people pay and are paid.
+/// Runs the demo on any kind of nodes. `wallets` describes how people pay and are paid.
 async fn demonstrate<L: Lightning>(
     arguments: &Arguments,
     mut exchange: Exchange<L>,
@@ -100,11 +100,11 @@ async fn demonstrate<L: Lightning>(
     timeline: &Timeline,
 ) -> Result<()> {
     timeline.shown("node", "info event (kind 38385)", "ready")?;
-    let before = exchange.quiet_books().await?;
+    let before = exchange.settled_totals().await?;
     let traded = unless_stopped(Box::pin(trade(arguments, &exchange, &before, timeline))).await;
     let ended = match traded {
         Ok(()) if !arguments.once => {
-            timeline.say(&join::how_to(&exchange, &wallets(&exchange)?)?)?;
+            timeline.say(&join::instructions(&exchange, &wallets(&exchange)?)?)?;
             stay_up(&mut exchange, &before, timeline).await
         }
         ended => ended,
@@ -117,20 +117,20 @@ async fn demonstrate<L: Lightning>(
     exchange.end()
 }
 
-/// Until it is asked to stop; then whatever was traded meanwhile must be in the books, too.
+/// Waits for a signal to stop; then compares the books with the trades made meanwhile.
 async fn stay_up<L: Lightning>(
     exchange: &mut Exchange<L>,
-    before: &Books,
+    before: &NodeTotals,
     timeline: &Timeline,
 ) -> Result<()> {
     tokio::select! {
-        () = asked_to_stop() => {}
+        () = stop_requested() => {}
         ended = exchange.daemon.ended() => {
             bail!("the daemon has ended by itself: {}\n{}", ended?, exchange.daemon.log())
         }
     }
-    if exchange.books_if_quiet().await?.is_none() {
-        return timeline.say("stopped while sats are under way: the books were not compared");
+    if exchange.totals_if_settled().await?.is_none() {
+        return timeline.say("stopped while payments are in progress: the books were not compared");
     }
     exchange.audit(before, &[]).await?;
     timeline.good("the daemon's ledger and its node's books still agree")
@@ -139,7 +139,7 @@ async fn stay_up<L: Lightning>(
 async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         done = work => done,
-        () = asked_to_stop() => bail!("stopped before the end"),
+        () = stop_requested() => bail!("stopped before the trades ended"),
     }
 }
 
@@ -147,14 +147,14 @@ async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 async fn trade<L: Lightning>(
     arguments: &Arguments,
     exchange: &Exchange<L>,
-    before: &Books,
+    before: &NodeTotals,
     timeline: &Timeline,
 ) -> Result<()> {
     trade_all(arguments, exchange, timeline).await?;
     compare_books(exchange, before, arguments.trades, timeline).await
 }
 
-/// The first trade is shown, the others run beside each other.
+/// The first trade is shown, the others run concurrently.
 async fn trade_all<L: Lightning>(
     arguments: &Arguments,
     exchange: &Exchange<L>,
@@ -216,21 +216,24 @@ fn terms(kind: Kind, number: u32) -> Terms {
 
 async fn compare_books<L: Lightning>(
     exchange: &Exchange<L>,
-    before: &Books,
+    before: &NodeTotals,
     trades: u32,
     timeline: &Timeline,
 ) -> Result<()> {
     let ledger = exchange.audit(before, &[]).await?;
     let fees_msat = 60_000 * i64::from(trades);
     let booked = ledger.of("lightning");
-    ensure!(booked == fees_msat, "the node should have earned {fees_msat} msat, it has {booked}");
+    ensure!(
+        booked == fees_msat,
+        "the node should have earned {fees_msat} msat and has earned {booked}"
+    );
     timeline.good(&format!(
         "the daemon's ledger and its node's books agree: {booked} msat of fees for {trades} trade(s)"
     ))
 }
 
 /// Ctrl-C, or a supervisor's SIGTERM.
-async fn asked_to_stop() {
+async fn stop_requested() {
     let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
         _ = term.recv() => {}

@@ -1,6 +1,6 @@
-//! A TCP link that can fail, between the daemon and its LND, simulated or real.
+//! A TCP connection that can fail, between the daemon and its LND, simulated or real.
 //!
-//! It knows nothing of what it carries, so it can stand before anything that is dialed.
+//! It is independent of the protocol above TCP.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A proxy on a port of the loopback interface. Dropped, it closes with every connection.
+/// A proxy on a port of the loopback interface. When dropped, it closes every connection.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -21,18 +21,18 @@ pub struct Proxy {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Link {
-    /// What is sent is taken and goes nowhere, and nothing is closed.
+    /// Bytes are accepted and dropped, and nothing is closed.
     swallows: bool,
-    /// So many answers pass until one is lost, with its connection.
+    /// How many answers pass before one is lost with its connection.
     passing_answers: Option<u32>,
-    /// How often every connection was cut.
+    /// How often all connections were cut.
     cuts: u64,
 }
 
 const BUFFER_BYTES: usize = 16 * 1024;
 
 impl Proxy {
-    /// Starts one that passes everything on.
+    /// Starts one that forwards everything.
     ///
     /// # Errors
     /// If no port can be opened.
@@ -52,20 +52,20 @@ impl Proxy {
         self.address
     }
 
-    /// How often it was dialed.
+    /// How many connections were opened.
     #[must_use]
     pub fn dials(&self) -> u64 {
         *self.dials.borrow()
     }
 
-    /// Makes the link half-open, as when a router between forgets it: both ends believe that they
-    /// are connected, and nothing arrives. So it is with who dials now.
+    /// Makes all connections half-open, new ones too, as when a router loses its state: both ends seem
+    /// to be connected, and nothing arrives.
     pub fn swallow(&self) {
         self.link.send_modify(|link| link.swallows = true);
     }
 
-    /// Lets everything pass that is dialed from now on, and loses no answer. Connections that were
-    /// half-open have lost bytes and stay dead, until an end closes them.
+    /// Forwards everything on new connections. Those that were half-open have lost bytes and stay dead
+    /// until an end closes them.
     pub fn heal(&self) {
         self.link.send_modify(|link| {
             link.swallows = false;
@@ -73,13 +73,13 @@ impl Proxy {
         });
     }
 
-    /// Breaks every connection; who dials again is let through.
+    /// Cuts every connection; new ones work.
     pub fn cut(&self) {
         self.link.send_modify(|link| link.cuts += 1);
     }
 
-    /// Passes on what is asked, and so many words that come back; then breaks the connection on which
-    /// the next one does.
+    /// Forwards requests and this number of answers; then cuts the connection on which the next answer
+    /// comes.
     pub fn lose_answer(&self, passing: u32) {
         self.link.send_modify(|link| link.passing_answers = Some(passing));
     }
@@ -97,7 +97,7 @@ async fn accept(
             accepted = listener.accept() => if let Ok((client, _)) = accepted {
                 let link = link.clone();
                 connections.spawn(async move {
-                    // An end that breaks its connection breaks the other's.
+                    // When one end is reset, the other one is reset too.
                     drop(carry(client, to, &link).await);
                 });
                 dialed.send_modify(|dials| *dials += 1);
@@ -120,7 +120,7 @@ async fn carry(
     let (mut asked, mut answered) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]);
     loop {
         tokio::select! {
-            biased; // what was said before a change of the link may be lost by it
+            biased; // bytes sent just before a change of the mode may be lost
             Ok(()) = news.changed() => {
                 let now = *news.borrow();
                 if now.cuts != cuts {
@@ -144,7 +144,7 @@ async fn carry(
     }
 }
 
-/// Whether this answer is the one that is lost.
+/// Whether this answer is lost.
 fn lost(link: &watch::Sender<Link>) -> bool {
     link.send_if_modified(|link| {
         let is_lost = link.passing_answers == Some(0);

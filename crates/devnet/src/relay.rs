@@ -1,4 +1,4 @@
-//! A relay on a websocket, as public ones are, with its memory and without their limits.
+//! A relay on a websocket, with its events in memory and without the limits of public relays.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use nostr_sdk::util::BoxedFuture;
 use nostr_sdk::{Event, PublicKey};
 use tokio::time::timeout;
 
-/// A relay of this process. It closes when this is dropped.
+/// A relay in this process. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Relay {
     /// None while it is down.
@@ -21,7 +21,7 @@ pub struct Relay {
     blocked: Blocked,
 }
 
-/// Whoever is in here gets no event: the relay refuses what is addressed to them.
+/// Events addressed to these keys are refused.
 #[derive(Debug, Clone, Default)]
 struct Blocked(Arc<RwLock<HashSet<PublicKey>>>);
 
@@ -42,11 +42,12 @@ impl WritePolicy for Blocked {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Far above what a load test sends; the default of 60 a minute stops a single trade.
+/// More than a load test sends; the default of 60 a minute stops a single trade.
 const NOTES_PER_MINUTE: u32 = 10_000_000;
-/// What a question without a limit gets; the default of 500 would hide a busy node's inbox.
+/// Events in the answer to a filter without a limit; 500, the default, would hide some of a busy
+/// node's inbox.
 const STORED_EVENTS_PER_ANSWER: usize = 75_000;
 
 impl Relay {
@@ -66,12 +67,12 @@ impl Relay {
         Self::open(RelayBuilder::default().addr(address.ip()).port(address.port())).await
     }
 
-    /// Closes its port and every connection; what it had stored is gone.
+    /// Stops it: closes its port and every connection, and drops its stored events.
     pub fn die(&mut self) {
         self.local = None;
     }
 
-    /// Starts it again where it was, with nothing stored.
+    /// Starts it again at its old address, without stored events.
     ///
     /// # Errors
     /// If its port cannot be opened again.
@@ -87,7 +88,7 @@ impl Relay {
                 }
             }
         };
-        *self = timeout(PATIENCE, reopened).await.context("the relay's port stays taken")?;
+        *self = timeout(TIMEOUT, reopened).await.context("the relay's port is not released")?;
         Ok(())
     }
 
@@ -97,14 +98,14 @@ impl Relay {
         &self.url
     }
 
-    /// Sends an event to all who asked for such, as a relay would that checks nothing.
+    /// Sends an event to all matching subscriptions without any check.
     pub fn push(&self, event: Event) {
         if let Some(local) = &self.local {
             local.notify_event(event);
         }
     }
 
-    /// Refuses every event that is addressed to one of these keys from now on.
+    /// From now on refuses every event that is addressed to one of these keys.
     pub fn block(&self, keys: impl IntoIterator<Item = PublicKey>) {
         self.blocked.0.write().unwrap_or_else(PoisonError::into_inner).extend(keys);
     }
@@ -116,7 +117,7 @@ impl Relay {
         let builder = builder.rate_limit(limits).default_filter_limit(STORED_EVENTS_PER_ANSWER);
         let local = LocalRelay::new(builder);
         local.run().await.context("the relay cannot open a port on 127.0.0.1")?;
-        // The relay ends its address with a slash; the daemon's settings and the tags have none.
+        // The relay's address ends with a slash; the daemon's settings and tags have none.
         let url = local.url().await.to_string().trim_end_matches('/').to_owned();
         Ok(Self { local: Some(local), url, blocked })
     }

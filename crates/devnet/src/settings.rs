@@ -27,7 +27,7 @@ impl Settings {
         Ok(Self { sections })
     }
 
-    /// Those in `dir`, as they were written.
+    /// The settings in `dir`.
     ///
     /// # Errors
     /// If there are none.
@@ -38,7 +38,7 @@ impl Settings {
         Ok(Self { sections: text.parse()? })
     }
 
-    /// Sets `[section] key`, or replaces it.
+    /// Sets `[section] key`.
     #[must_use]
     pub fn set(mut self, section: &str, key: &str, value: impl Into<Value>) -> Self {
         let entry = self.sections.entry(section).or_insert_with(|| Value::Table(Table::new()));
@@ -48,7 +48,7 @@ impl Settings {
         self
     }
 
-    /// Gives the node its key and its relay.
+    /// Sets the node's key and its relay.
     ///
     /// # Errors
     /// Never for keys that exist.
@@ -58,7 +58,7 @@ impl Settings {
         Ok(self.set("nostr", "nsec_privkey", nsec).set("nostr", "relays", relays))
     }
 
-    /// Gives the node its LND: `https://host:port`, and the folder with certificate and macaroon.
+    /// Sets the node's LND: `https://host:port`, certificate and macaroon.
     #[must_use]
     pub fn on_lnd(self, address: &str, certificate: &Path, macaroon: &Path) -> Self {
         let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -67,7 +67,7 @@ impl Settings {
             .set("lightning", "lnd_macaroon_file", path(macaroon))
     }
 
-    /// Writes `settings.toml` into `dir`, over what is there.
+    /// Writes `settings.toml` into `dir`, replacing an old one.
     ///
     /// # Errors
     /// If the file cannot be written.

@@ -1,5 +1,5 @@
-//! The trade as people can follow it: one line per message, and a display while something is
-//! awaited. Colour and display only on a terminal; `NO_COLOR` is honoured.
+//! The output of a trade for people: one line per message, and a spinner while something is awaited.
+//! Colour and spinner only on a terminal; `NO_COLOR` is honoured.
 
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::trader::{Received, on_the_wire};
 
-/// Where lines go. Clones write to the same place.
+/// The output. Clones write to the same place.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     started: Instant,
@@ -20,11 +20,11 @@ pub struct Timeline {
     display: ProgressBar,
 }
 
-/// One line of it.
+/// One line of the output.
 #[derive(Debug, Default)]
 pub struct Line<'a> {
     pub who: &'a str,
-    /// `→` said to the node, `←` heard from it, `⚡` done over Lightning, `·` shown to everybody.
+    /// `→` sent to the node, `←` received from it, `⚡` done over Lightning, `·` published.
     pub sign: &'a str,
     pub what: &'a str,
     pub status: Option<String>,
@@ -45,13 +45,13 @@ impl Timeline {
         Self { started: Instant::now(), is_silent: false, has_colour, display }
     }
 
-    /// The same display, without lines: for the trades beside the one that is shown.
+    /// The same spinner without lines, for the trades that are not shown.
     #[must_use]
     pub fn silenced(&self) -> Self {
         Self { is_silent: true, ..self.clone() }
     }
 
-    /// Shows what is awaited.
+    /// Shows a spinner with what is awaited.
     pub fn awaits(&self, who: &str, what: &str) {
         if !self.is_silent {
             self.display.enable_steady_tick(FRAME);
@@ -59,19 +59,19 @@ impl Timeline {
         }
     }
 
-    /// Takes the display away.
+    /// Removes the spinner.
     pub fn awaits_nothing(&self) {
         self.display.finish_and_clear();
     }
 
     /// # Errors
-    /// If nobody reads standard output any more.
+    /// If standard output is closed.
     pub fn said(&self, who: &str, action: &str, sats: Option<i64>) -> Result<()> {
         self.line(&Line { who, sign: "→", what: action, sats, status: None })
     }
 
     /// # Errors
-    /// If nobody reads standard output any more.
+    /// If standard output is closed.
     pub fn heard(&self, who: &str, message: &Received) -> Result<()> {
         let order = match message.payload() {
             Some(Payload::Order(order) | Payload::PaymentRequest(Some(order), _, _)) => Some(order),
@@ -87,14 +87,14 @@ impl Timeline {
     }
 
     /// # Errors
-    /// If nobody reads standard output any more.
+    /// If standard output is closed.
     pub fn shown(&self, who: &str, what: &str, status: &str) -> Result<()> {
         let status = Some(status.to_owned());
         self.line(&Line { who, sign: "·", what, status, sats: None })
     }
 
     /// # Errors
-    /// If nobody reads standard output any more.
+    /// If standard output is closed.
     pub fn line(&self, line: &Line<'_>) -> Result<()> {
         if self.is_silent {
             return Ok(());
@@ -109,18 +109,18 @@ impl Timeline {
         self.print(text.trim_end())
     }
 
-    /// A heading, or a remark.
+    /// A heading or a remark.
     ///
     /// # Errors
-    /// If nobody reads standard output any more.
+    /// If standard output is closed.
     pub fn say(&self, text: &str) -> Result<()> {
         self.print(text)
     }
 
-    /// A good end.
+    /// A success.
     ///
     /// # Errors
-    /// If nobody reads standard output any more.
+    /// If standard output is closed.
     pub fn good(&self, text: &str) -> Result<()> {
         self.print(&self.paint("32", text))
     }

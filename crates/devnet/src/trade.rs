@@ -1,4 +1,4 @@
-//! One whole trade between two people, from the offer to the payout.
+//! A whole trade between two people, from the new order to the payout.
 
 use std::time::Duration;
 
@@ -13,29 +13,29 @@ use crate::timeline::{Line, Timeline};
 use crate::trader::{Received, on_the_wire};
 use crate::{Book, Exchange, Lightning, Transport};
 
-/// Two people who trade with each other, one trade after the other.
+/// A seller and a buyer who trade with each other repeatedly.
 #[derive(Debug)]
 pub struct Counterparties {
     pub seller: Person,
     pub buyer: Person,
     pub book: Book,
-    /// How long each request took until its sender was answered, oldest first.
+    /// The time from each request to its answer, oldest first.
     pub replies: Vec<Duration>,
     asked: Instant,
     timeline: Timeline,
 }
 
-/// What is traded.
+/// The terms of an order.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// What the maker does.
+    /// The maker's side.
     pub side: Side,
     pub sats: i64,
     pub euros: i64,
 }
 
 impl Terms {
-    /// As the maker offers it.
+    /// The order that the maker sends.
     #[must_use]
     pub fn order(&self) -> SmallOrder {
         SmallOrder {
@@ -49,19 +49,19 @@ impl Terms {
     }
 }
 
-/// How long a trade took, and those of its steps in which Lightning has a part.
+/// The duration of a trade, and of its steps that use Lightning.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
     pub whole: Duration,
-    /// From the message on which the escrow is made until the seller has its invoice.
+    /// From the message that starts the escrow until the seller has the hold invoice.
     pub escrow_added: Duration,
-    /// From the seller's payment until the seller is told that it is held.
+    /// From the seller's payment until the seller is notified that it is held.
     pub escrow_held: Duration,
     /// From the seller's release until the buyer's node has the sats.
     pub paid_out: Duration,
 }
 
-/// A trade that is on.
+/// An active trade.
 struct Active {
     order: Uuid,
     /// The buyer's invoice.
@@ -72,7 +72,7 @@ struct Active {
 
 impl Counterparties {
     /// # Errors
-    /// If relay or wallets do not answer.
+    /// If the relay or a wallet does not answer.
     pub async fn meet<L: Lightning>(
         exchange: &Exchange<L>,
         transport: Transport,
@@ -88,10 +88,10 @@ impl Counterparties {
         })
     }
 
-    /// Trades; returns how long it took.
+    /// Makes one trade; returns its times.
     ///
     /// # Errors
-    /// The first thing that did not go as the protocol says.
+    /// The first deviation from the protocol.
     pub async fn trade(&mut self, terms: Terms) -> Result<Times> {
         let started = Instant::now();
         let trade = match terms.side {
@@ -151,7 +151,7 @@ impl Counterparties {
         Ok(Active { order, payout, escrow_added, escrow_held })
     }
 
-    /// Returns how long the sats took from the release to the buyer's node.
+    /// Returns the time from the release until the buyer's node has the sats.
     async fn pay_fiat_and_release(&mut self, trade: &Active) -> Result<Duration> {
         self.asks("buyer", "fiat-sent", None)?;
         self.buyer.trader.fiat_sent(trade.order).await?;
@@ -178,25 +178,25 @@ impl Counterparties {
         Ok(())
     }
 
-    /// The maker has the order's id, and the book shows it.
+    /// Waits until the maker has the order's id and the book shows the order.
     async fn offered(&mut self, side: Side) -> Result<Uuid> {
         let answer = match side {
             Side::Sell => self.seller_hears(Action::NewOrder).await?,
             Side::Buy => self.buyer_hears(Action::NewOrder).await?,
         };
         self.is_answered();
-        let order = answer.kind().id.context("the answer to new-order names no order")?;
+        let order = answer.kind().id.context("the answer to new-order has no order id")?;
         self.shown(order, "pending").await?;
         Ok(order)
     }
 
-    /// How many sats the buyer's invoice has to ask for.
+    /// The amount of the buyer's invoice.
     async fn asked_for_invoice(&mut self) -> Result<u64> {
         loop {
             let message = self.buyer_hears(Action::AddInvoice).await?;
             match message.payload() {
                 Some(Payload::Order(order)) => return Ok(u64::try_from(order.amount)?),
-                // The taker's reputation comes under the same action.
+                // The taker's reputation has the same action.
                 Some(Payload::Peer(_)) => {}
                 _ => bail!("add-invoice without an order: {message}"),
             }
@@ -209,7 +209,7 @@ impl Counterparties {
         Ok(())
     }
 
-    /// The hold invoice, and what it asks for.
+    /// The hold invoice and its amount.
     async fn told_to_pay(&mut self) -> Result<(String, i64)> {
         loop {
             let message = self.seller_hears(Action::PayInvoice).await?;
@@ -223,7 +223,7 @@ impl Counterparties {
         }
     }
 
-    /// Returns how long it took until the seller was told that the sats are held.
+    /// Returns the time until the seller is notified that the sats are held.
     async fn pay_until(
         &mut self,
         (bolt11, sats): &(String, i64),

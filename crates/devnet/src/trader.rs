@@ -1,7 +1,7 @@
-//! A client that knows only the wire, built on `mostro-core`.
+//! A client that knows only the protocol, built on `mostro-core`.
 //!
-//! It derives its keys as clients do, sends on the transport it was told to, and keeps every
-//! message it got, in order. What the node sends is held to the envelope's rules on the way in.
+//! It derives its keys as clients do, sends on the given transport, and keeps all received messages in
+//! order. It checks the rules for the node's envelopes.
 
 mod envelope;
 mod keys;
@@ -23,10 +23,10 @@ pub use envelope::Transport;
 pub use keys::Seed;
 pub use received::{Received, Unexpected, on_the_wire};
 
-/// How long a client waits before it tells its user that nobody answers.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client waits for an answer.
+pub const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A person with a client: one identity, one trade key per order.
+/// A client: one identity, one trade key per order.
 #[derive(Debug)]
 pub struct Trader {
     name: String,
@@ -37,14 +37,14 @@ pub struct Trader {
     node: PublicKey,
     client: Client,
     events: Receiver<RelayPoolNotification>,
-    /// Trade keys by the key that messages are addressed to.
+    /// The trade keys, by public key.
     keys: HashMap<PublicKey, TradeKey>,
-    /// The trade key of the newest order, and of each order we took or were told of.
+    /// The trade key of the newest order, and of each known order.
     newest: Option<PublicKey>,
     orders: HashMap<Uuid, PublicKey>,
     next_index: u32,
     received: Vec<Received>,
-    /// How many of `received` have been taken by `expect`.
+    /// How many of `received` were taken by `expect`.
     taken: usize,
     patience: Duration,
     joined: Instant,
@@ -56,11 +56,11 @@ struct TradeKey {
     keys: Keys,
 }
 
-/// A request that is on its way.
+/// A request that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     pub request_id: u64,
-    /// The index that the request names; none where clients send none.
+    /// The request's trade index, if it has one.
     pub trade_index: Option<i64>,
     /// The trade key it was sent with.
     pub from: PublicKey,
@@ -68,7 +68,7 @@ pub struct Sent {
 }
 
 impl Trader {
-    /// Brings a new trader, with keys of their own, to a node on a relay.
+    /// Connects a new trader with new keys to a node on a relay.
     ///
     /// # Errors
     /// If the relay cannot be reached.
@@ -95,12 +95,12 @@ impl Trader {
             next_index: 1,
             received: Vec::new(),
             taken: 0,
-            patience: PATIENCE,
+            patience: TIMEOUT,
             joined: Instant::now(),
         })
     }
 
-    /// Dials the relay again, as a client does when its user opens it.
+    /// Connects to the relay again, as a client does when it is opened.
     ///
     /// # Errors
     /// If the relay cannot be reached.
@@ -113,7 +113,7 @@ impl Trader {
         Ok(())
     }
 
-    /// Reads and writes on another relay from now on.
+    /// Uses another relay from now on.
     ///
     /// # Errors
     /// If that relay cannot be reached.
@@ -122,12 +122,12 @@ impl Trader {
         self.reconnect().await
     }
 
-    /// Waits so long for each message from now on.
+    /// Sets how long it waits for each message.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
 
-    /// Speaks on another transport from now on, as after a client's update.
+    /// Uses another transport from now on, as after a client's update.
     pub fn set_transport(&mut self, transport: Transport) {
         self.transport = transport;
     }
@@ -148,60 +148,60 @@ impl Trader {
         self.orders.get(&order).copied().or(self.newest)
     }
 
-    /// Every message from the node, oldest first.
+    /// All messages from the node, oldest first.
     #[must_use]
     pub fn received(&self) -> &[Received] {
         &self.received
     }
 
-    /// Offers an order with a new trade key.
+    /// Creates an order with a new trade key.
     ///
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn new_order(&mut self, order: SmallOrder) -> Result<Sent> {
         self.open(Action::NewOrder, None, Some(Payload::Order(order))).await
     }
 
-    /// Buys from a sell order with a new trade key.
+    /// Takes a sell order with a new trade key.
     ///
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn take_sell(&mut self, order: Uuid, invoice: Option<String>) -> Result<Sent> {
         let payload = invoice.map(|bolt11| Payload::PaymentRequest(None, bolt11, None));
         self.open(Action::TakeSell, Some(order), payload).await
     }
 
-    /// Sells to a buy order with a new trade key.
+    /// Takes a buy order with a new trade key.
     ///
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn take_buy(&mut self, order: Uuid) -> Result<Sent> {
         self.open(Action::TakeBuy, Some(order), None).await
     }
 
-    /// Says where the payout goes.
+    /// Sends the invoice for the payout.
     ///
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn add_invoice(&mut self, order: Uuid, bolt11: &str) -> Result<Sent> {
         let payload = Payload::PaymentRequest(None, bolt11.to_owned(), None);
         self.send(Action::AddInvoice, Some(order), Some(payload)).await
     }
 
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn fiat_sent(&mut self, order: Uuid) -> Result<Sent> {
         self.send(Action::FiatSent, Some(order), None).await
     }
 
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn release(&mut self, order: Uuid) -> Result<Sent> {
         self.send(Action::Release, Some(order), None).await
     }
 
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn cancel(&mut self, order: Uuid) -> Result<Sent> {
         self.send(Action::Cancel, Some(order), None).await
     }
@@ -209,7 +209,7 @@ impl Trader {
     /// Sends any message with the trade key of its order.
     ///
     /// # Errors
-    /// If the relay does not take the message.
+    /// If the relay does not accept the message.
     pub async fn send(
         &mut self,
         action: Action,
@@ -227,7 +227,7 @@ impl Trader {
     /// Takes the next message, which must have this action.
     ///
     /// # Errors
-    /// If another message comes, or none in time; the error lists all that was received.
+    /// If another message comes, or none in time; the error lists all received messages.
     pub async fn expect(&mut self, action: Action) -> Result<Received> {
         let deadline = Instant::now() + self.patience;
         if self.next_untaken(deadline).await? {
@@ -240,10 +240,10 @@ impl Trader {
         Err(self.unexpected(action).into())
     }
 
-    /// Takes the next message with this action and passes over those before it.
+    /// Takes the next message with this action and skips those before it.
     ///
     /// # Errors
-    /// If it does not come in time, or the node refuses something meanwhile.
+    /// If it does not come in time, or a refusal comes before.
     pub async fn wait_for(&mut self, action: Action) -> Result<Received> {
         let deadline = Instant::now() + self.patience;
         while self.next_untaken(deadline).await? {
@@ -259,13 +259,13 @@ impl Trader {
         Err(self.unexpected(action).into())
     }
 
-    /// Proves that the node has nothing more to say to the trade key of `order`: asks for the
-    /// impossible, and the refusal must be the next message.
+    /// Proves that the node has no more messages for the trade key of `order`: sends a request that is
+    /// always refused, and the refusal must be the next message.
     ///
     /// # Errors
-    /// If something else comes first, or no refusal.
-    pub async fn hears_no_more(&mut self, order: Uuid) -> Result<()> {
-        // Nothing can be addressed to somebody who never spoke.
+    /// If another message comes first, or no refusal.
+    pub async fn receives_nothing_more(&mut self, order: Uuid) -> Result<()> {
+        // The node does not know the key of a trader who never sent anything.
         let Some(key) = self.trade_key(order) else { return Ok(()) };
         let nobodys = Uuid::new_v4();
         let sent = self.say(key, Action::Cancel, Some(nobodys), None, None).await?;
@@ -293,7 +293,7 @@ impl Trader {
         self.say(key, action, order, index, payload).await
     }
 
-    /// Derives the next trade key and listens for what is addressed to it.
+    /// Derives the next trade key and subscribes to events for it.
     async fn next_trade_key(&mut self) -> Result<PublicKey> {
         let index = self.next_index;
         self.next_index += 1;
@@ -305,7 +305,7 @@ impl Trader {
         Ok(public)
     }
 
-    /// Asks the relay for what is addressed to a key.
+    /// Subscribes to events for a key.
     async fn listen(&self, public: PublicKey) -> Result<()> {
         // A gift wrap's author is random, a direct message's is the node.
         let wraps = Filter::new().kind(Kind::GiftWrap).pubkey(public);
@@ -345,12 +345,12 @@ impl Trader {
     async fn publish(&self, event: &Event) -> Result<()> {
         let output = self.client.send_event(event).await?;
         if output.success.is_empty() {
-            bail!("the relay did not take a message of {}: {:?}", self.name, output.failed);
+            bail!("the relay did not accept a message of {}: {:?}", self.name, output.failed);
         }
         Ok(())
     }
 
-    /// Waits until there is a message that nobody has taken; `false` at the deadline.
+    /// Waits until there is a message that was not taken; `false` at the deadline.
     async fn next_untaken(&mut self, deadline: Instant) -> Result<bool> {
         while self.received.len() == self.taken {
             let Ok(event) = timeout_at(deadline, self.events.recv()).await else {
@@ -360,7 +360,9 @@ impl Trader {
                 Ok(RelayPoolNotification::Event { event, .. }) => self.open_event(&event).await?,
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => bail!("{} missed {missed} events", self.name),
-                Err(RecvError::Closed) => bail!("{} lost the relay", self.name),
+                Err(RecvError::Closed) => {
+                    bail!("the connection of {} to its relay was closed", self.name)
+                }
             }
         }
         Ok(true)
@@ -371,13 +373,13 @@ impl Trader {
             return Ok(());
         };
         let Some(key) = self.keys.get(to) else { return Ok(()) };
-        // A relay that is dialed again tells everything again.
+        // After a reconnect the relay sends all its events again.
         if self.received.iter().any(|message| message.event == event.id) {
             return Ok(());
         }
         let message = Box::pin(envelope::open(event, &key.keys, self.node))
             .await
-            .with_context(|| format!("{} got something that is not the node's", self.name))?;
+            .with_context(|| format!("{} received an event that is not the node's", self.name))?;
         if let Some(order) = message.kind().id {
             self.orders.entry(order).or_insert(*to);
         }
@@ -398,8 +400,8 @@ impl Trader {
 
 async fn connect(name: &str, relay: &str) -> Result<Client> {
     let client = Client::default();
-    client.add_relay(relay).await.with_context(|| format!("{relay} is not a relay's URL"))?;
-    let connected = client.try_connect(PATIENCE).await;
+    client.add_relay(relay).await.with_context(|| format!("{relay} is not the URL of a relay"))?;
+    let connected = client.try_connect(TIMEOUT).await;
     ensure!(!connected.success.is_empty(), "{name} cannot reach the relay at {relay}");
     Ok(client)
 }

@@ -57,7 +57,7 @@ async fn a_killed_daemon_does_not_run() -> Result<()> {
     let fixture = Fixture::set("trap '' TERM; exec sleep 1000").await?;
     let mut daemon = fixture.spawn().await?;
 
-    daemon.kill9().await?;
+    daemon.kill().await?;
 
     assert!(!daemon.is_running());
     Ok(())

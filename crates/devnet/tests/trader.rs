@@ -98,7 +98,7 @@ async fn the_absence_of_messages_is_proved_by_a_refused_marker_request() -> Resu
     trader.take_sell(order, None).await?;
     node.next().await?;
 
-    tokio::try_join!(trader.hears_no_more(order), async {
+    tokio::try_join!(trader.receives_nothing_more(order), async {
         let request = node.next().await?;
         node.refuse(Transport::Nip44, &request).await
     })?;
@@ -116,7 +116,7 @@ async fn a_message_whose_inner_signature_is_not_the_nodes_is_rejected() -> Resul
     node.answer(Transport::Nip44, &request, WrapOptions { signed: true, ..expiring() }).await?;
     let error = trader.expect(Action::CantDo).await.unwrap_err();
 
-    assert!(format!("{error:#}").contains("signed inside"), "{error:#}");
+    assert!(format!("{error:#}").contains("inner signature"), "{error:#}");
     Ok(())
 }
 

@@ -32,7 +32,7 @@ async fn an_escrow_paid_while_the_daemon_was_down_is_seen() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let (offer, hold) = fixture.sale_invoiced().await?;
 
-    fixture.exchange.daemon.kill9().await?;
+    fixture.exchange.daemon.kill().await?;
     fixture.seller.wallet.pay(&hold).await?;
     fixture.exchange.daemon.start().await?;
 
@@ -85,7 +85,11 @@ async fn an_escrow_that_lnd_refunded_during_daemon_downtime_freezes_a_trade_paid
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
     fixture.buyer.trader.wait_for(Action::FiatSentOk).await?;
     fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    fixture.exchange.daemon.says("ALARM: LND gave the escrow back although fiat was sent").await?;
+    fixture
+        .exchange
+        .daemon
+        .wait_for_log("ALARM: LND gave the escrow back although fiat was sent")
+        .await?;
     fixture.frozen.push(offer.id);
     fixture.close(offer.id, 0, 0).await
 }

@@ -135,8 +135,8 @@ impl Standing {
 
     /// Nobody was told anything, the order is as it was, and the sats are where they were.
     async fn stands(&self, fixture: &mut Fixture, offer: &Offer) -> Result<()> {
-        fixture.seller.trader.hears_no_more(offer.id).await?;
-        fixture.buyer.trader.hears_no_more(offer.id).await?;
+        fixture.seller.trader.receives_nothing_more(offer.id).await?;
+        fixture.buyer.trader.receives_nothing_more(offer.id).await?;
         ensure!(in_database(fixture, offer.id).await? == self.0, "the order has changed");
         let held = fixture.invoices(HUB, InvoiceState::Accepted).await?;
         ensure!(held.len() == 1, "the escrow is not held any more: {held:?}");
@@ -156,7 +156,7 @@ async fn on_relay(fixture: &Fixture, event: EventId) -> Result<Event> {
     let client = Client::default();
     client.add_relay(fixture.exchange.relay.url()).await?;
     client.connect().await;
-    let found = client.fetch_events(Filter::new().id(event), devnet::trader::PATIENCE).await?;
+    let found = client.fetch_events(Filter::new().id(event), devnet::trader::TIMEOUT).await?;
     found.first_owned().context("the relay has no such event")
 }
 

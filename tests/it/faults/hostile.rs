@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::Transport;
-use devnet::trader::{PATIENCE, on_the_wire};
+use devnet::trader::{TIMEOUT, on_the_wire};
 use mostro_core::message::{Action, Message, Payload};
 use mostro_core::order::{Kind as Side, SmallOrder};
 use mostrod::store::{self, EventId};
@@ -33,7 +33,7 @@ async fn an_invalid_event_changes_nothing_and_gets_no_answer() -> Result<()> {
         for (flaw, event) in &flawed {
             forger.deliver(fixture, event).await.with_context(|| (*flaw).to_owned())?;
         }
-        fixture.seller.trader.hears_no_more(offer.id).await?;
+        fixture.seller.trader.receives_nothing_more(offer.id).await?;
         ensure!(in_database(fixture, offer.id).await? == before, "the order has changed");
 
         // The flaws were the reason: the same take without one is honoured.
@@ -70,10 +70,10 @@ async fn a_repeated_request_is_handled_once() -> Result<()> {
         for event in [&take, &again, &cancel] {
             fixture.exchange.relay.push(event.clone());
         }
-        fixture.seller.trader.hears_no_more(offer.id).await?;
+        fixture.seller.trader.receives_nothing_more(offer.id).await?;
         fixture.exchange.daemon.restart().await?;
         fixture.exchange.relay.push(again);
-        fixture.seller.trader.hears_no_more(offer.id).await?;
+        fixture.seller.trader.receives_nothing_more(offer.id).await?;
 
         ensure!(in_database(fixture, offer.id).await? == before, "the order has changed");
         ensure!(forger.answers().await? == 2, "one answer to the take and one to the cancel");
@@ -248,14 +248,14 @@ impl Forger {
     pub(super) async fn answers(&self) -> Result<usize> {
         let keys = [&self.identity, &self.trade, &self.stranger].map(Keys::public_key);
         let to_us = Filter::new().pubkeys(keys);
-        Ok(self.client.fetch_events(to_us, PATIENCE).await?.len())
+        Ok(self.client.fetch_events(to_us, TIMEOUT).await?.len())
     }
 
     /// The message in the first answer to the trade key, once it is there.
     async fn answer(&self) -> Result<Value> {
         let to_us = Filter::new().pubkey(self.trade.public_key());
         let first = ReqExitPolicy::WaitForEvents(1);
-        let answers = self.client.pool().fetch_events(to_us, PATIENCE, first).await?;
+        let answers = self.client.pool().fetch_events(to_us, TIMEOUT, first).await?;
         let answer = answers.first().context("nobody answers")?;
         let plain = nip44::decrypt(self.trade.secret_key(), &answer.pubkey, &answer.content)?;
         Ok(serde_json::from_str::<Value>(&plain)?[0].take())

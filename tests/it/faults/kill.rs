@@ -49,7 +49,7 @@ async fn purchase(fixture: &mut Fixture) -> Result<Uuid> {
 async fn survives(fixture: &mut Fixture, (scenario, points): &Fate) -> Result<()> {
     fixture.exchange.daemon.sigterm().await?;
     let before = fixture.exchange.daemon.log().len();
-    let lives = fixture.exchange.daemon.start_to_die_at(points.clone())?;
+    let runs = fixture.exchange.daemon.start_with_crashes_at(points.clone())?;
 
     let told = match scenario {
         Scenario::Sale => sale(fixture).await,
@@ -57,7 +57,7 @@ async fn survives(fixture: &mut Fixture, (scenario, points): &Fate) -> Result<()
     };
     let order = told.with_context(|| fixture.exchange.daemon.log().split_off(before))?;
 
-    fixture.exchange.daemon.settle(lives).await?;
+    fixture.exchange.daemon.take_over(runs).await?;
     fixture.audit(order, -SELLER_PAYS, BUYER_GETS).await
 }
 

@@ -11,7 +11,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 /// A release takes LND to be looked at, asked to settle, and asked to pay.
 const LEAST_ANSWERS: u32 = 6;
 /// Keep-alive takes 30 s to notice.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 // spec: E3 E2 P5 T10 T29
 #[tokio::test]
@@ -96,14 +96,14 @@ async fn behind_proxy() -> Result<(Box<Fixture>, Proxy)> {
     Settings::read(home)?.set("lightning", "lnd_grpc_host", url).write(home)?;
     fixture.exchange.daemon.start().await?;
     fixture.exchange.daemon.wait_ready().await?;
-    fixture.seller.trader.set_patience(PATIENCE);
-    fixture.buyer.trader.set_patience(PATIENCE);
+    fixture.seller.trader.set_patience(TIMEOUT);
+    fixture.buyer.trader.set_patience(TIMEOUT);
     Ok((fixture, proxy))
 }
 
 /// A call's deadline passes; then the way is free for who dials anew. How often that was before.
 async fn heals_once_noticed(fixture: &Fixture, proxy: &Proxy) -> Result<u64> {
-    fixture.exchange.daemon.says("LND did not answer").await?;
+    fixture.exchange.daemon.wait_for_log("LND did not answer").await?;
     let dials = proxy.dials();
     proxy.heal();
     Ok(dials)

@@ -18,9 +18,9 @@ async fn an_lnd_that_comes_up_later_is_found() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     fixture.exchange.lnd.kill_node(HUB).await?;
     let mut process = Process::start(&fixture.exchange, &[])?;
-    process.says("LND did not answer").await?;
+    process.wait_for_log("LND did not answer").await?;
     fixture.exchange.lnd.start_locked(HUB).await?;
-    process.says("LND's wallet is locked: unlock it").await?;
+    process.wait_for_log("LND's wallet is locked: unlock it").await?;
     fixture.exchange.lnd.unlock(HUB).await?;
     fixture.trades_again(process).await
 }
@@ -48,9 +48,11 @@ async fn a_wrong_certificate_is_named_and_read_again() -> Result<()> {
     let right = fs::read(&certificate)?;
     fs::copy(fixture.exchange.lnd.access(SELLER)?.tls_cert, &certificate)?;
     let mut process = Process::start(&fixture.exchange, &[])?;
-    process.says("does not present the certificate in").await?;
+    process.wait_for_log("does not present the certificate in").await?;
     fs::remove_file(&certificate)?;
-    process.says(&format!("cannot read LND's certificate from {}", certificate.display())).await?;
+    process
+        .wait_for_log(&format!("cannot read LND's certificate from {}", certificate.display()))
+        .await?;
     fs::write(&certificate, right)?;
     fixture.trades_again(process).await
 }
@@ -62,9 +64,9 @@ async fn a_wrong_macaroon_is_named_and_read_again() -> Result<()> {
     let right = fs::read(&macaroon)?;
     fs::copy(fixture.exchange.lnd.access(SELLER)?.macaroon, &macaroon)?;
     let mut process = Process::start(&fixture.exchange, &[])?;
-    process.says("Bake a macaroon of this node").await?;
+    process.wait_for_log("Bake a macaroon of this node").await?;
     fs::remove_file(&macaroon)?;
-    process.says(&format!("cannot read the macaroon from {}", macaroon.display())).await?;
+    process.wait_for_log(&format!("cannot read the macaroon from {}", macaroon.display())).await?;
     fs::write(&macaroon, right)?;
     fixture.trades_again(process).await
 }
@@ -77,7 +79,7 @@ async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
     fs::write(&macaroon, baked(&fixture, &["GetInfo", "ListChannels"]).await?)?;
     let mut process = Process::start(&fixture.exchange, &[])?;
 
-    process.says("the macaroon does not allow AddHoldInvoice").await?;
+    process.wait_for_log("the macaroon does not allow AddHoldInvoice").await?;
     let line = process.line().to_owned();
     ensure!(line.contains("lncli bakemacaroon"), "no remedy: {line}");
     let output = run(fixture.exchange.daemon.dir(), &["check"]).await?;
@@ -108,8 +110,8 @@ async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
     fs::write(&macaroon, baked(&fixture, &["GetInfo", "ListChannels", "LookupInvoice"]).await?)?;
 
     fixture.seller.trader.release(offer.id).await?;
-    fixture.exchange.daemon.says("refuses SettleInvoice (permission denied)").await?;
-    fixture.exchange.daemon.says("lncli bakemacaroon").await?;
+    fixture.exchange.daemon.wait_for_log("refuses SettleInvoice (permission denied)").await?;
+    fixture.exchange.daemon.wait_for_log("lncli bakemacaroon").await?;
     ensure!(fixture.invoices(HUB, InvoiceState::Accepted).await?.len() == 1, "it is held");
     fs::write(&macaroon, right)?;
 
@@ -127,9 +129,9 @@ async fn a_release_waits_until_lnd_is_the_known_node() -> Result<()> {
 
     let other = fixture.exchange.lnd.access(BUYER)?;
     let mut process = Process::start(&fixture.exchange, &at_lnd(&other))?;
-    process.says("this is another Lightning node").await?;
+    process.wait_for_log("this is another Lightning node").await?;
     fixture.seller.trader.release(offer.id).await?;
-    process.says("an act failed and is retried").await?;
+    process.wait_for_log("an act failed and is retried").await?;
     process.kill().await?;
 
     fixture.exchange.daemon.start().await?;
@@ -143,7 +145,7 @@ async fn a_different_lightning_node_is_reported() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let other = fixture.exchange.lnd.access(BUYER)?;
     let mut process = Process::start(&fixture.exchange, &at_lnd(&other))?;
-    process.says("this is another Lightning node").await?;
+    process.wait_for_log("this is another Lightning node").await?;
     ensure!(process.line().contains("`allow_node_change`"), "no remedy: {process:?}");
     process.kill().await?;
 

@@ -49,7 +49,7 @@ async fn killed_together_with_the_daemon() -> Result<()> {
     let mut fixture = fixture().await?;
     let (offer, preimage) = fixture.payout_held().await?;
 
-    fixture.exchange.daemon.kill9().await?;
+    fixture.exchange.daemon.kill().await?;
     fixture.lnd_dies_and_returns().await?;
     fixture.buyer.wallet.settle(preimage.0).await?;
     fixture.exchange.daemon.start().await?;

@@ -15,7 +15,7 @@ async fn messages_due_during_a_relay_outage_are_sent_after_it() -> Result<()> {
 
     fixture.exchange.relay.die();
     fixture.seller.wallet.pay(&hold).await?;
-    fixture.exchange.daemon.says("no relay is connected").await?;
+    fixture.exchange.daemon.wait_for_log("no relay is connected").await?;
     fixture.relay_comes_back().await?;
 
     fixture.is_active().await?;

@@ -48,7 +48,7 @@ async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
     let sale = fixture.sale_fiat_sent().await?;
     fixture.exchange.lnd.kill_node(HUB).await?;
     fixture.exchange.lnd.start_locked(HUB).await?;
-    fixture.exchange.daemon.says("LND's wallet is locked: unlock it").await?;
+    fixture.exchange.daemon.wait_for_log("LND's wallet is locked: unlock it").await?;
     fixture.seller.trader.release(sale.id).await?;
     ensure!(fixture.exchange.daemon.is_running(), "the daemon goes on");
 

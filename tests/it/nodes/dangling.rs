@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use devnet::{HUB, Lightning as _, Transport};
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 
-use super::{PATIENCE, payout, payouts, said, until};
+use super::{TIMEOUT, payout, payouts, said, until};
 use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, impatient};
 
 const DANGLES: &str = "ALARM: LND calls a payment in flight that no channel carries";
@@ -44,7 +44,7 @@ async fn an_lnd_restart_during_daemon_downtime_is_detected() -> Result<()> {
     let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
     let sale = payout_unsigned(&mut fixture).await?;
 
-    fixture.exchange.daemon.kill9().await?;
+    fixture.exchange.daemon.kill().await?;
     fixture.lnd_dies_and_returns().await?;
     fixture.exchange.daemon.start().await?;
 
@@ -74,8 +74,8 @@ pub(super) async fn is_paid(fixture: &mut Fixture, sale: &Offer) -> Result<()> {
 
 /// Waits for the end of a sale that was released, and does what it asks a person to do.
 pub(super) async fn ended(fixture: &mut Fixture, sale: &Offer) -> Result<End> {
-    fixture.seller.trader.set_patience(PATIENCE);
-    fixture.buyer.trader.set_patience(PATIENCE);
+    fixture.seller.trader.set_patience(TIMEOUT);
+    fixture.buyer.trader.set_patience(TIMEOUT);
     until(fixture, "paid, or an alarm", async || {
         let payment = payout(fixture).await?;
         let is_paid = payment.is_some_and(|payment| payment.status() == PaymentStatus::Succeeded);
@@ -104,8 +104,8 @@ async fn remedy(fixture: &Fixture, sale: &Offer) -> Result<()> {
     let channel = channel.split_whitespace().next().context("no channel is named")?.parse()?;
     let payments = payouts(fixture).await?.len();
 
-    let like_it = fixture.exchange.lnd.close_channel(HUB, channel).await?;
-    fixture.exchange.lnd.open_channel(like_it).await?;
+    let same_balances = fixture.exchange.lnd.close_channel(HUB, channel).await?;
+    fixture.exchange.lnd.open_channel(same_balances).await?;
     fixture.exchange.lnd.stop_node(HUB).await?;
     fixture.exchange.lnd.start_node(HUB).await?;
 

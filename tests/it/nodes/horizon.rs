@@ -6,7 +6,7 @@ use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use mostro_core::message::Action;
 
 use super::dangling::GIVEN_BACK;
-use super::{PATIENCE, invoice_state, said, until};
+use super::{TIMEOUT, invoice_state, said, until};
 use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
 
 /// From the block at which an LND pays a hold to the one at which LND gives it back: our
@@ -50,7 +50,7 @@ async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
     fixture.exchange.lnd.mine(WE_ACT).await?;
 
     // LND is asked for its height four times a minute.
-    fixture.seller.trader.set_patience(PATIENCE);
+    fixture.seller.trader.set_patience(TIMEOUT);
     fixture.seller.trader.wait_for(Action::Canceled).await?;
     fixture.buyer.trader.wait_for(Action::Canceled).await?;
     fixture.book.until(sale.id, "canceled").await?;
@@ -71,7 +71,7 @@ async fn after_fiat_sent_the_horizon_raises_an_alarm_and_a_release_still_pays() 
     fixture
         .exchange
         .daemon
-        .says("ALARM: fiat was sent and the escrow has reached its margin")
+        .wait_for_log("ALARM: fiat was sent and the escrow has reached its margin")
         .await?;
     ensure!(invoice_state(&fixture, &hold).await? == InvoiceState::Accepted, "it was given back");
 

@@ -33,7 +33,7 @@ async fn a_one_sat_htlc_reported_as_paid_in_full_starts_no_trade() -> Result<()>
     fixture
         .exchange
         .daemon
-        .says("ALARM: LND called an escrow accepted that holds fewer sats")
+        .wait_for_log("ALARM: LND called an escrow accepted that holds fewer sats")
         .await?;
     fixture.seller.trader.wait_for(Action::Canceled).await?;
     fixture.buyer.trader.wait_for(Action::Canceled).await?;
@@ -49,7 +49,7 @@ async fn a_one_sat_htlc_reported_as_paid_in_full_starts_no_trade() -> Result<()>
     fixture.close(sale.id, 0, 0).await
 }
 
-/// Says of each HTLC that it brings what its invoice asks for, for as long as it lives.
+/// Says of each HTLC that it brings what its invoice asks for, for as long as it runs.
 async fn modify(first: Wallet, second: Wallet) -> Result<()> {
     let (first, second) = (pin!(open(&first)), pin!(open(&second)));
     // LND says nothing to a modifier before there is an HTLC, and takes only one: when it has refused

@@ -81,7 +81,11 @@ async fn nothing_is_paid_before_a_channel_is_active_again() -> Result<()> {
     fixture.exchange.lnd.start_node(HUB).await?;
     let is_settled = async || Ok(invoice_state(&fixture, &hold).await? == InvoiceState::Settled);
     until(&fixture, "LND settles the escrow", is_settled).await?;
-    fixture.exchange.daemon.says("LND has no active channel: no payout until it has").await?;
+    fixture
+        .exchange
+        .daemon
+        .wait_for_log("LND has no active channel: no payout until it has")
+        .await?;
     ensure!(payouts(&fixture).await?.is_empty(), "a payment was begun");
 
     fixture.exchange.lnd.start_node(BUYER).await?;

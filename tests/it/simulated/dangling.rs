@@ -51,7 +51,7 @@ async fn left_dangling() -> Result<(Box<Fixture>, Offer, PaymentHash)> {
     changes.wait_for(|_| fixture.exchange.lnd.calls_about(Rpc::TrackPaymentV2, hash) > 0).await?;
 
     fixture.exchange.lnd.kill(HUB).await;
-    fixture.exchange.daemon.says("LND did not answer").await?;
+    fixture.exchange.daemon.wait_for_log("LND did not answer").await?;
     fixture.exchange.lnd.start_node(HUB).await?;
     Ok((fixture, offer, hash))
 }

@@ -26,7 +26,7 @@ async fn an_underpaid_escrow_starts_no_trade_and_is_refunded() -> Result<()> {
         fixture
             .exchange
             .daemon
-            .says("ALARM: LND called an escrow accepted that holds fewer sats")
+            .wait_for_log("ALARM: LND called an escrow accepted that holds fewer sats")
             .await?;
         fixture.audit(sale.id, 0, 0).await?;
         ensure!(fixture.exchange.lnd.balances() == before, "somebody gained");

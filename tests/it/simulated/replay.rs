@@ -24,7 +24,11 @@ async fn an_escrow_that_lnd_lost_freezes_a_trade_in_which_fiat_was_sent() -> Res
 
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
     fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    fixture.exchange.daemon.says("ALARM: LND gave the escrow back although fiat was sent").await?;
+    fixture
+        .exchange
+        .daemon
+        .wait_for_log("ALARM: LND gave the escrow back although fiat was sent")
+        .await?;
     ensure!(
         fixture.exchange.lnd.calls_about(Rpc::SettleInvoice, held) == 0,
         "LND was asked to settle it"
@@ -57,7 +61,7 @@ impl Fixture {
     async fn lnd_dies(&self) -> Result<PaymentHash> {
         let held = self.exchange.lnd.list_invoices(HUB, InvoiceState::Accepted);
         self.exchange.lnd.kill(HUB).await;
-        self.exchange.daemon.says("LND did not answer").await?;
+        self.exchange.daemon.wait_for_log("LND did not answer").await?;
         held.first().copied().context("an escrow is held")
     }
 

@@ -13,7 +13,7 @@ async fn an_lnd_that_is_not_synced_is_reported() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     fixture.exchange.lnd.set_synced(HUB, false)?;
     let mut process = Process::start(&fixture.exchange, &[])?;
-    process.says("not synced to its chain").await?;
+    process.wait_for_log("not synced to its chain").await?;
     fixture.exchange.lnd.set_synced(HUB, true)?;
     fixture.trades_again(process).await
 }
@@ -23,7 +23,7 @@ async fn an_lnd_on_another_chain_is_reported() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     fixture.exchange.lnd.set_network(HUB, "mainnet")?;
     let mut process = Process::start(&fixture.exchange, &[])?;
-    process.says("this is another Lightning node").await?;
+    process.wait_for_log("this is another Lightning node").await?;
     let line = process.line();
     ensure!(line.contains("Mainnet") && line.contains("Regtest"), "no chain: {process:?}");
     ensure!(line.contains("`allow_node_change`"), "no remedy: {process:?}");
@@ -37,7 +37,7 @@ async fn an_lnd_that_is_too_old_is_reported_and_not_used() -> Result<()> {
     fixture.exchange.lnd.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta")?;
     let mut process = Process::start(&fixture.exchange, &[])?;
 
-    process.says("this is LND 0.19.3-beta").await?;
+    process.wait_for_log("this is LND 0.19.3-beta").await?;
     ensure!(process.line().contains("0.20 or newer only, upgrade"), "no remedy: {process:?}");
     let output = run(fixture.exchange.daemon.dir(), &["check"]).await?;
     let found = String::from_utf8(output.stdout)?;

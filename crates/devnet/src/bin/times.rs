@@ -1,4 +1,4 @@
-//! How long the steps of a trade take on simulated and on real nodes, as medians: `make times`.
+//! The median times of a trade's steps on simulated and on real nodes: `make times`.
 
 use std::io::{Write as _, stdout};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const NETWORKS: usize = 5;
 const TRADES: usize = 20;
 
-/// What was measured on networks of one kind.
+/// Measurements on networks of one kind.
 #[derive(Default)]
 struct Measured {
     up: Vec<Duration>,
@@ -44,14 +44,14 @@ fn settings() -> Result<Settings> {
 }
 
 impl Measured {
-    /// Trades on a network that was started then, and takes it down.
+    /// Makes trades on a network that was started at `begun`, and ends it.
     async fn measure<L: Lightning>(
         &mut self,
         exchange: Exchange<L>,
         started: Instant,
     ) -> Result<()> {
         self.up.push(started.elapsed());
-        let before = exchange.quiet_books().await?;
+        let before = exchange.settled_totals().await?;
         let silent = Timeline::on_stdout().silenced();
         let mut traders = Counterparties::meet(&exchange, Transport::Nip44, silent).await?;
         for number in 0..TRADES {

@@ -1,4 +1,4 @@
-//! Real nodes: what they have and know they are asked over their own API.
+//! Real nodes, queried over LND's API.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use tokio::time::sleep;
 use super::Lightning;
 use crate::ledger::list_invoices;
 
-const NEWS_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Lightning for Regtest {
     fn access(&self, node: &str) -> Result<NodeAccess> {
         self.node(node)
     }
 
-    /// Who opened a channel pays for its commitment transaction and the anchors, which LND takes off
-    /// their balance. Nobody has that as long as the channel is open: it is counted as theirs.
+    /// LND takes the fee of a channel's commitment transaction and its anchors off the balance of the
+    /// node that opened it. It is counted as that node's here.
     async fn balance(&self, node: &str) -> Result<Balance> {
         let mut lnd = self.wallet(node)?.lightning();
         let balance = lnd.channel_balance(lnrpc::ChannelBalanceRequest {}).await?.into_inner();
@@ -34,7 +34,7 @@ impl Lightning for Regtest {
         let available_msat = match opened {
             0 => msat(balance.local_balance),
             all if all == listed.channels.len() => u64::try_from(capacity)? * 1000 - others,
-            _ => bail!("{node} opened some of its channels and not others: whose are the fees?"),
+            _ => bail!("{node} opened only some of its channels, so its fees cannot be computed"),
         };
         let node = node.to_owned();
         Ok(Balance { node, available_msat, outgoing_held_msat, incoming_held_msat })
@@ -53,7 +53,7 @@ impl Lightning for Regtest {
         listed.map(|invoice| hash(invoice).context("a hash has 32 bytes")).collect()
     }
 
-    /// Of what a channel holds, both of its ends say the same.
+    /// Both ends of a channel report the same balances.
     async fn broken_laws(&self) -> Result<Vec<String>> {
         let mut seen = BTreeMap::new();
         let mut broken = Vec::new();
@@ -64,8 +64,8 @@ impl Lightning for Regtest {
                 let (ours, theirs) = (channel.local_balance, channel.remote_balance);
                 match seen.insert(channel.channel_point, (theirs, ours)) {
                     Some(said) if said != (ours, theirs) => broken.push(format!(
-                        "of {} {name} says {ours} sat are its own and {theirs} its peer's, which \
-                         says {} and {}",
+                        "in channel {} {name} reports {ours} sat as its own and {theirs} as its peer's, \
+                         which reports {} and {}",
                         channel.chan_id, said.0, said.1
                     )),
                     _ => {}
@@ -75,9 +75,9 @@ impl Lightning for Regtest {
         Ok(broken)
     }
 
-    /// They do not say when something has happened: it is worth looking again after a while.
+    /// Real nodes do not notify of events, so this only waits a little.
     async fn news(&self, seen: &mut u64) -> Result<()> {
-        sleep(NEWS_EVERY).await;
+        sleep(POLL_INTERVAL).await;
         *seen += 1;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The two transports, by `mostro-core`, and what it does not check of the node's envelopes.
+//! The two transports by `mostro-core`, with checks of the node's envelopes that it does not make.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::received::Received;
 
-/// How a message travels.
+/// The envelope of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// A gift wrap, kind 1059: older clients.
@@ -55,19 +55,22 @@ impl fmt::Display for Transport {
     }
 }
 
-/// Opens what came for one of our trade keys and holds it to the rules for the node's envelopes:
-/// the node's own key on every layer, no signature inside, the version of the transport.
+/// Opens an event for a trade key and checks the rules for the node's envelopes: the node's key on
+/// every layer, no inner signature, the version of the transport.
 pub(super) async fn open(event: &Event, trade: &Keys, node: PublicKey) -> Result<Received> {
     let (transport, opened) = match event.kind {
         Kind::GiftWrap => (Transport::GiftWrap, unwrap_message(event, trade).await?),
         _ => (Transport::Nip44, unwrap_message_nip44(event, trade)?),
     };
-    let opened = opened.context("it does not open with the key it is addressed to")?;
+    let opened = opened.context("it cannot be opened with the key it is addressed to")?;
     ensure!(opened.sender == node, "its author is {}", opened.sender);
-    ensure!(opened.identity == node, "it proves the identity {}", opened.identity);
-    ensure!(opened.signature.is_none(), "it is signed inside, clients take that for their own");
+    ensure!(opened.identity == node, "it proves another identity: {}", opened.identity);
+    ensure!(
+        opened.signature.is_none(),
+        "it has an inner signature, which clients expect of their own messages only"
+    );
     let version = opened.message.get_inner_message_kind().version;
-    ensure!(version == transport.version(), "it says version {version} on {transport}");
+    ensure!(version == transport.version(), "it has version {version} on {transport}");
     if transport == Transport::Nip44 {
         ensure!(event.tags.expiration().is_some(), "it has no expiration");
     }
@@ -82,7 +85,7 @@ pub(super) async fn open(event: &Event, trade: &Keys, node: PublicKey) -> Result
     })
 }
 
-/// The message as the node wrote it. `mostro-core` drops what it does not know.
+/// The message as the node wrote it. `mostro-core` drops unknown fields.
 fn message_json(event: &Event, transport: Transport, trade: &Keys) -> Result<Value> {
     let decrypt = |from: &PublicKey, text: &str| nip44::decrypt(trade.secret_key(), from, text);
     let content = decrypt(&event.pubkey, &event.content)?;
@@ -91,7 +94,7 @@ fn message_json(event: &Event, transport: Transport, trade: &Keys) -> Result<Val
         Transport::GiftWrap => {
             let seal = Event::from_json(content)?;
             let rumor: Value = serde_json::from_str(&decrypt(&seal.pubkey, &seal.content)?)?;
-            ensure!(rumor["id"].is_string(), "the rumor has no id, which phones want");
+            ensure!(rumor["id"].is_string(), "the rumor has no id, which phone clients require");
             rumor["content"].as_str().context("the rumor has no content")?.to_owned()
         }
     };

@@ -1,11 +1,11 @@
-//! The keys of a client: all from one BIP-39 seed, by the protocol's path.
+//! The keys of a client, derived from one BIP-39 seed by the protocol's path.
 
 use anyhow::{Context as _, Result};
 use nostr_sdk::Keys;
 use nostr_sdk::nips::nip06::FromMnemonic as _;
 use nostr_sdk::prelude::bip39::Mnemonic;
 
-/// Twelve words, and what is derived from them: `m/44'/1237'/38383'/0/<index>`.
+/// Twelve words, from which keys are derived: `m/44'/1237'/38383'/0/<index>`.
 pub struct Seed(Mnemonic);
 
 const ACCOUNT: u32 = 38_383;
@@ -13,7 +13,7 @@ const IDENTITY: u32 = 0;
 
 impl Seed {
     /// # Errors
-    /// If the system has no randomness to give.
+    /// If the system has no randomness.
     pub fn random() -> Result<Self> {
         let mut entropy = [0; 16];
         getrandom::fill(&mut entropy)?;
@@ -21,12 +21,12 @@ impl Seed {
     }
 
     /// # Errors
-    /// If the words are no BIP-39 seed.
+    /// If the words are not a BIP-39 seed.
     pub fn parse(words: &str) -> Result<Self> {
         Ok(Self(Mnemonic::parse(words)?))
     }
 
-    /// The key of the person, which only the node may learn.
+    /// The identity key, which only the node may know.
     ///
     /// # Errors
     /// If the derivation fails.
@@ -34,7 +34,7 @@ impl Seed {
         self.derive(IDENTITY)
     }
 
-    /// The key of one trade; `index` begins at 1.
+    /// A trade key; `index` starts at 1.
     ///
     /// # Errors
     /// If the derivation fails.

@@ -1,4 +1,4 @@
-//! Messages as a client got them, and the error that tells what came instead.
+//! Messages as a client received them, and the error when an expected one does not come.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,20 +17,20 @@ pub struct Received {
     /// The trade key it was addressed to.
     pub to: PublicKey,
     pub message: Message,
-    /// The same as the node wrote it.
+    /// The same as JSON, as the node wrote it.
     pub json: Value,
-    /// Since the trader joined.
+    /// The time since the trader joined.
     pub after: Duration,
 }
 
-/// A message that was waited for did not come.
+/// An expected message did not come.
 #[derive(Debug, thiserror::Error)]
 pub struct Unexpected {
     pub who: String,
     pub wanted: Action,
     pub patience: Duration,
     pub received: Vec<Received>,
-    /// How many of them had been taken, the wrong one included.
+    /// How many of them were taken, including the wrong one.
     pub taken: usize,
 }
 
@@ -39,7 +39,7 @@ impl Received {
         Self { after, ..self }
     }
 
-    /// What every message has, whatever its wrapper.
+    /// The fields that every message has in any wrapper.
     #[must_use]
     pub fn kind(&self) -> &MessageKind {
         self.message.get_inner_message_kind()
