@@ -1,4 +1,4 @@
-//! What goes wrong around a trade: the process, the relay, LND, other people.
+//! Faults during a trade: of the process, the relay, LND, other people.
 
 mod absence;
 mod forged;

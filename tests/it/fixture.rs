@@ -1,4 +1,4 @@
-//! A fixture to trade in, messages to be expected in full, and the way to where a scenario begins.
+//! What a test needs: an exchange with two traders, expected messages, and steps of a trade.
 
 pub(crate) mod binary;
 
@@ -14,9 +14,9 @@ use nostr_sdk::Event;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// What every order of these tests is about.
+/// The amount of every order in these tests.
 pub(crate) const SATS: i64 = 10_000;
-/// Each side's: 0.6 % of the amount, halved.
+/// The fee of each side: half of 0.6 % of the amount.
 pub(crate) const FEE: i64 = 30;
 pub(crate) const SELLER_PAYS: i64 = SATS + FEE;
 pub(crate) const BUYER_GETS: i64 = SATS - FEE;
@@ -24,48 +24,48 @@ pub(crate) const EUROS: i64 = 10;
 
 const DAY: i64 = 86_400;
 
-/// Tells a scenario of newcomers on each transport, in one fixture; says on which it failed.
+/// Runs a scenario on each transport, with new traders in one exchange.
 pub(crate) async fn on_both_transports(
     settings: Settings,
     scenario: impl AsyncFn(&mut Fixture) -> Result<()>,
 ) -> Result<()> {
     let mut fixture = Fixture::with(settings, Transport::GiftWrap).await?;
     scenario(&mut fixture).await.context("on v1")?;
-    fixture.meets_newcomers(Transport::Nip44).await?;
+    fixture.replace_traders(Transport::Nip44).await?;
     scenario(&mut fixture).await.context("on v2")?;
     fixture.exchange.end()
 }
 
-/// A node with a seller and a buyer.
+/// An exchange with a seller and a buyer.
 pub(crate) struct Fixture<L = crate::Network> {
     pub(crate) exchange: Exchange<L>,
     pub(crate) transport: Transport,
     pub(crate) seller: Person,
     pub(crate) buyer: Person,
     pub(crate) book: Book,
-    /// The newest invoice the buyer made for a payout.
+    /// The buyer's newest invoice for a payout.
     pub(crate) destination: String,
-    /// The orders that wait for a person.
+    /// The orders that are frozen.
     pub(crate) frozen: Vec<Uuid>,
-    /// What the node said of its sats at first.
+    /// The node's totals at the start.
     totals: NodeTotals,
-    /// What the traders had when the last scenario ended.
+    /// The traders' balances at the end of the last scenario.
     trader_balances: TraderBalances,
 }
 
-/// What traders have, in msat.
+/// The traders' balances, in msat.
 struct TraderBalances {
     seller: u64,
     buyer: u64,
 }
 
-/// The settings of the tests: the template's, with a fee.
+/// The settings of the tests: the template with a fee.
 pub(crate) fn settings() -> Result<Settings> {
     Ok(Settings::template()?.set("mostro", "fee", 0.006))
 }
 
-/// The same, and payouts are tried again soon.
-pub(crate) fn impatient() -> Result<Settings> {
+/// The same, with payouts that are retried soon.
+pub(crate) fn fast_retries() -> Result<Settings> {
     let section = "lightning";
     let settings = settings()?.set(section, "payment_retries_interval", 1);
     Ok(settings.set(section, "payout_quiet_seconds", 1))
@@ -103,16 +103,16 @@ impl<L: Lightning> Fixture<L> {
         }))
     }
 
-    /// Other people trade from now on.
-    pub(crate) async fn meets_newcomers(&mut self, transport: Transport) -> Result<()> {
+    /// Replaces the traders by new ones.
+    pub(crate) async fn replace_traders(&mut self, transport: Transport) -> Result<()> {
         self.transport = transport;
         self.seller = self.exchange.person(SELLER, transport).await?;
         self.buyer = self.exchange.person(BUYER, transport).await?;
         Ok(())
     }
 
-    /// The end of every scenario: nobody is told more, no hold is open and no sats are under way, the
-    /// daemon's ledger is what LND says, and the traders have gained so many sats by it.
+    /// The checks at the end of every scenario: nobody gets another message, no hold is open and no
+    /// payment in flight, ledger and LND agree, and the traders have gained these sats.
     pub(crate) async fn audit(&mut self, order: Uuid, seller: i64, buyer: i64) -> Result<()> {
         self.seller.trader.receives_nothing_more(order).await?;
         self.buyer.trader.receives_nothing_more(order).await?;
@@ -120,12 +120,12 @@ impl<L: Lightning> Fixture<L> {
         let before =
             std::mem::replace(&mut self.trader_balances, TraderBalances::of(&self.exchange).await?);
         let now = &self.trader_balances;
-        ensure!(gain(before.seller, now.seller)? == seller * 1000, "the seller's sats are off");
-        ensure!(gain(before.buyer, now.buyer)? == buyer * 1000, "the buyer's sats are off");
+        ensure!(gain(before.seller, now.seller)? == seller * 1000, "the seller's balance is wrong");
+        ensure!(gain(before.buyer, now.buyer)? == buyer * 1000, "the buyer's balance is wrong");
         self.check_book(order)
     }
 
-    /// The same at the end of a fixture.
+    /// The same, and ends the exchange.
     pub(crate) async fn close(
         mut self: Box<Self>,
         order: Uuid,
@@ -136,7 +136,7 @@ impl<L: Lightning> Fixture<L> {
         self.exchange.end()
     }
 
-    /// Those that a node has in this state.
+    /// A node's invoices in this state.
     pub(crate) async fn invoices(
         &self,
         node: &str,
@@ -145,13 +145,13 @@ impl<L: Lightning> Fixture<L> {
         self.exchange.lnd.list_invoices(node, state).await
     }
 
-    /// LND is killed as by a power cut, and started again.
-    pub(crate) async fn lnd_dies_and_returns(&self) -> Result<()> {
+    /// Kills LND by SIGKILL and starts it again.
+    pub(crate) async fn kill_and_restart_lnd(&self) -> Result<()> {
         self.exchange.lnd.kill_node(HUB).await?;
         self.exchange.lnd.start_node(HUB).await
     }
 
-    /// The revisions of one order are never of the same second.
+    /// Two revisions of one order never have the same second.
     fn check_book(&self, order: Uuid) -> Result<()> {
         let times: Vec<_> = self.book.revisions(order).map(|event| event.created_at).collect();
         ensure!(times.is_sorted_by(|a, b| a < b), "revisions share a second: {times:?}");
@@ -171,7 +171,7 @@ fn gain(before: u64, after: u64) -> Result<i64> {
     Ok(i64::try_from(after)? - i64::try_from(before)?)
 }
 
-/// An order as its maker was told of it.
+/// An order as in the answer to its maker.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     pub(crate) id: Uuid,
@@ -180,7 +180,7 @@ pub(crate) struct Offer {
     pub(crate) expires_at: i64,
 }
 
-/// What a maker sends.
+/// The order that a maker sends.
 pub(crate) fn order(kind: Kind) -> SmallOrder {
     SmallOrder {
         kind: Some(kind),
@@ -193,7 +193,7 @@ pub(crate) fn order(kind: Kind) -> SmallOrder {
 }
 
 impl Offer {
-    /// The order as a message shows it, without keys and invoice.
+    /// The order as it is in messages, without keys and invoice.
     pub(crate) fn bare(&self, status: &str, amount: i64) -> Value {
         json!({
             "id": self.id, "kind": self.kind.to_string(), "status": status, "amount": amount,
@@ -212,7 +212,7 @@ impl Offer {
         Ok(order)
     }
 
-    /// The order as a maker is told of it when its taker is gone: with the maker's own key.
+    /// The order in the maker's message after its taker is gone: with the maker's key only.
     pub(crate) fn back_in_the_book(&self, fixture: &Fixture) -> Result<Value> {
         let parties = self.parties("pending", SATS, fixture)?;
         let key = match self.kind {
@@ -224,20 +224,26 @@ impl Offer {
         Ok(json!({ "order": order }))
     }
 
-    /// A message about this order, without payload, that answers nobody.
-    pub(crate) fn told(&self, action: Action) -> Told {
-        Told { order: self.id, action, request_id: None, trade_index: None, payload: Value::Null }
+    /// A message about this order, without payload, that is not an answer.
+    pub(crate) fn message(&self, action: Action) -> ExpectedMessage {
+        ExpectedMessage {
+            order: self.id,
+            action,
+            request_id: None,
+            trade_index: None,
+            payload: Value::Null,
+        }
     }
 
     /// A refusal to do something with this order.
-    pub(crate) fn refused(&self, sent: &Sent, reason: &str) -> Told {
-        self.told(Action::CantDo).answering(sent).with(json!({ "cant_do": reason }))
+    pub(crate) fn refused(&self, sent: &Sent, reason: &str) -> ExpectedMessage {
+        self.message(Action::CantDo).answering(sent).with(json!({ "cant_do": reason }))
     }
 }
 
-/// One message of the node, to be expected in all its parts.
+/// An expected message of the node, with all its fields.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ExpectedMessage {
     order: Uuid,
     action: Action,
     request_id: Option<u64>,
@@ -245,7 +251,7 @@ pub(crate) struct Told {
     payload: Value,
 }
 
-impl Told {
+impl ExpectedMessage {
     pub(crate) fn answering(mut self, sent: &Sent) -> Self {
         self.request_id = Some(sent.request_id);
         self
@@ -261,7 +267,7 @@ impl Told {
         self
     }
 
-    /// Whether this is it, to the last field.
+    /// Compares all fields.
     pub(crate) fn is(&self, got: &Received) -> Result<()> {
         let version = if got.transport == Transport::GiftWrap { 1 } else { 2 };
         let wrapper = if self.action == Action::CantDo { "cant-do" } else { "order" };
@@ -270,21 +276,21 @@ impl Told {
             "id": self.order, "action": on_the_wire(&self.action), "payload": self.payload,
         } });
         let got = &got.json;
-        ensure!(*got == wanted, "the node said\n{got:#}\nand not\n{wanted:#}");
+        ensure!(*got == wanted, "the node sent\n{got:#}\ninstead of\n{wanted:#}");
         Ok(())
     }
 }
 
-/// The next message to this person is exactly this one.
-pub(crate) async fn hears(person: &mut Person, told: Told) -> Result<()> {
-    let got = person.trader.expect(told.action.clone()).await?;
-    told.is(&got).with_context(|| format!("to the {}", person.trader.name()))
+/// The next message to this person is this one.
+pub(crate) async fn receives(person: &mut Person, expected: ExpectedMessage) -> Result<()> {
+    let got = person.trader.expect(expected.action.clone()).await?;
+    expected.is(&got).with_context(|| format!("to the {}", person.trader.name()))
 }
 
-/// The next message to the seller asks for the hold invoice to be paid, which this returns.
-pub(crate) async fn told_to_pay(
+/// The next message to the seller is `pay-invoice`. Returns the hold invoice.
+pub(crate) async fn receives_pay_invoice(
     fixture: &mut Fixture,
-    told: Told,
+    expected: ExpectedMessage,
     offer: &Offer,
 ) -> Result<String> {
     let got = fixture.seller.trader.expect(Action::PayInvoice).await?;
@@ -292,36 +298,36 @@ pub(crate) async fn told_to_pay(
         bail!("pay-invoice without an invoice: {got}");
     };
     let order = offer.bare("waiting-payment", SELLER_PAYS);
-    told.with(json!({ "payment_request": [order, bolt11, null] })).is(&got)?;
+    expected.with(json!({ "payment_request": [order, bolt11, null] })).is(&got)?;
     Ok(bolt11.clone())
 }
 
-/// Both are told that the trade is on; the buyer in answer to `asked`, if it asked.
-pub(crate) async fn told_active(
+/// Both are notified that the trade is active; the buyer in answer to `asked`, if it is given.
+pub(crate) async fn both_receive_active(
     fixture: &mut Fixture,
     offer: &Offer,
     asked: Option<&Sent>,
 ) -> Result<()> {
     let to_seller = json!({ "order": offer.parties("active", SELLER_PAYS, fixture)? });
-    hears(&mut fixture.seller, offer.told(Action::BuyerTookOrder).with(to_seller)).await?;
+    receives(&mut fixture.seller, offer.message(Action::BuyerTookOrder).with(to_seller)).await?;
     let mut order = offer.parties("active", BUYER_GETS, fixture)?;
-    let mut to_buyer = offer.told(Action::HoldInvoicePaymentAccepted);
+    let mut to_buyer = offer.message(Action::HoldInvoicePaymentAccepted);
     if let Some(asked) = asked {
         order["buyer_invoice"] = json!(fixture.destination);
         to_buyer = to_buyer.answering(asked);
     }
-    hears(&mut fixture.buyer, to_buyer.with(json!({ "order": order }))).await
+    receives(&mut fixture.buyer, to_buyer.with(json!({ "order": order }))).await
 }
 
-/// The reputation of a taker who came with this order, under an action that asks the maker to act.
-pub(crate) fn newcomers_reputation(offer: &Offer) -> Value {
+/// The reputation of a new taker, which is sent with an action that asks the maker to act.
+pub(crate) fn reputation_of_new_trader(offer: &Offer) -> Value {
     let today = offer.created_at - offer.created_at % DAY;
     json!({ "peer": { "pubkey": "", "reputation": {
         "rating": 0.0, "reviews": 0, "operating_days": 0, "since": today,
     } } })
 }
 
-/// Scenarios begin here: the way is gone with less care, the messages on it are taken.
+/// Steps to the start of a scenario. Messages on the way are not compared.
 impl<L: Lightning> Fixture<L> {
     pub(crate) fn maker(&mut self, kind: Kind) -> &mut Person {
         if kind == Kind::Sell { &mut self.seller } else { &mut self.buyer }
@@ -373,7 +379,7 @@ impl<L: Lightning> Fixture<L> {
         Ok(offer)
     }
 
-    /// A sell order whose buyer holds the payout, and what lets them take it.
+    /// A sell order whose buyer holds the payout, and the preimage that settles it.
     pub(crate) async fn payout_held(&mut self) -> Result<(Offer, Preimage)> {
         let preimage = Preimage([7; 32]);
         let hash = preimage.hash();
@@ -433,7 +439,7 @@ impl<L: Lightning> Fixture<L> {
         self.is_active().await
     }
 
-    /// Both are told that the escrow is held and the buyer's invoice known.
+    /// Both are notified that the trade is active.
     pub(crate) async fn is_active(&mut self) -> Result<()> {
         self.seller.trader.wait_for(Action::BuyerTookOrder).await?;
         self.buyer.trader.wait_for(Action::HoldInvoicePaymentAccepted).await?;
@@ -448,7 +454,7 @@ impl<L: Lightning> Fixture<L> {
         Ok(())
     }
 
-    /// What the buyer hands in.
+    /// A new invoice of the buyer for the payout.
     pub(crate) async fn payout_invoice(&mut self) -> Result<String> {
         self.destination = self.buyer.wallet.invoice(u64::try_from(BUYER_GETS)?).await?;
         Ok(self.destination.clone())
@@ -461,7 +467,7 @@ impl<L: Lightning> Fixture<L> {
         self.is_success(offer).await
     }
 
-    /// Both are told that the buyer is paid, and the book shows it.
+    /// Both are notified that the buyer is paid, and the book shows it.
     pub(crate) async fn is_success(&mut self, offer: &Offer) -> Result<()> {
         self.seller.trader.wait_for(Action::Rate).await?;
         self.buyer.trader.wait_for(Action::PurchaseCompleted).await?;
@@ -470,7 +476,7 @@ impl<L: Lightning> Fixture<L> {
         Ok(())
     }
 
-    /// The invoice that the seller is told to pay, also after the taker's reputation.
+    /// The hold invoice that the seller gets, after the taker's reputation if that comes first.
     pub(crate) async fn hold_invoice(&mut self) -> Result<String> {
         loop {
             let message = self.seller.trader.wait_for(Action::PayInvoice).await?;
@@ -491,12 +497,12 @@ pub(crate) fn offer(answer: &Received) -> Result<Offer> {
     Ok(Offer {
         id: order.id.context("it has no id")?,
         kind: order.kind.context("it has no kind")?,
-        created_at: order.created_at.context("it was never created")?,
-        expires_at: order.expires_at.context("it never expires")?,
+        created_at: order.created_at.context("it has no creation time")?,
+        expires_at: order.expires_at.context("it has no expiry")?,
     })
 }
 
-/// The tags of an order event that shows this status, in full.
+/// All tags of an order event with this status.
 fn tags(offer: &Offer, status: &str, event: &Event, fixture: &Fixture) -> Vec<Value> {
     let published = i64::try_from(event.created_at.as_secs()).unwrap_or_default();
     let mut tags = vec![
@@ -532,7 +538,7 @@ fn tags(offer: &Offer, status: &str, event: &Event, fixture: &Fixture) -> Vec<Va
     tags
 }
 
-/// Waits until the order is shown so, and compares its tags in full.
+/// Waits until the order is published with this status, and compares all its tags.
 pub(crate) async fn shows(fixture: &mut Fixture, offer: &Offer, status: &str) -> Result<()> {
     let event = fixture.book.until(offer.id, status).await?;
     let got: Vec<_> = event.tags.iter().map(|tag| json!(tag.as_slice())).collect();

@@ -1,4 +1,4 @@
-//! The protocol's message sequences, every message and public event in full.
+//! The protocol's message sequences; every message and public event is compared in full.
 
 mod buy;
 mod cancel;

@@ -1,5 +1,5 @@
-//! The daemon as its users meet it: the real binary, a relay and a simulated LND over sockets, and
-//! clients that know only the wire. One file per page of the protocol.
+//! The daemon as its users see it: the real binary, a relay and a simulated LND over sockets, and
+//! clients that know only the protocol.
 
 mod faults;
 mod fixture;
@@ -11,12 +11,12 @@ use anyhow::Result;
 use devnet::{Exchange, LndProcess, Settings};
 use lnd_sim::LndSim;
 
-/// What a scenario stands on.
+/// The Lightning network of a scenario.
 type Network = LndSim;
-/// What a scenario stands on in which LND is killed.
+/// The Lightning network of a scenario in which LND is killed.
 type Processes = LndProcess;
 
-/// So many fixtures are alive at a time where a test has more to tell than one: each waits, mostly.
+/// How many fixtures a test runs concurrently; each waits most of the time.
 const PARALLEL: usize = 4;
 
 async fn network(settings: Settings) -> Result<Exchange<Network>> {

@@ -21,16 +21,16 @@ use tokio::time::timeout;
 
 use crate::fixture::{Fixture, Offer};
 
-/// Of whom waits for nodes to come back.
+/// How long to wait for nodes to restart.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// On nodes that are not as usual.
+/// A fixture on nodes with this configuration.
 async fn fixture(settings: Settings, nodes: Config) -> Result<Box<Fixture>> {
     let exchange = Box::pin(Exchange::start_on_nodes(nodes, settings)).await?;
     Box::pin(Fixture::around(exchange, Transport::Nip44)).await
 }
 
-/// With a router, and a buyer behind it.
+/// Nodes with a router, and a buyer behind it.
 fn far_nodes() -> Result<Config> {
     let hub_arguments = SIGN_AT_ONCE.map(Into::into).into();
     Ok(Config { has_router: true, hub_arguments, ..Config::new()? })
@@ -46,23 +46,23 @@ enum Victim {
 
 const VICTIMS: [Victim; 3] = [Victim::Lnd, Victim::Daemon, Victim::Both];
 
-/// SIGKILL. Of both, LND is back before the daemon looks.
-async fn strike(fixture: &mut Fixture, victim: Victim) -> Result<()> {
+/// SIGKILL and restart. If both are killed, LND is started first.
+async fn kill_and_restart(fixture: &mut Fixture, victim: Victim) -> Result<()> {
     match victim {
-        Victim::Lnd => fixture.lnd_dies_and_returns().await,
+        Victim::Lnd => fixture.kill_and_restart_lnd().await,
         Victim::Daemon => {
             fixture.exchange.daemon.kill().await?;
             fixture.exchange.daemon.start().await
         }
         Victim::Both => {
             fixture.exchange.daemon.kill().await?;
-            fixture.lnd_dies_and_returns().await?;
+            fixture.kill_and_restart_lnd().await?;
             fixture.exchange.daemon.start().await
         }
     }
 }
 
-/// Looks again and again until it is so.
+/// Polls until the condition holds.
 async fn until(
     fixture: &Fixture,
     what: &str,
@@ -76,23 +76,23 @@ async fn until(
         anyhow::Ok(())
     };
     let waited = timeout(TIMEOUT, waiting).await;
-    waited.with_context(|| format!("never: {what}\n{}", fixture.exchange.daemon.log()))?
+    waited.with_context(|| format!("not reached: {what}\n{}", fixture.exchange.daemon.log()))?
 }
 
-/// How an invoice of the daemon's node stands at LND.
+/// The state of one of the hub's invoices at LND.
 async fn invoice_state(fixture: &Fixture, bolt11: &str) -> Result<InvoiceState> {
     let all = list_invoices(&fixture.exchange.lnd.wallet(HUB)?).await?;
     let found = all.iter().find(|invoice| invoice.payment_request == bolt11);
     found.map(Invoice::state).context("LND has no such invoice")
 }
 
-/// The payment by which a wallet pays, or tried to pay, an invoice.
+/// A wallet's payment of an invoice, failed or not.
 async fn payment_of(wallet: &Wallet, bolt11: &str) -> Result<Option<Payment>> {
     let all = list_payments(wallet).await?;
     Ok(all.into_iter().find(|payment| payment.payment_request == bolt11))
 }
 
-/// All that the daemon's node ever tried to pay.
+/// All payments of the hub, failed ones too.
 async fn payouts(fixture: &Fixture) -> Result<Vec<Payment>> {
     list_payments(&fixture.exchange.lnd.wallet(HUB)?).await
 }
@@ -102,8 +102,8 @@ async fn payout(fixture: &Fixture) -> Result<Option<Payment>> {
     payment_of(&fixture.exchange.lnd.wallet(HUB)?, &fixture.destination).await
 }
 
-/// What the daemon has said of an order that has this in it.
-fn said(fixture: &Fixture, offer: &Offer, words: &str) -> Option<String> {
+/// The last line of the daemon's log about an order that contains these words.
+fn log_line(fixture: &Fixture, offer: &Offer, words: &str) -> Option<String> {
     let (log, order) = (fixture.exchange.daemon.log(), offer.id.to_string());
     let found = log.lines().rfind(|line| line.contains(words) && line.contains(&order));
     found.map(ToOwned::to_owned)

@@ -1,5 +1,5 @@
-//! The same scenarios on real nodes, and what only those can show: `make regtest`. Each scenario has a
-//! chain, nodes, relay and daemon of its own.
+//! The same scenarios on real nodes, and those that only real nodes can show: `make regtest`. Each
+//! scenario has its own chain, nodes, relay and daemon.
 
 mod faults;
 mod fixture;
@@ -10,12 +10,12 @@ use anyhow::Result;
 use devnet::{Exchange, Settings};
 use regtest::{Config, Regtest, SIGN_AT_ONCE};
 
-/// What a scenario stands on.
+/// The Lightning network of a scenario.
 type Network = Regtest;
-/// What a scenario stands on in which LND is killed.
+/// The Lightning network of a scenario in which LND is killed.
 type Processes = Regtest;
 
-/// So many fixtures are alive at a time where a test has more to tell than one.
+/// How many fixtures a test runs concurrently.
 const PARALLEL: usize = 2;
 
 async fn network(settings: Settings) -> Result<Exchange<Network>> {

@@ -1,4 +1,4 @@
-//! What no real node can be told to have or to do: shown of the simulated one only.
+//! Scenarios that real nodes cannot be made to show.
 
 mod dangling;
 mod modifier;

@@ -1,5 +1,5 @@
-//! Command line, settings, database, log and relays, when the daemon starts: a start that cannot succeed
-//! says what to do; one that may heal keeps trying, and heals. None of it is about LND.
+//! Command line, settings, database, log and relays at the daemon's start: an error that the operator
+//! must correct comes with a remedy, one that can pass is retried. None of it is about LND.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +24,7 @@ use crate::fixture::binary::{
 };
 use crate::fixture::{Fixture, settings};
 
-/// How a start ends that a restart cannot mend: `contrib/mostrod.service` makes none.
+/// The exit code for errors that a restart cannot correct; `contrib/mostrod.service` does not restart.
 const NO_RESTART: i32 = 2;
 
 // spec: D12
@@ -36,7 +36,7 @@ async fn without_settings_a_template_is_written_readable_by_its_owner_only() -> 
     let first = run(&dir, &[]).await?;
     ends(&first, 0, &["there were no settings", "settings.toml", "start again"])?;
     let mode = |path: &Path| fs::metadata(path).map(|found| found.permissions().mode() & 0o777);
-    ensure!(mode(&dir)? == 0o700, "others can look into the folder");
+    ensure!(mode(&dir)? == 0o700, "others can read the folder");
     ensure!(mode(&dir.join("settings.toml"))? == 0o600, "others can read the settings");
 
     let second = run(&dir, &[]).await?;
@@ -66,7 +66,7 @@ async fn a_non_utf8_variable_is_reported_if_it_is_a_setting() -> Result<()> {
     let output = strange.output().await?;
 
     ends(&output, USAGE, &["MOSTRO__MOSTRO__NAME: is not UTF-8"])?;
-    ensure!(!stderr(&output).contains("LC_NAME"), "LC_NAME is nobody's setting");
+    ensure!(!stderr(&output).contains("LC_NAME"), "LC_NAME is not a setting");
     Ok(())
 }
 
@@ -136,7 +136,7 @@ async fn a_wrong_command_line_is_answered_with_the_usage() -> Result<()> {
     for wrong in ["fly", "--fly"] {
         ends(&run(home.path(), &[wrong]).await?, USAGE, &["Usage: mostrod", wrong])?;
     }
-    ensure!(fs::read_dir(home.path())?.next().is_none(), "it has begun all the same");
+    ensure!(fs::read_dir(home.path())?.next().is_none(), "it started anyway");
     Ok(())
 }
 
@@ -215,7 +215,7 @@ async fn a_start_that_takes_long_can_be_stopped() -> Result<()> {
     ensure!(Command::new("kill").args(["-TERM", &pid]).status().await?.success());
 
     let status = timeout(TIMEOUT, process.child.wait()).await??;
-    ensure!(status.success(), "it ended with {status}, as if it had waited for the database");
+    ensure!(status.success(), "it ended with {status} and not at once");
     Ok(())
 }
 
@@ -284,7 +284,7 @@ async fn a_check_names_the_relays_that_are_missing() -> Result<()> {
     Ok(())
 }
 
-/// Name and content of every file in a folder, without those that SQLite needs to read.
+/// Name and content of every file in a folder, without SQLite's temporary ones.
 fn files(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {

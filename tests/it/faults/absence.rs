@@ -1,4 +1,4 @@
-//! The daemon was away for a while.
+//! Events during a downtime of the daemon.
 
 use anyhow::Result;
 use devnet::{Lightning, Transport};
@@ -41,10 +41,10 @@ async fn an_escrow_paid_while_the_daemon_was_down_is_seen() -> Result<()> {
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
-/// From the block at which a hold is paid to its margin, with the template's settings and the three
-/// blocks that a payer adds.
+/// Blocks from the payment of a hold to its margin, with the template's settings and the three blocks
+/// that a payer adds.
 const MARGIN: u32 = 144 + 3 - 24;
-/// The same to the block at which LND gives it back by itself.
+/// Blocks from the payment of a hold until LND refunds it by itself.
 const LND_ACTS: u32 = 144 + 3 - 18;
 
 // spec: D40 T24 T27 C20

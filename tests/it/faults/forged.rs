@@ -1,4 +1,4 @@
-//! Within a running trade, sats move by the word of the right party and of nobody else.
+//! In an active trade only messages of the right party move sats.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::{HUB, Person, SELLER, Transport};
@@ -14,7 +14,7 @@ use trade::Order;
 
 use super::hostile::{Forger, encrypt, in_database, sign};
 use crate::fixture::{
-    BUYER_GETS, Fixture, Offer, SELLER_PAYS, hears, on_both_transports, settings,
+    BUYER_GETS, Fixture, Offer, SELLER_PAYS, on_both_transports, receives, settings,
 };
 
 // spec: T24 INV-4
@@ -22,12 +22,12 @@ use crate::fixture::{
 async fn only_the_buyer_can_send_fiat_sent() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
-        let before = Standing::of(fixture, &offer).await?;
+        let before = Snapshot::of(fixture, &offer).await?;
         let mut stranger = fixture.exchange.person(SELLER, fixture.transport).await?;
 
         for person in [&mut stranger, &mut fixture.seller] {
             let sent = person.trader.send(Action::FiatSent, Some(offer.id), None).await?;
-            hears(person, offer.refused(&sent, "invalid_pubkey")).await?;
+            receives(person, offer.refused(&sent, "invalid_pubkey")).await?;
         }
 
         before.stands(fixture, &offer).await?;
@@ -42,12 +42,12 @@ async fn only_the_buyer_can_send_fiat_sent() -> Result<()> {
 async fn only_the_seller_can_release() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_fiat_sent().await?;
-        let before = Standing::of(fixture, &offer).await?;
+        let before = Snapshot::of(fixture, &offer).await?;
         let mut stranger = fixture.exchange.person(SELLER, fixture.transport).await?;
 
         for person in [&mut stranger, &mut fixture.buyer] {
             let sent = person.trader.send(Action::Release, Some(offer.id), None).await?;
-            hears(person, offer.refused(&sent, "invalid_peer")).await?;
+            receives(person, offer.refused(&sent, "invalid_peer")).await?;
         }
 
         before.stands(fixture, &offer).await?;
@@ -71,7 +71,7 @@ async fn a_message_in_the_name_of_another_key_is_ignored() -> Result<()> {
         fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
         tries(&forger, fixture, &offer, "release", &seller).await?;
 
-        ensure!(forger.answers().await? == 0, "somebody was answered");
+        ensure!(forger.answers().await? == 0, "an answer was sent");
         ends_well(fixture, &offer).await
     })
     .await
@@ -83,11 +83,11 @@ async fn a_release_that_came_too_early_is_not_honoured_when_it_is_repeated() -> 
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
         let early = fixture.seller.trader.release(offer.id).await?;
-        hears(&mut fixture.seller, offer.refused(&early, "not_allowed_by_status")).await?;
+        receives(&mut fixture.seller, offer.refused(&early, "not_allowed_by_status")).await?;
         fixture.buyer.trader.fiat_sent(offer.id).await?;
         fixture.buyer.trader.wait_for(Action::FiatSentOk).await?;
         fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
-        let before = Standing::of(fixture, &offer).await?;
+        let before = Snapshot::of(fixture, &offer).await?;
 
         let release = on_relay(fixture, early.event).await?;
         fixture.exchange.relay.push(release.clone());
@@ -112,7 +112,7 @@ async fn messages_of_one_trade_do_not_change_another() -> Result<()> {
         fixture.seller.trader.wait_for(Action::Rate).await?;
         fixture.buyer.trader.wait_for(Action::Rate).await?;
         let offer = fixture.sale_active().await?;
-        let before = Standing::of(fixture, &offer).await?;
+        let before = Snapshot::of(fixture, &offer).await?;
 
         for said in [fiat_sent.event, release.event] {
             fixture.exchange.relay.push(on_relay(fixture, said).await?);
@@ -125,15 +125,15 @@ async fn messages_of_one_trade_do_not_change_another() -> Result<()> {
     .await
 }
 
-/// Where a trade stands before somebody tries to move it.
-struct Standing(Order);
+/// The state of a trade before an attempt to change it.
+struct Snapshot(Order);
 
-impl Standing {
+impl Snapshot {
     async fn of(fixture: &Fixture, offer: &Offer) -> Result<Self> {
         Ok(Self(in_database(fixture, offer.id).await?))
     }
 
-    /// Nobody was told anything, the order is as it was, and the sats are where they were.
+    /// Nobody got a message, and the order and the sats are unchanged.
     async fn stands(&self, fixture: &mut Fixture, offer: &Offer) -> Result<()> {
         fixture.seller.trader.receives_nothing_more(offer.id).await?;
         fixture.buyer.trader.receives_nothing_more(offer.id).await?;
@@ -151,7 +151,7 @@ async fn ends_well(fixture: &mut Fixture, offer: &Offer) -> Result<()> {
     fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
-/// An event as the relay keeps it, for everybody to copy.
+/// An event as the relay stores it, which anybody can copy.
 async fn on_relay(fixture: &Fixture, event: EventId) -> Result<Event> {
     let client = Client::default();
     client.add_relay(fixture.exchange.relay.url()).await?;
@@ -160,7 +160,7 @@ async fn on_relay(fixture: &Fixture, event: EventId) -> Result<Event> {
     found.first_owned().context("the relay has no such event")
 }
 
-/// In whose name a forger writes.
+/// The trader whose messages are forged.
 struct Victim {
     trade: PublicKey,
     identity: PublicKey,
@@ -173,7 +173,7 @@ impl Victim {
     }
 }
 
-/// Every trick there is, in vain.
+/// Sends every forgery; none may have an effect.
 async fn tries(
     forger: &Forger,
     fixture: &mut Fixture,
@@ -181,7 +181,7 @@ async fn tries(
     action: &str,
     victim: &Victim,
 ) -> Result<()> {
-    let before = Standing::of(fixture, offer).await?;
+    let before = Snapshot::of(fixture, offer).await?;
     let message = forger.request(offer.id, action).to_string();
     for (trick, event) in forger.forged(&message, victim)? {
         forger.deliver(fixture, &event).await.with_context(|| trick.to_owned())?;
@@ -190,7 +190,7 @@ async fn tries(
 }
 
 impl Forger {
-    /// This message in the victim's name, each time by another trick.
+    /// This message in the victim's name, forged in each possible way.
     fn forged(&self, message: &str, victim: &Victim) -> Result<Vec<(&'static str, Event)>> {
         let ours = sign(message, &self.trade);
         match self.transport {
@@ -231,7 +231,7 @@ impl Forger {
         }
     }
 
-    /// A gift wrap whose rumor and seal name these authors; one of ours signs the seal.
+    /// A gift wrap with these authors of rumor and seal, whose seal is signed by one of our keys.
     fn letter_as(
         &self,
         author: PublicKey,
@@ -255,7 +255,7 @@ impl Forger {
     }
 }
 
-/// The event as it stands, under its true id; whether the signer is its author or not.
+/// The event with its correct id, signed by this key, which need not be its author's.
 fn signed_by(signer: &Keys, mut event: UnsignedEvent) -> Event {
     let id = event.id();
     let signature = signer.sign_schnorr(&Digest::from_digest(id.to_bytes()));

@@ -1,4 +1,4 @@
-//! What must leave no trace: events that are malformed, forged, replayed, stale, too large or not
+//! Events that must have no effect: malformed, forged, replayed, stale, too large or not
 //! for us. And what is refused aloud, because it is not built yet.
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, on_both_transports, order, settings};
 
-/// A flaw that time would heal.
+/// A flaw that passes with time.
 const AHEAD: &str = "a time in 6 min";
 
 // spec: K-06 INV-9
@@ -36,14 +36,14 @@ async fn an_invalid_event_changes_nothing_and_gets_no_answer() -> Result<()> {
         fixture.seller.trader.receives_nothing_more(offer.id).await?;
         ensure!(in_database(fixture, offer.id).await? == before, "the order has changed");
 
-        // The flaws were the reason: the same take without one is honoured.
+        // Only the flaws were the reason: the same take without one is accepted.
         let honest = Forger::join(fixture).await?;
         honest.deliver(fixture, &honest.letter(&honest.take(offer.id).to_string())?).await?;
         fixture.book.until(offer.id, "in-progress").await?;
 
         let sale = fixture.sale_active().await?;
         fixture.released(&sale).await?;
-        leaves_no_trace(fixture, &forger, &flawed).await?;
+        has_no_effect(fixture, &forger, &flawed).await?;
         ensure!(fixture.exchange.daemon.is_running(), "the daemon has ended");
         fixture.audit(sale.id, -SELLER_PAYS, BUYER_GETS).await
     })
@@ -182,16 +182,19 @@ async fn is_refused(fixture: &mut Fixture, request_id: u64, reason: &str) -> Res
     Ok(())
 }
 
-async fn leaves_no_trace(fixture: &Fixture, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
+async fn has_no_effect(fixture: &Fixture, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
     let reader = store::open_reader(&fixture.exchange.daemon.dir().join("mostro.db")).await?;
     for (flaw, event) in flawed {
         let is_remembered = reader.is_remembered(EventId(event.id.to_bytes())).await?;
-        // Or a relay would send it again when its time has come.
+        // An event from the future is remembered, or it would be accepted later.
         ensure!(is_remembered == (*flaw == AHEAD), "wrongly remembered or forgotten: {flaw}");
     }
-    ensure!(forger.answers().await? == 0, "somebody was answered");
+    ensure!(forger.answers().await? == 0, "an answer was sent");
     let log = fixture.exchange.daemon.log();
-    ensure!(!log.contains("panicked") && !log.contains("ERROR"), "the daemon complains:\n{log}");
+    ensure!(
+        !log.contains("panicked") && !log.contains("ERROR"),
+        "the daemon logged an error:\n{log}"
+    );
     Ok(())
 }
 
@@ -201,15 +204,15 @@ pub(super) async fn in_database(fixture: &Fixture, order: Uuid) -> Result<Order>
     order.context("the order is not in the database")
 }
 
-/// An event, and what is wrong with it.
+/// An event, and its flaw.
 type Flawed = (&'static str, Event);
 
-/// When an event says it was written, in seconds from now.
+/// The time of an event, in seconds from now.
 type Offset = i64;
 
 const NOW: Offset = 0;
 
-/// Somebody who writes events by hand: one flaw in each, all else right.
+/// A client that writes events with one flaw each.
 pub(super) struct Forger {
     pub(super) transport: Transport,
     pub(super) node: PublicKey,
@@ -235,7 +238,7 @@ impl Forger {
         })
     }
 
-    /// Through the relay, or past it if it will not have it.
+    /// Sends it through the relay, or directly to the subscribers if the relay rejects it.
     pub(super) async fn deliver(&self, fixture: &Fixture, event: &Event) -> Result<()> {
         let output = self.client.send_event(event).await;
         if output.is_ok_and(|output| output.success.is_empty()) {
@@ -244,7 +247,7 @@ impl Forger {
         Ok(())
     }
 
-    /// How many events are addressed to any key of ours.
+    /// How many events are addressed to any of our keys.
     pub(super) async fn answers(&self) -> Result<usize> {
         let keys = [&self.identity, &self.trade, &self.stranger].map(Keys::public_key);
         let to_us = Filter::new().pubkeys(keys);
@@ -256,7 +259,7 @@ impl Forger {
         let to_us = Filter::new().pubkey(self.trade.public_key());
         let first = ReqExitPolicy::WaitForEvents(1);
         let answers = self.client.pool().fetch_events(to_us, TIMEOUT, first).await?;
-        let answer = answers.first().context("nobody answers")?;
+        let answer = answers.first().context("no answer")?;
         let plain = nip44::decrypt(self.trade.secret_key(), &answer.pubkey, &answer.content)?;
         Ok(serde_json::from_str::<Value>(&plain)?[0].take())
     }
@@ -287,19 +290,19 @@ impl Forger {
         }
     }
 
-    /// That our identity is behind a trade key.
+    /// The proof that a trade key belongs to our identity.
     pub(super) fn proof(&self, message: &str, trade: &Keys) -> String {
         let trade = trade.public_key().to_hex();
         let statement = format!("mostro-transport-v2-identity:{trade}:{message}");
         format!(r#"["{}",{}]"#, self.identity.public_key(), sign(&statement, &self.identity))
     }
 
-    /// The event that carries this message, without a flaw.
+    /// The event with this message, without a flaw.
     fn letter(&self, message: &str) -> Result<Event> {
         self.seal(self.rumor(&self.signed(message), NOW)?)
     }
 
-    /// What the trade key says: on v2 the content of the event is still to be encrypted.
+    /// The trade key's rumor; on v2 its content is still to be encrypted.
     fn rumor(&self, content: &str, written: Offset) -> Result<UnsignedEvent> {
         let now = i64::try_from(Timestamp::now().as_secs())?;
         let at = Timestamp::from_secs(u64::try_from(now + written)?);
@@ -345,7 +348,7 @@ impl Forger {
         sign_event(&author, Kind::GiftWrap, vec![Tag::public_key(self.node)], content)
     }
 
-    /// Takes of this order, each with one flaw or beyond reading.
+    /// Takes of this order, each with one flaw or unreadable.
     fn flawed(&self, order: Uuid) -> Result<Vec<Flawed>> {
         let take = self.take(order);
         let mut flawed = Vec::new();
@@ -433,13 +436,13 @@ impl Forger {
             ("a seal for another reader", self.wrap(to_stranger.as_json())?),
             ("no seal", self.wrap(rumor.as_json())?),
             ("a note in place of a seal", sealed(Kind::TextNote, rumor.as_json())?),
-            ("words in place of a seal", self.wrap("seal")?),
+            ("text in place of a seal", self.wrap("seal")?),
             ("a seal that is not UTF-8", self.wrap([0xff, 0xfe, 0x00])?),
             (
                 "a rumor that is not UTF-8",
                 self.wrap(self.seal_of(Kind::Seal, [0xff, 0x00])?.as_json())?,
             ),
-            ("words in place of a rumor", sealed(Kind::Seal, "rumor".to_owned())?),
+            ("text in place of a rumor", sealed(Kind::Seal, "rumor".to_owned())?),
             ("a rumor of another kind", sealed(Kind::Seal, event.as_json())?),
             ("a rumor under another id", sealed(Kind::Seal, renamed.as_json())?),
         ])
@@ -462,7 +465,7 @@ impl Forger {
         ])
     }
 
-    /// The same event, to others or unreadable.
+    /// The same event for another addressee, or unreadable.
     fn misdirected(&self, event: &Event) -> Result<Vec<Flawed>> {
         let nobody = Keys::generate().public_key();
         let to = |tags: Vec<Tag>, content: &str| {
@@ -485,7 +488,7 @@ impl Forger {
     }
 }
 
-/// Messages that are none.
+/// Malformed messages.
 fn malformed(take: &Value) -> Vec<(&'static str, String)> {
     let body = &take["order"];
     let with = |key: &str, value: Value| {
@@ -516,25 +519,22 @@ fn malformed(take: &Value) -> Vec<(&'static str, String)> {
         ("an unknown payload", with("payload", json!({ "gold": 1 }))),
         ("two payloads", with("payload", json!({ "amount": 1, "rating_user": 5 }))),
         ("a field twice", text.replacen(r#""version""#, r#""version":1,"version""#, 1)),
-        (
-            "nesting without end",
-            text.replacen(r#""payload":null"#, &format!(r#""payload":{deep}"#), 1),
-        ),
+        ("endless nesting", text.replacen(r#""payload":null"#, &format!(r#""payload":{deep}"#), 1)),
         ("an action that only the node takes", with("action", json!("canceled"))),
     ]
 }
 
-/// Contents that are no tuple.
+/// Contents that are not a tuple.
 fn torn(message: &str) -> Vec<(&'static str, String)> {
     vec![
-        ("words in place of a tuple", "hello".to_owned()),
+        ("text in place of a tuple", "hello".to_owned()),
         ("a NUL in place of a tuple", "\0".to_owned()),
         ("no elements", "[]".to_owned()),
         ("one element", format!("[{message}]")),
         ("four elements", format!("[{message},null,null,null]")),
         ("an object in place of a tuple", message.to_owned()),
         ("a tuple cut off", format!("[{message},nu")),
-        ("a tuple without end", "[".repeat(20_000)),
+        ("an endless tuple", "[".repeat(20_000)),
     ]
 }
 

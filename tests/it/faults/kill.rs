@@ -1,7 +1,7 @@
-//! The real process is killed at every step of a trade, and the trade ends well.
+//! The real process is killed at every step of a trade, and the trade succeeds.
 //!
-//! The daemon dies by SIGKILL at a named point, is started again, and the traders, who wait and
-//! repeat nothing, get every message at least once. The buyer is paid once: LND's books say so.
+//! The daemon is killed by SIGKILL at a named point and restarted. The traders, who repeat nothing,
+//! get every message at least once. The buyer is paid once by LND's records.
 
 use anyhow::{Context as _, Result};
 use devnet::Transport;
@@ -9,9 +9,9 @@ use futures::future::try_join_all;
 use mostro_core::message::Action;
 use uuid::Uuid;
 
-use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
-/// How a trade goes.
+/// The kind of a trade.
 #[derive(Debug, Clone, Copy)]
 enum Scenario {
     /// Sell order, invoice later; a first taker's hold is canceled before the trade.
@@ -20,7 +20,7 @@ enum Scenario {
     Purchase,
 }
 
-/// A trade, and the points at which the daemon dies in it, one life after the other.
+/// A trade, and the points at which the daemon is killed in it, one after the other.
 type Fate = (Scenario, Vec<String>);
 
 async fn sale(fixture: &mut Fixture) -> Result<Uuid> {
@@ -61,9 +61,9 @@ async fn survives(fixture: &mut Fixture, (scenario, points): &Fate) -> Result<()
     fixture.audit(order, -SELLER_PAYS, BUYER_GETS).await
 }
 
-/// All of it happens in one fixture.
+/// Runs them one after the other in one fixture.
 async fn survives_all(fates: impl Iterator<Item = &Fate>) -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     for fate in fates {
         let (scenario, points) = fate;
         let survived = survives(&mut fixture, fate).await;
@@ -72,7 +72,7 @@ async fn survives_all(fates: impl Iterator<Item = &Fate>) -> Result<()> {
     fixture.exchange.end()
 }
 
-/// Dealt out to a few fixtures, side by side.
+/// Distributes them over a few fixtures, which run concurrently.
 async fn all_survive(fates: impl IntoIterator<Item = Fate>) -> Result<()> {
     let fates: Vec<_> = fates.into_iter().collect();
     let fixtures = crate::PARALLEL.min(fates.len());
@@ -126,7 +126,7 @@ async fn killed_before_during_and_after_each_call_to_lnd() -> Result<()> {
             ["before", "during", "after"].map(|moment| vec![format!("{call}.{moment}")])
         });
         scenarios.extend(points.map(|points| (scenario, points)));
-        // Who comes back finds a payout that was begun, asks about it, and dies again.
+        // After the restart the daemon finds a payout in progress, asks LND about it, and is killed again.
         let tracked = ["before", "during", "after"]
             .map(|moment| vec!["ln.send.after".to_owned(), format!("ln.track.{moment}")]);
         scenarios.extend(tracked.map(|points| (scenario, points)));

@@ -1,22 +1,22 @@
-//! The link to LND fails: it goes dead without being closed, so that nobody is told and nothing
-//! arrives; or it breaks under an answer.
+//! The connection to LND fails: it is half-open, so that nothing arrives and nothing is closed; or it
+//! is cut during an answer.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::{HUB, Lightning as _, Proxy, Settings, Transport};
 use mostro_core::message::Action;
 use std::time::Duration;
 
-use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
-/// A release takes LND to be looked at, asked to settle, and asked to pay.
+/// The fewest answers of LND in a trade: a release alone needs a lookup, a settle and a payment.
 const LEAST_ANSWERS: u32 = 6;
-/// Keep-alive takes 30 s to notice.
+/// Longer than keep-alive needs to detect a dead connection (30 s).
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 // spec: E3 E2 P5 T10 T29
 #[tokio::test]
 async fn a_dead_connection_to_lnd_is_noticed_and_replaced() -> Result<()> {
-    // Each waits for the same timers: side by side.
+    // Concurrently, as both wait for the same timers.
     futures::try_join!(
         async { dead_when_the_escrow_is_paid().await.context("when the escrow is paid") },
         async { dead_when_it_is_released().await.context("when it is released") },
@@ -39,8 +39,8 @@ async fn a_trade_succeeds_whichever_answer_of_lnd_is_lost() -> Result<()> {
     fixture.exchange.end()
 }
 
-/// A sale in which an answer is lost around the hold invoice, and another around the release, each
-/// after so many that arrive. Whether there were so many.
+/// A sale in which an answer is lost after the take, and another one after the release, each after
+/// `passing` others. Returns whether there were as many.
 async fn loses_answers(fixture: &mut Fixture, proxy: &Proxy, passing: u32) -> Result<bool> {
     let offer = fixture.sale_taken().await?;
     let bolt11 = fixture.payout_invoice().await?;
@@ -67,7 +67,7 @@ async fn dead_when_the_escrow_is_paid() -> Result<()> {
     let dials = heals_once_noticed(&fixture, &proxy).await?;
 
     fixture.is_active().await?;
-    ensure!(proxy.dials() > dials, "the old connection came to life again");
+    ensure!(proxy.dials() > dials, "no new connection was opened");
     fixture.released(&offer).await?;
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
@@ -81,14 +81,14 @@ async fn dead_when_it_is_released() -> Result<()> {
     let dials = heals_once_noticed(&fixture, &proxy).await?;
 
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
-    ensure!(proxy.dials() > dials, "the old connection came to life again");
+    ensure!(proxy.dials() > dials, "no new connection was opened");
     fixture.is_success(&offer).await?;
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
-/// A fixture whose daemon reaches LND through a proxy only.
+/// A fixture whose daemon reaches LND through a proxy.
 async fn behind_proxy() -> Result<(Box<Fixture>, Proxy)> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let proxy = Proxy::start(fixture.exchange.lnd.access(HUB)?.address).await?;
     fixture.exchange.daemon.sigterm().await?;
     let home = fixture.exchange.daemon.dir();
@@ -101,7 +101,8 @@ async fn behind_proxy() -> Result<(Box<Fixture>, Proxy)> {
     Ok((fixture, proxy))
 }
 
-/// A call's deadline passes; then the way is free for who dials anew. How often that was before.
+/// Waits for the deadline of a call, then lets new connections through. Returns how many were opened
+/// before.
 async fn heals_once_noticed(fixture: &Fixture, proxy: &Proxy) -> Result<u64> {
     fixture.exchange.daemon.wait_for_log("LND did not answer").await?;
     let dials = proxy.dials();

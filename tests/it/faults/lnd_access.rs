@@ -1,5 +1,5 @@
-//! LND cannot be used as it is: it is away, locked, another node, or does not let us in. The daemon says
-//! so and what to do, and goes on by itself once that is done.
+//! LND cannot be used: it is down, locked, another node, or refuses access. The daemon logs the problem
+//! and a remedy, and continues by itself after the remedy.
 
 use std::fs;
 
@@ -112,7 +112,10 @@ async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
     fixture.seller.trader.release(offer.id).await?;
     fixture.exchange.daemon.wait_for_log("refuses SettleInvoice (permission denied)").await?;
     fixture.exchange.daemon.wait_for_log("lncli bakemacaroon").await?;
-    ensure!(fixture.invoices(HUB, InvoiceState::Accepted).await?.len() == 1, "it is held");
+    ensure!(
+        fixture.invoices(HUB, InvoiceState::Accepted).await?.len() == 1,
+        "the escrow is not held"
+    );
     fs::write(&macaroon, right)?;
 
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
@@ -194,7 +197,7 @@ async fn baked(fixture: &Fixture, calls: &[&str]) -> Result<Vec<u8>> {
     Lightning::bake_macaroon(&fixture.exchange.lnd, HUB, 7, &calls).await
 }
 
-/// Another LND than in the settings.
+/// The environment for another LND than in the settings.
 fn at_lnd(lnd: &NodeAccess) -> [(&'static str, String); 3] {
     [
         ("MOSTRO__LIGHTNING__LND_GRPC_HOST", lnd.url()),

@@ -1,9 +1,9 @@
-//! LND is killed, as by a power cut, and started again; the trade goes on by itself.
+//! LND is killed and restarted; the trade continues by itself.
 
 use anyhow::Result;
 use devnet::Transport;
 
-use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
 // spec: E3 K-44 T10
 #[tokio::test]
@@ -11,7 +11,7 @@ async fn killed_between_the_hold_invoice_and_its_payment() -> Result<()> {
     let mut fixture = fixture().await?;
     let (offer, hold) = fixture.sale_invoiced().await?;
 
-    fixture.lnd_dies_and_returns().await?;
+    fixture.kill_and_restart_lnd().await?;
 
     fixture.funded(&hold).await?;
     fixture.released(&offer).await?;
@@ -24,7 +24,7 @@ async fn killed_with_the_escrow_held() -> Result<()> {
     let mut fixture = fixture().await?;
     let offer = fixture.sale_active().await?;
 
-    fixture.lnd_dies_and_returns().await?;
+    fixture.kill_and_restart_lnd().await?;
 
     fixture.released(&offer).await?;
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
@@ -36,7 +36,7 @@ async fn killed_with_the_payout_in_flight() -> Result<()> {
     let mut fixture = fixture().await?;
     let (offer, preimage) = fixture.payout_held().await?;
 
-    fixture.lnd_dies_and_returns().await?;
+    fixture.kill_and_restart_lnd().await?;
     fixture.buyer.wallet.settle(preimage.0).await?;
 
     fixture.is_success(&offer).await?;
@@ -50,7 +50,7 @@ async fn killed_together_with_the_daemon() -> Result<()> {
     let (offer, preimage) = fixture.payout_held().await?;
 
     fixture.exchange.daemon.kill().await?;
-    fixture.lnd_dies_and_returns().await?;
+    fixture.kill_and_restart_lnd().await?;
     fixture.buyer.wallet.settle(preimage.0).await?;
     fixture.exchange.daemon.start().await?;
 
@@ -59,6 +59,6 @@ async fn killed_together_with_the_daemon() -> Result<()> {
 }
 
 async fn fixture() -> Result<Box<Fixture<crate::Processes>>> {
-    let exchange = Box::pin(crate::processes(impatient()?)).await?;
+    let exchange = Box::pin(crate::processes(fast_retries()?)).await?;
     Box::pin(Fixture::around(exchange, Transport::Nip44)).await
 }

@@ -1,4 +1,4 @@
-//! A relay goes away in the middle of a trade, and comes back without a memory.
+//! A relay stops during a trade and is restarted without its events.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::{Book, Relay, Settings, Transport};
@@ -38,7 +38,7 @@ async fn a_relay_that_lost_its_events_gets_the_book_again() -> Result<()> {
     fixture.book.until(purchase.id, "pending").await?;
     let shown = fixture.book.until(sale.id, "pending").await?;
     ensure!(shown.id == before.id, "the same revision is another event: {shown:?}");
-    ensure!(fixture.book.infos().next().is_some(), "the node does not say what it is");
+    ensure!(fixture.book.infos().next().is_some(), "the node does not publish its info event");
     fixture.exchange.end()
 }
 
@@ -79,7 +79,7 @@ async fn a_message_sent_while_one_relay_was_down_reaches_readers_of_that_relay()
 }
 
 impl Fixture {
-    /// The daemon starts anew with one more relay.
+    /// Restarts the daemon with one more relay.
     async fn second_relay(&mut self) -> Result<Relay> {
         let other = Relay::start().await?;
         self.exchange.daemon.sigterm().await?;
@@ -91,7 +91,7 @@ impl Fixture {
         Ok(other)
     }
 
-    /// Traders open their clients again; whoever reads the book begins anew.
+    /// Restarts the relay; the traders and the book connect again.
     async fn relay_comes_back(&mut self) -> Result<()> {
         self.exchange.relay.come_back().await?;
         self.seller.trader.reconnect().await?;

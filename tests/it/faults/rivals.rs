@@ -1,4 +1,4 @@
-//! Two people want the same order.
+//! Two takers of the same order.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::{HUB, SELLER, Transport};
@@ -24,12 +24,12 @@ async fn of_two_concurrent_takers_one_succeeds_and_the_other_is_refused() -> Res
         fixture.seller.trader.wait_for(Action::PayInvoice),
         rival.trader.wait_for(Action::PayInvoice)
     );
-    ensure!(one.is_ok() != other.is_ok(), "both or none: {one:?}, {other:?}");
+    ensure!(one.is_ok() != other.is_ok(), "not exactly one succeeded: {one:?}, {other:?}");
     let loser = if one.is_ok() { &rival } else { &fixture.seller };
-    let told = loser.trader.received().last().context("the loser was told nothing")?;
+    let told = loser.trader.received().last().context("the refused taker got no message")?;
     let is_refused =
         matches!(told.payload(), Some(Payload::CantDo(Some(CantDoReason::InvalidOrderStatus))));
-    ensure!(is_refused, "the loser was told {told}");
+    ensure!(is_refused, "the refused taker got {told}");
     let open = fixture.invoices(HUB, InvoiceState::Open).await?;
     let canceled = fixture.invoices(HUB, InvoiceState::Canceled).await?;
     ensure!(open.len() == 1 && canceled.is_empty(), "holds: {open:?}, canceled: {canceled:?}");

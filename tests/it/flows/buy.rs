@@ -1,4 +1,4 @@
-//! FL-F4, FL-F5: a buy order from the offer to `active`.
+//! A buy order from its creation to `active`.
 
 use anyhow::Result;
 use mostro_core::message::Action;
@@ -6,8 +6,8 @@ use mostro_core::order::Kind;
 use serde_json::json;
 
 use crate::fixture::{
-    BUYER_GETS, Fixture, SELLER_PAYS, hears, newcomers_reputation, on_both_transports, order,
-    settings, shows, told_active, told_to_pay,
+    BUYER_GETS, Fixture, SELLER_PAYS, both_receive_active, on_both_transports, order, receives,
+    receives_pay_invoice, reputation_of_new_trader, settings, shows,
 };
 
 // spec: FL-F4 T8 T11 T12 K-25
@@ -17,21 +17,21 @@ async fn a_buy_order_is_taken_funded_and_then_invoiced() -> Result<()> {
         let offer = fixture.offered(Kind::Buy).await?;
 
         let take = fixture.seller.trader.take_buy(offer.id).await?;
-        let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
-        let hold = told_to_pay(fixture, to_pay, &offer).await?;
-        hears(&mut fixture.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
+        let to_pay = offer.message(Action::PayInvoice).answering(&take).index(1);
+        let hold = receives_pay_invoice(fixture, to_pay, &offer).await?;
+        receives(&mut fixture.buyer, offer.message(Action::WaitingSellerToPay).index(1)).await?;
         shows(fixture, &offer, "in-progress").await?;
 
         fixture.seller.wallet.pay(&hold).await?;
         let asked = json!({ "order": offer.bare("waiting-buyer-invoice", BUYER_GETS) });
-        hears(&mut fixture.buyer, offer.told(Action::AddInvoice).with(asked)).await?;
-        hears(&mut fixture.seller, offer.told(Action::WaitingBuyerInvoice)).await?;
-        let reputation = offer.told(Action::AddInvoice).with(newcomers_reputation(&offer));
-        hears(&mut fixture.buyer, reputation).await?;
+        receives(&mut fixture.buyer, offer.message(Action::AddInvoice).with(asked)).await?;
+        receives(&mut fixture.seller, offer.message(Action::WaitingBuyerInvoice)).await?;
+        let reputation = offer.message(Action::AddInvoice).with(reputation_of_new_trader(&offer));
+        receives(&mut fixture.buyer, reputation).await?;
 
         let invoice = fixture.payout_invoice().await?;
         let sent = fixture.buyer.trader.add_invoice(offer.id, &invoice).await?;
-        told_active(fixture, &offer, Some(&sent)).await?;
+        both_receive_active(fixture, &offer, Some(&sent)).await?;
         fixture.released(&offer).await?;
         fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
@@ -48,12 +48,12 @@ async fn a_buy_order_with_an_invoice_is_active_once_it_is_funded() -> Result<()>
         let offer = fixture.offered_as(wanted).await?;
 
         let take = fixture.seller.trader.take_buy(offer.id).await?;
-        let to_pay = offer.told(Action::PayInvoice).answering(&take).index(1);
-        let hold = told_to_pay(fixture, to_pay, &offer).await?;
-        hears(&mut fixture.buyer, offer.told(Action::WaitingSellerToPay).index(1)).await?;
+        let to_pay = offer.message(Action::PayInvoice).answering(&take).index(1);
+        let hold = receives_pay_invoice(fixture, to_pay, &offer).await?;
+        receives(&mut fixture.buyer, offer.message(Action::WaitingSellerToPay).index(1)).await?;
 
         fixture.seller.wallet.pay(&hold).await?;
-        told_active(fixture, &offer, None).await?;
+        both_receive_active(fixture, &offer, None).await?;
         fixture.released(&offer).await?;
         fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })

@@ -1,10 +1,10 @@
-//! FL-C1, FL-C3, FL-C4: the ways out before fiat can be sent.
+//! Cancels before the trade is active.
 
 use anyhow::Result;
 use mostro_core::message::Action;
 use mostro_core::order::Kind;
 
-use crate::fixture::{Fixture, hears, on_both_transports, settings, shows};
+use crate::fixture::{Fixture, on_both_transports, receives, settings, shows};
 
 // spec: FL-C1 T21
 #[tokio::test]
@@ -14,10 +14,10 @@ async fn a_maker_cancels_a_pending_order() -> Result<()> {
 
         let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        receives(&mut fixture.seller, offer.message(Action::Canceled).answering(&sent)).await?;
         shows(fixture, &offer, "canceled").await?;
         let take = fixture.buyer.trader.take_sell(offer.id, None).await?;
-        hears(&mut fixture.buyer, offer.refused(&take, "invalid_order_status")).await?;
+        receives(&mut fixture.buyer, offer.refused(&take, "invalid_order_status")).await?;
         fixture.audit(offer.id, 0, 0).await
     })
     .await
@@ -31,7 +31,7 @@ async fn only_the_maker_can_cancel_a_pending_order() -> Result<()> {
 
         let sent = fixture.buyer.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.buyer, offer.refused(&sent, "is_not_your_order")).await?;
+        receives(&mut fixture.buyer, offer.refused(&sent, "is_not_your_order")).await?;
         fixture.audit(offer.id, 0, 0).await
     })
     .await
@@ -45,8 +45,8 @@ async fn the_maker_cancels_a_sale_that_waits_for_an_invoice() -> Result<()> {
 
         let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
-        hears(&mut fixture.buyer, offer.told(Action::Canceled)).await?;
+        receives(&mut fixture.seller, offer.message(Action::Canceled).answering(&sent)).await?;
+        receives(&mut fixture.buyer, offer.message(Action::Canceled)).await?;
         shows(fixture, &offer, "canceled").await?;
         fixture.audit(offer.id, 0, 0).await
     })
@@ -61,8 +61,8 @@ async fn the_maker_cancels_a_sale_whose_hold_invoice_is_unpaid() -> Result<()> {
 
         let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
-        hears(&mut fixture.buyer, offer.told(Action::Canceled)).await?;
+        receives(&mut fixture.seller, offer.message(Action::Canceled).answering(&sent)).await?;
+        receives(&mut fixture.buyer, offer.message(Action::Canceled)).await?;
         shows(fixture, &offer, "canceled").await?;
         fixture.audit(offer.id, 0, 0).await
     })
@@ -77,8 +77,8 @@ async fn the_maker_cancels_a_purchase_and_the_seller_is_refunded() -> Result<()>
 
         let sent = fixture.buyer.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.buyer, offer.told(Action::Canceled).answering(&sent)).await?;
-        hears(&mut fixture.seller, offer.told(Action::Canceled)).await?;
+        receives(&mut fixture.buyer, offer.message(Action::Canceled).answering(&sent)).await?;
+        receives(&mut fixture.seller, offer.message(Action::Canceled)).await?;
         shows(fixture, &offer, "canceled").await?;
         fixture.audit(offer.id, 0, 0).await
     })
@@ -93,9 +93,9 @@ async fn a_taker_cancels_a_sale_and_it_is_pending_again() -> Result<()> {
 
         let sent = fixture.buyer.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.buyer, offer.told(Action::Canceled).answering(&sent)).await?;
+        receives(&mut fixture.buyer, offer.message(Action::Canceled).answering(&sent)).await?;
         let back = offer.back_in_the_book(fixture)?;
-        hears(&mut fixture.seller, offer.told(Action::NewOrder).with(back)).await?;
+        receives(&mut fixture.seller, offer.message(Action::NewOrder).with(back)).await?;
         shows(fixture, &offer, "pending").await?;
         fixture.audit(offer.id, 0, 0).await
     })
@@ -110,9 +110,9 @@ async fn a_taker_cancels_a_purchase_whose_hold_invoice_is_unpaid() -> Result<()>
 
         let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        receives(&mut fixture.seller, offer.message(Action::Canceled).answering(&sent)).await?;
         let back = offer.back_in_the_book(fixture)?;
-        hears(&mut fixture.buyer, offer.told(Action::NewOrder).with(back)).await?;
+        receives(&mut fixture.buyer, offer.message(Action::NewOrder).with(back)).await?;
         shows(fixture, &offer, "pending").await?;
         fixture.audit(offer.id, 0, 0).await
     })
@@ -127,9 +127,9 @@ async fn a_taker_cancels_a_purchase_and_is_refunded() -> Result<()> {
 
         let sent = fixture.seller.trader.cancel(offer.id).await?;
 
-        hears(&mut fixture.seller, offer.told(Action::Canceled).answering(&sent)).await?;
+        receives(&mut fixture.seller, offer.message(Action::Canceled).answering(&sent)).await?;
         let back = offer.back_in_the_book(fixture)?;
-        hears(&mut fixture.buyer, offer.told(Action::NewOrder).with(back)).await?;
+        receives(&mut fixture.buyer, offer.message(Action::NewOrder).with(back)).await?;
         shows(fixture, &offer, "pending").await?;
         fixture.audit(offer.id, 0, 0).await
     })

@@ -1,4 +1,4 @@
-//! Old and new clients on one node: each is answered the way it last spoke, and only so.
+//! Old and new clients on one node: each is answered only on the transport that it last used.
 
 use anyhow::Result;
 use devnet::{Trader, Transport};
@@ -17,8 +17,8 @@ async fn an_old_and_a_new_client_trade_with_each_other() -> Result<()> {
         let offer = fixture.sale_active().await?;
         fixture.released(&offer).await?;
 
-        assert!(heard_on(&fixture.seller.trader).iter().all(|transport| *transport == seller));
-        assert!(heard_on(&fixture.buyer.trader).iter().all(|transport| *transport == buyer));
+        assert!(transports_of(&fixture.seller.trader).iter().all(|transport| *transport == seller));
+        assert!(transports_of(&fixture.buyer.trader).iter().all(|transport| *transport == buyer));
         fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await?;
     }
     Ok(())
@@ -34,13 +34,13 @@ async fn a_client_updated_during_a_trade_is_answered_on_its_new_transport() -> R
     fixture.buyer.trader.set_transport(Transport::Nip44);
     fixture.released(&offer).await?;
 
-    let heard = heard_on(&fixture.buyer.trader);
+    let heard = transports_of(&fixture.buyer.trader);
     let (old, new) = heard.split_at(before);
     assert!(old.iter().all(|transport| *transport == Transport::GiftWrap));
     assert!(new.iter().all(|transport| *transport == Transport::Nip44));
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
-fn heard_on(trader: &Trader) -> Vec<Transport> {
+fn transports_of(trader: &Trader) -> Vec<Transport> {
     trader.received().iter().map(|message| message.transport).collect()
 }

@@ -1,11 +1,11 @@
-//! What the daemon may do at LND, and what it does when it is not let in.
+//! The daemon's permissions at LND, and its behaviour without access.
 
 use anyhow::{Result, ensure};
 use devnet::{HUB, Lightning as _, NodeAccess, Transport, Wallet};
 
-use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
-/// What could cost the node its sats, and what is nobody's business.
+/// Calls that could spend the node's sats or read its secrets.
 const BEYOND_OUR_RIGHTS: [&str; 14] = [
     "/lnrpc.Lightning/OpenChannelSync",
     "/lnrpc.Lightning/CloseChannel",
@@ -26,7 +26,7 @@ const BEYOND_OUR_RIGHTS: [&str; 14] = [
 // spec: T1 T8 T10 T12 T24 T29 T32
 #[tokio::test]
 async fn the_documented_macaroon_allows_a_trade_and_nothing_else() -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let sale = fixture.sale_active().await?;
     fixture.released(&sale).await?;
 
@@ -44,13 +44,13 @@ async fn the_documented_macaroon_allows_a_trade_and_nothing_else() -> Result<()>
 // spec: E2 E3 E6 P0 T29
 #[tokio::test]
 async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let sale = fixture.sale_fiat_sent().await?;
     fixture.exchange.lnd.kill_node(HUB).await?;
     fixture.exchange.lnd.start_locked(HUB).await?;
     fixture.exchange.daemon.wait_for_log("LND's wallet is locked: unlock it").await?;
     fixture.seller.trader.release(sale.id).await?;
-    ensure!(fixture.exchange.daemon.is_running(), "the daemon goes on");
+    ensure!(fixture.exchange.daemon.is_running(), "the daemon has ended");
 
     fixture.exchange.lnd.unlock(HUB).await?;
     fixture.is_success(&sale).await?;
@@ -60,7 +60,7 @@ async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
 // spec: E3 T29 T32
 #[tokio::test]
 async fn a_certificate_renewed_during_a_trade_is_read_again() -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let sale = fixture.sale_active().await?;
 
     fixture.exchange.lnd.renew_certificate(HUB).await?;

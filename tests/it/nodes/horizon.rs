@@ -1,4 +1,4 @@
-//! Escrows that are held for too long.
+//! Escrows that reach their horizon.
 
 use anyhow::{Result, ensure};
 use devnet::{Lightning as _, SELLER, Transport};
@@ -6,11 +6,11 @@ use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
 use mostro_core::message::Action;
 
 use super::dangling::GIVEN_BACK;
-use super::{TIMEOUT, invoice_state, said, until};
-use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, impatient};
+use super::{TIMEOUT, invoice_state, log_line, until};
+use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
-/// From the block at which an LND pays a hold to the one at which LND gives it back: our
-/// `hold_invoice_cltv_delta`, three blocks that the payer adds, less LND's `holdexpirydelta`.
+/// Blocks from the payment of a hold until LND refunds it: our `hold_invoice_cltv_delta`, and three
+/// blocks that the payer adds, less LND's `holdexpirydelta`.
 const LND_ACTS: u32 = 144 + 3 - 18;
 /// The same for the daemon: less its `escrow_deadline_margin_blocks`.
 const WE_ACT: u32 = 144 + 3 - 24;
@@ -18,7 +18,7 @@ const WE_ACT: u32 = 144 + 3 - 24;
 // spec: E2 E5 C13
 #[tokio::test]
 async fn an_escrow_that_lnd_refunded_during_daemon_downtime_is_frozen() -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let (sale, hold) = fixture.sale_invoiced().await?;
     fixture.funded(&hold).await?;
     fixture.fiat_sent(&sale).await?;
@@ -35,7 +35,8 @@ async fn an_escrow_that_lnd_refunded_during_daemon_downtime_is_frozen() -> Resul
     fixture.exchange.daemon.start().await?;
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
     fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
-    until(&fixture, GIVEN_BACK, async || Ok(said(&fixture, &sale, GIVEN_BACK).is_some())).await?;
+    until(&fixture, GIVEN_BACK, async || Ok(log_line(&fixture, &sale, GIVEN_BACK).is_some()))
+        .await?;
     fixture.frozen.push(sale.id);
     fixture.close(sale.id, 0, 0).await
 }
@@ -43,13 +44,13 @@ async fn an_escrow_that_lnd_refunded_during_daemon_downtime_is_frozen() -> Resul
 // spec: E5 E7 T27
 #[tokio::test]
 async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let (sale, hold) = fixture.sale_invoiced().await?;
     fixture.funded(&hold).await?;
 
     fixture.exchange.lnd.mine(WE_ACT).await?;
 
-    // LND is asked for its height four times a minute.
+    // The daemon reads LND's height four times a minute.
     fixture.seller.trader.set_patience(TIMEOUT);
     fixture.seller.trader.wait_for(Action::Canceled).await?;
     fixture.buyer.trader.wait_for(Action::Canceled).await?;
@@ -62,7 +63,7 @@ async fn an_active_trade_is_ended_before_lnd_ends_it() -> Result<()> {
 // spec: E5 T26 T29
 #[tokio::test]
 async fn after_fiat_sent_the_horizon_raises_an_alarm_and_a_release_still_pays() -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let (sale, hold) = fixture.sale_invoiced().await?;
     fixture.funded(&hold).await?;
     fixture.fiat_sent(&sale).await?;
@@ -73,7 +74,7 @@ async fn after_fiat_sent_the_horizon_raises_an_alarm_and_a_release_still_pays() 
         .daemon
         .wait_for_log("ALARM: fiat was sent and the escrow has reached its margin")
         .await?;
-    ensure!(invoice_state(&fixture, &hold).await? == InvoiceState::Accepted, "it was given back");
+    ensure!(invoice_state(&fixture, &hold).await? == InvoiceState::Accepted, "it was refunded");
 
     fixture.seller.trader.release(sale.id).await?;
     fixture.is_success(&sale).await?;

@@ -1,4 +1,4 @@
-//! Another program on the daemon's LND has it accept hold invoices for less than they ask for.
+//! Another program makes the daemon's LND accept hold invoices for less than their amount.
 
 use std::pin::pin;
 
@@ -16,15 +16,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
 use super::{invoice_state, until};
-use crate::fixture::{Fixture, impatient};
+use crate::fixture::{Fixture, fast_retries};
 
-/// What the seller really pays.
+/// The amount that the seller really pays.
 const A_SAT_MSAT: u64 = 1_000;
 
 // spec: D33 T10 T16 INV-1
 #[tokio::test]
 async fn a_one_sat_htlc_reported_as_paid_in_full_starts_no_trade() -> Result<()> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let mut others = JoinSet::new();
     others.spawn(modify(fixture.exchange.lnd.wallet(HUB)?, fixture.exchange.lnd.wallet(HUB)?));
     let (sale, hold) = fixture.sale_invoiced().await?;
@@ -45,15 +45,15 @@ async fn a_one_sat_htlc_reported_as_paid_in_full_starts_no_trade() -> Result<()>
     let told = fixture.buyer.trader.received().iter();
     let mut told = told.map(|it| &it.message.get_inner_message_kind().action);
     let is_active = told.any(|it| *it == Action::HoldInvoicePaymentAccepted);
-    ensure!(!is_active, "the buyer was told to send fiat");
+    ensure!(!is_active, "the buyer was asked to send fiat");
     fixture.close(sale.id, 0, 0).await
 }
 
-/// Says of each HTLC that it brings what its invoice asks for, for as long as it runs.
+/// An HTLC modifier that reports each HTLC with the amount of its invoice.
 async fn modify(first: Wallet, second: Wallet) -> Result<()> {
     let (first, second) = (pin!(open(&first)), pin!(open(&second)));
-    // LND says nothing to a modifier before there is an HTLC, and takes only one: when it has refused
-    // another it has this one.
+    // LND sends a modifier nothing before the first HTLC, and accepts only one modifier: once it refuses
+    // a second one, the first is registered.
     let opened = match select(first, second).await {
         Either::Left((Err(_), other)) | Either::Right((Err(_), other)) => other.await,
         Either::Left((Ok(_), _)) | Either::Right((Ok(_), _)) => bail!("LND took two modifiers"),
@@ -82,8 +82,7 @@ async fn open(wallet: &Wallet) -> Result<Modifier, Status> {
     Ok((answers, asked))
 }
 
-/// One HTLC of a sat, which says that it is a part of all that was asked. Its answer comes when it is
-/// given back.
+/// One HTLC of one sat, declared as a part of the whole amount. Returns when it is failed back.
 async fn pay_a_sat(wallet: Wallet, invoice: Bolt11Invoice) -> Result<()> {
     let asked = invoice.amount_milli_satoshis().context("it asks for an amount")?;
     let payment_hash: &[u8; 32] = invoice.payment_hash().as_ref();

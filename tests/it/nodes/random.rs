@@ -11,13 +11,15 @@ use mostro_core::message::Action;
 use regtest::{Config, SIGN_AT_ONCE};
 
 use super::dangling::{End, GIVEN_BACK, ended};
-use super::{VICTIMS, Victim, fixture, invoice_state, payment_of, payout, said, strike, until};
-use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, impatient};
+use super::{
+    VICTIMS, Victim, fixture, invoice_state, kill_and_restart, log_line, payment_of, payout, until,
+};
+use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, fast_retries};
 
-/// After so many blocks LND has given back whatever is held.
+/// After these blocks LND has refunded every held invoice.
 const ALL_HELD: u32 = 130;
 
-/// When somebody is struck: right after this happened.
+/// The event right after which a kill happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moment {
     Invoiced,
@@ -41,9 +43,9 @@ const MOMENTS: [Moment; 8] = [
     Moment::PayoutBegun,
 ];
 
-/// Who dies when.
+/// What is killed, and when.
 #[derive(Debug, Clone, Copy)]
-struct Blow {
+struct Kill {
     moment: Moment,
     victim: Victim,
 }
@@ -53,27 +55,29 @@ struct Blow {
 async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
     let seed = seed()?;
     tell(&format!("REGTEST_SEED={seed}"))?;
-    let mut dice = Dice(seed);
+    let mut random = Random(seed);
     let mut ends = BTreeMap::<End, usize>::new();
     for (trades, arguments) in [(13, SIGN_AT_ONCE.as_slice()), (12, &[])] {
-        let blows = (0..trades).map(|_| dice.blow()).collect::<Vec<_>>();
-        let spree = Box::pin(spree(&blows, arguments)).await;
-        for end in spree.with_context(|| format!("REGTEST_SEED={seed}, LND with {arguments:?}"))? {
+        let kills = (0..trades).map(|_| random.kill()).collect::<Vec<_>>();
+        let trades_with_kills = Box::pin(trades_with_kills(&kills, arguments)).await;
+        for end in trades_with_kills
+            .with_context(|| format!("REGTEST_SEED={seed}, LND with {arguments:?}"))?
+        {
             *ends.entry(end).or_default() += 1;
         }
     }
     tell(&format!("REGTEST_SEED={seed}: {ends:?}"))
 }
 
-/// A trade for each blow, on an LND with these arguments.
-async fn spree(blows: &[Blow], arguments: &[&str]) -> Result<Vec<End>> {
+/// A trade for each kill, on an LND with these arguments.
+async fn trades_with_kills(kills: &[Kill], arguments: &[&str]) -> Result<Vec<End>> {
     let hub_arguments = arguments.iter().map(ToString::to_string).collect();
     let nodes = Config { hub_arguments, ..Config::new()? };
-    let mut fixture = fixture(impatient()?, nodes).await?;
+    let mut fixture = fixture(fast_retries()?, nodes).await?;
     let (mut ends, mut last) = (Vec::new(), None);
-    for (number, blow) in blows.iter().enumerate() {
-        let trade = Box::pin(struck(&mut fixture, *blow)).await;
-        let (sale, end) = trade.with_context(|| format!("trade {number}, {blow:?}"))?;
+    for (number, kill) in kills.iter().enumerate() {
+        let trade = Box::pin(trade_with_kill(&mut fixture, *kill)).await;
+        let (sale, end) = trade.with_context(|| format!("trade {number}, {kill:?}"))?;
         if end == End::GivenBack {
             fixture.frozen.push(sale.id);
         }
@@ -91,59 +95,59 @@ async fn spree(blows: &[Blow], arguments: &[&str]) -> Result<Vec<End>> {
     Ok(ends)
 }
 
-async fn struck(fixture: &mut Fixture, blow: Blow) -> Result<(Offer, End)> {
+async fn trade_with_kill(fixture: &mut Fixture, kill: Kill) -> Result<(Offer, End)> {
     let (sale, hold) = fixture.sale_invoiced().await?;
-    blow.falls(fixture, Moment::Invoiced).await?;
-    let end = match Box::pin(goes_on(fixture, &sale, &hold, blow)).await {
+    kill.falls(fixture, Moment::Invoiced).await?;
+    let end = match Box::pin(finishes(fixture, &sale, &hold, kill)).await {
         Ok(end) => end,
         Err(error) => refunded(fixture, &sale, &hold).await?.ok_or(error)?,
     };
     if matches!(end, End::Refunded | End::GivenBack) {
-        // These two may have been told more than they asked for.
-        fixture.meets_newcomers(Transport::Nip44).await?;
+        // The traders may have got more messages than were awaited.
+        fixture.replace_traders(Transport::Nip44).await?;
     }
     Ok((sale, end))
 }
 
-/// A trade as it should be.
-async fn goes_on(fixture: &mut Fixture, sale: &Offer, hold: &str, blow: Blow) -> Result<End> {
-    is_held(fixture, hold, blow).await?;
+/// A whole trade.
+async fn finishes(fixture: &mut Fixture, sale: &Offer, hold: &str, kill: Kill) -> Result<End> {
+    is_held(fixture, hold, kill).await?;
     fixture.is_active().await?;
-    blow.falls(fixture, Moment::Active).await?;
+    kill.falls(fixture, Moment::Active).await?;
     fixture.buyer.trader.fiat_sent(sale.id).await?;
-    blow.falls(fixture, Moment::FiatSent).await?;
+    kill.falls(fixture, Moment::FiatSent).await?;
     fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
     fixture.seller.trader.release(sale.id).await?;
-    blow.falls(fixture, Moment::Released).await?;
-    if blow.moment == Moment::Settled {
+    kill.falls(fixture, Moment::Released).await?;
+    if kill.moment == Moment::Settled {
         let is_settled = async || Ok(invoice_state(fixture, hold).await? == InvoiceState::Settled);
         until(fixture, "LND settles the escrow", is_settled).await?;
-        blow.falls(fixture, Moment::Settled).await?;
+        kill.falls(fixture, Moment::Settled).await?;
     }
-    if blow.moment == Moment::PayoutBegun {
+    if kill.moment == Moment::PayoutBegun {
         until(fixture, "LND pays", async || Ok(payout(fixture).await?.is_some())).await?;
-        blow.falls(fixture, Moment::PayoutBegun).await?;
+        kill.falls(fixture, Moment::PayoutBegun).await?;
     }
     ended(fixture, sale).await
 }
 
-/// How a trade ended whose escrow an LND that died has given back.
+/// The end of a trade whose escrow was refunded after a kill of LND.
 async fn refunded(fixture: &mut Fixture, sale: &Offer, hold: &str) -> Result<Option<End>> {
     let payment = payment_of(&fixture.seller.wallet, hold).await?;
     if payment.is_none_or(|payment| payment.status() != PaymentStatus::Failed) {
         return Ok(None);
     }
-    if said(fixture, sale, GIVEN_BACK).is_none() {
+    if log_line(fixture, sale, GIVEN_BACK).is_none() {
         fixture.book.until(sale.id, "canceled").await?;
         return Ok(Some(End::Refunded));
     }
     Ok(Some(End::GivenBack))
 }
 
-/// The seller pays, and again whenever an LND that died gave it back.
-async fn is_held(fixture: &mut Fixture, hold: &str, blow: Blow) -> Result<()> {
+/// The seller pays, and again whenever the payment failed after a kill of LND.
+async fn is_held(fixture: &mut Fixture, hold: &str, kill: Kill) -> Result<()> {
     fixture.seller.wallet.pay(hold).await?;
-    blow.falls(fixture, Moment::Paid).await?;
+    kill.falls(fixture, Moment::Paid).await?;
     let is_held = async || Ok(invoice_state(fixture, hold).await? != InvoiceState::Open);
     until(fixture, "the escrow is held", async || {
         let payment = payment_of(&fixture.seller.wallet, hold).await?;
@@ -154,21 +158,21 @@ async fn is_held(fixture: &mut Fixture, hold: &str, blow: Blow) -> Result<()> {
         is_held().await
     })
     .await?;
-    blow.falls(fixture, Moment::Held).await
+    kill.falls(fixture, Moment::Held).await
 }
 
-impl Blow {
+impl Kill {
     async fn falls(self, fixture: &mut Fixture, now: Moment) -> Result<()> {
-        if self.moment == now { strike(fixture, self.victim).await } else { Ok(()) }
+        if self.moment == now { kill_and_restart(fixture, self.victim).await } else { Ok(()) }
     }
 }
 
-/// To people, also when the test goes well.
+/// Prints a line, also when the test succeeds.
 fn tell(text: &str) -> Result<()> {
     Ok(writeln!(std::io::stderr(), "{text}")?)
 }
 
-/// `REGTEST_SEED`, or one that is drawn.
+/// `REGTEST_SEED`, or a random one.
 #[expect(clippy::disallowed_methods, reason = "the seed is an argument of the run")]
 fn seed() -> Result<u64> {
     match std::env::var("REGTEST_SEED") {
@@ -177,13 +181,13 @@ fn seed() -> Result<u64> {
     }
 }
 
-/// A linear congruential generator: the same seed, the same throws.
-struct Dice(u64);
+/// A linear congruential generator: the same seed gives the same numbers.
+struct Random(u64);
 
-impl Dice {
-    fn blow(&mut self) -> Blow {
+impl Random {
+    fn kill(&mut self) -> Kill {
         let moment = MOMENTS[self.throw(MOMENTS.len())];
-        Blow { moment, victim: VICTIMS[self.throw(VICTIMS.len())] }
+        Kill { moment, victim: VICTIMS[self.throw(VICTIMS.len())] }
     }
 
     fn throw(&mut self, sides: usize) -> usize {

@@ -1,4 +1,4 @@
-//! Payouts that find no way, or a way that costs.
+//! Payouts without a route, or with routing fees.
 
 use anyhow::{Result, ensure};
 use devnet::{BUYER, Exchange, HUB, Lightning as _, Transport, Wallet};
@@ -8,26 +8,26 @@ use mostro_core::message::Action;
 use regtest::{FAR_BUYER, ROUTER};
 
 use super::{far_nodes, fixture, payout, until};
-use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, fast_retries};
 
 // spec: P5 T32
 #[tokio::test]
 async fn a_payout_over_a_router_costs_the_node_its_fee() -> Result<()> {
-    let mut fixture = fixture(impatient()?, far_nodes()?).await?;
+    let mut fixture = fixture(fast_retries()?, far_nodes()?).await?;
     let sale = sale_to_the_far_buyer(&mut fixture).await?;
 
     fixture.seller.trader.release(sale.id).await?;
 
     fixture.is_success(&sale).await?;
     let paid = payout(&fixture).await?;
-    ensure!(paid.is_some_and(|payment| payment.fee_msat > 0), "the router asks for nothing");
+    ensure!(paid.is_some_and(|payment| payment.fee_msat > 0), "the router takes no fee");
     fixture.close(sale.id, -SELLER_PAYS, 0).await
 }
 
 // spec: P9 FL-F8 T32
 #[tokio::test]
 async fn a_payout_over_its_fee_limit_needs_another_invoice() -> Result<()> {
-    let mut fixture = fixture(impatient()?, far_nodes()?).await?;
+    let mut fixture = fixture(fast_retries()?, far_nodes()?).await?;
     let sale = sale_to_the_far_buyer(&mut fixture).await?;
     the_router_asks_for(&fixture, 100_000).await?;
 
@@ -40,7 +40,7 @@ async fn a_payout_over_its_fee_limit_needs_another_invoice() -> Result<()> {
 // spec: P9 FL-F8 T32
 #[tokio::test]
 async fn a_payout_without_a_route_needs_another_invoice() -> Result<()> {
-    let mut fixture = fixture(impatient()?, far_nodes()?).await?;
+    let mut fixture = fixture(fast_retries()?, far_nodes()?).await?;
     let sale = sale_to_the_far_buyer(&mut fixture).await?;
     fixture.exchange.lnd.stop_node(ROUTER).await?;
 
@@ -54,7 +54,7 @@ async fn a_payout_without_a_route_needs_another_invoice() -> Result<()> {
 // spec: P9 FL-F8 T32
 #[tokio::test]
 async fn a_payout_above_our_balance_needs_another_invoice() -> Result<()> {
-    let exchange = Box::pin(Exchange::start_on_nodes(far_nodes()?, impatient()?)).await?;
+    let exchange = Box::pin(Exchange::start_on_nodes(far_nodes()?, fast_retries()?)).await?;
     spend_nearly_all(&exchange.lnd.wallet(HUB)?, &exchange.lnd.wallet(BUYER)?).await?;
     let mut fixture = Fixture::around(exchange, Transport::Nip44).await?;
     let sale = fixture.sale_fiat_sent().await?;
@@ -65,7 +65,7 @@ async fn a_payout_above_our_balance_needs_another_invoice() -> Result<()> {
     fixture.close(sale.id, -SELLER_PAYS, 0).await
 }
 
-/// Until not even this is left that can be sent.
+/// Pays until less than this can be sent.
 const LEFT: u64 = 1_000;
 
 async fn spend_nearly_all(from: &Wallet, to: &Wallet) -> Result<()> {
@@ -78,7 +78,7 @@ async fn spend_nearly_all(from: &Wallet, to: &Wallet) -> Result<()> {
     Ok(())
 }
 
-/// The daemon's node has heard of it when this returns.
+/// Sets the router's fee; the hub knows it when this returns.
 async fn the_router_asks_for(fixture: &Fixture, fee_base_msat: i64) -> Result<()> {
     let asked = PolicyUpdateRequest {
         scope: Some(Scope::Global(true)),
@@ -103,7 +103,7 @@ async fn sale_to_the_far_buyer(fixture: &mut Fixture) -> Result<Offer> {
     fixture.sale_fiat_sent().await
 }
 
-/// The payout fails and the buyer is asked for an invoice, that of this wallet, which is paid.
+/// The payout fails, the buyer is asked for another invoice, sends one of this wallet, and is paid.
 async fn needs_another_invoice(fixture: &mut Fixture, sale: &Offer, wallet: &str) -> Result<()> {
     fixture.buyer.trader.wait_for(Action::PaymentFailed).await?;
     fixture.buyer.trader.wait_for(Action::AddInvoice).await?;

@@ -1,5 +1,5 @@
-//! LND was killed after it had written a payout down, and before its HTLC was on its way. A real one
-//! can be killed, but not at that moment.
+//! LND was killed after it had registered a payout and before it had sent the HTLC. A real LND cannot be
+//! killed at exactly that moment.
 
 use anyhow::{Result, ensure};
 use devnet::Transport;
@@ -7,7 +7,7 @@ use lightning_invoice::Bolt11Invoice;
 use lnd_sim::{HUB, PaymentHash, Rpc};
 use mostro_core::message::Action;
 
-use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, impatient};
+use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, fast_retries};
 
 // spec: P9 FL-F8
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn a_payout_that_failed_because_lnd_died_counts_no_attempt() -> Result<()>
         .received()
         .iter()
         .map(|it| &it.message.get_inner_message_kind().action);
-    ensure!(!actions.any(|it| *it == Action::PaymentFailed), "the buyer was told of a failure");
+    ensure!(!actions.any(|it| *it == Action::PaymentFailed), "the buyer got a failure");
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
@@ -36,13 +36,13 @@ async fn a_payout_that_never_left_lnd_is_frozen_and_paid_after_the_remedy() -> R
 
     fixture.is_success(&offer).await?;
     let alarm = "ALARM: LND calls a payment in flight that no channel carries";
-    ensure!(fixture.exchange.daemon.log().contains(alarm), "the operator was not called");
+    ensure!(fixture.exchange.daemon.log().contains(alarm), "no alarm was logged");
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
-/// The payout dangles, and LND is back.
+/// Makes a payout dangle, and restarts LND.
 async fn left_dangling() -> Result<(Box<Fixture>, Offer, PaymentHash)> {
-    let mut fixture = Fixture::with(impatient()?, Transport::Nip44).await?;
+    let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let offer = fixture.sale_fiat_sent().await?;
     fixture.exchange.lnd.dangle_next(HUB)?;
     fixture.seller.trader.release(offer.id).await?;

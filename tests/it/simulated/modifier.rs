@@ -1,5 +1,5 @@
-//! LND accepts a hold invoice and says itself that less came than was asked. A real one does so only
-//! with the help of another program, which then calls it what was asked.
+//! LND accepts a hold invoice and reports less than its amount. A real LND accepts less only with an
+//! HTLC modifier, which then reports the full amount.
 
 use anyhow::{Result, ensure};
 use devnet::Transport;
@@ -29,7 +29,7 @@ async fn an_underpaid_escrow_starts_no_trade_and_is_refunded() -> Result<()> {
             .wait_for_log("ALARM: LND called an escrow accepted that holds fewer sats")
             .await?;
         fixture.audit(sale.id, 0, 0).await?;
-        ensure!(fixture.exchange.lnd.balances() == before, "somebody gained");
+        ensure!(fixture.exchange.lnd.balances() == before, "a balance has changed");
         fixture.exchange.end()?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! LND was killed in the milliseconds after an escrow was paid. When it is back it gives the sats back
-//! as a replay, and goes on calling the escrow accepted. A real one does so once in several kills.
+//! LND was killed milliseconds after an escrow was paid. After its restart it fails the HTLC as a
+//! replay, and the invoice stays accepted. A real LND does so after some of such kills only.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::Transport;
@@ -33,7 +33,7 @@ async fn an_escrow_that_lnd_lost_freezes_a_trade_in_which_fiat_was_sent() -> Res
         fixture.exchange.lnd.calls_about(Rpc::SettleInvoice, held) == 0,
         "LND was asked to settle it"
     );
-    ensure!(fixture.exchange.lnd.balances() == before, "somebody gained");
+    ensure!(fixture.exchange.lnd.balances() == before, "a balance has changed");
     fixture.exchange.end()
 }
 
@@ -51,13 +51,13 @@ async fn an_escrow_that_lnd_lost_ends_a_trade_before_fiat_is_sent() -> Result<()
     fixture.seller.trader.wait_for(Action::Canceled).await?;
     fixture.buyer.trader.wait_for(Action::Canceled).await?;
     fixture.book.until(offer.id, "canceled").await?;
-    // LND calls the escrow accepted until the payment would have run out.
+    // LND reports the escrow as accepted until the payment would have expired.
     fixture.exchange.lnd.mine(CLTV_DELTA);
     fixture.close(offer.id, 0, 0).await
 }
 
 impl Fixture {
-    /// Answers the escrow that it holds.
+    /// Returns the escrow that LND holds.
     async fn lnd_dies(&self) -> Result<PaymentHash> {
         let held = self.exchange.lnd.list_invoices(HUB, InvoiceState::Accepted);
         self.exchange.lnd.kill(HUB).await;

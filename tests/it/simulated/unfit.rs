@@ -1,4 +1,4 @@
-//! LND is behind its chain, on another one, or too old.
+//! An LND that is not synced, on another chain, or too old.
 
 use anyhow::{Result, ensure};
 use lnd_sim::{HUB, InvoiceState};
@@ -47,7 +47,7 @@ async fn an_lnd_that_is_too_old_is_reported_and_not_used() -> Result<()> {
     fixture.seller.trader.expect(Action::CantDo).await?;
     ensure!(
         fixture.exchange.lnd.list_invoices(HUB, InvoiceState::Open).is_empty(),
-        "an escrow is begun"
+        "a hold invoice was created"
     );
     fixture.exchange.lnd.set_version(HUB, "0.20.0-beta")?;
     fixture.trades_again(process).await
