@@ -1,4 +1,4 @@
-//! What must hold after every step (I1 to I9), and when everything has come to its end (I12).
+//! What must hold after every step (I1 to I9), and when everything has ended (I12).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,10 +12,10 @@ use trade::{Cause, HoldStatus, OrderId, PaymentHash, PaymentStatus, TradeKey};
 use crate::lnd::{Ledger, Refusals};
 use crate::simulation::{Simulation, text};
 
-/// So often LND may refuse a payout before anybody hears of it.
+/// How often LND may refuse a payout before the buyer or the operator is notified.
 const MOST_REFUSALS: u32 = 6;
 
-/// The published graph, without its beginning.
+/// The allowed changes of status.
 const GRAPH: [(&str, &str); 18] = [
     ("pending", "waiting-payment"),
     ("pending", "waiting-buyer-invoice"),
@@ -37,24 +37,24 @@ const GRAPH: [(&str, &str); 18] = [
     ("pending", "pending"),
 ];
 
-/// Where somebody acts on the escrow of an order, or is about to.
+/// Statuses in which somebody relies on the escrow.
 const RELIED_ON: [&str; 4] =
     ["waiting-buyer-invoice", "active", "fiat-sent", "settled-hold-invoice"];
 
 const FINAL: [&str; 3] = ["success", "canceled", "expired"];
 
-/// Reads the books behind the daemon's back and compares them with LND's.
+/// Reads the daemon's database and compares it with LND.
 #[derive(Default)]
 pub(crate) struct Checker {
     books: Option<SqliteConnection>,
     last_line: i64,
-    /// The status of each order, as the journal has told it so far.
+    /// The status of each order by the journal.
     statuses: BTreeMap<String, String>,
-    /// Those that were acted on.
+    /// The messages that were acted on.
     messages: BTreeSet<u64>,
     unfinished: Vec<String>,
     frozen: BTreeSet<String>,
-    /// Those that stood frozen in a file of another version, for whatever reason: a person's affair.
+    /// Orders that were frozen in a file of an earlier version, for any reason.
     pub(crate) frozen_before: BTreeSet<String>,
     trace: Sha256,
 }
@@ -83,7 +83,7 @@ impl Checker {
         self.trace.clone().finalize().into()
     }
 
-    /// How many orders ended as what.
+    /// The number of orders by their end.
     pub(crate) fn ends(&self) -> BTreeMap<String, u32> {
         let mut ends = BTreeMap::new();
         for (order, status) in &self.statuses {
@@ -93,12 +93,12 @@ impl Checker {
         ends
     }
 
-    /// Whether nothing is left to be done.
+    /// Whether everything has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.unfinished.is_empty()
     }
 
-    /// Every order, by its maker.
+    /// Every order and its maker.
     pub(crate) async fn makers(&mut self) -> Result<Vec<(TradeKey, OrderId)>, String> {
         let rows = self.ask("select maker_key, id from orders where version > ?", 0).await?;
         let read = |row: SqliteRow| {
@@ -184,15 +184,15 @@ impl Checker {
                 return Err(format!("I6: {told}"));
             }
             if cause == Cause::Released.text() && event.is_none() {
-                return Err(format!("I5: a release that nobody said: {told}"));
+                return Err(format!("I5: a release without a message: {told}"));
             }
             let number = event.and_then(|event| simulation.number_of(&event));
             if number.is_some_and(|number| !self.messages.insert(number)) {
-                return Err(format!("I7: one message twice: {told}"));
+                return Err(format!("I7: one message acted on twice: {told}"));
             }
             let is_in_time = simulation.fiat_sent.keys().any(|id| id.to_string() == order);
             if to == "canceled" && is_in_time {
-                return Err(format!("D40: fiat was sent, and that was said in time: {told}"));
+                return Err(format!("D40: canceled although fiat-sent was sent in time: {told}"));
             }
             self.last_line = line.get(0);
             self.trace.update(told);
@@ -223,7 +223,7 @@ impl Checker {
                 | ("open", Open)
                 | ("open" | "accepted", Accepted { .. } | Canceled)
                 | ("canceled", Canceled) => true,
-                // Nobody has the invoice, or what arrived after it was given up.
+                // Nobody has paid the invoice.
                 ("wanted", Canceled) | ("canceled", Unknown | Open) => !was_paid,
                 ("open" | "accepted" | "settled", Settled) => says == Some("settle"),
                 _ => false,
@@ -235,7 +235,7 @@ impl Checker {
             let is_asked =
                 simulation.released.iter().any(|released| released.to_string() == *order);
             if says == Some("settle") && !is_asked {
-                return Err(format!("I5: {order} is settled, and its seller did not ask"));
+                return Err(format!("I5: {order} is settled without a release of its seller"));
             }
             if matches!(status, Accepted { .. }) {
                 self.unfinished.push(format!("LND holds {hash} of {order}"));
@@ -243,7 +243,9 @@ impl Checker {
         }
         let known: BTreeSet<_> = holds.iter().map(|hold| hold.hash).collect();
         match lnd.holds.keys().find(|hash| !known.contains(hash)) {
-            Some(hash) => Err(format!("I3: LND has an invoice that nobody wrote down: {hash}")),
+            Some(hash) => {
+                Err(format!("I3: LND has an invoice that is not in the database: {hash}"))
+            }
             None => Ok(()),
         }
     }
@@ -276,10 +278,12 @@ impl Checker {
         for (hash, payment) in &lnd.payments {
             let order = simulation.order_of(*hash).map(|of| of.to_string()).unwrap_or_default();
             if !known.contains(hash) {
-                return Err(format!("I3: LND pays what nobody wrote down: {hash} of {order}"));
+                return Err(format!(
+                    "I3: LND has a payment that is not in the database: {hash} of {order}"
+                ));
             }
             if !is_settled(&lnd, holds, &order) {
-                return Err(format!("I5: {order} is paid for, and its escrow is not ours"));
+                return Err(format!("I5: {order} is paid for before its escrow is settled"));
             }
             let (under_way, paid) = open.entry(order).or_default();
             match payment.status {
@@ -290,13 +294,13 @@ impl Checker {
         }
         match open.iter().find(|(_, (under_way, paid))| under_way + paid > 1) {
             Some((order, (under_way, paid))) => {
-                Err(format!("I4: {order} is paid {paid} times, {under_way} under way"))
+                Err(format!("I4: {order} is paid {paid} times, {under_way} in flight"))
             }
             None => Ok(()),
         }
     }
 
-    /// A payout that LND refuses again and again is somebody's affair: its buyer's, or the operator's.
+    /// The buyer or the operator is notified of a payout that LND refuses repeatedly.
     async fn check_refusals(
         &mut self,
         simulation: &Simulation,
@@ -319,20 +323,22 @@ impl Checker {
             });
             let is_open = attempts.iter().any(|it| it.hash == *hash && it.state == "dispatching");
             if is_open && !is_told {
-                return Err(format!("I12: LND refused {hash} of {order} {count} times, untold"));
+                return Err(format!(
+                    "I12: LND refused {hash} of {order} {count} times without a notification"
+                ));
             }
         }
         Ok(())
     }
 
-    /// What is done about a message was taken by the relay.
+    /// A message that is marked as sent was accepted by a relay.
     async fn check_outbox(&mut self, simulation: &Simulation) -> Result<(), String> {
         let rows = self.ask("select id, done_at, lane from outbox where id > ?", 0).await?;
         for row in rows {
             let (id, done, lane): (i64, Option<i64>, String) = (row.get(0), row.get(1), row.get(2));
             match done {
                 Some(_) if lane.starts_with("dm:") && !simulation.taken.contains(&id) => {
-                    return Err(format!("I8: message {id} is done, and no relay has it"));
+                    return Err(format!("I8: message {id} is marked as sent, and no relay has it"));
                 }
                 Some(_) => {}
                 None => self.unfinished.push(format!("act {id} of {lane}")),
@@ -341,7 +347,7 @@ impl Checker {
         Ok(())
     }
 
-    /// I9: something wakes every order that has not ended.
+    /// I9: every order that has not ended has a deadline or an act.
     async fn check_orders(&mut self, holds: &[Hold], attempts: &[Attempt]) -> Result<(), String> {
         let orders = self
             .ask(
@@ -360,9 +366,9 @@ impl Checker {
             let (id, status): (String, String) = (order.get(0), order.get(1));
             let is_frozen: bool = order.get(3);
             if is_frozen {
-                // This LND forgets nothing, and settles nothing by itself.
+                // This LND loses no payment, and settles nothing by itself.
                 if !order.get::<bool, _>(6) && !self.frozen_before.contains(&id) {
-                    return Err(format!("I12: {id} is frozen for nothing"));
+                    return Err(format!("I12: {id} is frozen without a reason"));
                 }
                 self.frozen.insert(id);
                 continue;
@@ -379,7 +385,7 @@ impl Checker {
                     .any(|attempt| attempt.order == id && attempt.state == "dispatching");
             let wakes: [bool; 3] = [order.get(2), order.get(4), order.get(5)];
             if !is_watched && !wakes.contains(&true) {
-                return Err(format!("I9: nothing wakes {id}, which is {status}"));
+                return Err(format!("I9: {id} is {status} without a deadline or an act"));
             }
         }
         Ok(())
@@ -407,12 +413,12 @@ impl Checker {
         }
         let ours = sums.get("lightning").copied().unwrap_or_default();
         if sums.values().sum::<i64>() != 0 || ours != balance {
-            return Err(format!("I2: LND gained {balance} msats, and the books say {sums:?}"));
+            return Err(format!("I2: LND gained {balance} msats, and the ledger has {sums:?}"));
         }
         Ok(())
     }
 
-    /// Each buyer of a success was told so, and nobody else.
+    /// Exactly the buyers of successful trades got the completion message.
     async fn check_last_words(&self, simulation: &Simulation) -> Result<(), String> {
         let paid = simulation.buyers_paid().await?;
         let told = simulation.told.iter();
@@ -422,7 +428,7 @@ impl Checker {
         if told == paid {
             return Ok(());
         }
-        Err(format!("I12: paid were {paid:?}, and that they are was told to {told:?}"))
+        Err(format!("I12: paid buyers: {paid:?}, notified ones: {told:?}"))
     }
 
     async fn holds(&mut self) -> Result<Vec<Hold>, String> {
@@ -447,7 +453,7 @@ impl Checker {
     }
 
     async fn ask(&mut self, sql: &'static str, after: i64) -> Result<Vec<SqliteRow>, String> {
-        let books = self.books.as_mut().ok_or("the books are closed")?;
+        let books = self.books.as_mut().ok_or("the database is not open")?;
         sqlx::query(sql).bind(after).fetch_all(books).await.map_err(text)
     }
 }

@@ -31,22 +31,22 @@ use crate::simulation::text;
 /// Events that may wait to be read, as in the daemon.
 const QUEUE: usize = 1_024;
 
-/// Blocks before an escrow's end at which a trade without fiat is given up.
+/// How many blocks before an escrow's expiry a trade without fiat sent is canceled.
 pub(crate) const MARGIN: u32 = 24;
 
-/// How old a message of a running trade may be.
+/// The greatest age of a message of an active trade.
 const CATCH_UP: Duration = Duration::from_hours(24);
 
-/// What the daemon lives in, and what outlives it.
+/// What remains when the daemon crashes.
 pub(crate) struct Environment {
     pub(crate) folder: TempDir,
-    /// As the daemon's machine shows it.
+    /// The daemon's clock.
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) lnd: Arc<FakeLnd>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
-/// What dies in a crash.
+/// What is lost in a crash.
 pub(crate) struct Daemon {
     pub(crate) engine: Engine,
     pub(crate) reader: Reader,
@@ -63,20 +63,20 @@ pub(crate) struct Daemon {
     streams: BTreeMap<PaymentHash, Stream>,
 }
 
-/// Intake, and what the relays' side of it holds.
+/// Intake, and the relays' ends of its channels.
 struct DrivenIntake {
     intake: Intake,
     events: mpsc::Sender<Event>,
     subscriptions: watch::Sender<Subscriptions>,
-    /// From when on relays are asked.
+    /// The start of the next subscription.
     cursor: watch::Receiver<Timestamp>,
 }
 
-/// What a stream has still to tell.
+/// A stream of LND with the updates that it has still to deliver.
 struct Stream {
     order: OrderId,
     waiting: VecDeque<News>,
-    /// How much of LND's news it has taken in.
+    /// How many of LND's updates it has read.
     read: usize,
 }
 
@@ -138,18 +138,18 @@ impl Daemon {
         })
     }
 
-    /// Whatever was not on disk is gone.
+    /// Ends it as by SIGKILL.
     pub(crate) async fn die(&mut self) {
         self.acts.shutdown().await;
         self.writer.shutdown().await;
     }
 
-    /// A relay sends an event, and everything that follows is done.
+    /// A relay sends an event, which is then handled.
     pub(crate) async fn receive(&mut self, event: Event) -> Result<(), String> {
         self.intake.receive(event).await
     }
 
-    /// The relays answer: first what they kept, then that it was all.
+    /// The relays send their stored events, then the end of them.
     pub(crate) async fn connect(&mut self, relays: &Relays) -> Result<(), String> {
         let cursor = *self.intake.cursor.borrow();
         self.intake.stands(Phase::Asked).await;
@@ -183,7 +183,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// The acts that may be done now, in the order of commitment.
+    /// The acts that are due, in the order of commitment.
     pub(crate) async fn due(&self) -> Result<Vec<OutboxRow>, String> {
         let limits = Class::ALL.map(|class| (class, 64));
         let due = self.reader.list_acts_due(self.now(), &limits).await.map_err(text)?;
@@ -216,7 +216,7 @@ impl Daemon {
         });
     }
 
-    /// Returns when every act has come to its end, or waits for LND.
+    /// Waits until every act has ended or waits for LND.
     pub(crate) async fn wait(&mut self, lnd: &FakeLnd) {
         while self.acts.len() > lnd.ledger().waiting() {
             tokio::select! {
@@ -229,7 +229,7 @@ impl Daemon {
         }
     }
 
-    /// Whether a stream had something to tell.
+    /// Delivers one update of a stream, if there is one.
     pub(crate) async fn hear_one(&mut self, lnd: &FakeLnd) -> Result<bool, String> {
         let holds = self.reader.list_holds_to_watch().await.map_err(text)?;
         let payments = self.reader.list_payments_to_follow().await.map_err(text)?;
@@ -261,10 +261,10 @@ impl Daemon {
             self.streams.remove(&hash);
         }
         let told = match news {
-            // What LND does not know it says nothing about; that a hold is open is no news.
+            // LND sends no update about unknown hashes; an open hold is no change.
             News::Hold(HoldStatus::Unknown | HoldStatus::Open)
             | News::Payment(PaymentStatus::Unknown) => return Ok(true),
-            // What it is worth a stream does not tell.
+            // The stream does not contain what the escrow is worth.
             News::Hold(HoldStatus::Accepted { .. }) => {
                 let Ok(status) = lnd.hold_status(hash).await else { return Ok(true) };
                 Observation::Hold { hash, status }
@@ -325,7 +325,7 @@ impl Stream {
     }
 }
 
-/// A stream ends with such news.
+/// Whether a stream ends with this update.
 fn is_last(news: News) -> bool {
     match news {
         News::Hold(status) => {
@@ -335,7 +335,7 @@ fn is_last(news: News) -> bool {
     }
 }
 
-/// Nobody is connected: the simulation takes the messages out of the outbox itself.
+/// A messenger without relays: the simulation takes messages out of the outbox itself.
 async fn messenger(
     reader: &Reader,
     engine: &Engine,
@@ -361,7 +361,7 @@ async fn messenger(
     })
 }
 
-/// Where a buyer wants to be paid: see [`invoice_text`].
+/// Reads a buyer's invoice: see [`invoice_text`].
 pub(crate) fn read_destination(text: &str) -> Destination {
     let read = || {
         let mut parts = text.strip_prefix("lnsim:")?.split(':');
@@ -391,7 +391,7 @@ pub(crate) fn invoice_text(
     format!("lnsim:{hash}:{amount}:{}", expires_at.0)
 }
 
-/// Everything is short, so that a list need not be long.
+/// Short times, so that lists can be short.
 fn policy() -> Policy {
     Policy {
         fee: Ppm(20_000),

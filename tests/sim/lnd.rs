@@ -1,4 +1,4 @@
-//! A Lightning node in memory, with a ledger that knows whose sats are where, and faults on demand.
+//! A Lightning node in memory, with a ledger of all sats, and with faults.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,16 +25,16 @@ use crate::simulation::{Plant, START};
 pub(crate) const IDENTITY: LightningIdentity =
     LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest };
 
-/// So many blocks before an HTLC expires, LND gives it back by itself.
+/// How many blocks before an HTLC's expiry LND refunds it by itself.
 const OWN_DELTA: u32 = 18;
 
-/// From one payment index to the next; LND, too, leaves some out.
+/// The difference of two payment indexes; LND skips some too.
 const INDEX_STEP: u64 = 10;
 
-/// Odd on purpose: books are kept to the msat.
+/// Not a whole number of sats, to check that ledgers are exact to the msat.
 const ROUTING_FEE: Msats = Msats(1_237);
 
-/// No request is under way for longer, which is what the quiet time of payouts relies on (P6).
+/// The longest delay of a request. The quiet time of payouts relies on it (P6).
 const MOST_LATE: Duration = Duration::from_secs(45);
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct FakeLnd {
     ledger: Mutex<Ledger>,
     plant: Option<Plant>,
     clock: Arc<ManualClock>,
-    /// A call began to wait.
+    /// Notifies that a call hangs.
     parked: Notify,
 }
 
@@ -50,22 +50,22 @@ pub(crate) struct FakeLnd {
 pub(crate) struct Ledger {
     pub(crate) holds: BTreeMap<PaymentHash, Invoice>,
     pub(crate) payments: BTreeMap<PaymentHash, Payment>,
-    /// What strangers' invoices that we may be asked to pay are worth.
+    /// The invoices that we can be asked to pay.
     pub(crate) payees: BTreeMap<PaymentHash, Payee>,
-    /// What our channels gained and lost.
+    /// The gain of our channels.
     pub(crate) balance: i64,
-    /// Every change that a stream could tell, in order.
+    /// All updates for streams, in order.
     pub(crate) news: Vec<(PaymentHash, News)>,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) fails: bool,
-    /// Answers every send with an error.
+    /// Refuses every send.
     pub(crate) refuses: bool,
-    /// How often sends of a hash were refused since any call for it was lost or late.
+    /// How often sends of a hash were refused in a row.
     pub(crate) refusals: BTreeMap<PaymentHash, Refusals>,
-    /// Without an active channel.
-    pub(crate) is_alone: bool,
-    /// Steps until the daemon dies.
-    pub(crate) dies_in: Option<u8>,
+    /// No channel is active.
+    pub(crate) has_no_channel: bool,
+    /// Steps until the daemon crashes.
+    pub(crate) steps_to_crash: Option<u8>,
     now: Timestamp,
     height: BlockHeight,
     last_index: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Refusals {
     pub(crate) count: u32,
-    /// A call was lost, late or cut off: LND's refusals end nothing then.
+    /// A call was lost, late or interrupted: then a refusal proves nothing.
     pub(crate) in_doubt: bool,
 }
 
@@ -150,12 +150,12 @@ impl FakeLnd {
         self.parked.notified().await;
     }
 
-    /// Whether the daemon dies here. Every step that a crash may come before asks.
-    pub(crate) fn kills(&self) -> bool {
+    /// Whether the daemon crashes here. Called before every step at which it can crash.
+    pub(crate) fn crashes_here(&self) -> bool {
         let mut ledger = self.ledger();
-        let dies = ledger.dies_in == Some(0);
-        ledger.dies_in =
-            ledger.dies_in.and_then(|steps| steps.checked_sub(1)).or(dies.then_some(0));
+        let dies = ledger.steps_to_crash == Some(0);
+        ledger.steps_to_crash =
+            ledger.steps_to_crash.and_then(|steps| steps.checked_sub(1)).or(dies.then_some(0));
         dies
     }
 
@@ -166,7 +166,7 @@ impl FakeLnd {
         };
         let doubted = call.clone();
         let was_in_doubt = self.ledger().doubt(&doubted);
-        if self.kills() {
+        if self.crashes_here() {
             self.park().await;
         }
         match fault {
@@ -182,7 +182,7 @@ impl FakeLnd {
             Some(Fault::HangAfter | Fault::LoseReply) | None => {}
         }
         let done = self.ledger().perform(&call);
-        if self.kills() || fault == Some(Fault::HangAfter) {
+        if self.crashes_here() || fault == Some(Fault::HangAfter) {
             self.park().await;
         }
         if fault == Some(Fault::LoseReply) {
@@ -208,7 +208,7 @@ impl FakeLnd {
         if ledger.fails { Err(lost(name)) } else { Ok(ledger) }
     }
 
-    /// What an answer that was lost is taken for.
+    /// The result of a lost answer, unless a fault is planted.
     fn or_planted(
         &self,
         hash: PaymentHash,
@@ -222,7 +222,7 @@ impl FakeLnd {
     }
 }
 
-/// What LND calls a hold, without what its channels show.
+/// The state that LND reports for a hold, without a look at its channels.
 fn word(status: HoldStatus) -> HoldWord {
     match status {
         HoldStatus::Unknown => HoldWord::Unknown,
@@ -238,7 +238,7 @@ impl Ledger {
         self.waiting.iter().filter(|call| !call.is_closed()).count()
     }
 
-    /// From here on nobody knows what becomes of a send. Whether that was so before.
+    /// Marks the result of a send as unknown. Returns whether it was unknown before.
     fn doubt(&mut self, call: &Call) -> bool {
         let Call::Send(payment) = call else { return false };
         let refusals = self.refusals.entry(payment.hash).or_default();
@@ -255,15 +255,15 @@ impl Ledger {
         };
     }
 
-    /// Lets the call that waits longest go on.
+    /// Continues the oldest hanging call.
     pub(crate) fn answer_late(&mut self) {
         self.waiting.retain(|call| !call.is_closed());
         if let Some(go) = self.waiting.pop_front() {
-            go.send(()).expect("somebody waits");
+            go.send(()).expect("the call waits");
         }
     }
 
-    /// Does what was asked for long ago.
+    /// Delivers the oldest delayed request.
     pub(crate) fn arrive(&mut self) {
         if let Some((_, call)) = self.late.pop_front() {
             _ = self.perform(&call);
@@ -271,9 +271,9 @@ impl Ledger {
     }
 
     /// No fault from now on; what was late arrives.
-    pub(crate) fn heal(&mut self) {
+    pub(crate) fn clear_faults(&mut self) {
         self.faults.clear();
-        (self.fails, self.is_alone, self.dies_in) = (false, false, None);
+        (self.fails, self.has_no_channel, self.steps_to_crash) = (false, false, None);
         self.refuses = false;
         while !self.late.is_empty() {
             self.arrive();
@@ -288,8 +288,8 @@ impl Ledger {
         self.expire();
     }
 
-    /// Somebody pays a hold invoice, if it can be paid: what was asked, so many per mille more, and so
-    /// many msats less, which LND's invoice does not show.
+    /// Pays an open hold invoice: its amount, `over` per mille more, and `lacks` msats less, which LND's
+    /// invoice does not show.
     pub(crate) fn pay(&mut self, hash: PaymentHash, over: u8, lacks: u64) {
         let Some(invoice) = self.holds.get_mut(&hash) else { return };
         if invoice.status != HoldStatus::Open {
@@ -303,7 +303,7 @@ impl Ledger {
         self.news.push((hash, News::Hold(invoice.status)));
     }
 
-    /// Ends one of the payments under way.
+    /// Ends one of the payments in flight.
     pub(crate) fn resolve(&mut self, nth: u8, how: End) {
         let under_way =
             |payment: &Payment| matches!(payment.status, PaymentStatus::InFlight { .. });
@@ -313,7 +313,7 @@ impl Ledger {
         }
     }
 
-    /// Ends a payment that is under way.
+    /// Ends a payment in flight.
     pub(crate) fn end_payment(&mut self, hash: PaymentHash, how: End) {
         let Some(payment) = self.payments.get_mut(&hash) else { return };
         let PaymentStatus::InFlight { index } = payment.status else { return };
@@ -331,8 +331,8 @@ impl Ledger {
         self.news.push((hash, News::Payment(payment.status)));
     }
 
-    /// A hold of a database that is older than this LND: what was seen of it is so, and `earned` came in
-    /// if it was settled.
+    /// Adds a hold from an old database in the state that was seen; `earned` was received if it is
+    /// settled.
     pub(crate) fn restore_hold(
         &mut self,
         hash: PaymentHash,
@@ -349,7 +349,7 @@ impl Ledger {
         self.holds.insert(hash, invoice);
     }
 
-    /// A payment of a database that is older than this LND.
+    /// Adds a payment from an old database.
     pub(crate) fn restore_payment(
         &mut self,
         hash: PaymentHash,
@@ -381,7 +381,7 @@ impl Ledger {
         self.payments.get(&hash).map_or(PaymentStatus::Unknown, |payment| payment.status)
     }
 
-    /// What LND objects, if it does. Everything may be asked for twice.
+    /// Performs a call; the error is LND's refusal. Every call may be repeated.
     fn perform(&mut self, call: &Call) -> Result<(), &'static str> {
         match call {
             Call::Add(hold) => {
@@ -411,7 +411,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// One payment a hash, and none to an invoice that expired. What it objects to it does not look up.
+    /// One payment per hash, and none of an expired invoice. A refusal comes before any lookup.
     fn send(&mut self, payment: &NewPayment) -> Result<(), &'static str> {
         let hash = payment.hash;
         let Some(payee) = self.payees.get(&hash).filter(|payee| payee.expires_at > self.now) else {
@@ -434,7 +434,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What time and blocks do to invoices.
+    /// Cancels invoices that have expired by time or blocks.
     fn expire(&mut self) {
         let (now, height) = (self.now, self.height);
         let is_over = |invoice: &Invoice| match invoice.status {
@@ -503,7 +503,7 @@ impl LightningNode for FakeLnd {
         Ok(status)
     }
 
-    /// The simulation tells the news of streams itself, when its list says so.
+    /// The simulation delivers the updates of streams itself.
     /// None is ever lost here.
     async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError> {
         let status = self.payment_status(hash).await?;
@@ -520,14 +520,14 @@ impl LightningNode for FakeLnd {
     }
 
     async fn readiness(&self) -> Result<Readiness, LightningError> {
-        let (height, is_alone) = {
+        let (height, has_no_channel) = {
             let ledger = self.look("GetInfo")?;
-            (ledger.height, ledger.is_alone)
+            (ledger.height, ledger.has_no_channel)
         };
         Ok(Readiness {
             active: true,
             synced: true,
-            channels_active: Some(usize::from(!is_alone)),
+            channels_active: Some(usize::from(!has_no_channel)),
             lacks: vec![],
             height,
             best_header_at: START.after(self.clock.monotonic()),
@@ -542,5 +542,5 @@ pub(crate) fn hash_of(preimage: Preimage) -> PaymentHash {
 }
 
 fn lost(call: &'static str) -> LightningError {
-    LightningError::Unreachable { call, source: "the link broke".into() }
+    LightningError::Unreachable { call, source: "the connection broke".into() }
 }

@@ -1,6 +1,6 @@
-//! The daemon minus its sockets, under seeds: what is said, paid, lost, late or repeated, in any
-//! order, with crashes between any two steps. After each step the books must be in order; when the
-//! faults stop, every trade must come to its end.
+//! The daemon without its sockets, under seeds: messages, payments, losses, delays and repeats in any
+//! order, with crashes between any two steps. After each step all invariants must hold; after the
+//! faults every trade must end.
 
 mod check;
 mod daemon;
@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ops::Op;
 use simulation::{Ended, Plant};
 
-/// Seeds of one run. `SIM_SEEDS` asks for more.
+/// Seeds of one run. `SIM_SEEDS` can raise it.
 const SEEDS: u64 = 80;
 
-/// The most seeds a planted fault may need to be noticed.
+/// The number of seeds in which a planted fault must be noticed.
 const PLANT_SEEDS: u64 = 200;
 
 fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<Ended, String> {
@@ -28,7 +28,7 @@ fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<Ended, String> {
     runtime.expect("a runtime").block_on(simulation::run(ops, seed, plant))
 }
 
-/// The shortest list that still goes wrong, found by leaving parts out.
+/// Shortens a failing list by leaving parts out.
 fn shrink(mut ops: Vec<Op>, seed: u64) -> Vec<Op> {
     let mut part = ops.len() / 2;
     while part > 0 {
@@ -47,13 +47,13 @@ fn shrink(mut ops: Vec<Op>, seed: u64) -> Vec<Op> {
     ops
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long to search is for the caller to say")]
+#[expect(clippy::disallowed_methods, reason = "the caller chooses how long to search")]
 fn seeds() -> u64 {
     let more = std::env::var("SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     more.unwrap_or(0).max(SEEDS)
 }
 
-/// Runs the seeds on all cores: what became of those before the first that went wrong, and that one.
+/// Runs the seeds on all cores. Returns the results before the first failure, and that failure.
 fn run_all(seeds: u64, plant: Option<Plant>) -> (Vec<Ended>, Option<(u64, String)>) {
     let next = AtomicU64::new(0);
     let outcomes = Mutex::new(BTreeMap::new());
@@ -94,7 +94,7 @@ fn run_all(seeds: u64, plant: Option<Plant>) -> (Vec<Ended>, Option<(u64, String
 fn trades_are_safe_and_end_whatever_fails() {
     let (ended, wrong) = run_all(seeds(), None);
     if let Some((seed, wrong)) = wrong {
-        eprintln!("seed {seed}: {wrong}\nshrinking it");
+        eprintln!("seed {seed}: {wrong}\nshortening its list");
         let ops = shrink(ops::draw(seed), seed);
         let wrong = run(&ops, seed, None);
         panic!("seed {seed}: {wrong:?}\n[\n{}]", ops::text(&ops));
@@ -103,7 +103,7 @@ fn trades_are_safe_and_end_whatever_fails() {
     for (end, times) in ended.into_iter().flat_map(|ended| ended.as_what) {
         *ends.entry(end).or_default() += u64::from(times);
     }
-    // Lists in which nothing much happens would prove little.
+    // Lists without enough successful trades would prove little.
     let all: Vec<_> = ends.keys().map(String::as_str).collect();
     assert_eq!(all, ["canceled", "expired", "frozen", "success"], "{ends:?}");
     assert!(ends["success"] > seeds(), "{ends:?}");
@@ -118,11 +118,11 @@ fn the_same_seed_twice_leaves_the_same_trace() {
     }
 }
 
-/// A simulator that does not notice a planted fault proves nothing.
+/// A planted fault must be noticed by a check.
 #[track_caller]
 fn notices(plant: Plant, law: &str) {
     let (_, wrong) = run_all(PLANT_SEEDS, Some(plant));
-    let (_, wrong) = wrong.expect("nobody noticed");
+    let (_, wrong) = wrong.expect("the fault is not noticed");
     assert!(wrong.contains(law), "{plant:?}: {wrong}");
 }
 

@@ -1,4 +1,4 @@
-//! Lists to run every time, whatever the seeds draw: what once went wrong, and what must never.
+//! Lists that run every time: failures of the past, and cases that must never fail.
 
 use crate::ops::End::{NoRoute, Paid, Refused};
 use crate::ops::Op::{
@@ -17,7 +17,7 @@ fn check(ops: &[Op], end: &str) {
     assert_eq!(ended, Ok([(end.to_owned(), 1)].into()));
 }
 
-/// A sell order up to the release, which is still to be said.
+/// A sell order up to `fiat-sent`; the release is still to be sent.
 const FIAT_SENT: [Op; 5] = [
     Make { trade: 0 },
     Say { trade: 0, who: Taker, what: TakeWithInvoice },
@@ -77,7 +77,7 @@ fn a_payout_that_arrives_late_is_paid_once() {
     check_release(&[&delayed[..], &settles, &late].concat(), "success");
 }
 
-/// A send is heard of as failed while the next one waits for a channel.
+/// A send is reported as failed while the next one waits for a channel.
 const GIVEN_UP_WHILE_IT_WAITS: [Op; 10] = [
     HangBefore,
     DelayRequest,
@@ -152,7 +152,7 @@ fn an_escrow_that_expires_after_fiat_was_sent_is_frozen() {
     check_release(&[Mine { blocks: 140 }, Reconcile, Advance { secs: 20 }], "frozen");
 }
 
-/// As it was found, under seed 99: why a payout rests before it is sent again.
+/// Why a payout waits for the quiet time before it is sent again. Found by seed 99.
 #[test]
 fn a_send_that_arrives_after_the_quiet_time_would_pay_what_failed() {
     let ops = [
@@ -208,7 +208,7 @@ fn a_fiat_sent_that_a_slow_clock_sees_in_the_future_counts_once_the_clock_is_rig
 #[test]
 fn a_flood_by_the_seller_leaves_room_for_the_buyers_fiat_sent() {
     let flood = Op::Flood { trade: 0, who: Maker, times: 60 };
-    // Relays send what is newest first.
+    // Relays send the newest events first.
     let away = [Op::RelaysLeave, FIAT_SENT[4], flood, Op::RelaysReturn];
     check(&[&FIAT_SENT[..4], &away, &[RELEASE]].concat(), "success");
 }

@@ -1,4 +1,4 @@
-//! What traders' clients write, and the relays that keep it: real events, signed and encrypted.
+//! The traders' clients, which write real events, and the relays that store them.
 
 use mostrod::nostr::{Event, JsonUtil as _, Keys, SecretKey, Transport};
 use mostrod::wire::message::Body;
@@ -11,25 +11,25 @@ use trade::{OrderId, Timestamp, TradeKey};
 
 use crate::ops::{Said, Who};
 
-/// How far back the outer time of a gift wrap lies; clients draw it, up to two days.
+/// How far gift wraps are dated back; clients choose up to two days at random.
 const BACK_DATED: i64 = 90_000;
 
-/// How much further than from its cursor the daemon asks relays, as it does over sockets.
+/// How far before its cursor the daemon's subscriptions start, as over sockets.
 const WRAP_OVERLAP: i64 = 49 * 3_600;
 const DIRECT_OVERLAP: i64 = 15 * 60;
 
 /// The last trade whose traders have keys.
 pub(crate) const LAST_TRADE: u8 = 25;
 
-/// Somebody's client in one trade.
+/// A trader's client in one trade.
 pub(crate) struct Trader {
     trade: Keys,
-    /// Makers have one, everybody else wants full privacy.
+    /// Makers have one, others use full privacy.
     identity: Option<Keys>,
     transport: Transport,
 }
 
-/// What a message asks for.
+/// A request of a trader.
 pub(crate) struct Request<'a> {
     pub(crate) order: Option<OrderId>,
     pub(crate) id: u64,
@@ -41,14 +41,14 @@ pub(crate) enum Asked<'a> {
     Say(Said, &'a str),
 }
 
-/// An event, and what its author would need to send it again in another wrapping.
+/// An event, and its seal, with which it can be wrapped again.
 #[derive(Clone)]
 pub(crate) struct Sent {
     pub(crate) event: Event,
     seal: Option<String>,
 }
 
-/// The relays, which keep the same: how many there are says how often each event comes.
+/// The relays, which all store the same events. Each sends every event.
 pub(crate) struct Relays {
     pub(crate) count: u8,
     pub(crate) are_reachable: bool,
@@ -57,7 +57,7 @@ pub(crate) struct Relays {
 }
 
 impl Trader {
-    /// `seed` says which transport its client speaks.
+    /// `seed` determines its client's transport.
     pub(crate) fn of(trade: u8, who: Who, seed: u64) -> Self {
         let role = match who {
             Who::Maker => 1,
@@ -77,7 +77,7 @@ impl Trader {
         TradeKey(self.trade.public_key().to_bytes())
     }
 
-    /// The event, as this client writes it when its clock shows `at`.
+    /// The event that this client writes when its clock shows `at`.
     pub(crate) fn write(&self, request: Request<'_>, node: &Keys, at: Timestamp) -> Sent {
         let message = message(request, self.transport, self.identity.is_some()).to_json();
         match self.transport {
@@ -116,7 +116,7 @@ impl Trader {
 }
 
 impl Sent {
-    /// The same message once more: over v1 in another wrapping, as a client that tries again sends it.
+    /// The same message again: on v1 in a new gift wrap, as clients repeat it.
     pub(crate) fn again(&self, node: &Keys, at: Timestamp) -> Self {
         match &self.seal {
             Some(seal) => Self { event: wrapped(seal, node, at), seal: Some(seal.clone()) },
@@ -130,7 +130,7 @@ impl Relays {
         Self { count, are_reachable: true, stored: Vec::new(), node: keys(250) }
     }
 
-    /// What a daemon that asks from `cursor` on is sent, the newest first.
+    /// The events for a subscription that starts at `cursor`, the newest first.
     pub(crate) fn since(&self, cursor: Timestamp) -> impl Iterator<Item = Event> {
         let is_asked_for = move |event: &&Event| {
             let overlap = if event.kind == Kind::GiftWrap { WRAP_OVERLAP } else { DIRECT_OVERLAP };
@@ -147,7 +147,7 @@ fn message(request: Request<'_>, transport: Transport, has_identity: bool) -> Me
         Asked::New(order) => (Action::NewOrder, Some(Payload::Order(order))),
         Asked::Say(said, invoice) => said_as(said, invoice),
     };
-    // Full privacy has no index; an identity counts its trades.
+    // Only a sender with an identity has a trade index.
     let trade_index = (has_identity && action == Action::NewOrder).then_some(1);
     let order = order.map(|order| uuid::Uuid::from_bytes(order.0));
     let version = transport.version();

@@ -1,10 +1,9 @@
-//! The daemon without its sockets, and everybody around it: traders, relays, LND, time and chance.
+//! The daemon without its sockets, and its environment: traders, relays, LND, time and randomness.
 //!
-//! Intake, engine, store, core, timers, comparison, health and the Lightning half of the outbox are
-//! the real ones, on a real file. Only what would open a socket is played here: users' messages are
-//! real events that go into intake's channel, messages to users go straight into their hands, and
-//! streams tell what [`Op::Hear`] says. Time moves when an operation says so; the runtime's timers are
-//! never waited for.
+//! Intake, engine, store, core, timers, comparison, health and the Lightning part of the outbox are
+//! the real ones, on a real file. Only parts that would open a socket are replaced: users' messages
+//! are real events in intake's channel, messages to users are delivered directly, and LND's streams
+//! deliver updates at [`Op::Hear`]. Time passes only by operations; no timer of the runtime is used.
 
 mod databases;
 
@@ -27,23 +26,23 @@ use trade::{
 use crate::check::Checker;
 use crate::daemon::{Daemon, Environment, MARGIN, invoice_text};
 use crate::lnd::{FakeLnd, Fault, Payee, hash_of};
-use crate::ops::{Chance, End, Op, Said, Who, is_buy};
+use crate::ops::{End, Op, Random, Said, Who, is_buy};
 use crate::relay::{Asked, LAST_TRADE, Relays, Request, Sent, Trader};
 
-/// A fault that is built in on purpose, to see whether anybody notices.
+/// A fault that is planted to test whether the checks notice it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plant {
-    /// LND does not know a payment, so it failed.
+    /// A payment that LND does not know counts as failed.
     NotFoundMeansFailed,
-    /// A call about a hold that has no answer has canceled it.
+    /// A call about a hold without an answer counts as a cancel.
     LostMeansCanceled,
-    /// A message that no relay took is done.
+    /// A message that no relay accepted counts as sent.
     DropsRefusedMessages,
-    /// Whoever asks for a release is the seller.
+    /// Anybody can release.
     AnybodyReleases,
-    /// A request may reach LND long after the quiet time of payouts, on which P6 relies.
+    /// A request can reach LND long after the quiet time of payouts.
     ArrivesAfterTheQuiet,
-    /// What the last daemon had begun need not be done again.
+    /// Acts that were started before a crash count as done.
     BegunMeansDone,
 }
 
@@ -52,63 +51,62 @@ const HEIGHT: u32 = 1_000;
 const AMOUNT: Sats = Sats(100_000);
 /// Two percent, half from each side.
 const OWED: Sats = Sats(99_000);
-/// How many messages of one sender for one order wait at most.
+/// The most messages of one sender for one order that wait.
 const PER_SENDER: u8 = 32;
 
-/// From one heartbeat to the next, short enough not to count as unreachable.
-const BEAT: u16 = 20;
+/// Seconds between two heartbeats, short enough not to count as unreachable.
+const BEAT_SECS: u16 = 20;
 /// Beats between two comparisons with LND, as in the daemon.
 const COMPARE_EVERY: u64 = 3;
-/// The patience with a simulation in which nothing goes wrong any more: most of an hour of its time, in
-/// which the longest of the waits ends, also after the clock was set, every mined horizon passes and
-/// every debt is paid.
-const LAST_BEATS: u16 = 150;
-/// Blocks past the guard height after which a trade may end although no relay could be reached (D40).
+/// Beats within which everything must end once there are no more faults: most of an hour, in which the
+/// longest wait ends, also after a clock change, every mined horizon passes and every debt is paid.
+const END_BEATS: u16 = 150;
+/// Blocks past the guard height after which a trade may end although no relay was reachable.
 const UNREACHABLE_BLOCKS: u32 = 3;
-/// A clock that is this wrong changes nothing of what is honoured (D5).
+/// A clock error in seconds up to which every message is accepted.
 const FRESH: i64 = 300;
 
 pub(crate) struct Simulation {
     environment: Environment,
-    /// What the clock of everybody else shows, LND's among them.
+    /// The clock of everybody else, including LND.
     time: Arc<ManualClock>,
-    /// How far the clock of the daemon's machine is ahead.
+    /// How many seconds the daemon's clock is ahead.
     clock_ahead: i64,
     pub(crate) lnd: Arc<FakeLnd>,
     plant: Option<Plant>,
     seed: u64,
-    chance: Seeded,
+    random: SeededEntropy,
     daemon: Daemon,
     relays: Relays,
-    /// How far each client's clock is ahead.
-    phones: BTreeMap<(u8, Who), i64>,
+    /// How many seconds each client's clock is ahead.
+    client_clocks: BTreeMap<(u8, Who), i64>,
     made: BTreeSet<u8>,
     pub(crate) orders: BTreeMap<u8, OrderId>,
-    /// Which message each event carries: the copies of one have its number.
+    /// The message number of each event; copies of a message have the same number.
     numbers: BTreeMap<String, u64>,
-    /// What was said while it was the speaker's turn, and has to be decided once it can be heard.
-    owed: Vec<Owed>,
-    /// Who has flooded the relays since they were last reachable.
+    /// Messages that were valid when sent, and must be decided once they are received.
+    expected: Vec<Expected>,
+    /// The traders who have flooded the relays since they were last reachable.
     flooded: BTreeSet<(u8, Who)>,
-    /// Orders whose buyer said in time that fiat was sent, and their guard heights.
+    /// Orders whose buyer sent `fiat-sent` in time, and their guard heights.
     pub(crate) fiat_sent: BTreeMap<OrderId, BlockHeight>,
-    /// What each key was told.
+    /// The messages to each key.
     pub(crate) told: BTreeMap<TradeKey, Vec<wire::Message>>,
     pub(crate) taken: BTreeSet<i64>,
-    /// Orders whose own seller asked for the release.
+    /// Orders whose seller sent `release`.
     pub(crate) released: BTreeSet<OrderId>,
-    /// The trade whose payout goes to which hash.
+    /// The trade of each payout hash.
     payout_of: BTreeMap<PaymentHash, u8>,
     refusals: u8,
     said: u64,
     beats: u64,
-    /// Whether traders do all that they can to bring a trade to its end.
-    are_eager: bool,
+    /// Whether traders take every step to complete a trade.
+    complete_all: bool,
     checker: Checker,
 }
 
-/// A word that moves an order on, whoever else says what.
-struct Owed {
+/// A message that must move its order on, whatever others send.
+struct Expected {
     order: OrderId,
     by: (u8, Who),
     said: Said,
@@ -117,35 +115,35 @@ struct Owed {
 }
 
 #[derive(Debug)]
-struct Seeded(std::sync::Mutex<Chance>);
+struct SeededEntropy(std::sync::Mutex<Random>);
 
-impl Seeded {
+impl SeededEntropy {
     fn new(seed: u64) -> Self {
-        Self(std::sync::Mutex::new(Chance::new(seed)))
+        Self(std::sync::Mutex::new(Random::new(seed)))
     }
 }
 
-impl Entropy for Seeded {
+impl Entropy for SeededEntropy {
     fn draw(&self) -> [u8; 32] {
-        let mut chance = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut random = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut bytes = [0; 32];
         for part in bytes.chunks_mut(8) {
-            part.copy_from_slice(&chance.draw().to_le_bytes());
+            part.copy_from_slice(&random.draw().to_le_bytes());
         }
         bytes
     }
 }
 
-/// What became of a list in which nothing went wrong.
+/// The result of a list without errors.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Of everything that was decided, said and paid, in its order.
+    /// A hash of all decisions, messages and payments in their order.
     trace: [u8; 32],
-    /// How many orders ended as what.
+    /// The number of orders by their end.
     pub(crate) as_what: BTreeMap<String, u32>,
 }
 
-/// Carries the list out, lets everything come to its end, and tells what was wrong, if it was.
+/// Performs the list, waits until everything has ended, and returns the first error.
 pub(crate) async fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<Ended, String> {
     let mut simulation = Simulation::new(seed, plant).await?;
     for (at, op) in ops.iter().enumerate() {
@@ -155,7 +153,7 @@ pub(crate) async fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<E
         };
         done.map_err(|wrong| format!("after op {at}, {op:?}: {wrong}"))?;
     }
-    simulation.come_to_an_end().await.map_err(|wrong| format!("at the end: {wrong}"))?;
+    simulation.finish().await.map_err(|wrong| format!("at the end: {wrong}"))?;
     Ok(Ended { trace: simulation.trace(), as_what: simulation.checker.ends() })
 }
 
@@ -166,8 +164,8 @@ impl Simulation {
         Self::open(folder()?, time, lnd, seed, seed, plant).await
     }
 
-    /// Everybody around the database in `folder`. `seed` says who the traders are, `drawn` what is
-    /// drawn from now on.
+    /// A simulation on the database in `folder`. `seed` determines the traders, `drawn` all randomness
+    /// from now on.
     async fn open(
         folder: TempDir,
         time: Arc<ManualClock>,
@@ -177,10 +175,10 @@ impl Simulation {
         plant: Option<Plant>,
     ) -> Result<Self, String> {
         let clock = Arc::new(ManualClock::at(time.now()));
-        let entropy = Arc::new(Seeded::new(!drawn)) as _;
+        let entropy = Arc::new(SeededEntropy::new(!drawn)) as _;
         let environment = Environment { folder, clock, lnd: Arc::clone(&lnd), entropy };
-        let chance = Seeded::new(drawn);
-        let relays = Relays::new([1, 2, 5][usize::from(chance.draw()[0] % 3)]);
+        let random = SeededEntropy::new(drawn);
+        let relays = Relays::new([1, 2, 5][usize::from(random.draw()[0] % 3)]);
         let mut daemon = Daemon::start(&environment, &relays.node).await?;
         daemon.connect(&relays).await?;
         let checker = Checker::open(&environment.folder.path().join("trades.db")).await?;
@@ -191,14 +189,14 @@ impl Simulation {
             lnd,
             plant,
             seed,
-            chance,
+            random,
             daemon,
             relays,
-            phones: BTreeMap::new(),
+            client_clocks: BTreeMap::new(),
             made: BTreeSet::new(),
             orders: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            owed: Vec::new(),
+            expected: Vec::new(),
             flooded: BTreeSet::new(),
             fiat_sent: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -208,7 +206,7 @@ impl Simulation {
             refusals: 0,
             said: 0,
             beats: 0,
-            are_eager: false,
+            complete_all: false,
             checker,
         })
     }
@@ -232,14 +230,16 @@ impl Simulation {
             Op::LnAnswersLate => self.lnd.ledger().answer_late(),
             Op::LndFails => self.lnd.ledger().fails = true,
             Op::LndIsBack => self.lnd.ledger().fails = false,
-            Op::PeersLeave => self.lnd.ledger().is_alone = true,
-            Op::PeersReturn => self.lnd.ledger().is_alone = false,
+            Op::PeersLeave => self.lnd.ledger().has_no_channel = true,
+            Op::PeersReturn => self.lnd.ledger().has_no_channel = false,
             Op::Advance { secs } => self.advance(secs).await?,
             Op::Offline { secs } => self.be_offline(secs).await?,
             Op::RelaysLeave => self.lose_relays().await,
             Op::RelaysReturn => self.find_relays().await?,
             Op::Clock { ahead } => self.set_clock(ahead).await,
-            Op::Phone { trade, who, ahead } => _ = self.phones.insert((trade, who), ahead.into()),
+            Op::ClientClock { trade, who, ahead } => {
+                _ = self.client_clocks.insert((trade, who), ahead.into());
+            }
             Op::Flood { trade, who, times } => self.flood(trade, who, times).await?,
             Op::LndRefuses => self.lnd.ledger().refuses = true,
             Op::LndPaysAgain => self.lnd.ledger().refuses = false,
@@ -247,20 +247,20 @@ impl Simulation {
                 self.lnd.ledger().mine(blocks.into());
                 self.daemon.monitor.ask().await;
                 self.daemon.look().await?;
-                self.excuse();
+                self.drop_late_fiat_sent();
             }
             Op::RelayRefuses { times } => self.refusals = times,
-            Op::Crash { steps } => self.lnd.ledger().dies_in = Some(steps),
+            Op::Crash { steps } => self.lnd.ledger().steps_to_crash = Some(steps),
             Op::Restart => self.crash().await?,
             Op::Reconcile => self.daemon.compare().await?,
         }
         self.settle().await?;
-        self.learn().await
+        self.find_new_orders().await
     }
 
     async fn check(&mut self) -> Result<(), String> {
         if self.clock_ahead == 0 {
-            self.check_owed(false).await?;
+            self.check_expected(false).await?;
         }
         let mut checker = std::mem::take(&mut self.checker);
         let verdict = checker.check(self).await;
@@ -268,40 +268,40 @@ impl Simulation {
         verdict
     }
 
-    /// No more faults: whoever can end a trade does, and time does the rest.
-    async fn come_to_an_end(&mut self) -> Result<(), String> {
-        self.lnd.ledger().heal();
+    /// Without more faults, lets traders and time end every trade.
+    async fn finish(&mut self) -> Result<(), String> {
+        self.lnd.ledger().clear_faults();
         self.refusals = 0;
-        self.phones.clear();
+        self.client_clocks.clear();
         self.set_clock(0).await;
         self.lose_relays().await;
         self.find_relays().await?;
-        self.check_owed(true).await?;
-        self.run_out().await
+        self.check_expected(true).await?;
+        self.run_to_the_end().await
     }
 
-    async fn run_out(&mut self) -> Result<(), String> {
-        for beat in 0..LAST_BEATS {
+    async fn run_to_the_end(&mut self) -> Result<(), String> {
+        for beat in 0..END_BEATS {
             self.settle().await?;
             self.hear(u8::MAX).await?;
             self.lnd.ledger().resolve(0, End::Paid);
             self.daemon.compare().await?;
             self.settle().await?;
             self.check().await?;
-            self.learn().await?;
+            self.find_new_orders().await?;
             if self.checker.is_over() {
                 break;
             }
             for (trade, id) in self.orders.clone() {
-                self.help(trade, id).await?;
+                self.act_for_traders(trade, id).await?;
             }
-            if self.are_eager {
+            if self.complete_all {
                 self.settle().await?;
             }
             if beat % 3 == 2 {
                 self.lnd.ledger().mine(6);
             }
-            self.advance(BEAT).await?;
+            self.advance(BEAT_SECS).await?;
         }
         let mut checker = std::mem::take(&mut self.checker);
         let verdict = checker.check_end(self).await;
@@ -309,8 +309,8 @@ impl Simulation {
         verdict
     }
 
-    /// What honest traders do to come to an end.
-    async fn help(&mut self, trade: u8, id: OrderId) -> Result<(), String> {
+    /// The next step of an honest trader to end the trade.
+    async fn act_for_traders(&mut self, trade: u8, id: OrderId) -> Result<(), String> {
         let Some(order) = self.daemon.reader.find_order(id).await.map_err(text)? else {
             return Ok(());
         };
@@ -318,19 +318,19 @@ impl Simulation {
         let needs = order.payout(PayoutPurpose::Buyer).map(|payout| payout.state)
             == Some(PayoutState::NeedsInvoice);
         let (sender, what) = match (&order.state, buyer, seller) {
-            (OrderState::Pending, ..) if self.are_eager => {
+            (OrderState::Pending, ..) if self.complete_all => {
                 return self.say(trade, Who::Rival, Said::TakeWithInvoice).await;
             }
-            (OrderState::AwaitingHold { hash, .. }, ..) if self.are_eager => {
+            (OrderState::AwaitingHold { hash, .. }, ..) if self.complete_all => {
                 self.lnd.ledger().pay(*hash, 0, 0);
                 return Ok(());
             }
-            (OrderState::AwaitingInvoice { .. }, Some(buyer), _) if self.are_eager => {
+            (OrderState::AwaitingInvoice { .. }, Some(buyer), _) if self.complete_all => {
                 (buyer, Said::AddInvoice)
             }
             (OrderState::FiatSent { .. }, _, Some(seller)) => (seller, Said::Release),
             (OrderState::Active { .. }, Some(buyer), _)
-                if self.are_eager || trade.is_multiple_of(2) =>
+                if self.complete_all || trade.is_multiple_of(2) =>
             {
                 (buyer, Said::FiatSent)
             }
@@ -342,7 +342,7 @@ impl Simulation {
             .find(|who| self.trader(trade, *who).key() == sender.trade);
         match who {
             Some(who) => self.say(trade, who, what).await,
-            None => Err("an order has a party that nobody is".to_owned()),
+            None => Err("an order has an unknown party".to_owned()),
         }
     }
 
@@ -386,14 +386,14 @@ impl Simulation {
         self.speak(trade, who, Some(id), Asked::Say(what, &invoice)).await
     }
 
-    /// Remembers what must come of a word that is said now. Who speaks, as far as the daemon can tell.
+    /// Records what must follow from a message. Returns the sender that the daemon sees.
     async fn note(&mut self, trade: u8, id: OrderId, who: Who, said: Said) -> Result<Who, String> {
         let order = self.daemon.reader.find_order(id).await.map_err(text)?;
         let Some(order) = order else { return Ok(who) };
         let key = self.trader(trade, who).key();
         let is_seller = order.seller().is_some_and(|seller| seller.trade == key);
         let is_buyer = order.buyer().is_some_and(|buyer| buyer.trade == key);
-        let ahead = self.phones.get(&(trade, who)).copied().unwrap_or_default();
+        let ahead = self.client_clocks.get(&(trade, who)).copied().unwrap_or_default();
         let is_plain = self.clock_ahead == 0 && ahead.abs() <= FRESH;
         let by = (trade, who);
         match (said, &order.state) {
@@ -403,10 +403,10 @@ impl Simulation {
                 if self.lnd.ledger().height() < guard {
                     self.fiat_sent.insert(id, guard);
                 }
-                self.owed.push(Owed { order: id, by, said, is_plain });
+                self.expected.push(Expected { order: id, by, said, is_plain });
             }
             (Said::Release, OrderState::FiatSent { .. }) if is_seller => {
-                self.owed.push(Owed { order: id, by, said, is_plain });
+                self.expected.push(Expected { order: id, by, said, is_plain });
             }
             _ => {}
         }
@@ -431,7 +431,7 @@ impl Simulation {
         what: Asked<'_>,
     ) -> Result<(), String> {
         self.said += 1;
-        let ahead = self.phones.get(&(trade, who)).copied().unwrap_or_default();
+        let ahead = self.client_clocks.get(&(trade, who)).copied().unwrap_or_default();
         let at = Timestamp(self.time.now().0 + ahead);
         let request = Request { order, id: self.said, what };
         let sent = self.trader(trade, who).write(request, &self.relays.node, at);
@@ -439,44 +439,44 @@ impl Simulation {
         self.publish(sent).await
     }
 
-    /// A relay keeps it, and hands it on to whoever listens.
+    /// The relays store it and send it to the daemon if they are reachable.
     async fn publish(&mut self, sent: Sent) -> Result<(), String> {
         let event = sent.event.clone();
         self.relays.stored.push(sent);
         for _ in 0..if self.relays.are_reachable { self.relays.count } else { 0 } {
             self.daemon.receive(event.clone()).await?;
         }
-        self.learn().await
+        self.find_new_orders().await
     }
 
     async fn say_again(&mut self, back: u8) -> Result<(), String> {
         let at = self.relays.stored.len().checked_sub(usize::from(back) + 1);
         let Some(sent) = at.map(|at| self.relays.stored[at].clone()) else { return Ok(()) };
-        let number = self.number_of(&sent.event.id.to_hex()).ok_or("an event that nobody sent")?;
+        let number = self.number_of(&sent.event.id.to_hex()).ok_or("an unknown event")?;
         let again = sent.again(&self.relays.node, self.time.now());
         self.numbers.insert(again.event.id.to_hex(), number);
         self.publish(again).await
     }
 
-    /// So many words of one party that change nothing.
+    /// Many messages of one party without effect.
     async fn flood(&mut self, trade: u8, who: Who, times: u8) -> Result<(), String> {
         for _ in 0..times {
             self.say(trade, who, Said::Dispute).await?;
         }
         let is_kept = !self.relays.are_reachable || self.clock_ahead != 0;
         if is_kept && times >= PER_SENDER {
-            self.excuse_flooder(trade, who);
+            self.drop_displaced(trade, who);
         }
         Ok(())
     }
 
-    /// Of what relays have kept of one sender for one order, so much is read: who floods pushes out
-    /// words of his own, but nobody else's (D42).
-    fn excuse_flooder(&mut self, trade: u8, who: Who) {
+    /// Of one sender's stored messages for an order only so many are read: a flood displaces messages of
+    /// the same sender, which need not be decided then.
+    fn drop_displaced(&mut self, trade: u8, who: Who) {
         self.flooded.insert((trade, who));
-        for owed in self.owed.extract_if(.., |owed| owed.by == (trade, who)) {
-            if owed.said == Said::FiatSent {
-                self.fiat_sent.remove(&owed.order);
+        for message in self.expected.extract_if(.., |message| message.by == (trade, who)) {
+            if message.said == Said::FiatSent {
+                self.fiat_sent.remove(&message.order);
             }
         }
     }
@@ -485,33 +485,33 @@ impl Simulation {
         Trader::of(trade, who, self.seed)
     }
 
-    /// Whose payout goes to this hash.
+    /// The order whose payout has this hash.
     pub(crate) fn order_of(&self, hash: PaymentHash) -> Option<OrderId> {
         self.orders.get(self.payout_of.get(&hash)?).copied()
     }
 
-    /// Which message an event carries.
+    /// The message number of an event.
     pub(crate) fn number_of(&self, event: &str) -> Option<u64> {
         self.numbers.get(event).copied()
     }
 
-    /// Reads in the public book which orders there are.
-    async fn learn(&mut self) -> Result<(), String> {
+    /// Finds the ids of new orders.
+    async fn find_new_orders(&mut self) -> Result<(), String> {
         if self.orders.len() == self.made.len() {
             return Ok(());
         }
         for (maker, id) in self.checker.makers().await? {
             let made = self.made.iter().copied();
             let of = made.clone().find(|trade| self.trader(*trade, Who::Maker).key() == maker);
-            let trade = of.ok_or("an order that nobody made")?;
+            let trade = of.ok_or("an order of an unknown maker")?;
             self.orders.insert(trade, id);
         }
         Ok(())
     }
 
-    /// A place to be paid that nobody named before. Some expire soon, some have no amount.
+    /// A new invoice for a payout. Some expire soon, some have no amount.
     fn invoice(&mut self, trade: u8) -> String {
-        let preimage = Preimage(self.chance.draw());
+        let preimage = Preimage(self.random.draw());
         let (hash, traits) = (hash_of(preimage), preimage.0[0]);
         let lives = Duration::from_secs(if traits.is_multiple_of(3) { 200 } else { 86_400 });
         let expires_at = self.time.now().after(lives);
@@ -521,7 +521,7 @@ impl Simulation {
         invoice_text(hash, amount, expires_at)
     }
 
-    /// A seller can only pay what it was sent.
+    /// The seller pays the newest hold invoice that it received.
     fn pay(&mut self, trade: u8, over: u8, lacks: u64) {
         let sellers: &[Who] = if is_buy(trade) { &[Who::Taker, Who::Rival] } else { &[Who::Maker] };
         for who in sellers {
@@ -550,7 +550,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Also of payments that nobody would ask about any more.
+    /// Delivers updates of all payments, also of those that are not watched any more.
     async fn hear_late(&mut self) -> Result<(), String> {
         for (hash, trade) in &self.payout_of {
             let Some(order) = self.orders.get(trade) else { continue };
@@ -564,7 +564,7 @@ impl Simulation {
     async fn advance(&mut self, secs: u16) -> Result<(), String> {
         let mut left = secs;
         while left > 0 {
-            let step = left.min(BEAT);
+            let step = left.min(BEAT_SECS);
             left -= step;
             self.pass(step);
             self.beats += 1;
@@ -606,15 +606,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// Sets the clock of the daemon's machine. The next heartbeat comes before anything else does.
+    /// Sets the daemon's clock. A heartbeat follows at once.
     async fn set_clock(&mut self, ahead: i32) {
         self.clock_ahead = ahead.into();
         self.environment.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
         self.daemon.beat().await;
     }
 
-    /// No relay could be reached for so long that what was said may come too late (D40).
-    fn excuse(&mut self) {
+    /// Without a reachable relay for so long, a `fiat-sent` may arrive too late.
+    fn drop_late_fiat_sent(&mut self) {
         if self.relays.are_reachable {
             return;
         }
@@ -622,16 +622,16 @@ impl Simulation {
         self.fiat_sent.retain(|_, guard| guard.0 + UNREACHABLE_BLOCKS > height.0);
     }
 
-    /// What was said while it was the speaker's turn is decided as soon as it is heard.
-    async fn check_owed(&mut self, at_the_end: bool) -> Result<(), String> {
+    /// Messages that were valid when sent are decided as soon as they are received.
+    async fn check_expected(&mut self, at_the_end: bool) -> Result<(), String> {
         if !self.relays.are_reachable {
             return Ok(());
         }
-        let (now, later) = std::mem::take(&mut self.owed)
+        let (now, later) = std::mem::take(&mut self.expected)
             .into_iter()
-            .partition::<Vec<_>, _>(|owed| owed.is_plain || at_the_end);
-        self.owed = later;
-        for Owed { order: id, said, .. } in now {
+            .partition::<Vec<_>, _>(|message| message.is_plain || at_the_end);
+        self.expected = later;
+        for Expected { order: id, said, .. } in now {
             let order = self.daemon.reader.find_order(id).await.map_err(text)?;
             let still_waits = order.is_some_and(|order| match order.state {
                 OrderState::Active { .. } => said == Said::FiatSent,
@@ -639,22 +639,22 @@ impl Simulation {
                 _ => false,
             });
             if still_waits {
-                return Err(format!("INV-9: {said:?} of {id} was said, and is not decided"));
+                return Err(format!("INV-9: {said:?} of {id} was received and is not decided"));
             }
         }
         Ok(())
     }
 
-    /// Does what can be done now: one act after the other, until only calls that hang are left.
+    /// Carries out every due act, one after the other, until only hanging calls are left.
     async fn settle(&mut self) -> Result<(), String> {
         loop {
             self.daemon.wait(&self.lnd).await;
-            if self.lnd.ledger().dies_in == Some(0) && self.lnd.ledger().waiting() > 0 {
+            if self.lnd.ledger().steps_to_crash == Some(0) && self.lnd.ledger().waiting() > 0 {
                 self.crash().await?;
                 continue;
             }
             let Some(row) = self.daemon.next_act().await? else { return Ok(()) };
-            if self.lnd.kills() {
+            if self.lnd.crashes_here() {
                 self.crash().await?;
                 continue;
             }
@@ -680,8 +680,8 @@ impl Simulation {
                     let message = wire::Message::parse(said).map_err(text)?;
                     self.told.entry(*to).or_default().push(message);
                 }
-                // The relay has it, and the daemon may die before it knows.
-                if self.lnd.kills() {
+                // The relay has it, and the daemon can crash before it knows that.
+                if self.lnd.crashes_here() {
                     return self.crash().await;
                 }
                 self.daemon.engine.finish_act(id, None).await.map_err(text)?;
@@ -690,9 +690,9 @@ impl Simulation {
         Ok(())
     }
 
-    /// Everything that was not on disk is gone.
+    /// A crash: only what is on disk remains.
     async fn crash(&mut self) -> Result<(), String> {
-        self.lnd.ledger().dies_in = None;
+        self.lnd.ledger().steps_to_crash = None;
         self.daemon.die().await;
         self.daemon = Daemon::start(&self.environment, &self.relays.node).await?;
         if self.relays.are_reachable {
@@ -707,7 +707,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The buyers of the trades that ended well.
+    /// The buyers of successful trades.
     pub(crate) async fn buyers_paid(&self) -> Result<BTreeSet<TradeKey>, String> {
         let mut paid = BTreeSet::new();
         for id in self.orders.values() {
@@ -727,7 +727,7 @@ impl Simulation {
     }
 }
 
-/// In memory where there is such a place.
+/// In memory if possible.
 fn folder() -> Result<TempDir, String> {
     let memory = std::path::Path::new("/dev/shm");
     if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.map_err(text)

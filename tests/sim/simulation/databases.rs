@@ -1,5 +1,4 @@
-//! Databases of versions before this one: each opens, migrates, and every trade that stood in it comes
-//! to its end.
+//! Databases of earlier versions: each opens, migrates, and every trade in it ends.
 //!
 //! `tests/databases/` holds one file a version, named after its newest migration: trades in every
 //! state, with what was still to be said and done about them. Nothing of it is replayed. LND is built
@@ -26,7 +25,7 @@ use trade::{
     OrderState, PaymentHash, PaymentStatus, Preimage, Sats, Status, Timestamp,
 };
 
-use super::{Seeded, Simulation, folder, text};
+use super::{SeededEntropy, Simulation, folder, text};
 use crate::daemon::read_destination;
 use crate::lnd::{FakeLnd, Ledger, Payee, hash_of};
 use crate::ops::Op::{
@@ -44,22 +43,22 @@ const DRAWS: usize = 1_000;
 
 /// Each trade of a file: where it stands, and how it ends. Odd ones are buy orders.
 const TRADES: [(u8, &str, &str); 26] = [
-    // A person decides on the frozen ones; two of them are unfrozen by what LND says of the payment.
+    // Frozen ones are left to a person; LND's report of the payment unfreezes two of them.
     (0, "Frozen", "Frozen"),             // the escrow was lost
     (2, "Frozen and Frozen", "Success"), // the payout was forgotten
     (4, "Frozen", "Frozen"),             // the hold was forgotten
     (6, "Frozen", "Frozen"),             // settled without a decision
     (8, "Frozen and Frozen", "Success"), // paid though given up
-    (10, "Success and Paid", "Success"), // nobody was told yet
+    (10, "Success and Paid", "Success"), // no message was sent yet
     (12, "AwaitingInvoice", "Success"),  // before the hold
     (14, "Expired", "Expired"),          //
     (16, "PayingBuyer and NeedsInvoice", "Success"),
     (18, "FiatSent", "Success"),      // at the margin of its escrow
-    (20, "PreparingHold", "Success"), // after an invoice was named
+    (20, "PreparingHold", "Success"), // after the buyer sent an invoice
     (22, "Settling", "Success"),      // near the margin of its escrow
     (24, "Pending", "Success"),       //
     (1, "Pending", "Success"),        // back in the book, a refund is due
-    (3, "PayingBuyer and Sending", "Success"), // the daemon died in the call
+    (3, "PayingBuyer and Sending", "Success"), // the daemon crashed during the call
     (5, "Active", "Success"),         //
     (7, "FiatSent", "Success"),       //
     (9, "AwaitingInvoice", "Success"), // after the escrow
@@ -73,7 +72,7 @@ const TRADES: [(u8, &str, &str); 26] = [
     (25, "PreparingHold", "Success"), // after a take
 ];
 
-/// How far a trade is brought.
+/// The state up to which a trade is brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Point {
     Made,
@@ -84,7 +83,7 @@ enum Point {
     Released,
 }
 
-/// Brings trades to where they stand in a file.
+/// Brings trades to their states in a file.
 struct Author {
     simulation: Simulation,
     /// Whether no message leaves the outbox.
@@ -130,7 +129,7 @@ impl Author {
         Ok(())
     }
 
-    /// The payment of a trade comes to its end.
+    /// Ends the payment of a trade.
     async fn end_payment(&mut self, trade: u8, how: End) -> Result<PaymentHash, String> {
         let hash = self.simulation.paid_to(trade).await?;
         self.simulation.lnd.ledger().end_payment(hash, how);
@@ -138,7 +137,7 @@ impl Author {
         Ok(hash)
     }
 
-    /// What takes time and blocks. The messages of it are sent.
+    /// States that need time and blocks. Their messages are sent.
     async fn what_takes_long(&mut self) -> Result<(), String> {
         self.bring(14, Point::Made).await?;
         self.go(&[Advance { secs: 620 }]).await?;
@@ -173,7 +172,7 @@ impl Author {
         self.go(&[Mine { blocks: 112 }]).await
     }
 
-    /// What waits for people. The messages of it are still to be sent.
+    /// States that wait for people. Their messages are still to be sent.
     async fn what_waits_for_people(&mut self) -> Result<(), String> {
         self.bring(10, Point::Released).await?;
         self.end_payment(10, End::Paid).await?;
@@ -196,7 +195,7 @@ impl Author {
         self.say(5, Rival, Release).await
     }
 
-    /// What LND was asked for and has not done, or has not answered.
+    /// States in which LND has not done a call, or not answered it.
     async fn what_waits_for_lnd(&mut self) -> Result<(), String> {
         for (trade, fault) in [(21, LoseRequest), (3, HangAfter)] {
             self.go(&[PeersLeave]).await?;
@@ -215,7 +214,7 @@ impl Author {
         self.say(20, Taker, AddInvoice).await
     }
 
-    /// A message that was sealed and not sent, and an alarm that nobody has heard.
+    /// A message that was sealed and not sent, and an alarm that was not logged.
     async fn what_was_begun(&mut self) -> Result<(), String> {
         let Simulation { daemon, relays, .. } = &self.simulation;
         let soon = daemon.now().after(Duration::from_mins(1));
@@ -258,7 +257,7 @@ async fn write(folder: &Path) -> Result<PathBuf, String> {
     }
     // Small pages: most tables have a few rows.
     sqlx::query("pragma page_size = 1024").execute(&mut books).await.map_err(text)?;
-    let path = file.to_str().ok_or("a path that is no text")?;
+    let path = file.to_str().ok_or("a path that is not UTF-8")?;
     sqlx::query("vacuum into ?").bind(path).execute(&mut books).await.map_err(text)?;
     books.close().await.map_err(text)?;
     Ok(file)
@@ -270,7 +269,7 @@ async fn books(file: &Path) -> Result<SqliteConnection, String> {
 }
 
 impl Simulation {
-    /// Everybody around a copy of `file`, as they must be if what it says is so.
+    /// A simulation on a copy of `file`, with traders and LND in the states that the file implies.
     async fn reopen(file: &Path) -> Result<Self, String> {
         let folder = folder()?;
         let path = folder.path().join("trades.db");
@@ -288,14 +287,14 @@ impl Simulation {
         let orders = all_of(&mut books).await?;
         restore(&mut lnd.ledger(), &orders)?;
         let mut simulation = Self::open(folder, time, lnd, SEED, SEED + 1, None).await?;
-        simulation.are_eager = true;
+        simulation.complete_all = true;
         simulation.made = (0..=LAST_TRADE).collect();
-        simulation.learn().await?;
+        simulation.find_new_orders().await?;
         simulation.remember(&mut books).await?;
         Ok(simulation)
     }
 
-    /// What the simulation would know if it had not begun with the file.
+    /// Fills in what the simulation would know if it had played the trades itself.
     async fn remember(&mut self, books: &mut SqliteConnection) -> Result<(), String> {
         let trades: BTreeMap<_, _> =
             self.orders.iter().map(|(trade, id)| (id.to_string(), (*trade, *id))).collect();
@@ -324,13 +323,13 @@ impl Simulation {
         found.ok_or_else(|| format!("no order of {trade}"))
     }
 
-    /// The hold that a trade stands on.
+    /// The hold in a trade's state.
     async fn held_for(&self, trade: u8) -> Result<PaymentHash, String> {
         let state = self.order(trade).await?.state;
         state.hold().ok_or_else(|| format!("{trade} has no hold: {state:?}"))
     }
 
-    /// Where the payout of a trade goes.
+    /// The payment hash of a trade's payout.
     async fn paid_to(&self, trade: u8) -> Result<PaymentHash, String> {
         let attempt =
             self.order(trade).await?.payouts.into_iter().find_map(|payout| payout.attempt);
@@ -343,7 +342,7 @@ impl Simulation {
         self.settle().await
     }
 
-    /// Where every trade stands.
+    /// The state of every trade.
     async fn standing(&self) -> Result<Vec<(u8, String)>, String> {
         let mut all = Vec::new();
         for (trade, ..) in TRADES {
@@ -368,7 +367,7 @@ async fn rows(books: &mut SqliteConnection, sql: &'static str) -> Result<Vec<Sql
     sqlx::query(sql).fetch_all(books).await.map_err(text)
 }
 
-/// Holds, payments, and places to be paid, as a file has them.
+/// The holds, payments and destinations in a file.
 struct All {
     holds: Vec<SqliteRow>,
     payments: Vec<SqliteRow>,
@@ -376,7 +375,7 @@ struct All {
 }
 
 async fn all_of(books: &mut SqliteConnection) -> Result<All, String> {
-    // What LND settled by itself is in nobody's books.
+    // A hold that LND settled by itself is not in the ledger.
     let holds = "select hash, amount, seen, coalesce(paid_msat, 0), coalesce(expires_height, 0),
             iif(decision = 'settle', paid_msat, 0)
         from holds where bolt11 is not null";
@@ -392,17 +391,17 @@ async fn all_of(books: &mut SqliteConnection) -> Result<All, String> {
     })
 }
 
-/// LND as it is if it did what somebody saw it do, and payees as the seed drew them.
+/// LND in the state that the file implies, with the payees of the seed.
 fn restore(lnd: &mut Ledger, all: &All) -> Result<(), String> {
-    let chance = Seeded::new(SEED);
-    let drawn = (0..DRAWS).map(|_| Preimage(chance.draw()));
+    let random = SeededEntropy::new(SEED);
+    let drawn = (0..DRAWS).map(|_| Preimage(random.draw()));
     let preimages: BTreeMap<_, _> = drawn.map(|preimage| (hash_of(preimage), preimage)).collect();
     for row in &all.destinations {
         let Destination::Bolt11(invoice) = read_destination(row.get(0)) else {
             return Err("an unreadable destination".to_owned());
         };
         let Invoice { hash, amount, expires_at, .. } = invoice;
-        let preimage = *preimages.get(&hash).ok_or("an invoice that nobody drew")?;
+        let preimage = *preimages.get(&hash).ok_or("an unknown invoice")?;
         let amount = amount.map(|amount| Sats(amount.0 / 1_000));
         lnd.payees.insert(hash, Payee { preimage, amount, expires_at });
     }
@@ -416,7 +415,7 @@ fn restore(lnd: &mut Ledger, all: &All) -> Result<(), String> {
             "accepted" => HoldStatus::Accepted { paid, expires_at },
             "settled" => HoldStatus::Settled,
             "canceled" => HoldStatus::Canceled,
-            _ => return Err("a hold that LND has, and has not".to_owned()),
+            _ => return Err("a hold with contradicting states".to_owned()),
         };
         lnd.restore_hold(hash, Sats(amount), status, earned);
     }
@@ -426,7 +425,7 @@ fn restore(lnd: &mut Ledger, all: &All) -> Result<(), String> {
             [row.get(1), row.get(3), row.get(4), row.get(6)].map(unsigned);
         let status = match row.get(2) {
             "succeeded" => {
-                let receipt = *preimages.get(&hash).ok_or("a payment to nobody")?;
+                let receipt = *preimages.get(&hash).ok_or("a payment to an unknown payee")?;
                 PaymentStatus::Succeeded { index, receipt, fee: Msats(fee) }
             }
             "failed" => PaymentStatus::Failed { index, reason: FailureReason::NoRoute },
@@ -442,7 +441,7 @@ fn unsigned(number: i64) -> u64 {
     number.unsigned_abs()
 }
 
-/// Opens a copy of `file`, sees that every trade stands where it should, and brings all to their ends.
+/// Opens a copy of `file`, checks the state of every trade, and lets all trades end.
 async fn check(file: &Path) -> Result<(), String> {
     let mut simulation = Simulation::reopen(file).await?;
     let owned = |all: Vec<(u8, &str)>| -> Vec<_> {
@@ -450,7 +449,7 @@ async fn check(file: &Path) -> Result<(), String> {
     };
     let expected = owned(TRADES.map(|(trade, stands, _)| (trade, stands)).to_vec());
     assert_eq!(simulation.standing().await?, expected);
-    simulation.run_out().await?;
+    simulation.run_to_the_end().await?;
     let ended = simulation.standing().await?;
     let ended: Vec<_> = ended.into_iter().map(|(trade, of)| (trade, first_word(&of))).collect();
     assert_eq!(ended, owned(TRADES.map(|(trade, _, ends)| (trade, ends)).to_vec()));
@@ -459,7 +458,7 @@ async fn check(file: &Path) -> Result<(), String> {
 
 fn block_on<T>(run: impl Future<Output = Result<T, String>>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(run).expect("nothing goes wrong")
+    runtime.expect("a runtime").block_on(run).expect("there is no error")
 }
 
 fn kept() -> PathBuf {
