@@ -1,5 +1,5 @@
-//! Strangers flood the node with messages, and every answer to them is refused by the relay: the
-//! trades of ten pairs must hardly notice. `make flood` runs it, in a release build.
+//! Strangers flood the node with messages, and the relay refuses every answer to them: the trades of
+//! ten pairs must be nearly as fast as without. `make flood` runs it, in a release build.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -17,16 +17,16 @@ use uuid::Uuid;
 
 const PAIRS: u32 = 10;
 const TRADES_OF_A_PAIR: u32 = 11;
-/// From one trade of a pair to its next.
+/// Time between two trades of a pair.
 const PACE: Duration = Duration::from_secs(10);
 
 const STRANGERS: usize = 50_000;
 const MESSAGES_A_SECOND: u32 = 500;
 
-/// Acts of the outbox that may wait at any moment, however many strangers wrote.
+/// The most acts of the outbox that may wait, independent of the number of strangers.
 const MOST_WAITING: i64 = 3_000;
 
-/// How much longer the slowest percent may take under the flood.
+/// How much longer the slowest percent may take during the flood.
 const MOST_TIMES: u32 = 2;
 
 // spec: D42
@@ -35,8 +35,8 @@ async fn a_flood_of_strangers_does_not_slow_down_trades() -> Result<()> {
     let quiet = Run::measure(None).await.context("the quiet run")?;
     println!("quiet run:\n{quiet}");
     let flood = Flood::prepare().await?;
-    let flooded = Run::measure(Some(flood)).await.context("the run under the flood")?;
-    println!("under {STRANGERS} messages, {MESSAGES_A_SECOND} a second:\n{flooded}");
+    let flooded = Run::measure(Some(flood)).await.context("the run with the flood")?;
+    println!("with {STRANGERS} messages, {MESSAGES_A_SECOND} a second:\n{flooded}");
 
     for (what, quiet, flooded) in [
         ("answers", &quiet.replies, &flooded.replies),
@@ -44,20 +44,20 @@ async fn a_flood_of_strangers_does_not_slow_down_trades() -> Result<()> {
         ("payouts", &quiet.payouts, &flooded.payouts),
     ] {
         let (allowed, took) = (quiet.percentile(99) * MOST_TIMES, flooded.percentile(99));
-        ensure!(took < allowed, "{what}: {took:?} under the flood, {allowed:?} are allowed");
+        ensure!(took < allowed, "{what}: {took:?} during the flood, {allowed:?} are allowed");
     }
     ensure!(flooded.most_waiting < MOST_WAITING, "{} acts waited", flooded.most_waiting);
     Ok(())
 }
 
-/// What was measured while ten pairs traded.
+/// Measurements while ten pairs trade.
 struct Run {
-    /// From each request until its sender was answered.
-    replies: Took,
-    /// From the message on which the escrow is made until the seller has its invoice.
-    escrows: Took,
+    /// From each request to its answer.
+    replies: Durations,
+    /// From the message that starts the escrow until the seller has the hold invoice.
+    escrows: Durations,
     /// From the release until the buyer's node has the sats.
-    payouts: Took,
+    payouts: Durations,
     most_waiting: i64,
 }
 
@@ -88,10 +88,10 @@ impl fmt::Display for Run {
     }
 }
 
-/// How long something took each time, the shortest first.
-struct Took(Vec<Duration>);
+/// Measured durations, the shortest first.
+struct Durations(Vec<Duration>);
 
-impl Took {
+impl Durations {
     fn new(mut all: Vec<Duration>) -> Self {
         all.sort();
         Self(all)
@@ -103,7 +103,7 @@ impl Took {
     }
 }
 
-impl fmt::Display for Took {
+impl fmt::Display for Durations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [half, most, all] = [50, 90, 99].map(|percent| self.percentile(percent).as_millis());
         write!(f, "p50 {half} ms, p90 {most} ms, p99 {all} ms ({} times)", self.0.len())
@@ -115,7 +115,10 @@ fn transport(number: u32) -> Transport {
 }
 
 /// Answers, escrows and payouts.
-async fn trade_all(exchange: &Exchange, flood: Option<Flood>) -> Result<(Took, Took, Took)> {
+async fn trade_all(
+    exchange: &Exchange,
+    flood: Option<Flood>,
+) -> Result<(Durations, Durations, Durations)> {
     let mut pairs = JoinSet::new();
     let started = Instant::now() + PACE;
     for number in 0..PAIRS {
@@ -133,10 +136,10 @@ async fn trade_all(exchange: &Exchange, flood: Option<Flood>) -> Result<(Took, T
         escrows.extend(times.iter().map(|times| times.escrow_added));
         payouts.extend(times.iter().map(|times| times.paid_out));
     }
-    Ok((Took::new(replies), Took::new(escrows), Took::new(payouts)))
+    Ok((Durations::new(replies), Durations::new(escrows), Durations::new(payouts)))
 }
 
-/// The trades of one pair, each at its time.
+/// The trades of one pair at fixed intervals.
 async fn trade(
     mut traders: Counterparties,
     number: u32,
@@ -152,7 +155,7 @@ async fn trade(
     Ok((traders, times))
 }
 
-/// Looks once a second how many acts wait.
+/// Counts the waiting acts once a second.
 async fn watch_outbox(reader: &Reader, most: &mut i64) -> Result<Infallible> {
     let mut second = interval(Duration::from_secs(1));
     loop {
@@ -162,7 +165,7 @@ async fn watch_outbox(reader: &Reader, most: &mut i64) -> Result<Infallible> {
     }
 }
 
-/// Messages of people who have no part in any order, one each, for a node that is yet to be.
+/// Messages of strangers without an order, one each, prepared before the node starts.
 struct Flood {
     keys: Vec<Keys>,
 }
@@ -174,7 +177,7 @@ impl Flood {
         Ok(Self { keys: keys.await? })
     }
 
-    /// The relay takes none of the answers.
+    /// The relay refuses all answers to them.
     async fn run(self, exchange: &Exchange, started: Instant) -> Result<()> {
         exchange.relay.block(self.keys.iter().map(Keys::public_key));
         sleep_until(started).await;
@@ -188,7 +191,7 @@ impl Flood {
     }
 }
 
-/// Something that is refused for its content, or because there is no such order.
+/// A request that is refused for its content, or because its order does not exist.
 async fn message(number: usize, keys: &Keys, node: PublicKey) -> Result<Event> {
     let (action, order, payload) = match number % 3 {
         0 => (Action::NewOrder, None, Some(Payload::Order(SmallOrder::default()))),

@@ -1,4 +1,4 @@
-//! What keeps LND or its client from being ready: told by the simulated node only.
+//! Why LND or its client is not ready, on the simulated node only.
 
 use devnet::{HUB, SELLER};
 use lnd_sim::{LndState, Rpc};
@@ -15,7 +15,7 @@ const NOBODYS_HASH: PaymentHash = PaymentHash([7; 32]);
 #[tokio::test]
 async fn a_node_out_of_sync_may_begin_nothing() {
     let fixture = fixture().await;
-    fixture.network.set_synced(HUB, false).expect("it is there");
+    fixture.network.set_synced(HUB, false).expect("the node exists");
 
     let readiness = fixture.ours.readiness().await.expect("it is up");
 
@@ -23,13 +23,13 @@ async fn a_node_out_of_sync_may_begin_nothing() {
 }
 
 // measured: startup
-// simulated only: real nodes are so for a second
+// simulated only: real nodes are in this state for a second
 #[tokio::test]
 async fn a_starting_node_answers_for_known_hashes_and_reports_others_as_starting() {
     let fixture = fixture().await;
     let escrow = fixture.held_escrow().await;
     let invoice = fixture.payment_in_flight().await;
-    fixture.network.set_state(HUB, LndState::RpcActive).expect("it is there");
+    fixture.network.set_state(HUB, LndState::RpcActive).expect("the node exists");
 
     let readiness = fixture.ours.readiness().await.expect("it answers");
     assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
@@ -51,7 +51,7 @@ async fn a_missing_wallet_and_a_start_in_progress_are_distinguished() {
         (LndState::NonExisting, "LND has no wallet yet: create one"),
         (LndState::WaitingToStart, "LND is still starting: wait for it"),
     ] {
-        fixture.network.set_state(HUB, state).expect("it is there");
+        fixture.network.set_state(HUB, state).expect("the node exists");
 
         let error = fixture.ours.readiness().await.expect_err("not ready");
 
@@ -59,15 +59,15 @@ async fn a_missing_wallet_and_a_start_in_progress_are_distinguished() {
     }
 }
 
-// simulated only: real nodes are of one version
+// simulated only: real nodes have one version
 #[tokio::test]
 async fn an_lnd_that_is_too_old_and_a_custom_build_are_distinguished() {
     let fixture = fixture().await;
-    fixture.network.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta").expect("it is there");
+    fixture.network.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta").expect("the node exists");
     let error = fixture.ours.readiness().await.expect_err("not spoken to");
     assert!(matches!(error, LightningError::TooOld { .. }), "{error:?}");
 
-    fixture.network.set_version(HUB, "our-own").expect("it is there");
+    fixture.network.set_version(HUB, "our-own").expect("the node exists");
     assert!(fixture.ours.readiness().await.expect("it is up").may_pay());
 }
 
@@ -108,7 +108,7 @@ async fn a_node_with_another_certificate_is_sent_nothing() {
     let access = LndAccess { cert_file, ..access(&fixture.network, HUB) };
     fixture.network.reset_calls();
 
-    Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
+    Lnd::new(access).expect("a URL").readiness().await.expect_err("it does not connect");
 
     assert_eq!(fixture.network.calls(Rpc::GetState), 0);
 }

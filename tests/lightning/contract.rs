@@ -8,7 +8,7 @@ pub(crate) mod payments;
 
 use std::collections::BTreeSet;
 
-/// Makes a test of every law, on a fixture that `$start` sets for it.
+/// Makes a test of every law, on a fixture from `$start`.
 macro_rules! every_law {
     ($start:path) => {
         crate::contract::laws! { $start;
@@ -92,21 +92,21 @@ macro_rules! laws {
 
 pub(crate) use {every_law, laws};
 
-/// Cases that were measured and that nothing here can rest on, as the port never asks for them.
+/// Measured cases that the port never uses.
 const NOT_ASKED_FOR: [&str; 18] = [
     "add_defaults",           // expiry, delta and amount are always given
     "sub_all",                // SubscribeInvoices is of no use for escrow
     "settle_short_preimage",  // a preimage has 32 bytes by its type
-    "lookup_v2_empty",        // a look-up always names a hash
-    "lookup_v2_unknown",      // the older look-up is clearer, where there was never an invoice
-    "pay_unknown_hash",       // to the payer as a canceled one
+    "lookup_v2_empty",        // a lookup always has a hash
+    "lookup_v2_unknown",      // the older lookup is clearer where there was never an invoice
+    "pay_unknown_hash",       // for the payer the same as a canceled one
     "pay_fee_0_direct",       // a fee limit is always given, and never zero
     "pay_fee_0_routed",       // as above
-    "pay_fee_routed",         // routing is LND's business
+    "pay_fee_routed",         // routing is left to LND
     "pay_fee_both",           // one fee limit is given
-    "pay_cltv_short_routed",  // routing is LND's business
-    "pay_min_final_over_max", // as one over our own limit, which is lower
-    "second_payer",           // the payer's matter; the escrow does not change
+    "pay_cltv_short_routed",  // routing is left to LND
+    "pay_min_final_over_max", // the same as one above our limit, which is lower
+    "second_payer",           // the escrow does not change
     "partial_released",       // two minutes of waiting for parts that are not announced
     "partial_expiry",         // as above
     "no_inflight",            // updates are always asked for
@@ -114,7 +114,7 @@ const NOT_ASKED_FOR: [&str; 18] = [
     "estimate_fee",           // users' invoices are not probed
 ];
 
-/// Cases about speed, or about chains of events that only a real node has.
+/// Cases about speed, or about sequences that only a real node has.
 const NOT_TO_BE_SHOWN_HERE: [&str; 6] = [
     "latencies",
     "keepalive",

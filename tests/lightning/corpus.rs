@@ -1,7 +1,7 @@
-//! Invoices with one thing wrong, or nothing, and what LND says of each.
+//! Valid invoices and invoices with one error, with LND's answer to each.
 //!
-//! The texts are in `tests/golden/invoices_lnd.json`, which our reader's own tests read as well.
-//! `UPDATE_GOLDEN=1 cargo test --test lightning corpus` writes it anew.
+//! The texts are in `tests/golden/invoices_lnd.json`, which the tests of our reader use too.
+//! `UPDATE_GOLDEN=1 cargo test --test lightning corpus` rewrites it.
 
 mod right;
 mod wrong;
@@ -16,13 +16,13 @@ const FILE: &str = "tests/golden/invoices_lnd.json";
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) bolt11: String,
-    /// Whether a buyer may name it. Nothing that LND refuses is accepted here.
+    /// Whether a buyer may send it. Nothing that LND refuses is accepted here.
     pub(crate) is_accepted: bool,
-    /// What `DecodePayReq` says: nothing wrong, or why not. `…` at the end stands for more.
+    /// The error of `DecodePayReq`, if any. `…` at the end stands for more text.
     pub(crate) decode: Option<String>,
-    /// What `SendPaymentV2` says before it registers the payment.
+    /// The error of `SendPaymentV2` before it registers the payment, if any.
     pub(crate) send: Option<String>,
-    /// What the payer says that it sends, in msat, if the invoice does not.
+    /// The amount in the request in msat, if the invoice has none.
     pub(crate) amount_msat: u64,
 }
 
@@ -44,7 +44,7 @@ fn right(name: &str, draft: &Draft) -> Case {
     Case { is_accepted: true, ..Case::new(name, draft.write()) }
 }
 
-/// LND registers it, and nobody is paid.
+/// LND registers it, and its payment fails.
 fn unpayable(name: &str, draft: &Draft) -> Case {
     Case::new(name, draft.write())
 }
@@ -69,7 +69,7 @@ pub(crate) fn cases() -> Vec<Case> {
     serde_json::from_str(text).expect("the corpus is JSON")
 }
 
-/// Whether `said` is what was expected.
+/// Whether LND's answer is the expected one.
 pub(crate) fn is_as_expected(expected: Option<&str>, said: Option<&str>) -> bool {
     match (expected.and_then(|text| text.strip_suffix('…')), said) {
         (Some(beginning), Some(said)) => said.starts_with(beginning),

@@ -1,4 +1,4 @@
-//! Invoices as nobody's wallet writes them: well signed, whatever is in them.
+//! Invoices with any content, correctly signed.
 
 use bech32::primitives::iter::Fe32IterExt as _;
 use bech32::{Bech32, Fe32, Hrp};
@@ -18,10 +18,10 @@ pub(crate) const H: u8 = 23;
 pub(crate) const C: u8 = 24;
 pub(crate) const M: u8 = 27;
 
-/// Long from now, so that no test has to be mended when its invoices expire.
+/// In the far future, so that the invoices of the tests do not expire.
 const WRITTEN_AT: u64 = 4_000_000_000;
 
-/// What goes into an invoice, as groups of five bits.
+/// The content of an invoice, as groups of five bits.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) prefix: String,
@@ -63,7 +63,7 @@ impl Draft {
         self
     }
 
-    /// With one more field, behind all others.
+    /// With one more field, after all others.
     pub(crate) fn and(mut self, tag: u8, groups: Vec<u8>) -> Self {
         self.fields.push((tag, groups));
         self
@@ -97,7 +97,7 @@ pub(crate) fn with_checksum(prefix: &str, groups: &[u8]) -> String {
     groups.with_checksum::<Bech32>(&hrp).chars().collect()
 }
 
-/// Nobody's node.
+/// The key of no real node.
 fn payee() -> SecretKey {
     SecretKey::from_slice(&[42; 32]).expect("a key")
 }
@@ -125,7 +125,7 @@ pub(crate) fn of_bits(bits: &[usize]) -> Vec<u8> {
         .collect()
 }
 
-/// In as few groups as will do.
+/// In as few groups as possible.
 pub(crate) fn of_number(number: u64) -> Vec<u8> {
     let groups = of_number_in(number, 13);
     groups.into_iter().skip_while(|group| *group == 0).collect()

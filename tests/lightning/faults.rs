@@ -1,4 +1,4 @@
-//! Answers that are lost, late or never come: told by the simulated node only.
+//! Answers that are lost, late or never come, on the simulated node only.
 
 use devnet::HUB;
 use lnd_sim::{Fault, Rpc};
@@ -7,10 +7,10 @@ use tonic::Code;
 use trade::EscrowEvidence::{Required, Waived};
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus};
 
-use crate::fixture::{all, hasty, index, last, new_hold, next, payment, until};
+use crate::fixture::{all, index, last, new_hold, next, payment, until, with_short_deadline};
 use crate::simulated::fixture;
 
-// simulated only: a link loses bytes, not answers
+// simulated only: a connection loses bytes, not answers
 // spec: E1
 #[tokio::test]
 async fn a_hold_whose_answer_was_lost_is_adopted() {
@@ -24,7 +24,7 @@ async fn a_hold_whose_answer_was_lost_is_adopted() {
     assert_eq!(fixture.network.calls(Rpc::AddHoldInvoice), 1);
 }
 
-// simulated only: a link loses bytes, not questions
+// simulated only: a connection loses bytes, not requests
 // spec: E1
 #[tokio::test]
 async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
@@ -38,7 +38,7 @@ async fn a_hold_that_never_arrived_is_an_error_and_can_be_added() {
     fixture.ours.add_hold(hold).await.expect("added");
 }
 
-// simulated only: a link loses bytes, not answers
+// simulated only: a connection loses bytes, not answers
 // spec: E2
 #[tokio::test]
 async fn the_result_of_a_settle_is_looked_up_whatever_it_answered() {
@@ -55,7 +55,7 @@ async fn the_result_of_a_settle_is_looked_up_whatever_it_answered() {
     assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 }
 
-// simulated only: a link loses bytes, not answers
+// simulated only: a connection loses bytes, not answers
 // spec: E2
 #[tokio::test]
 async fn the_result_of_a_cancel_is_looked_up_whatever_it_answered() {
@@ -72,7 +72,7 @@ async fn the_result_of_a_cancel_is_looked_up_whatever_it_answered() {
     assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 }
 
-// simulated only: a link loses bytes, not questions
+// simulated only: a connection loses bytes, not requests
 // spec: E3
 #[tokio::test]
 async fn without_a_lookup_the_result_of_a_settle_is_unknown() {
@@ -86,7 +86,7 @@ async fn without_a_lookup_the_result_of_a_settle_is_unknown() {
 }
 
 // measured: deadline_then_effect
-// simulated only: nobody freezes a real node here
+// simulated only: real nodes are not frozen here
 // spec: E3
 #[tokio::test]
 async fn a_call_whose_deadline_passed_may_still_take_effect() {
@@ -96,24 +96,26 @@ async fn a_call_whose_deadline_passed_may_still_take_effect() {
     assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
     fixture.network.fault_next(Rpc::SettleInvoice, Fault::Freeze);
 
-    let status =
-        hasty(&fixture.ours).settle_hold(escrow.preimage, Required).await.expect("looked up");
+    let status = with_short_deadline(&fixture.ours)
+        .settle_hold(escrow.preimage, Required)
+        .await
+        .expect("looked up");
     assert!(matches!(status, HoldWord::Accepted), "{status:?}");
 
     fixture.network.thaw();
     assert_eq!(all(watch).await, [HoldWord::Settled]);
 }
 
-// simulated only: a link loses bytes, not answers
+// simulated only: a connection loses bytes, not answers
 // spec: P5
 #[tokio::test]
 async fn a_send_whose_answer_was_lost_is_found_by_asking() {
     for fault in [Fault::LoseAnswer, Fault::WithholdAnswer, Fault::End { after: 0 }] {
         let fixture = fixture().await;
-        let invoice = fixture.undecided_buyer().await;
+        let invoice = fixture.buyer_hold().await;
         fixture.network.fault_next(Rpc::SendPaymentV2, fault.clone());
 
-        let answer = hasty(&fixture.ours).send(payment(&invoice.bolt11)).await;
+        let answer = with_short_deadline(&fixture.ours).send(payment(&invoice.bolt11)).await;
         assert!(matches!(answer, Err(LightningError::Unreachable { .. })), "{fault:?}: {answer:?}");
 
         let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
@@ -121,12 +123,12 @@ async fn a_send_whose_answer_was_lost_is_found_by_asking() {
     }
 }
 
-// simulated only: a link loses bytes, not questions
+// simulated only: a connection loses bytes, not requests
 // spec: P5
 #[tokio::test]
 async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
     let fixture = fixture().await;
-    let invoice = fixture.undecided_buyer().await;
+    let invoice = fixture.buyer_hold().await;
     fixture.network.fail_next(Rpc::SendPaymentV2, Code::Unavailable, "gone");
 
     let answer = fixture.ours.send(payment(&invoice.bolt11)).await;
@@ -138,7 +140,7 @@ async fn a_send_that_never_arrived_is_unknown_and_can_be_made_again() {
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
 }
 
-// simulated only: real streams end so only with their node
+// simulated only: real streams end early only with their node
 // spec: E3
 #[tokio::test]
 async fn a_watch_that_ends_early_reports_only_what_it_received() {
@@ -155,7 +157,7 @@ async fn a_watch_that_ends_early_reports_only_what_it_received() {
     }
 }
 
-// simulated only: real streams end so only with their node
+// simulated only: real streams end early only with their node
 // spec: P5
 #[tokio::test]
 async fn a_payment_whose_stream_ends_early_is_still_in_flight() {
@@ -184,7 +186,7 @@ async fn a_hold_whose_htlc_lnd_failed_counts_as_canceled_even_if_lnd_calls_it_ac
     fixture.start(HUB).await;
 
     let word = next(&mut fixture.ours.watch(escrow.hash)).await;
-    assert!(matches!(word, Some(HoldWord::Accepted)), "LND's word is {word:?}");
+    assert!(matches!(word, Some(HoldWord::Accepted)), "LND reports {word:?}");
     let node = &fixture.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Canceled);
     assert_eq!(
@@ -206,7 +208,7 @@ async fn a_cancel_needs_no_list_of_channels() {
     let word = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
     assert_eq!(word, HoldWord::Canceled);
-    assert_eq!(fixture.network.calls(Rpc::ListChannels), 0, "it was not even asked");
+    assert_eq!(fixture.network.calls(Rpc::ListChannels), 0, "the list was requested");
 }
 
 // simulated only: real nodes list their channels
@@ -263,7 +265,7 @@ async fn one_list_of_channels_shows_what_an_escrow_is_worth() {
     let fixture = fixture().await;
     let escrow = fixture.open_escrow().await;
     fixture.ours.hold_status(escrow.hash).await.expect("an answer");
-    assert_eq!(fixture.network.calls(Rpc::ListChannels), 0, "an open one has no worth");
+    assert_eq!(fixture.network.calls(Rpc::ListChannels), 0, "an open hold needs no list");
     fixture.seller_pays(&escrow).await;
 
     fixture.ours.hold_status(escrow.hash).await.expect("an answer");
@@ -271,7 +273,7 @@ async fn one_list_of_channels_shows_what_an_escrow_is_worth() {
     assert_eq!(fixture.network.calls(Rpc::ListChannels), 1);
 }
 
-// simulated only: told on real nodes with a real modifier, by `tests/it/nodes/modifier.rs`
+// simulated only: shown on real nodes with a real modifier, by `tests/it/nodes/modifier.rs`
 // spec: D33 E4
 #[tokio::test]
 async fn an_htlc_modifier_does_not_change_what_an_escrow_is_worth() {
@@ -282,11 +284,11 @@ async fn an_htlc_modifier_does_not_change_what_an_escrow_is_worth() {
         (10_003_000, 0, 0),
     ] {
         let fixture = fixture().await;
-        fixture.network.modify_htlcs(HUB, Some(said)).expect("it is there");
+        fixture.network.modify_htlcs(HUB, Some(said)).expect("the node exists");
         let escrow = fixture.open_escrow().await;
         fixture.pay_other_amount(&escrow.bolt11, Msats(paid)).await;
 
-        assert_eq!(fixture.held_amount(&escrow).await, Msats(worth), "{paid} called {said}");
+        assert_eq!(fixture.held_amount(&escrow).await, Msats(worth), "{paid} reported as {said}");
         fixture.end();
     }
 }
@@ -296,7 +298,7 @@ fn refuses() -> Fault {
 }
 
 // measured: gc_canceled
-// simulated only: LND deletes them only when it is set to
+// simulated only: LND deletes them only with a setting
 // spec: E2
 #[tokio::test]
 async fn a_canceled_hold_that_lnd_has_deleted_is_unknown_to_every_call() {
@@ -313,7 +315,7 @@ async fn a_canceled_hold_that_lnd_has_deleted_is_unknown_to_every_call() {
         node.settle_hold(escrow.preimage, Required).await.expect("an answer"),
         HoldWord::Unknown
     );
-    assert_eq!(all(hasty(node).watch(escrow.hash)).await, []);
+    assert_eq!(all(with_short_deadline(node).watch(escrow.hash)).await, []);
 }
 
 // simulated only: LND deletes none in flight
@@ -330,13 +332,13 @@ async fn a_payment_that_lnd_has_deleted_is_unknown() {
 }
 
 // measured: dangling
-// simulated only: told on real nodes as a whole trade, by `tests/it/nodes/dangling.rs`
+// simulated only: shown on real nodes as a whole trade, by `tests/it/nodes/dangling.rs`
 // spec: P12
 #[tokio::test]
 async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     let fixture = fixture().await;
-    fixture.network.dangle_next(HUB).expect("it is there");
-    let invoice = fixture.undecided_buyer().await;
+    fixture.network.dangle_next(HUB).expect("the node exists");
+    let invoice = fixture.buyer_hold().await;
     let first = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
     fixture.network.kill(HUB).await;

@@ -1,4 +1,4 @@
-//! Our client on all three nodes of a network, and the little verbs that laws are told in.
+//! Our client on all three nodes of a network, and the steps of the laws.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use trade::{
     Sats,
 };
 
-/// How long a law waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a law waits for an expected event.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many blocks before its HTLC's expiry LND gives a held payment back.
+/// How many blocks before its HTLC's expiry LND refunds a held payment.
 pub(crate) const HOLD_EXPIRY_DELTA: u32 = 18;
 
 pub(crate) const AMOUNT: Sats = Sats(10_003);
 pub(crate) const CLTV_DELTA: u32 = 144;
 
-/// What an LND payer adds to the payee's delta.
+/// Blocks that an LND payer adds to the payee's delta.
 pub(crate) const PAYER_PADDING: u32 = 3;
 
 pub(crate) struct Fixture<N> {
@@ -37,7 +37,7 @@ pub(crate) struct Fixture<N> {
     _dir: Option<TempDir>,
 }
 
-/// A hold invoice and what settles it.
+/// A hold invoice and its preimage.
 #[derive(Clone)]
 pub(crate) struct Escrow {
     pub(crate) hash: PaymentHash,
@@ -46,16 +46,16 @@ pub(crate) struct Escrow {
 }
 
 impl<N: Lightning> Fixture<N> {
-    /// `dir` is the network's, and goes with the fixture.
+    /// `dir` is the network's folder, which is deleted with the fixture.
     pub(crate) fn on(network: N, dir: Option<TempDir>) -> Self {
         let client = |node| Lnd::new(access(&network, node)).expect("a URL");
         let (ours, seller, buyer) = (client(HUB), client(SELLER), client(BUYER));
         Self { network, ours, seller, buyer, _dir: dir }
     }
 
-    /// The law holds.
+    /// Ends the network after a success.
     pub(crate) fn end(self) {
-        self.network.end().expect("and so do all others");
+        self.network.end().expect("no law is broken");
     }
 
     pub(crate) async fn mine(&self, blocks: u32) {
@@ -74,8 +74,8 @@ impl<N: Lightning> Fixture<N> {
         self.network.start_node(node).await.expect("it starts again");
     }
 
-    /// Waits until our node has noticed who is gone, and pays over so many channels.
-    pub(crate) async fn pays_over(&self, channels: usize) -> Readiness {
+    /// Waits until our node has this number of active channels.
+    pub(crate) async fn wait_for_active_channels(&self, channels: usize) -> Readiness {
         let noticed = async {
             let mut seen = 0;
             loop {
@@ -86,16 +86,16 @@ impl<N: Lightning> Fixture<N> {
                 self.network.news(&mut seen).await.expect("it goes on");
             }
         };
-        tokio::time::timeout(PATIENCE, noticed).await.expect("it notices")
+        tokio::time::timeout(TIMEOUT, noticed).await.expect("it notices")
     }
 
-    /// An ordinary invoice of the buyer; without an amount the payer says how much.
+    /// An ordinary invoice of the buyer; without an amount it is left to the payer.
     pub(crate) async fn invoice(&self, amount: Option<Sats>) -> String {
         let amount = amount.unwrap_or_default();
         self.wallet(BUYER).await.invoice(amount.0).await.expect("an invoice")
     }
 
-    /// The seller pays an invoice, and another amount than it asks for.
+    /// The seller pays an invoice with another amount than it asks for.
     pub(crate) async fn pay_other_amount(&self, bolt11: &str, amount: Msats) {
         let invoice: Bolt11Invoice = bolt11.parse().expect("an invoice");
         let payment_hash: &[u8; 32] = invoice.payment_hash().as_ref();
@@ -105,7 +105,7 @@ impl<N: Lightning> Fixture<N> {
             payment_addr: invoice.payment_secret().0.to_vec(),
             amt_msat: i64::try_from(amount.0).expect("an amount"),
             final_cltv_delta: i32::try_from(invoice.min_final_cltv_expiry_delta()).expect("few"),
-            // As in the invoice: what the gossip says of its payee may still be on the way.
+            // Set explicitly: the gossip about the payee may not have arrived.
             dest_features: vec![FeatureBit::TlvOnionReq.into(), FeatureBit::PaymentAddrReq.into()],
             timeout_seconds: 60,
             ..Default::default()
@@ -113,15 +113,15 @@ impl<N: Lightning> Fixture<N> {
         self.wallet(SELLER).await.router().send_payment_v2(request).await.expect("it is sent");
     }
 
-    /// What our node says against an invoice, when it is to read it.
-    pub(crate) async fn read_refused(&self, bolt11: &str) -> Option<String> {
+    /// Our LND's error when it decodes an invoice, if any.
+    pub(crate) async fn decode_error(&self, bolt11: &str) -> Option<String> {
         let request = PayReqString { pay_req: bolt11.to_owned() };
         let read = self.wallet(HUB).await.lightning().decode_pay_req(request).await;
         read.err().map(|status| status.message().to_owned())
     }
 
-    /// What our node says against an invoice, when it is to pay it. If nothing, it has tried.
-    pub(crate) async fn payment_refused(&self, bolt11: &str, amt_msat: u64) -> Option<String> {
+    /// Our LND's error when it is asked to pay an invoice, if any. Otherwise the payment was tried.
+    pub(crate) async fn payment_error(&self, bolt11: &str, amt_msat: u64) -> Option<String> {
         let request = SendPaymentRequest {
             payment_request: bolt11.to_owned(),
             amt_msat: i64::try_from(amt_msat).expect("an amount"),
@@ -135,16 +135,16 @@ impl<N: Lightning> Fixture<N> {
             while updates.message().await?.is_some() {}
             Ok::<_, tonic::Status>(())
         };
-        let tried = tokio::time::timeout(PATIENCE, tried).await.expect("it ends");
+        let tried = tokio::time::timeout(TIMEOUT, tried).await.expect("it ends");
         tried.err().map(|status| status.message().to_owned())
     }
 
     async fn wallet(&self, node: &str) -> Wallet {
-        let access = self.network.access(node).expect("it is there");
+        let access = self.network.access(node).expect("the node exists");
         Wallet::open(&access).await.expect("it answers")
     }
 
-    /// A hold invoice of ours that nobody has paid.
+    /// An unpaid hold invoice of ours.
     pub(crate) async fn open_escrow(&self) -> Escrow {
         hold_at(&self.ours, |hold| hold).await
     }
@@ -156,9 +156,9 @@ impl<N: Lightning> Fixture<N> {
         escrow
     }
 
-    /// The same, and so that our node may be killed: one that is killed in the first milliseconds
-    /// can give the HTLC back and keep the invoice. A channel's HTLCs are dealt with one after the
-    /// other, so a later one shows that this one is over that.
+    /// The same, safe against a kill of our node: after a kill in the first milliseconds LND can fail
+    /// the HTLC and keep the invoice accepted. A channel handles its HTLCs one after the other, so a
+    /// later one shows that this one is safe.
     pub(crate) async fn durable_escrow(&self) -> Escrow {
         let escrow = self.held_escrow().await;
         self.held_escrow().await;
@@ -172,7 +172,7 @@ impl<N: Lightning> Fixture<N> {
         until(self.ours.watch(escrow.hash), held).await;
     }
 
-    /// What our node holds, once it does.
+    /// The amount that our node holds, once it holds it.
     pub(crate) async fn held_amount(&self, escrow: &Escrow) -> Msats {
         until(self.ours.watch(escrow.hash), |word| *word == HoldWord::Accepted).await;
         let status = self.ours.hold_status(escrow.hash).await.expect("an answer");
@@ -180,35 +180,35 @@ impl<N: Lightning> Fixture<N> {
         paid
     }
 
-    /// How the seller's payment ends.
-    pub(crate) async fn seller_learns(&self, hash: PaymentHash) -> PaymentStatus {
+    /// The end of the seller's payment.
+    pub(crate) async fn end_of_seller_payment(&self, hash: PaymentHash) -> PaymentStatus {
         last(self.seller.follow(hash)).await
     }
 
-    /// A buyer's invoice whose payment it keeps in flight until it decides.
-    pub(crate) async fn undecided_buyer(&self) -> Escrow {
+    /// A hold invoice of the buyer.
+    pub(crate) async fn buyer_hold(&self) -> Escrow {
         hold_at(&self.buyer, |hold| hold).await
     }
 
     /// A payment of ours that the buyer keeps in flight.
     pub(crate) async fn payment_in_flight(&self) -> Escrow {
-        let invoice = self.undecided_buyer().await;
+        let invoice = self.buyer_hold().await;
         self.ours.send(payment(&invoice.bolt11)).await.expect("it is sent");
         let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
         until(self.buyer.watch(invoice.hash), held).await;
         invoice
     }
 
-    /// Our client behind a link that can fail.
+    /// Our client behind a connection that can fail.
     pub(crate) async fn linked(&self) -> (Lnd, Proxy) {
-        let node = self.network.access(HUB).expect("it is there");
+        let node = self.network.access(HUB).expect("the node exists");
         let link = Proxy::start(node.address).await.expect("a port");
         let host = format!("https://{}", link.address());
         let access = LndAccess { host, ..access(&self.network, HUB) };
         (Lnd::new(access).expect("a URL"), link)
     }
 
-    /// A client of our node that brings a macaroon for these calls.
+    /// A client of our node with a macaroon for these calls.
     pub(crate) async fn allowed(&self, calls: &[&str]) -> Lnd {
         let macaroon = self.network.bake_macaroon(HUB, 77, calls).await.expect("it is baked");
         with_macaroon(&self.network, &macaroon)
@@ -219,13 +219,13 @@ impl<N: Lightning> Fixture<N> {
     }
 }
 
-/// What our client is told of a node.
+/// The settings of our client for a node.
 pub(crate) fn access(network: &impl Lightning, node: &str) -> LndAccess {
-    let access = network.access(node).expect("it is there");
+    let access = network.access(node).expect("the node exists");
     LndAccess { host: access.url(), cert_file: access.tls_cert, macaroon_file: access.macaroon }
 }
 
-/// A client of our node that brings this macaroon.
+/// A client of our node with this macaroon.
 pub(crate) fn with_macaroon(network: &impl Lightning, macaroon: &[u8]) -> Lnd {
     let access = access(network, HUB);
     let macaroon_file = access.macaroon_file.with_file_name("baked.macaroon");
@@ -233,12 +233,12 @@ pub(crate) fn with_macaroon(network: &impl Lightning, macaroon: &[u8]) -> Lnd {
     Lnd::new(LndAccess { macaroon_file, ..access }).expect("a URL")
 }
 
-/// A client that does not wait long for what never comes.
-pub(crate) fn hasty(node: &Lnd) -> Lnd {
+/// A client with a short deadline.
+pub(crate) fn with_short_deadline(node: &Lnd) -> Lnd {
     node.clone().with_deadline(Duration::from_secs(1))
 }
 
-/// Adds a hold invoice at a node, on terms that `change` makes of the usual ones.
+/// Adds a hold invoice at a node, on the default terms after `change`.
 pub(crate) async fn hold_at(node: &Lnd, change: impl FnOnce(NewHold) -> NewHold) -> Escrow {
     let (hold, preimage) = new_hold();
     let hold = change(hold);
@@ -247,7 +247,7 @@ pub(crate) async fn hold_at(node: &Lnd, change: impl FnOnce(NewHold) -> NewHold)
     Escrow { hash, preimage, bolt11 }
 }
 
-/// The usual terms, under a fresh hash.
+/// The default terms, with a new hash.
 pub(crate) fn new_hold() -> (NewHold, Preimage) {
     let HoldSecret { hash, preimage } = draw_hold_secret(&SystemEntropy);
     let hold = NewHold {
@@ -260,7 +260,7 @@ pub(crate) fn new_hold() -> (NewHold, Preimage) {
     (hold, preimage)
 }
 
-/// The usual limits.
+/// The default limits.
 pub(crate) fn payment(bolt11: &str) -> NewPayment {
     NewPayment {
         hash: hash_of(bolt11),
@@ -288,31 +288,30 @@ pub(crate) fn index(status: PaymentStatus) -> u64 {
     }
 }
 
-/// The next word of a stream, which must come.
+/// The next item of a stream, which must come.
 pub(crate) async fn next<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
-    tokio::time::timeout(PATIENCE, stream.next()).await.expect("the stream says something")
+    tokio::time::timeout(TIMEOUT, stream.next()).await.expect("the stream has an item")
 }
 
-/// The first word that is as wanted. Streams end without meaning anything; the wanted word is
-/// expected before.
+/// The first item that is wanted. It must come before the stream ends.
 pub(crate) async fn until<T: Copy + std::fmt::Debug>(
     mut stream: impl Stream<Item = T> + Unpin,
     is_wanted: impl Fn(&T) -> bool,
 ) -> T {
     loop {
-        let word = next(&mut stream).await.expect("the stream goes on to the wanted word");
+        let word = next(&mut stream).await.expect("the stream has the wanted item");
         if is_wanted(&word) {
             return word;
         }
     }
 }
 
-/// Everything a stream says.
+/// All items of a stream.
 pub(crate) async fn all<T>(stream: impl Stream<Item = T>) -> Vec<T> {
-    tokio::time::timeout(PATIENCE, stream.collect()).await.expect("the stream ends")
+    tokio::time::timeout(TIMEOUT, stream.collect()).await.expect("the stream ends")
 }
 
-/// The last word of a stream.
+/// The last item of a stream.
 pub(crate) async fn last<T>(stream: impl Stream<Item = T>) -> T {
-    all(stream).await.pop().expect("the stream says something")
+    all(stream).await.pop().expect("the stream has an item")
 }

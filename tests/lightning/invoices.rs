@@ -1,5 +1,5 @@
-//! Whatever our reader accepts LND can register: told of invoices made by chance, to the simulated
-//! node, whose reader is another than ours.
+//! LND can register every invoice that our reader accepts: a property over random invoices, checked
+//! with the simulated node, whose reader is independent of ours.
 
 use devnet::{HUB, Lightning, Wallet};
 use fedimint_tonic_lnd::lnrpc::PayReqString;
@@ -12,11 +12,11 @@ use trade::Destination;
 
 use crate::draft::{Draft, FEATURES, of_bits, of_bytes, of_number_in, plain};
 
-/// One thing that is not as it was.
+/// One change to an invoice.
 #[derive(Debug, Clone)]
 enum Change {
     Prefix(String),
-    /// Instead of the fields of its kind, or behind all of them.
+    /// A field, instead of those of its kind or after all others.
     Field {
         tag: u8,
         groups: Vec<u8>,
@@ -67,7 +67,7 @@ fn an_invoice_that_we_accept_is_read_alike_and_registered_by_lnd() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let dir = tempfile::tempdir().expect("a folder");
     let sim = runtime.block_on(LndSim::start(Config::new(dir.path()))).expect("it starts");
-    let access = Lightning::access(&sim, HUB).expect("it is there");
+    let access = Lightning::access(&sim, HUB).expect("the node exists");
     let wallet = runtime.block_on(Wallet::open(&access)).expect("it answers");
     let drafts = prop::collection::vec(changes(), 0..4)
         .prop_map(|changes| changes.into_iter().fold(plain(), apply));

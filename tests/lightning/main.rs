@@ -1,9 +1,9 @@
-//! The contract of the Lightning port: one list of laws, for every network there is.
+//! The contract of the Lightning port: one list of laws for every kind of network.
 //!
-//! Each law names the cases in `lnd-0.21.2.json` that it rests on: what a real LND was measured to
-//! do. `contract` holds the laws, `access` and `faults` those that only the simulated node can be
-//! told to show, and why.
-#![expect(clippy::panic, reason = "that is how a law says that it does not hold")]
+//! Each law names the cases in `lnd-0.21.2.json` that it rests on, which were measured on a real LND.
+//! `contract` contains the laws, `access` and `faults` those that only the simulated node can show,
+//! and why.
+#![expect(clippy::panic, reason = "a law that does not hold panics")]
 
 mod access;
 mod contract;

@@ -1,5 +1,5 @@
 //! The contract of the Lightning port, on real nodes: `make regtest`.
-#![expect(clippy::panic, reason = "that is how a law says that it does not hold")]
+#![expect(clippy::panic, reason = "a law that does not hold panics")]
 
 mod contract;
 mod corpus;
@@ -10,9 +10,9 @@ mod on_real_nodes {
     crate::contract::every_law!(crate::fixture);
 }
 
-/// On a chain and nodes of its own.
+/// A fixture on its own chain and nodes.
 async fn fixture() -> fixture::Fixture<regtest::Regtest> {
-    let config = regtest::Config::new().expect("there are programs");
+    let config = regtest::Config::new().expect("the nodes are built");
     let nodes = regtest::Regtest::start(config).await.expect("the nodes are up");
     fixture::Fixture::on(nodes, None)
 }

@@ -4,7 +4,7 @@ use lnd_sim::{Config, LndSim};
 
 use crate::fixture::Fixture;
 
-/// On a simulation in a folder of its own.
+/// A fixture on a simulation in its own folder.
 pub(crate) async fn fixture() -> Fixture<LndSim> {
     let dir = tempfile::tempdir().expect("a folder");
     let sim = LndSim::start(Config::new(dir.path())).await.expect("the simulation starts");

@@ -1,4 +1,4 @@
-//! `protoc` where `.cargo/config.toml` says it is: the machine's own, or the one a crate carries.
+//! Puts `protoc` where `.cargo/config.toml` expects it: the installed one, or the one in a crate.
 
 use std::env;
 use std::fs;
@@ -25,9 +25,9 @@ pub fn run(root: &Path) -> Result<()> {
         return Ok(());
     }
     let carried = protoc_bin_vendored::protoc_bin_path()
-        .context("no protoc is installed and none is carried for this machine; install protoc")?;
+        .context("no protoc is installed and no crate has one for this machine; install protoc")?;
     fs::copy(&carried, &place).with_context(|| format!("copying to {}", place.display()))?;
-    eprintln!("protoc: the one that protoc-bin-vendored carries");
+    eprintln!("protoc: the one in protoc-bin-vendored");
     Ok(())
 }
 
@@ -43,7 +43,7 @@ fn works(protoc: &Path) -> bool {
     output.status.success() && text.strip_prefix("libprotoc ").is_some_and(is_new_enough)
 }
 
-/// Versions went from 3.20 to 21; the major number before the dot is all that is left of them.
+/// Versions went from 3.20 to 21: newer ones have only the number that was the minor one.
 fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.trim().split('.').map(|number| number.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {

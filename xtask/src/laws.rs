@@ -1,4 +1,4 @@
-//! `docs/LIGHTNING.md`: what we rely on LND for, and on which nodes it was seen to hold.
+//! `docs/LIGHTNING.md`: what we rely on LND for, and on which nodes it was checked.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 
 pub(crate) const FILE_NAME: &str = "docs/LIGHTNING.md";
 
-/// Where laws are written down. Those of `contract` are for every network there is.
+/// The files with laws. Those in `contract` are for every kind of network.
 const SOURCES: [&str; 7] = [
     "contract/holds.rs",
     "contract/payments.rs",
@@ -26,38 +26,38 @@ const SOURCES: [&str; 7] = [
 const HEAD: &str = "\
 # What LND promises
 
-Everything that we rely on LND for is a law in `tests/lightning`, told through our own client.
-A law is told to the simulated LND in every test run, and to real nodes by `make regtest`; what it rests on are the measured cases in `tests/lightning/lnd-0.21.2.json`.
-Where the two differ the simulator is wrong, and this table says so.
-What is simulated only says why no real node can be brought to show it.
+Everything that we rely on LND for is a law in `tests/lightning`, checked through our own client.
+Each law is checked on the simulated LND in every test run, and on real nodes by `make regtest`; it rests on the measured cases in `tests/lightning/lnd-0.21.2.json`.
+If the two differ the simulator is wrong, and this table shows it.
+A law that is simulated only gives the reason why real nodes cannot show it.
 
 Made by `make laws` from a run on both; do not edit.
 ";
 
-/// What real nodes did that no law can wait for.
+/// Behaviour of real nodes that no law can wait for.
 const SEEN: &str = "
-## Seen on real nodes, and no law
+## Seen on real nodes without a law
 
-- LND that is killed within milliseconds of accepting an HTLC, before it has written down that it has dealt with it, takes it for a replayed one when it is back (`sphinx packet replay attempted`): the HTLC is failed to the payer, the invoice stays `ACCEPTED`, and settling it then makes it `SETTLED` although no sats came (1 of 5 kills right after `ACCEPTED`). The simulated node can be told to; our client calls such a hold canceled.
-- A payment whose LND is killed right after the first update is in flight for ever (it dangles), in flight as it should be, or `FAILED` for want of a route: a matter of when exactly it died.
-- A payment that is sent in the 0.2 seconds in which LND takes down the link to a peer that has just left waits in that link: it is in flight for more than half a minute.
+- LND that is killed within milliseconds of accepting an HTLC, before it has recorded it as handled, takes it for a replayed one after its restart (`sphinx packet replay attempted`): the HTLC is failed to the payer, the invoice stays `ACCEPTED`, and settling it then makes it `SETTLED` although no sats came (1 of 5 kills right after `ACCEPTED`). The simulated node can be made to do so; our client reports such a hold as canceled.
+- A payment whose LND is killed right after the first update is in flight for ever (it dangles), in flight as it should be, or `FAILED` without a route, depending on the exact moment of the kill.
+- A payment that is sent in the 0.2 seconds in which LND closes the connection to a peer that has just gone waits in that connection: it is in flight for more than half a minute.
 - A node that has never had an invoice answers `LookupInvoiceV2` with code Unknown, \"there are no existing invoices\"; the older `LookupInvoice` says NotFound.
 ";
 
-/// What is promised, in the words of the test that sees to it.
+/// A law, named by its test.
 #[derive(Debug, PartialEq, Eq)]
 struct Law {
     name: String,
     /// The measured cases that it rests on.
     cases: String,
-    /// Why real nodes cannot be brought to show it, if they cannot.
+    /// Why real nodes cannot show it, if they cannot.
     simulated_because: Option<String>,
 }
 
-/// What a run said of each test.
+/// The outcome of each test of a run.
 type Outcomes = BTreeMap<String, bool>;
 
-/// Tells every law to the simulated and to real nodes, and writes down what came of it.
+/// Checks every law on simulated and on real nodes, and writes the document.
 ///
 /// # Errors
 /// If a law does not hold, or nothing could be run.
@@ -70,7 +70,7 @@ pub fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first law in the sources that the document has no row for, or the other way round.
+/// The first law that is only in the sources or only in the document.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -168,20 +168,20 @@ fn laws(source: &str) -> Vec<Law> {
     laws
 }
 
-/// A test's name as people say it.
+/// A test's name as a sentence.
 fn sentence(name: &str) -> String {
     let words = name.split('_').map(|word| if word == "lnd" { "LND" } else { word });
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// `LND 0.21.2-beta`, of the node that the laws are told to.
+/// `LND 0.21.2-beta`, of the real node.
 fn version(root: &Path) -> Result<String> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let lnd = env::var_os("LND_BIN").map_or_else(|| target.join("nodes/lnd"), PathBuf::from);
     let output = Command::new(&lnd).arg("--version").output();
     let output = output.with_context(|| format!("{} does not run", lnd.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.split_whitespace().nth(2).context("an LND names its version")?;
+    let version = text.split_whitespace().nth(2).context("LND prints no version")?;
     Ok(format!("LND {version}"))
 }
 

@@ -1,6 +1,6 @@
 //! Chores of the workspace. A library as well, so that `tidy` runs as an ordinary test.
 
-pub mod bootstrap; // what a fresh machine lacks
+pub mod bootstrap; // what a build needs on a new machine
 pub mod laws; // docs/LIGHTNING.md
 pub mod planted; // faults that tests must find
 #[cfg(feature = "database")]

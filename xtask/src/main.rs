@@ -17,11 +17,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Put in place what a fresh machine lacks to build: protoc
+    /// Install what a build needs on a new machine: protoc
     Bootstrap,
-    /// Tell the laws of tests/lightning to simulated and real nodes, and write docs/LIGHTNING.md
+    /// Check the laws of tests/lightning on simulated and real nodes, and write docs/LIGHTNING.md
     Laws,
-    /// Plant each fault of tests/planted in a copy of the tree, and insist that its tests find it
+    /// Plant each fault of tests/planted in a copy of the tree, and check that its tests find it
     Planted {
         /// Only these
         names: Vec<String>,
@@ -32,7 +32,7 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
-    /// Hold the tree against the rules that compiler and clippy cannot know
+    /// Check the rules of the tree that compiler and clippy cannot check
     Tidy,
     #[cfg(feature = "database")]
     /// Write schema.sql, the whole schema after all migrations

@@ -1,7 +1,7 @@
 //! Planted faults: each `tests/planted/*.patch` brings one old fault back, and the tests it names must
-//! find it. A test that stays green over a fault that once lost money or words proves nothing.
+//! find it: they are faults that lost money or messages.
 //!
-//! A patch begins with what is said about it:
+//! A patch begins with a description:
 //!
 //! ```text
 //! # fault: one sentence
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! It is applied to a copy of the tree. The copy's crates have a version of their own, so that the
-//! build shares every dependency with this tree and no faulty artifact can be taken for one of ours.
+//! build shares every dependency with this tree and no faulty artifact is used in a normal build.
 
 mod copy;
 mod patch;
@@ -49,10 +49,10 @@ struct Scratch {
     tree: PathBuf,
 }
 
-/// Plants each fault, or those whose names are given, and insists that its command finds it.
+/// Plants each fault, or those with the given names, and checks that its command finds it.
 ///
 /// # Errors
-/// If a fault is not found, cannot be planted, or there is none with a name that was given.
+/// If a fault is not found or cannot be planted, or a given name does not exist.
 pub fn run(root: &Path, names: &[String]) -> Result<()> {
     let mut all = list(root)?;
     if let Some(name) = names.iter().find(|name| all.iter().all(|planted| planted.name != **name)) {
@@ -83,7 +83,7 @@ pub fn run(root: &Path, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The first patch that says too little about itself or does not fit the tree any more.
+/// The first patch that is incomplete or does not apply to the tree any more.
 ///
 /// # Errors
 /// If the folder or a file cannot be read.
@@ -155,7 +155,7 @@ impl Scratch {
         }
         let found = self.try_to_find(planted);
         for file in changed.keys() {
-            // Written now, so that cargo sees that it is newer than what was built.
+            // With the current time, so that cargo builds it again.
             fs::read(self.root.join(file))
                 .and_then(|text| fs::write(self.tree.join(file), text))
                 .with_context(|| format!("restoring {}", file.display()))?;
@@ -180,12 +180,12 @@ impl Scratch {
         Ok(())
     }
 
-    /// Whether it succeeds, and what it says.
+    /// Whether it succeeds, and its output.
     fn cargo(&self, words: &[String]) -> Result<(bool, String)> {
         let mut cargo = Command::new("cargo");
         cargo.args(words).current_dir(&self.tree);
         cargo.env("CARGO_BUILD_BUILD_DIR", &self.target);
-        // What is linked into place, such as the daemon, lies apart from ours.
+        // Final artifacts, such as the daemon, go to another folder than ours.
         cargo.env("CARGO_TARGET_DIR", self.target.join("planted/out"));
         cargo.env("PROTOC", self.root.join("target/tools/protoc"));
         let output = cargo.output().context("cargo does not start")?;
@@ -198,7 +198,7 @@ fn target_of(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
 }
 
-/// As much as says what went wrong.
+/// The end of the output, which shows the error.
 fn last_lines(said: &str) -> String {
     let lines = said.lines().collect::<Vec<_>>();
     lines[lines.len().saturating_sub(40)..].join("\n")

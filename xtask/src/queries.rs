@@ -1,7 +1,6 @@
-//! `.sqlx`: what the database says of each checked query, so that a build needs no database.
+//! `.sqlx`: the database's description of each checked query, so that a build needs no database.
 //!
-//! The query macros write these files while they are expanded with a database at hand; no further
-//! tool is needed.
+//! The query macros write these files when they are expanded with a database; no other tool is needed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,8 +57,8 @@ fn describe(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has cargo compile the daemon although nothing in it changed.
-#[expect(clippy::disallowed_methods, reason = "cargo judges by the time of a file")]
+/// Makes cargo compile the daemon again without a change.
+#[expect(clippy::disallowed_methods, reason = "cargo decides by the time of a file")]
 fn expand_again(source: &Path) -> Result<()> {
     let file = fs::File::options().append(true).open(source)?;
     file.set_modified(SystemTime::now()).with_context(|| format!("touching {}", source.display()))

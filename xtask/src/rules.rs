@@ -1,6 +1,6 @@
 //! `docs/rules`: what must hold, whether it is built, and which tests prove it.
 //!
-//! The text is written by people; the lists of tests and the table in the index come from here.
+//! People write the text; the lists of tests and the table in the index are generated here.
 
 pub(crate) mod code;
 pub(crate) mod page;
@@ -23,7 +23,7 @@ use proof::Proof;
 pub(crate) const FOLDER: &str = "docs/rules";
 const INDEX: &str = "docs/rules/README.md";
 
-/// Around the table in the index.
+/// The lines around the table in the index.
 const BEGIN: &str = "<!-- by `cargo xtask rules` -->";
 const END: &str = "<!-- until here -->";
 

@@ -1,4 +1,4 @@
-//! `schema.sql`: what all migrations together amount to, for reading and for reviews.
+//! `schema.sql`: the schema after all migrations, for reading and for reviews.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -27,13 +27,13 @@ pub fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the database that `options` name as all migrations leave it, and reads its schema.
+/// Runs all migrations on a new database, and reads its schema.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn migrate(root: &Path, options: &SqliteConnectOptions) -> Result<Vec<String>> {
     let migrations = Migrator::new(root.join("migrations")).await.context("reading migrations/")?;
     let mut database = options.connect().await.context("opening a database to migrate")?;
     migrations.run(&mut database).await.context("migrating an empty database")?;
-    // Each table is followed by what hangs on it.
+    // Each table is followed by its indexes and triggers.
     let statements = sqlx::query_scalar(
         "select sql from sqlite_schema
          where sql is not null and name not like 'sqlite_%' and tbl_name <> '_sqlx_migrations'

@@ -1,7 +1,7 @@
-//! The rules of the tree that neither compiler nor clippy can know.
+//! The rules of the tree that neither compiler nor clippy can check.
 //!
-//! Runs as `cargo xtask tidy` and as a test of this crate. Each rule is a function from a file's
-//! text to faults, so that its own tests need no files.
+//! Runs as `cargo xtask tidy` and as a test of this crate. Each rule is a function from a file's text
+//! to faults, so that its tests need no files.
 
 mod arrows;
 mod documents;
@@ -22,11 +22,11 @@ use source::Source;
 
 /// Files longer than this do more than one job; tests may be long.
 const MAX_LINES: usize = 600;
-/// Where to look; the rest of the tree is made by tools.
+/// The folders to check; the rest of the tree is generated.
 const FOLDERS: [&str; 6] = ["crates", "docs", "migrations", "src", "tests", "xtask"];
-/// Words that announce work instead of doing it.
+/// Words that announce work.
 const PROMISES: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
-/// What marks a text as SQL, lower case.
+/// Beginnings of SQL statements, lower case.
 const SQL: [&str; 7] = [
     "select ",
     "insert into ",
@@ -59,7 +59,7 @@ pub fn run(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Holds the tree under `root` against all rules.
+/// Checks all rules on the tree under `root`.
 ///
 /// # Errors
 /// If the tree cannot be read.
@@ -115,21 +115,17 @@ fn check_length(file: &Path, text: &str) -> Vec<Fault> {
     if lines <= MAX_LINES || is_test(file) {
         return Vec::new();
     }
-    vec![fault(
-        file,
-        0,
-        format!("{lines} lines, {MAX_LINES} are enough: which two jobs does it do?"),
-    )]
+    vec![fault(file, 0, format!("{lines} lines, at most {MAX_LINES}: split the file by its jobs"))]
 }
 
 fn check_promises(file: &Path, text: &str) -> Vec<Fault> {
     numbered(text)
         .filter(|(_, line)| PROMISES.iter().any(|word| line.contains(word)))
-        .map(|(at, _)| fault(file, at, "a promise: do it, or write an issue"))
+        .map(|(at, _)| fault(file, at, "work is announced: do it, or write an issue"))
         .collect()
 }
 
-/// Comments say what holds today; what was, and who asked for it, is in git.
+/// Comments describe the present; history is in git.
 fn check_history_in<'a>(
     file: &Path,
     comments: impl Iterator<Item = (usize, &'a str)>,
@@ -141,7 +137,9 @@ fn check_history_in<'a>(
     };
     comments
         .filter(|(_, comment)| is_issue(comment) || comment.contains(concat!("Pha", "se")))
-        .map(|(at, _)| fault(file, at, "history in a comment: issue numbers and phases are git's"))
+        .map(|(at, _)| {
+            fault(file, at, "history in a comment: issue numbers and phases belong into git")
+        })
         .collect()
 }
 
@@ -169,7 +167,7 @@ fn sql_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
     numbered(text).filter_map(|(at, line)| Some((at, line.split_once("--")?.1)))
 }
 
-/// Tests may be long, may look anywhere, and may write SQL to damage a database.
+/// Tests may be long, may use every module, and may write SQL.
 fn is_test(file: &Path) -> bool {
     let is_tests = |name: &std::ffi::OsStr| name == "tests" || name == "tests.rs";
     file.iter().any(is_tests)

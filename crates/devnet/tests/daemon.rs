@@ -1,4 +1,4 @@
-//! The daemon's process, played by shell scripts, and its public events, played by a client.
+//! The daemon's process and its public events, both faked: by shell scripts and by a client.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -79,7 +79,7 @@ async fn the_book_keeps_every_revision_and_knows_the_newest() -> Result<()> {
     Ok(())
 }
 
-/// A relay, a node's key, and a script in the daemon's place.
+/// A relay, a node's key, and a script instead of the daemon.
 struct Fixture {
     relay: Relay,
     node: Keys,
@@ -106,7 +106,7 @@ impl Fixture {
         Daemon::spawn(&self.script, self.dir.path(), self.relay.url(), node).await
     }
 
-    /// Publishes an addressable event, dated so many seconds after the beginning of the century.
+    /// Publishes an addressable event with a time this many seconds after a fixed date.
     async fn publish(
         &self,
         kind: Kind,

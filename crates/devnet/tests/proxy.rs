@@ -1,4 +1,4 @@
-//! The link that can fail, between an echo and who calls it.
+//! The proxy between an echo server and its client.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn a_lost_answer_belongs_to_a_delivered_request() -> Result<()> {
     Ok(())
 }
 
-/// An echo that remembers what it heard last, behind a proxy.
+/// An echo server that keeps the last request, behind a proxy.
 struct Fixture {
     proxy: Proxy,
     heard: watch::Receiver<Vec<u8>>,
@@ -100,7 +100,7 @@ async fn answer(mut caller: TcpStream, heard: watch::Sender<Vec<u8>>) {
     }
 }
 
-/// The answer; nothing if the link is closed.
+/// The answer; none if the connection is closed.
 async fn say(caller: &mut TcpStream, words: &[u8]) -> Result<Vec<u8>> {
     caller.write_all(words).await?;
     let mut buffer = [0; 64];
@@ -108,7 +108,7 @@ async fn say(caller: &mut TcpStream, words: &[u8]) -> Result<Vec<u8>> {
     Ok(buffer[..bytes].to_vec())
 }
 
-/// Whether nothing is answered, and nothing closed.
+/// Whether there is no answer and the connection stays open.
 async fn is_silent(caller: &mut TcpStream) -> bool {
     timeout(Duration::from_millis(100), say(caller, b"hello")).await.is_err()
 }

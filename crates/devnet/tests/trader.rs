@@ -1,5 +1,5 @@
-//! The traders against a node of a few lines: what they send opens at a node, what they get is
-//! kept in order, and what no node may send is refused.
+//! Traders with a minimal fake node: their messages can be opened, received messages are kept in
+//! order, and messages that no node may send are refused.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ fn expiring() -> WrapOptions {
     WrapOptions { expiration, signed: false, ..WrapOptions::default() }
 }
 
-/// A node that refuses everything, by `mostro-core`.
+/// A fake node that refuses everything, built on `mostro-core`.
 struct Node {
     keys: Keys,
     client: Client,

@@ -1,4 +1,4 @@
-//! The traders' wallets against the simulated LND's own endpoints.
+//! The traders' wallets on the simulated LND.
 
 use anyhow::Result;
 use devnet::{Lightning as _, Wallet};

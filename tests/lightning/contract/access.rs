@@ -1,4 +1,4 @@
-//! Being let in, and knowing whether LND is ready.
+//! Access to LND, and its readiness.
 
 use devnet::{BUYER, HUB, Lightning, SELLER};
 use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
@@ -20,7 +20,7 @@ pub(crate) async fn a_node_that_is_ready_reports_its_identity_and_readiness(
     assert!(readiness.may_escrow() && readiness.may_pay(), "{readiness:?}");
     assert_eq!(readiness.channels_active, Some(2));
     assert_eq!(readiness.height.0, before.0 + 2);
-    let node = fixture.network.access(HUB).expect("it is there");
+    let node = fixture.network.access(HUB).expect("the node exists");
     assert_eq!(Some(readiness.identity.key), NodeKey::from_hex(&node.pubkey));
     assert_eq!(readiness.identity.network, Chain::Regtest);
     assert_eq!(readiness.node.networks, ["regtest"]);
@@ -31,11 +31,11 @@ pub(crate) async fn a_node_that_is_ready_reports_its_identity_and_readiness(
 pub(crate) async fn a_node_without_an_active_channel_is_not_ready_to_pay_and_fails_locally(
     fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = fixture.undecided_buyer().await;
+    let invoice = fixture.buyer_hold().await;
     fixture.kill(SELLER).await;
     fixture.kill(BUYER).await;
 
-    let readiness = fixture.pays_over(0).await;
+    let readiness = fixture.wait_for_active_channels(0).await;
     assert!(readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
 
     fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
@@ -94,7 +94,7 @@ pub(crate) async fn a_macaroon_that_lnd_refuses_is_reported_as_the_cause(
 ) {
     let network = &fixture.network;
     let narrow = network.bake_macaroon(HUB, 78, &RIGHTS[1..2]).await.expect("it is baked");
-    let sellers = network.access(SELLER).expect("it is there").macaroon;
+    let sellers = network.access(SELLER).expect("the node exists").macaroon;
     let of_another_node = std::fs::read(sellers).expect("readable");
 
     for macaroon in [narrow, of_another_node, b"no macaroon".to_vec()] {
@@ -149,7 +149,7 @@ pub(crate) async fn a_renewed_macaroon_is_used_at_the_next_call(fixture: &Fixtur
     let ours = fixture.allowed(&RIGHTS[..2]).await;
     assert!(!ours.readiness().await.expect("let in").lacks.is_empty());
 
-    // The same file.
+    // The same macaroon file.
     fixture.allowed(&RIGHTS).await;
 
     assert!(ours.readiness().await.expect("let in").lacks.is_empty());
@@ -162,7 +162,7 @@ pub(crate) async fn a_renewed_certificate_is_used_at_the_next_dial(
 
     fixture.network.renew_certificate(HUB).await.expect("it is renewed");
 
-    // The call that finds the old connection broken may fail; the next one dials.
+    // The call on the old connection may fail; the next one connects again.
     if fixture.ours.readiness().await.is_err() {
         fixture.ours.readiness().await.expect("reached again");
     }
@@ -174,7 +174,8 @@ pub(crate) async fn a_node_with_another_certificate_is_reported_with_the_file(
     let sellers = access(&fixture.network, SELLER).cert_file;
     let access = LndAccess { cert_file: sellers.clone(), ..access(&fixture.network, HUB) };
 
-    let error = Lnd::new(access).expect("a URL").readiness().await.expect_err("not dialed");
+    let error =
+        Lnd::new(access).expect("a URL").readiness().await.expect_err("it does not connect");
 
     let LightningError::OtherCertificate { path } = error else { panic!("{error:?}") };
     assert_eq!(path, sellers);

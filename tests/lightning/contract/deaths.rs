@@ -1,4 +1,4 @@
-//! Nodes that are killed or stopped while something is under way.
+//! Nodes that are killed or stopped while a hold or a payment is open.
 
 use std::future::ready;
 
@@ -40,9 +40,9 @@ pub(crate) async fn an_accepted_hold_survives_a_kill_and_can_be_settled_or_cance
     assert_eq!(status, HoldWord::Settled);
     let status = fixture.ours.cancel_hold(to_cancel.hash).await.expect("an answer");
     assert_eq!(status, HoldWord::Canceled);
-    let learned = fixture.seller_learns(to_settle.hash).await;
+    let learned = fixture.end_of_seller_payment(to_settle.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
-    assert_refused(fixture.seller_learns(to_cancel.hash).await);
+    assert_refused(fixture.end_of_seller_payment(to_cancel.hash).await);
 }
 
 // measured: kill_after_settle
@@ -56,7 +56,7 @@ pub(crate) async fn a_settled_hold_stays_settled_when_lnd_is_killed_right_after(
 
     let status = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert_eq!(status, HoldStatus::Settled);
-    let learned = fixture.seller_learns(escrow.hash).await;
+    let learned = fixture.end_of_seller_payment(escrow.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn a_settle_interrupted_by_a_kill_can_be_repeated(
     assert!(matches!(found, HoldStatus::Accepted { .. } | HoldStatus::Settled), "{found:?}");
     if let Ok(told) = answer {
         let is_settled = (told == HoldWord::Settled, found == HoldStatus::Settled);
-        assert_eq!(is_settled.0, is_settled.1, "what was told before the kill is so after it");
+        assert_eq!(is_settled.0, is_settled.1, "the state before the kill is the state after it");
     }
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
     assert_eq!(status, HoldWord::Settled);
@@ -89,7 +89,7 @@ pub(crate) async fn a_settle_works_while_the_payer_is_down(fixture: &Fixture<imp
 
     assert_eq!(status, HoldWord::Settled);
     fixture.start(SELLER).await;
-    let learned = fixture.seller_learns(escrow.hash).await;
+    let learned = fixture.end_of_seller_payment(escrow.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn a_horizon_that_passes_while_lnd_is_down_cancels_the_hold_whe
     fixture.start(HUB).await;
 
     until(fixture.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
-    assert_refused(fixture.seller_learns(escrow.hash).await);
+    assert_refused(fixture.end_of_seller_payment(escrow.hash).await);
 }
 
 // measured: kill_in_flight
@@ -151,12 +151,12 @@ pub(crate) async fn a_payment_that_ends_while_lnd_is_down_is_reported_when_it_is
 
 // measured: kill_after_first_update
 pub(crate) async fn the_first_update_is_durable(fixture: &Fixture<impl Lightning>) {
-    let invoice = fixture.undecided_buyer().await;
+    let invoice = fixture.buyer_hold().await;
     let first = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
     restart(fixture, HUB).await;
 
-    // In flight for ever, in flight, or over for want of a route: that is a matter of when it died.
+    // In flight for ever, in flight, or failed without a route, depending on the moment of the kill.
     let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
     assert_eq!(index(status), index(first));
 }
@@ -210,7 +210,7 @@ pub(crate) async fn streams_end_without_a_final_state_when_lnd_is_killed(
     drop(attached(&fixture.ours, &escrow, &invoice).await);
 }
 
-/// Streams of both, after their first word: where the thing stands.
+/// Streams of both, after their first item, the current state.
 pub(super) async fn attached<'a>(
     node: &'a Lnd,
     escrow: &Escrow,
@@ -222,7 +222,7 @@ pub(super) async fn attached<'a>(
     let mut follow = node.follow(invoice.hash);
     let word = next(&mut follow).await;
     assert!(matches!(word, Some(PaymentStatus::InFlight { .. })), "{word:?}");
-    // The payment may still tell of its HTLC.
+    // The payment's stream may still report its HTLC.
     let is_news = |status: &PaymentStatus| !matches!(status, PaymentStatus::InFlight { .. });
     (watch, follow.filter(move |status| ready(is_news(status))).boxed())
 }

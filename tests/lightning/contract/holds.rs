@@ -133,15 +133,15 @@ pub(crate) async fn a_watch_reports_every_change_up_to_canceled(fixture: &Fixtur
     assert_eq!(all(watch).await, [HoldWord::Canceled]);
 
     assert_eq!(all(fixture.ours.watch(held.hash)).await, [HoldWord::Canceled], "replayed");
-    crate::contract::payments::assert_refused(fixture.seller_learns(held.hash).await);
+    crate::contract::payments::assert_refused(fixture.end_of_seller_payment(held.hash).await);
 }
 
 // measured: sub_unknown
 pub(crate) async fn a_watch_of_an_unknown_hash_reports_nothing_and_ends(
     fixture: &Fixture<impl Lightning>,
 ) {
-    let hasty = fixture.ours.clone().with_deadline(Duration::from_millis(100));
-    assert_eq!(all(hasty.watch(PaymentHash([7; 32]))).await, []);
+    let with_short_deadline = fixture.ours.clone().with_deadline(Duration::from_millis(100));
+    assert_eq!(all(with_short_deadline.watch(PaymentHash([7; 32]))).await, []);
 }
 
 // measured: sub_before_add
@@ -177,9 +177,9 @@ pub(crate) async fn settling_twice_has_the_effect_of_once(fixture: &Fixture<impl
         assert_eq!(status, HoldWord::Settled);
     }
 
-    let learned = fixture.seller_learns(escrow.hash).await;
+    let learned = fixture.end_of_seller_payment(escrow.hash).await;
     let PaymentStatus::Succeeded { receipt, .. } = learned else { panic!("{learned:?}") };
-    assert!(receipt == escrow.preimage, "the receipt is the preimage");
+    assert!(receipt == escrow.preimage, "the payment has the preimage");
 }
 
 // measured: settle_open
@@ -286,7 +286,7 @@ pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(fixture: &Fixture
 
 // measured: expiry_accepted
 pub(crate) async fn an_accepted_hold_does_not_expire_by_time(fixture: &Fixture<impl Lightning>) {
-    // Long enough to be paid on a busy machine.
+    // Long enough for a payment on a busy machine.
     let brief = |hold| NewHold { expiry: Duration::from_secs(5), ..hold };
     let held = hold_at(&fixture.ours, brief).await;
     fixture.seller_pays(&held).await;

@@ -1,4 +1,4 @@
-//! The link to LND, broken or dead.
+//! The connection to LND, broken or dead.
 
 use devnet::Lightning;
 use futures::FutureExt as _;
@@ -8,7 +8,7 @@ use trade::EscrowEvidence::Required;
 use trade::HoldStatus;
 
 use super::deaths::attached;
-use crate::fixture::{Fixture, all, hasty, new_hold, payment};
+use crate::fixture::{Fixture, all, new_hold, payment, with_short_deadline};
 
 // spec: E3 P5
 pub(crate) async fn a_broken_connection_ends_streams_without_a_final_state_and_is_replaced(
@@ -29,12 +29,12 @@ pub(crate) async fn a_broken_connection_ends_streams_without_a_final_state_and_i
 pub(crate) async fn every_call_over_a_dead_connection_has_a_deadline(
     fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = fixture.undecided_buyer().await;
+    let invoice = fixture.buyer_hold().await;
     let (hold, preimage) = new_hold();
     let (ours, link) = fixture.linked().await;
     ours.readiness().await.expect("it is up");
     link.swallow();
-    let node = hasty(&ours);
+    let node = with_short_deadline(&ours);
 
     let calls = [
         node.add_hold(hold.clone()).map(Result::err).boxed(),

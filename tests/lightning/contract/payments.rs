@@ -15,7 +15,7 @@ use crate::fixture::{Fixture, all, hash_of, hold_at, index, last, next, payment,
 pub(crate) async fn a_payment_reports_in_flight_at_once_and_its_preimage_at_the_end(
     fixture: &Fixture<impl Lightning>,
 ) {
-    let invoice = fixture.undecided_buyer().await;
+    let invoice = fixture.buyer_hold().await;
 
     let first = fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
 
@@ -26,7 +26,7 @@ pub(crate) async fn a_payment_reports_in_flight_at_once_and_its_preimage_at_the_
     until(fixture.buyer.watch(invoice.hash), held).await;
     fixture.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
     let paid = PaymentStatus::Succeeded { index, receipt: invoice.preimage, fee: Msats::ZERO };
-    assert!(last(follow).await == paid, "the receipt is the buyer's preimage");
+    assert!(last(follow).await == paid, "the payment has the buyer's preimage");
 }
 
 // measured: pay_zero_with_amt
@@ -205,8 +205,8 @@ pub(crate) async fn every_invoice_of_the_corpus_is_read_or_refused_as_expected(
 ) {
     let mut differences = Vec::new();
     for case in corpus::cases() {
-        let read = fixture.read_refused(&case.bolt11).await;
-        let sent = fixture.payment_refused(&case.bolt11, case.amount_msat).await;
+        let read = fixture.decode_error(&case.bolt11).await;
+        let sent = fixture.payment_error(&case.bolt11, case.amount_msat).await;
         if !corpus::is_as_expected(case.decode.as_deref(), read.as_deref())
             || !corpus::is_as_expected(case.send.as_deref(), sent.as_deref())
         {
@@ -271,7 +271,7 @@ pub(crate) async fn only_a_payment_in_flight_is_matched_with_an_htlc(
     assert_eq!(fixture.ours.find_htlc(never_sent).await.expect("an answer"), None);
 }
 
-/// The payee did not want it.
+/// The payee has refused it.
 #[track_caller]
 pub(crate) fn assert_refused(status: PaymentStatus) {
     let PaymentStatus::Failed { reason, .. } = status else { panic!("{status:?}") };
@@ -283,7 +283,7 @@ fn assert_refused_call(answer: &Result<PaymentStatus, LightningError>) {
     assert!(matches!(answer, Err(LightningError::Refused { .. })), "{answer:?}");
 }
 
-/// Long enough to be paid on a busy machine.
+/// Long enough for a payment on a busy machine.
 fn short_lived(hold: NewHold) -> NewHold {
     NewHold { expiry: Duration::from_secs(5), ..hold }
 }

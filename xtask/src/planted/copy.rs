@@ -1,15 +1,15 @@
-//! A copy of the tree, made again without git and without touching what has not changed, so that only
-//! what a patch changes is compiled.
+//! A copy of the tree, updated without touching unchanged files, so that only the files of a patch are
+//! compiled again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// What the copy's crates call themselves: see [`super`].
+/// The version of the copy's crates: see [`super`].
 const VERSION: &str = "version = \"0.0.0-planted\"";
 
-/// Makes `tree` a copy of `root`, without what is built and what belongs to the machine.
+/// Makes `tree` a copy of `root`, without build results and files of this machine.
 ///
 /// # Errors
 /// If a file cannot be read or written.
@@ -67,7 +67,7 @@ fn list(root: &Path, target: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Not what `.gitignore` names, nor git's own.
+/// Not those in `.gitignore`, nor git's own.
 fn is_source(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_of_machine = path == Path::new("config") || path == Path::new("target");

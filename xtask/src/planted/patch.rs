@@ -15,14 +15,14 @@ pub(super) struct Patch {
 #[derive(Debug, PartialEq, Eq)]
 struct Hunk {
     file: PathBuf,
-    /// The line at which it was when the patch was made; it may have moved since.
+    /// Its line when the patch was made; it may have moved since.
     line: usize,
     before: Vec<String>,
     after: Vec<String>,
 }
 
 impl Patch {
-    /// What is neither a file's name nor a hunk says nothing.
+    /// Lines outside of hunks are skipped, except the files' names.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut patch = Self::default();
         let mut file = None;
@@ -82,11 +82,11 @@ impl Hunk {
     fn take(&mut self, line: &str, left: &mut (usize, usize)) -> Result<()> {
         let (sign, text) = match line.split_at_checked(1) {
             Some((sign, text)) => (sign, text.to_owned()),
-            // Editors take the blank away that stands for an empty line.
+            // Editors remove the blank that stands for an empty line.
             None => (" ", String::new()),
         };
         let less = |count: &mut usize| {
-            *count = count.checked_sub(1).context("a hunk is longer than it says")?;
+            *count = count.checked_sub(1).context("a hunk is longer than its header declares")?;
             anyhow::Ok(())
         };
         match sign {
@@ -105,12 +105,12 @@ impl Hunk {
                 self.after.push(text);
             }
             "\\" => {}
-            _ => anyhow::bail!("no line of a hunk: {line}"),
+            _ => anyhow::bail!("not a line of a hunk: {line}"),
         }
         Ok(())
     }
 
-    /// At the place nearest to where it was.
+    /// Applies it at the matching place nearest to its old line.
     fn apply(&self, text: &str) -> Result<String> {
         let lines = text.lines().collect::<Vec<_>>();
         let length = self.before.len();

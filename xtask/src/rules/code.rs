@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Rules whose codes begin alike stand on one page.
+/// Rules with a common prefix, which are on one page.
 #[derive(Debug)]
 pub(crate) struct Family {
     prefix: &'static str,
@@ -38,7 +38,7 @@ impl Family {
     }
 }
 
-/// Longer numbers are something else: `E0599`.
+/// Longer numbers are other codes: `E0599`.
 fn is_number(text: &str) -> bool {
     (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -50,7 +50,7 @@ fn is_step(text: &str) -> bool {
         .is_some_and(|number| is_number(number.trim_end_matches(|c: char| c.is_ascii_lowercase())))
 }
 
-/// The codes in one line of prose. What stands between backticks is code, and cites nothing.
+/// The codes in one line of prose. Text between backticks is code and cites nothing.
 pub(crate) fn cited(prose: &str) -> Vec<&str> {
     let is_inside = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     let words = prose.split('`').step_by(2).flat_map(|part| part.split(|c| !is_inside(c)));

@@ -4,7 +4,7 @@
 //! ```text
 //! ### T23
 //!
-//! The order's time in the book is over: it ends as `expired`, and its maker is told.
+//! The order's time in the book is over: it ends as `expired`, and its maker is notified.
 //!
 //! Built: yes, in `crates/trade/src/decide/expiry.rs`.
 //!
@@ -22,7 +22,7 @@ const LIST_END: &str = "</details>";
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     pub(crate) rules: Vec<Rule>,
-    /// What is not in the form above, and on which line.
+    /// Deviations from the form above, and their lines.
     pub(crate) mistakes: Vec<(usize, String)>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Rule {
     pub(crate) code: String,
     pub(crate) line: usize,
     pub(crate) status: Status,
-    /// Where in this repository it is carried out.
+    /// The paths of its implementation.
     pub(crate) places: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ fn read_rule(line: usize, lines: &[&str]) -> Result<Rule, String> {
     Ok(Rule { code, line, status, places })
 }
 
-/// The page with its lists of tests made anew.
+/// The page with new lists of tests.
 pub(crate) fn render(text: &str, proofs: &Proofs) -> String {
     let mut fresh: Vec<String> = Vec::new();
     let mut code = "";

@@ -9,7 +9,7 @@ use crate::tidy::source::{Line, Source};
 const BEGINS_WITHIN: usize = 3;
 const NAMED_WITHIN: usize = 10;
 
-/// A test, and the rules that it is said to prove.
+/// A test, and the rules that it proves.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Proof {
     pub(crate) file: PathBuf,
@@ -49,7 +49,7 @@ pub(crate) fn read(file: &Path, source: &str) -> Found {
     found
 }
 
-/// A function of another name than `test` is one that tests call, like the laws of LND.
+/// A function without a test attribute is called by tests, like the laws of LND.
 fn test_below(lines: &[Line]) -> Option<String> {
     let begins = |line: &Line| {
         line.code.contains("#[") && line.code.contains("test") || name_in(&line.code).is_some()

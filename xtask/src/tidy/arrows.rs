@@ -1,4 +1,4 @@
-//! Who may depend on whom. A new arrow is a change of the design: it is made here, with an ADR.
+//! Which module may depend on which. A new arrow is a change of the design and needs an ADR.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
 const FREE: [&str; 8] =
     ["clock", "config", "crash", "entropy", "error_chain", "recorded_log", "retry", "tasks"];
 
-/// Crates that belong to one part, and that part.
+/// Crates that only one module may use, and that module.
 const CRATES: [(&str, &[&str]); 6] = [
     ("fedimint_tonic_lnd", &["lightning"]),
     ("getrandom", &["entropy"]),
@@ -66,7 +66,7 @@ pub(super) fn check(file: &Path, source: &Source) -> Vec<Fault> {
     let names = path.iter().filter_map(|name| name.to_str()).collect::<Vec<_>>();
     let Some(&here) = names.first() else { return Vec::new() };
     let Some((_, may_name)) = ARROWS.iter().find(|(module, _)| *module == here) else {
-        return vec![fault(file, 0, "a module that xtask/src/tidy/arrows.rs does not place")];
+        return vec![fault(file, 0, "a module that is not in xtask/src/tidy/arrows.rs")];
     };
 
     let mut faults = Vec::new();

@@ -1,4 +1,4 @@
-//! What is written beside the code must be found, and must be true.
+//! Documents beside the code must be reachable and correct.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::{Fault, fault, numbered};
 
 const ADR_FOLDER: &str = "docs/adr";
 const ADR_INDEX: &str = "docs/adr/README.md";
-/// A map that is longer is no map.
+/// The greatest length of ARCHITECTURE.md.
 const MAX_MAP_LINES: usize = 300;
 
-/// Every decision is in the index.
+/// Every ADR is in the index.
 pub(super) fn check_index(root: &Path) -> Result<Vec<Fault>> {
     let index = fs::read_to_string(root.join(ADR_INDEX)).context("reading the index of ADRs")?;
     let mut faults = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn check_index(root: &Path) -> Result<Vec<Fault>> {
     Ok(faults)
 }
 
-/// Links into the tree lead somewhere.
+/// Every link into the tree has a target.
 pub(super) fn check_links(root: &Path, file: &Path, text: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     let folder = root.join(file).parent().map(Path::to_path_buf).unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn check_links(root: &Path, file: &Path, text: &str) -> Vec<Fault> {
             let target = rest.split([')', '#', ' ']).next().unwrap_or_default();
             let is_ours = !target.is_empty() && !target.contains("://");
             if is_ours && !folder.join(target).exists() {
-                faults.push(fault(file, line, format!("nothing is at {target}")));
+                faults.push(fault(file, line, format!("{target} does not exist")));
             }
         }
     }
@@ -55,7 +55,7 @@ pub(super) fn check_template(template: &str, code: &str) -> Vec<Fault> {
         .collect()
 }
 
-/// Every dependency says why it is there.
+/// Every dependency has a comment with its reason.
 pub(super) fn check_dependencies(manifest: &str) -> Vec<Fault> {
     let mut is_inside = false;
     let mut faults = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn check_dependencies(manifest: &str) -> Vec<Fault> {
         } else if is_inside && line.contains(" = ") && !line.contains('#') {
             let is_member = line.contains("path = ");
             if !is_member {
-                faults.push(fault("Cargo.toml", at, "a dependency that does not say why"));
+                faults.push(fault("Cargo.toml", at, "a dependency without a reason"));
             }
         }
     }

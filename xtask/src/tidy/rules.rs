@@ -1,4 +1,4 @@
-//! Rules that are cited can be looked up, and those called built are proved.
+//! Cited rules have entries, and rules that are called built are proved by tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::rules::code::{Family, cited, cited_in_document};
 use crate::rules::page::{Page, Rule, Status};
 use crate::rules::{FOLDER, by_rule, proof};
 
-/// Holds `files`, with their texts, against the pages of rules among them.
+/// Checks `files` against the pages of rules among them.
 pub(super) fn check(root: &Path, files: &[(PathBuf, String)]) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut rules = BTreeMap::new();
@@ -50,14 +50,14 @@ pub(super) fn check(root: &Path, files: &[(PathBuf, String)]) -> Vec<Fault> {
     faults
 }
 
-/// A rule stands on its family's page, and what carries it out exists.
+/// A rule is on its family's page, and the paths of its implementation exist.
 fn check_place(root: &Path, file: &Path, rule: &Rule) -> Vec<Fault> {
     let mut faults = Vec::new();
     if Family::of(&rule.code).is_none_or(|family| family.file() != file) {
         faults.push(fault(file, rule.line, format!("{} does not belong on this page", rule.code)));
     }
     for place in rule.places.iter().filter(|place| !root.join(place).exists()) {
-        let what = format!("{} is carried out in {place}, where nothing is", rule.code);
+        let what = format!("{} is implemented in {place}, which does not exist", rule.code);
         faults.push(fault(file, rule.line, what));
     }
     faults

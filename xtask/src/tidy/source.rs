@@ -1,4 +1,4 @@
-//! A Rust file taken apart: code, the texts in it, and the comments, line by line.
+//! A Rust file split into code, string literals and comments, line by line.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -8,11 +8,11 @@ pub(crate) struct Source {
     pub(crate) lines: Vec<Line>,
 }
 
-/// What stands on one line. What is of the other kinds is left out of each.
+/// One line. Each field contains only its own kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) code: String,
-    /// The insides of string literals.
+    /// The contents of string literals.
     pub(crate) text: String,
     pub(crate) comment: String,
 }

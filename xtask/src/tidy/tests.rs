@@ -186,7 +186,7 @@ fn a_rule_that_is_partly_built_may_be_proved_or_not() {
 fn an_entry_that_is_incomplete_or_on_the_wrong_page_is_found() {
     for (page, what) in [
         ("### C1\n\nA take.\n\nBuilt: no.\n", "C1 does not belong on this page"),
-        ("### T8\n\nA take.\n\nBuilt: partly, in `nowhere`. Lacks: b.\n", "where nothing is"),
+        ("### T8\n\nA take.\n\nBuilt: partly, in `nowhere`. Lacks: b.\n", "which does not exist"),
         ("### T8\n\nA take.\n\nBuilt: yes.\n", "the forms are"),
         ("### T8\n\nA take.\n\nBuilt: partly, in `src`.\n", "the forms are"),
         ("### T8\n\nA take.\n", "does not say whether it is built"),
