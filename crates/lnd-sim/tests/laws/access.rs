@@ -146,7 +146,7 @@ async fn an_unsynced_node_reports_it_and_still_settles() {
     assert_eq!(answer(fixture.settle().await), "OK");
 }
 
-// case: none; `tlsautorefresh` of `lightning.md` §3
+// case: none; LND's `tlsautorefresh`
 #[tokio::test]
 async fn a_renewed_certificate_rejects_clients_that_pinned_the_old_one() {
     let mut fixture = Fixture::start().await;

@@ -368,7 +368,7 @@ async fn a_failure_can_be_set_for_a_number_of_payments() {
     assert_eq!(fixture.outcome(payment(&bolt11)).await, "SUCCEEDED");
 }
 
-// case: none; LND's paging, as `lightning.md` §1.3 tells it
+// case: none; LND's paging
 #[tokio::test]
 async fn payments_are_listed_oldest_first_and_in_pages() {
     let mut fixture = Fixture::start().await;
