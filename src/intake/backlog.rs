@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn relays_are_out_of_reach_after_ten_minutes_in_which_none_was_heard() {
         let mut ward = Ward::new(1);
-        assert_eq!(ward.stands(0, Phase::Asked).after(9 * MINUTE).is(3), Backlog::Reading);
+        assert_eq!(ward.stands(0, Phase::Requested).after(9 * MINUTE).is(3), Backlog::Reading);
         assert_eq!(ward.after(MINUTE).is(3), Backlog::Unreachable);
         assert_eq!(ward.stands(0, Phase::Paging).is(3), Backlog::Reading);
         assert_eq!(ward.stands(0, Phase::Open).is(3), Backlog::Decided);

@@ -1,7 +1,7 @@
-//! The relays: one handle to speak, one task to listen.
+//! The relays: one handle to publish, one task to receive.
 //!
-//! The library's pool keeps the connections. Everything about subscriptions is done here: its own
-//! would be repeated with the times of the first one, forgotten on `CLOSED`, and read through a
+//! The library's pool keeps the connections. Subscriptions are managed here: the library repeats its
+//! own with the times of the first one, forgets them on `CLOSED`, and delivers events through a
 //! channel that drops what is not read in time.
 
 use std::collections::HashMap;
@@ -24,19 +24,19 @@ mod subscriptions;
 pub use listen::Listener;
 pub use subscriptions::{Phase, Subscriptions};
 
-/// What a relay puts around an event: the message type and our subscription's name.
+/// What a relay adds to an event: the message type and the id of our subscription.
 const FRAME_BYTES: u32 = 256;
 
 #[derive(Debug, Clone)]
 pub struct Options {
     pub urls: Vec<String>,
-    /// What to listen to.
+    /// What to subscribe to.
     pub transports: Vec<Transport>,
-    /// Larger events are not taken from a relay.
+    /// Larger events are not accepted from a relay.
     pub max_event_bytes: u32,
-    /// How many events may wait to be read; when they do, the relays wait too.
+    /// How many events may wait to be read; when the queue is full, no more is read from the relays.
     pub queue: usize,
-    /// How long to wait before a lost connection or a refused subscription is tried again.
+    /// How long to wait before a lost connection or a refused subscription is retried.
     pub retry: Duration,
 }
 
@@ -48,23 +48,23 @@ pub enum RelayError {
     Unusable { url: String, source: nostr_sdk::pool::pool::Error },
     #[error("no relay is connected")]
     NoneConnected,
-    #[error("no relay took the event: {}", quoted_all(refusals))]
-    Refused { refusals: Vec<NotTaken> },
+    #[error("no relay accepted the event: {}", quoted_all(refusals))]
+    Refused { refusals: Vec<NotAccepted> },
 }
 
-/// Why one relay did not take an event.
+/// Why one relay did not accept an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotTaken {
-    /// The relay, and why.
+pub struct NotAccepted {
+    /// The relay, and the reason.
     pub text: String,
-    /// In the relay's own words; none if it did not answer.
+    /// The relay's own text; none if it did not answer.
     pub answer: Option<String>,
 }
 
-impl NotTaken {
+impl NotAccepted {
     fn new(relay: &RelayUrl, error: &nostr_sdk::pool::relay::Error) -> Self {
         let answer = match error {
-            nostr_sdk::pool::relay::Error::RelayMessage(said) => Some(said.clone()),
+            nostr_sdk::pool::relay::Error::RelayMessage(text) => Some(text.clone()),
             _ => None,
         };
         Self { text: format!("{relay}: {error}"), answer }
@@ -72,19 +72,20 @@ impl NotTaken {
 }
 
 impl RelayError {
-    /// Whether the event's time is why no relay took it: all that answered say so, and one did.
+    /// Whether no relay accepted the event because of its time: at least one relay answered, and every
+    /// answer says so.
     #[must_use]
     pub fn is_about_time(&self) -> bool {
         let Self::Refused { refusals } = self else { return false };
         let mut answers =
             refusals.iter().filter_map(|refusal| refusal.answer.as_deref()).peekable();
-        answers.peek().is_some() && answers.all(speaks_of_time)
+        answers.peek().is_some() && answers.all(mentions_time)
     }
 }
 
-/// There is no word for it in the protocol: these are those of the relays in use.
-fn speaks_of_time(answer: &str) -> bool {
-    const WORDS: [&str; 10] = [
+/// The protocol has no code for this reason: these are phrases of relays in use.
+fn mentions_time(answer: &str) -> bool {
+    const PHRASES: [&str; 10] = [
         "created_at",
         "created at",
         "creation date",
@@ -97,14 +98,14 @@ fn speaks_of_time(answer: &str) -> bool {
         "expired",
     ];
     let answer = answer.to_lowercase();
-    !answer.starts_with("rate-limited:") && WORDS.iter().any(|word| answer.contains(word))
+    !answer.starts_with("rate-limited:") && PHRASES.iter().any(|phrase| answer.contains(phrase))
 }
 
-fn quoted_all(refusals: &[NotTaken]) -> String {
+fn quoted_all(refusals: &[NotAccepted]) -> String {
     refusals.iter().map(|refusal| quoted(&refusal.text)).collect::<Vec<_>>().join("; ")
 }
 
-/// What a relay said, as a log may show it: anybody runs relays, and writes what he likes.
+/// A relay's text, on one line and cut short: a relay can send anything, and this goes to the log.
 fn quoted(text: &str) -> String {
     const SHOWN_CHARS: usize = 200;
     let mut rest = text.escape_debug();
@@ -112,7 +113,7 @@ fn quoted(text: &str) -> String {
     if rest.next().is_none() { shown } else { format!("{shown}…") }
 }
 
-/// The handle to speak with the relays. Cheap to clone.
+/// Publishes to the relays and shows the state of their subscriptions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Relays {
     pool: RelayPool,
@@ -122,11 +123,11 @@ pub struct Relays {
 }
 
 impl Relays {
-    /// Prepares the relays; nothing is connected before the listener runs. The receiver gets what
-    /// is addressed to `node`, repeated as often as relays repeat it, signatures verified.
+    /// Prepares the relays; nothing is connected before the listener runs. The receiver gets the events
+    /// addressed to `node`, with verified signatures; duplicates are not removed.
     ///
     /// # Errors
-    /// When an address is none.
+    /// When an address is invalid.
     pub async fn new(
         options: &Options,
         node: &Keys,
@@ -141,40 +142,40 @@ impl Relays {
         }
 
         let (events, received) = mpsc::channel(options.queue);
-        let tallies: HashMap<_, _> = urls.iter().map(|url| (url.clone(), Arc::default())).collect();
-        let sink = listen::EventSink { events, tallies: tallies.clone() };
+        let stats: HashMap<_, _> = urls.iter().map(|url| (url.clone(), Arc::default())).collect();
+        let sink = listen::EventSink { events, stats: stats.clone() };
         let pool = RelayPoolBuilder::new().admit_policy(sink).build();
-        // Some relays hand out messages only to whom they are addressed (NIP-42).
+        // Some relays deliver messages only to their authenticated recipient (NIP-42).
         pool.state().set_signer(node.clone()).await;
 
-        let (subscriptions, heard) = watch::channel(Subscriptions::new(urls.len()));
-        let mut lines = Vec::new();
-        for (place, url) in urls.iter().enumerate() {
+        let (subscriptions, state) = watch::channel(Subscriptions::new(urls.len()));
+        let mut relays = Vec::new();
+        for (index, url) in urls.iter().enumerate() {
             let unusable = |source| RelayError::Unusable { url: url.to_string(), source };
             pool.add_relay(url.clone(), options.for_relay()).await.map_err(unusable)?;
-            lines.push(listen::Line {
+            relays.push(listen::RelayListener {
                 relay: pool.relay(url.clone()).await.map_err(unusable)?,
-                place,
+                index,
                 node: node.public_key(),
                 transports: options.transports.clone(),
                 retry: options.retry,
-                tally: tallies.get(url).cloned().unwrap_or_default(),
+                stats: stats.get(url).cloned().unwrap_or_default(),
                 subscriptions: subscriptions.clone(),
             });
         }
-        let listener = Listener { lines, subscriptions };
-        Ok((Self { pool, urls, subscriptions: heard }, listener, received))
+        let listener = Listener { relays, subscriptions };
+        Ok((Self { pool, urls, subscriptions: state }, listener, received))
     }
 
-    /// Sends an event to every connected relay; done when the first one has taken it.
+    /// Sends an event to every connected relay; returns when the first one has accepted it.
     ///
     /// # Errors
-    /// When no relay is connected, or each one refused or did not answer in 10 s.
+    /// When no relay is connected, or each one refused or did not answer within 10 s.
     pub async fn publish(&self, event: &Event) -> Result<(), RelayError> {
         let relays = self.pool.relays().await;
         let connected = relays.values().filter(|relay| relay.is_connected());
-        // The first poll hands the event to all of them; after the first yes nobody waits for the
-        // others.
+        // The first poll sends the event to all of them; after the first acceptance the other answers
+        // are not awaited.
         let mut answers: FuturesUnordered<_> = connected
             .map(|relay| async move { (relay.url(), relay.send_event(event).await) })
             .collect();
@@ -182,7 +183,7 @@ impl Relays {
         while let Some((url, answer)) = answers.next().await {
             match answer {
                 Ok(_) => return Ok(()),
-                Err(reason) => refusals.push(NotTaken::new(url, &reason)),
+                Err(reason) => refusals.push(NotAccepted::new(url, &reason)),
             }
         }
         if refusals.is_empty() {
@@ -191,7 +192,7 @@ impl Relays {
         Err(RelayError::Refused { refusals })
     }
 
-    /// How many relays there are: they are known by their place in the settings, without repeats.
+    /// The number of relays. Each is identified by its index in the settings, without duplicates.
     #[must_use]
     pub fn count(&self) -> usize {
         self.urls.len()
@@ -200,14 +201,14 @@ impl Relays {
     /// Sends an event to one relay.
     ///
     /// # Errors
-    /// When it is not connected, refused, or did not answer in 10 s.
-    pub async fn publish_at(&self, place: usize, event: &Event) -> Result<(), RelayError> {
+    /// When it is not connected, refused, or did not answer within 10 s.
+    pub async fn publish_to(&self, relay: usize, event: &Event) -> Result<(), RelayError> {
         let relays = self.pool.relays().await;
-        let relay = self.urls.get(place).and_then(|url| relays.get(url));
+        let relay = self.urls.get(relay).and_then(|url| relays.get(url));
         let connected = relay.filter(|relay| relay.is_connected());
         let relay = connected.ok_or(RelayError::NoneConnected)?;
         let refused =
-            |reason| RelayError::Refused { refusals: vec![NotTaken::new(relay.url(), &reason)] };
+            |reason| RelayError::Refused { refusals: vec![NotAccepted::new(relay.url(), &reason)] };
         relay.send_event(event).await.map(drop).map_err(refused)
     }
 
@@ -219,7 +220,7 @@ impl Relays {
         connected.map(|url| url.as_str_without_trailing_slash().to_owned()).collect()
     }
 
-    /// Tells whether anybody is heard, and whether what was missed has arrived.
+    /// Shows whether the node is reachable, and whether the backlog has arrived.
     #[must_use]
     pub fn subscriptions(&self) -> watch::Receiver<Subscriptions> {
         self.subscriptions.clone()

@@ -112,7 +112,7 @@ impl Arrivals {
             .map(|event| async move {
                 let event = Event::from_json(event)
                     .map_err(|_| OutboxError::Unreadable("a saved event"))?;
-                Ok::<_, OutboxError>(self.relays.publish_at(relay, &event).await?)
+                Ok::<_, OutboxError>(self.relays.publish_to(relay, &event).await?)
             })
             .buffer_unordered(SIDE_BY_SIDE);
         let mut answers = std::pin::pin!(answers);
@@ -138,9 +138,9 @@ async fn more_arrivals(
     relay: usize,
     known: u64,
 ) -> Option<(u64, Timestamp)> {
-    let has_come = |now: &Subscriptions| now.arrivals_of(relay) > known;
+    let has_come = |now: &Subscriptions| now.openings_of(relay) > known;
     let now = subscriptions.wait_for(has_come).await.ok()?;
-    Some((now.arrivals_of(relay), now.received_until(relay)?))
+    Some((now.openings_of(relay), now.received_until(relay)?))
 }
 
 fn before(at: Timestamp, time: Duration) -> Timestamp {

@@ -152,7 +152,7 @@ impl Daemon {
     /// The relays send their stored events, then the end of them.
     pub(crate) async fn connect(&mut self, relays: &Relays) -> Result<(), String> {
         let cursor = *self.intake.cursor.borrow();
-        self.intake.stands(Phase::Asked).await;
+        self.intake.stands(Phase::Requested).await;
         for event in relays.since(cursor) {
             for _ in 0..relays.count {
                 self.intake.receive(event.clone()).await?;

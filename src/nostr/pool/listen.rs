@@ -1,4 +1,4 @@
-//! Listening: subscriptions that start from a cursor, are opened again, and lose nothing.
+//! Receiving: subscriptions that start from a cursor, are reopened, and lose nothing.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -21,55 +21,55 @@ use super::subscriptions::{Phase, Subscriptions};
 use crate::nostr::envelope::Transport;
 use crate::wire::tags::unix;
 
-/// The time of a gift wrap is up to two days before it was sent; an hour for slow clocks.
+/// The time of a gift wrap is up to two days before it was sent; one more hour for slow clocks.
 const WRAP_OVERLAP_SECS: i64 = 49 * 60 * 60;
 const DIRECT_OVERLAP_SECS: i64 = 15 * 60;
 
-/// How long catching up may hold up what was heard already (D5).
-const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
-/// A relay that takes longer to answer a question does not listen to us.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// After so long without an event the relay is asked again: perhaps it forgot.
-const SILENCE: Duration = Duration::from_mins(15);
-/// How often a relay is asked for a page of what it has stored: 500 events at a time, in most.
+/// How long the events that have arrived may wait for the rest of the backlog.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request that a relay has not answered by then is made again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// After this time without an event the subscriptions are renewed: the relay may have forgotten them.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(15);
+/// The most pages of stored events that are requested from a relay; most relays send 500 in a page.
 const MAX_PAGES: u32 = 1_000;
 
-/// The task that keeps us listening. It ends when it is dropped.
+/// The task that receives from all relays. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Listener {
-    pub(super) lines: Vec<Line>,
+    pub(super) relays: Vec<RelayListener>,
     pub(super) subscriptions: watch::Sender<Subscriptions>,
 }
 
 impl Listener {
-    /// Connects to the relays and listens to each: first from `cursor` on, and after a loss from
-    /// where the cursor stood then. Whoever moves it on says that all that was heard is safe.
+    /// Connects to the relays and subscribes at each: at first from `cursor`, and after a lost
+    /// connection from the cursor of that moment. Everything up to the cursor has been processed.
     pub async fn run(self, cursor: watch::Receiver<Timestamp>) {
-        let lines = join_all(self.lines.iter().map(|line| line.listen(&cursor)));
-        join(lines, watch_patience(&self.subscriptions)).await;
+        let relays = join_all(self.relays.iter().map(|relay| relay.run(&cursor)));
+        join(relays, limit_catch_up(&self.subscriptions)).await;
     }
 }
 
-/// Ends a catching up that takes too long, each time there is one.
-pub(super) async fn watch_patience(subscriptions: &watch::Sender<Subscriptions>) {
+/// Ends each catch-up that takes too long.
+pub(super) async fn limit_catch_up(subscriptions: &watch::Sender<Subscriptions>) {
     let mut seen = subscriptions.subscribe();
     loop {
         if seen.wait_for(Subscriptions::is_catching_up).await.is_err() {
             return;
         }
         let over = seen.wait_for(|subscriptions| !subscriptions.is_catching_up());
-        if timeout(CATCH_UP_PATIENCE, over).await.is_err() {
-            subscriptions.send_modify(Subscriptions::run_out_of_patience);
+        if timeout(CATCH_UP_TIMEOUT, over).await.is_err() {
+            subscriptions.send_modify(Subscriptions::end_catch_up);
         }
     }
 }
 
-/// Takes each verified event out of the pool, in the task that reads from the relay's socket: a
-/// full queue slows the relay down, and drops nothing.
+/// Receives each verified event from the pool, in the task that reads the relay's socket: a full
+/// queue slows the relay down and drops nothing.
 #[derive(Debug)]
 pub(super) struct EventSink {
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) tallies: HashMap<RelayUrl, Arc<Tally>>,
+    pub(super) stats: HashMap<RelayUrl, Arc<Stats>>,
 }
 
 impl AdmitPolicy for EventSink {
@@ -80,12 +80,12 @@ impl AdmitPolicy for EventSink {
         event: &'a Event,
     ) -> BoxedFuture<'a, Result<AdmitStatus, PolicyError>> {
         Box::pin(async move {
-            let tally = self.tallies.get(relay_url);
-            let asked_for = tally.is_some_and(|tally| tally.count(subscription_id, event));
-            if asked_for && self.events.send(event.clone()).await.is_err() {
-                tracing::debug!(event.id = %event.id, "an event came after the last reader left");
+            let stats = self.stats.get(relay_url);
+            let is_requested = stats.is_some_and(|stats| stats.count(subscription_id, event));
+            if is_requested && self.events.send(event.clone()).await.is_err() {
+                tracing::debug!(event.id = %event.id, "an event came after intake had ended");
             }
-            // Not for the pool's own memory, which would call it seen the next time.
+            // Otherwise the pool would remember the event, and drop it the next time.
             Ok(AdmitStatus::Rejected { reason: None })
         })
     }
@@ -93,25 +93,25 @@ impl AdmitPolicy for EventSink {
 
 /// What one relay has sent.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<Counts>);
+pub(super) struct Stats(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     events: u64,
-    /// The question that waits for its answer, and the time of the oldest event in it.
-    asked: Option<SubscriptionId>,
+    /// The request that is being answered, and the time of the oldest event so far in the answer.
+    request: Option<SubscriptionId>,
     oldest: Option<nostr_sdk::Timestamp>,
 }
 
-impl Tally {
-    /// Counts an event; false when it answers no question of ours.
+impl Stats {
+    /// Counts an event; false when it belongs to no request of ours.
     fn count(&self, id: &SubscriptionId, event: &Event) -> bool {
         if !is_ours(id) {
             return false;
         }
         let mut counts = self.counts();
         counts.events = counts.events.wrapping_add(1);
-        if counts.asked.as_ref() == Some(id) {
+        if counts.request.as_ref() == Some(id) {
             let oldest = counts.oldest.map_or(event.created_at, |at| at.min(event.created_at));
             counts.oldest = Some(oldest);
         }
@@ -122,15 +122,15 @@ impl Tally {
         self.counts().events
     }
 
-    fn begin(&self, question: &SubscriptionId) {
+    fn begin(&self, request: &SubscriptionId) {
         let mut counts = self.counts();
-        (counts.asked, counts.oldest) = (Some(question.clone()), None);
+        (counts.request, counts.oldest) = (Some(request.clone()), None);
     }
 
-    /// The oldest event in the answer.
+    /// Returns the time of the oldest event in the answer.
     fn end(&self) -> Option<nostr_sdk::Timestamp> {
         let mut counts = self.counts();
-        counts.asked = None;
+        counts.request = None;
         counts.oldest.take()
     }
 
@@ -139,11 +139,11 @@ impl Tally {
     }
 }
 
-/// What our subscriptions' names begin with.
-const OURS: &str = "mostro-";
+/// The prefix of our subscription ids.
+const ID_PREFIX: &str = "mostro-";
 
 fn is_ours(id: &SubscriptionId) -> bool {
-    id.as_str().starts_with(OURS)
+    id.as_str().starts_with(ID_PREFIX)
 }
 
 /// The subscription that stays open.
@@ -154,26 +154,26 @@ fn live(transport: Transport) -> SubscriptionId {
     })
 }
 
-/// The question for one page of what is stored. Each has a name of its own: what a relay still says
-/// about the page before is not taken for the answer.
+/// The request for one page of stored events. Each has its own id, so that a late message about an
+/// earlier page is not read as the answer.
 fn older(transport: Transport, page: u32) -> SubscriptionId {
     SubscriptionId::new(format!("{}-older-{page}", live(transport)))
 }
 
-/// What a relay says about our subscriptions.
+/// What happened to our subscriptions at a relay.
 #[derive(Debug)]
-enum Said {
-    AllSent(SubscriptionId),
+enum Change {
+    EndOfStoredEvents(SubscriptionId),
     Closed(SubscriptionId, String),
-    /// It knows who we are now; what it refused before it may give.
+    /// We are authenticated: the relay may now accept what it refused before.
     Authenticated,
-    Gone,
+    Disconnected,
 }
 
-impl Said {
-    fn by(message: RelayMessage<'static>) -> Option<Self> {
+impl Change {
+    fn from_message(message: RelayMessage<'static>) -> Option<Self> {
         match message {
-            RelayMessage::EndOfStoredEvents(id) => Some(Self::AllSent(id.into_owned())),
+            RelayMessage::EndOfStoredEvents(id) => Some(Self::EndOfStoredEvents(id.into_owned())),
             RelayMessage::Closed { subscription_id, message } => {
                 Some(Self::Closed(subscription_id.into_owned(), message.into_owned()))
             }
@@ -182,7 +182,7 @@ impl Said {
     }
 }
 
-/// How a relay took a question.
+/// How a relay answered a request.
 #[derive(Debug)]
 enum Answer {
     /// With the time of the oldest event, if there was one.
@@ -190,63 +190,63 @@ enum Answer {
     Refused(String),
 }
 
-/// Why the subscriptions of a relay must be opened again.
+/// Why the subscriptions at a relay must be opened again.
 #[derive(Debug)]
 enum Ended {
     Refused(String),
     Authenticated,
-    /// It sent nothing for so long that it may have forgotten them.
-    Silent,
-    Gone,
+    /// No event for so long that the relay may have forgotten them.
+    Idle,
+    Disconnected,
 }
 
-/// One relay, listened to.
+/// Receives from one relay.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct RelayListener {
     pub(super) relay: Relay,
     /// Among the relays of the settings.
-    pub(super) place: usize,
+    pub(super) index: usize,
     pub(super) node: PublicKey,
     pub(super) transports: Vec<Transport>,
     pub(super) retry: Duration,
-    pub(super) tally: Arc<Tally>,
+    pub(super) stats: Arc<Stats>,
     pub(super) subscriptions: watch::Sender<Subscriptions>,
 }
 
-type News = Receiver<RelayNotification>;
+type Notifications = Receiver<RelayNotification>;
 
-impl Line {
-    /// The cursor moves on while anybody is heard. This relay is asked from where it stood when this
-    /// relay was last heard in full.
-    async fn listen(&self, cursor: &watch::Receiver<Timestamp>) {
-        let mut news = self.relay.notifications();
+impl RelayListener {
+    /// The cursor moves on while any relay is received. This relay is asked for events from where the
+    /// cursor was when this relay was last fully received.
+    async fn run(&self, cursor: &watch::Receiver<Timestamp>) {
+        let mut notifications = self.relay.notifications();
         self.relay.connect();
         let mut from = *cursor.borrow();
         let mut is_open = false;
         loop {
-            self.subscriptions.send_modify(|subscriptions| subscriptions.ask(self.place, from));
-            self.connected(&mut news).await;
-            // A clock that was set back meanwhile took the cursor back with it.
+            self.subscriptions.send_modify(|state| state.set_received_until(self.index, from));
+            self.connected(&mut notifications).await;
+            // If the clock was set back meanwhile, so was the cursor.
             from = from.min(*cursor.borrow());
             if !is_open {
-                self.set(Phase::Asked);
+                self.set(Phase::Requested);
             }
-            let ended = match self.catch_up(&mut news, from, is_open).await {
+            let ended = match self.catch_up(&mut notifications, from, is_open).await {
                 Ok(()) => {
                     if !is_open {
-                        tracing::info!(relay.url = %self.relay.url(), "listening");
+                        tracing::info!(relay.url = %self.relay.url(), "subscribed");
                     }
                     self.set(Phase::Open);
                     is_open = true;
-                    let ended = self.until_it_ends(&mut news).await;
-                    from = before_silence(*cursor.borrow(), &ended);
+                    let ended = self.wait_for_end(&mut notifications).await;
+                    from = received_until(*cursor.borrow(), &ended);
                     ended
                 }
                 Err(ended) => ended,
             };
             match ended {
-                Ended::Authenticated | Ended::Silent => {}
-                Ended::Gone => {
+                Ended::Authenticated | Ended::Idle => {}
+                Ended::Disconnected => {
                     tracing::info!(relay.url = %self.relay.url(), "connection lost");
                     self.set(Phase::Closed);
                     is_open = false;
@@ -256,31 +256,35 @@ impl Line {
                     tracing::warn!(relay.url = %self.relay.url(), reason, "subscription refused");
                     self.set(Phase::Closed);
                     is_open = false;
-                    self.pause(&mut news).await;
+                    self.pause(&mut notifications).await;
                 }
             }
         }
     }
 
-    /// Waits before asking again, unless the relay goes or comes to know us.
-    async fn pause(&self, news: &mut News) {
-        let changed =
-            async { while !matches!(self.next(news).await, Said::Gone | Said::Authenticated) {} };
-        // Either way it is time to ask again.
+    /// Waits before the next request, unless the connection is lost or authenticated meanwhile.
+    async fn pause(&self, notifications: &mut Notifications) {
+        let changed = async {
+            while !matches!(
+                self.next(notifications).await,
+                Change::Disconnected | Change::Authenticated
+            ) {}
+        };
+        // In both cases the next request is due.
         timeout(self.retry, changed).await.unwrap_or_default();
     }
 
-    /// Says once that the relay cannot be reached; the pool goes on trying.
-    async fn connected(&self, news: &mut News) {
-        let mut was_said = false;
+    /// Waits for a connection, which the pool retries. Logs once that the relay is unreachable.
+    async fn connected(&self, notifications: &mut Notifications) {
+        let mut is_logged = false;
         while !self.relay.is_connected() {
-            match news.recv().await {
+            match notifications.recv().await {
                 Ok(RelayNotification::RelayStatus { status: RelayStatus::Disconnected })
-                    if !was_said =>
+                    if !is_logged =>
                 {
                     let (url, retry) = (self.relay.url(), self.retry);
-                    tracing::warn!(relay.url = %url, "cannot be reached; again every {retry:?}");
-                    was_said = true;
+                    tracing::warn!(relay.url = %url, "unreachable; retrying every {retry:?}");
+                    is_logged = true;
                 }
                 Err(RecvError::Closed) => std::future::pending().await,
                 _ => {}
@@ -288,10 +292,15 @@ impl Line {
         }
     }
 
-    /// Subscribes to everything from then on, and waits until all that is stored has come.
-    /// From when on something new is heard is said in between: fetching the rest may take minutes.
-    async fn catch_up(&self, news: &mut News, from: Timestamp, is_open: bool) -> Result<(), Ended> {
-        let mut pasts = Vec::new();
+    /// Subscribes to everything since `from`, and waits until all stored events have arrived. Sets the
+    /// phase as soon as new events arrive: fetching the older ones may take minutes.
+    async fn catch_up(
+        &self,
+        notifications: &mut Notifications,
+        from: Timestamp,
+        is_open: bool,
+    ) -> Result<(), Ended> {
+        let mut newest_pages = Vec::new();
         for transport in &self.transports {
             let overlap = match transport {
                 Transport::GiftWrap => WRAP_OVERLAP_SECS,
@@ -299,26 +308,26 @@ impl Line {
             };
             let since = unix(Timestamp(from.0.saturating_sub(overlap)));
             let filter = Filter::new().kind(transport.kind()).pubkey(self.node).since(since);
-            match self.ask(news, &live(*transport), filter.clone()).await? {
-                Answer::Complete(oldest) => pasts.push((*transport, filter, oldest)),
+            match self.request(notifications, &live(*transport), filter.clone()).await? {
+                Answer::Complete(oldest) => newest_pages.push((*transport, filter, oldest)),
                 Answer::Refused(reason) => return Err(Ended::Refused(reason)),
             }
         }
         if !is_open {
             self.set(Phase::Paging);
         }
-        for (transport, filter, oldest) in pasts {
-            self.ask_for_older(news, transport, filter, oldest).await?;
+        for (transport, filter, oldest) in newest_pages {
+            self.request_older(notifications, transport, filter, oldest).await?;
         }
         Ok(())
     }
 
-    /// Asks page by page for what was stored before `oldest`: relays send their newest few hundred
-    /// events, and in 49 hours of gift wraps there may be more. A page that is refused is asked for
+    /// Requests page by page what was stored before `oldest`: relays send their newest few hundred
+    /// events, and in 49 hours of gift wraps there may be more. A page that is refused is requested
     /// again.
-    async fn ask_for_older(
+    async fn request_older(
         &self,
-        news: &mut News,
+        notifications: &mut Notifications,
         transport: Transport,
         filter: Filter,
         oldest: Option<nostr_sdk::Timestamp>,
@@ -326,62 +335,62 @@ impl Line {
         let mut next = oldest;
         for page in 0..MAX_PAGES {
             let Some(until) = next else { return Ok(()) };
-            let question = older(transport, page);
-            match self.ask(news, &question, filter.clone().until(until)).await? {
+            let id = older(transport, page);
+            match self.request(notifications, &id, filter.clone().until(until)).await? {
                 Answer::Complete(oldest) => {
-                    let is_asked_for = |at: &_| filter.since.is_none_or(|since| *at >= since);
-                    next = oldest.and_then(|oldest| before(oldest, until)).filter(is_asked_for);
+                    let is_wanted = |at: &_| filter.since.is_none_or(|since| *at >= since);
+                    next = oldest.and_then(|oldest| next_until(oldest, until)).filter(is_wanted);
                 }
                 Answer::Refused(reason) => {
                     tracing::debug!(relay.url = %self.relay.url(), reason = quoted(&reason), "a page was refused");
-                    if let Ok(ended) = timeout(self.retry, self.until_it_ends(news)).await {
+                    if let Ok(ended) = timeout(self.retry, self.wait_for_end(notifications)).await {
                         return Err(ended);
                     }
                 }
             }
-            self.tell(ClientMessage::close(question))?;
+            self.send(ClientMessage::close(id))?;
         }
-        tracing::warn!(relay.url = %self.relay.url(), "not all that is stored was sent");
+        tracing::warn!(relay.url = %self.relay.url(), "too many stored events: the oldest were not requested");
         Ok(())
     }
 
-    async fn ask(
+    async fn request(
         &self,
-        news: &mut News,
-        question: &SubscriptionId,
+        notifications: &mut Notifications,
+        request: &SubscriptionId,
         filter: Filter,
     ) -> Result<Answer, Ended> {
-        self.tally.begin(question);
-        self.tell(ClientMessage::req(question.clone(), filter))?;
+        self.stats.begin(request);
+        self.send(ClientMessage::req(request.clone(), filter))?;
         loop {
-            match self.next_within(ANSWER_WITHIN, news).await {
-                Some(Said::AllSent(id)) if id == *question => {
-                    return Ok(Answer::Complete(self.tally.end()));
+            match self.next_within(REQUEST_TIMEOUT, notifications).await {
+                Some(Change::EndOfStoredEvents(id)) if id == *request => {
+                    return Ok(Answer::Complete(self.stats.end()));
                 }
-                Some(Said::Closed(id, reason)) if id == *question => {
+                Some(Change::Closed(id, reason)) if id == *request => {
                     return Ok(Answer::Refused(reason));
                 }
-                Some(Said::Closed(id, reason)) if self.is_live(&id) => {
+                Some(Change::Closed(id, reason)) if self.is_live(&id) => {
                     return Err(Ended::Refused(reason));
                 }
-                Some(Said::AllSent(_) | Said::Closed(..)) => {}
-                Some(Said::Authenticated) => return Err(Ended::Authenticated),
-                Some(Said::Gone) => return Err(Ended::Gone),
+                Some(Change::EndOfStoredEvents(_) | Change::Closed(..)) => {}
+                Some(Change::Authenticated) => return Err(Ended::Authenticated),
+                Some(Change::Disconnected) => return Err(Ended::Disconnected),
                 None => return Ok(Answer::Refused("no answer".into())),
             }
         }
     }
 
-    async fn until_it_ends(&self, news: &mut News) -> Ended {
+    async fn wait_for_end(&self, notifications: &mut Notifications) -> Ended {
         loop {
-            match self.next_within(SILENCE, news).await {
-                Some(Said::Closed(id, reason)) if self.is_live(&id) => {
+            match self.next_within(IDLE_TIMEOUT, notifications).await {
+                Some(Change::Closed(id, reason)) if self.is_live(&id) => {
                     return Ended::Refused(reason);
                 }
-                Some(Said::AllSent(_) | Said::Closed(..)) => {}
-                Some(Said::Authenticated) => return Ended::Authenticated,
-                Some(Said::Gone) => return Ended::Gone,
-                None => return Ended::Silent,
+                Some(Change::EndOfStoredEvents(_) | Change::Closed(..)) => {}
+                Some(Change::Authenticated) => return Ended::Authenticated,
+                Some(Change::Disconnected) => return Ended::Disconnected,
+                None => return Ended::Idle,
             }
         }
     }
@@ -390,62 +399,66 @@ impl Line {
         self.transports.iter().any(|transport| live(*transport) == *id)
     }
 
-    /// The next thing the relay says; none if it says nothing and sends nothing for so long.
-    async fn next_within(&self, patience: Duration, news: &mut News) -> Option<Said> {
+    /// The next change; none after a time without a change and without an event.
+    async fn next_within(
+        &self,
+        limit: Duration,
+        notifications: &mut Notifications,
+    ) -> Option<Change> {
         loop {
-            let before = self.tally.events();
-            match timeout(patience, self.next(news)).await {
-                Ok(said) => return Some(said),
-                Err(_) if self.tally.events() != before => {}
+            let before = self.stats.events();
+            match timeout(limit, self.next(notifications)).await {
+                Ok(change) => return Some(change),
+                Err(_) if self.stats.events() != before => {}
                 Err(_) => return None,
             }
         }
     }
 
-    /// The next thing the relay says about our subscriptions.
-    async fn next(&self, news: &mut News) -> Said {
+    async fn next(&self, notifications: &mut Notifications) -> Change {
         loop {
-            match news.recv().await {
+            match notifications.recv().await {
                 Ok(RelayNotification::Message { message }) => {
-                    if let Some(said) = Said::by(message) {
-                        return said;
+                    if let Some(change) = Change::from_message(message) {
+                        return change;
                     }
                 }
-                Ok(RelayNotification::Authenticated) => return Said::Authenticated,
+                Ok(RelayNotification::Authenticated) => return Change::Authenticated,
                 Ok(
                     RelayNotification::RelayStatus { status: RelayStatus::Connected }
                     | RelayNotification::Event { .. }
                     | RelayNotification::AuthenticationFailed,
                 ) => {}
-                // Missed news may have been the end of our subscription: it is opened anew.
+                // Missed notifications may include the end of our subscription: it is opened again.
                 Ok(RelayNotification::RelayStatus { .. } | RelayNotification::Shutdown)
-                | Err(RecvError::Lagged(_) | RecvError::Closed) => return Said::Gone,
+                | Err(RecvError::Lagged(_) | RecvError::Closed) => return Change::Disconnected,
             }
         }
     }
 
-    fn tell(&self, message: ClientMessage<'_>) -> Result<(), Ended> {
+    fn send(&self, message: ClientMessage<'_>) -> Result<(), Ended> {
         self.relay.send_msg(message).map_err(|error| Ended::Refused(error.to_string()))
     }
 
     fn set(&self, phase: Phase) {
-        self.subscriptions.send_modify(|subscriptions| subscriptions.set(self.place, phase));
+        self.subscriptions.send_modify(|subscriptions| subscriptions.set(self.index, phase));
     }
 }
 
-/// From when on a relay is to be asked. One that fell silent may have forgotten us right after its last
-/// word, and silence is noticed after twice its measure at most.
-fn before_silence(now: Timestamp, ended: &Ended) -> Timestamp {
+/// Until when everything was received, given the cursor at the end of the subscription. An idle relay
+/// may have forgotten it right after its last event, and it counts as idle after twice the timeout at
+/// most.
+fn received_until(cursor: Timestamp, ended: &Ended) -> Timestamp {
     match ended {
-        Ended::Silent => Timestamp(now.0.saturating_sub_unsigned(2 * SILENCE.as_secs())),
-        Ended::Refused(_) | Ended::Authenticated | Ended::Gone => now,
+        Ended::Idle => Timestamp(cursor.0.saturating_sub_unsigned(2 * IDLE_TIMEOUT.as_secs())),
+        Ended::Refused(_) | Ended::Authenticated | Ended::Disconnected => cursor,
     }
 }
 
-/// Until when to ask next, after an answer of what was stored up to `until`. That second belonged to
-/// it: an answer with nothing else may have been cut short by it, and what is before is still to be
-/// asked for. None from a relay that does not heed the question.
-fn before(
+/// The `until` of the next page, after one with events up to `until`, whose oldest is of `oldest`. A
+/// page that has events of one second only may not have all of them; the next one begins before that
+/// second. None if the relay ignores `until`.
+fn next_until(
     oldest: nostr_sdk::Timestamp,
     until: nostr_sdk::Timestamp,
 ) -> Option<nostr_sdk::Timestamp> {

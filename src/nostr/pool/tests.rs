@@ -17,11 +17,11 @@ use tokio::time::timeout;
 use trade::Timestamp;
 
 use super::*;
-use scripted::{Scripted, answer, is_about_the_past, is_asked_for};
+use scripted::{Scripted, answer, is_for_a_page, is_requested};
 
 const NOW: i64 = 1_760_000_000;
 
-/// One node that listens to some relays, until it is dropped.
+/// One node that is subscribed at some relays, until it is dropped.
 struct Fixture {
     relays: Relays,
     events: mpsc::Receiver<Event>,
@@ -30,7 +30,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    async fn listening_to(urls: &[String]) -> Self {
+    async fn subscribed_at(urls: &[String]) -> Self {
         Self::with(Options { urls: urls.to_vec(), ..options() }).await
     }
 
@@ -42,14 +42,14 @@ impl Fixture {
         Self { relays, events, cursor, _tasks: tasks }
     }
 
-    /// Waits for the state of subscriptions that the test is about.
+    /// Waits for this state of the subscriptions.
     async fn until(&self, wanted: impl FnMut(&Subscriptions) -> bool) {
         let mut subscriptions = self.relays.subscriptions();
         soon(subscriptions.wait_for(wanted)).await.unwrap();
     }
 
-    /// The ids of the different events that wait to be read.
-    fn heard(&mut self) -> Vec<EventId> {
+    /// The ids of the different events that have been received and not read yet.
+    fn received(&mut self) -> Vec<EventId> {
         let waiting: Vec<_> = std::iter::from_fn(|| self.events.try_recv().ok()).collect();
         let mut ids = ids(&waiting);
         ids.dedup();
@@ -143,20 +143,20 @@ async fn database_with(stored: &[Event]) -> MemoryDatabase {
     database
 }
 
-/// Nothing here takes long, unless it never happens.
+/// Fails a test that would wait for ever.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future).await.expect("it should have happened by now")
 }
 
 // spec: D5
 #[tokio::test]
-async fn what_a_relay_has_stored_comes_before_catching_up_ends_and_what_is_new_after() {
+async fn stored_events_arrive_before_the_catch_up_ends_and_new_ones_after() {
     let stored = [direct(60), message(Kind::GiftWrap, 3_600)];
     let (relay, url) = relay_with(&stored, builder()).await;
 
-    let mut fixture = Fixture::listening_to(&[url]).await;
+    let mut fixture = Fixture::subscribed_at(&[url]).await;
     fixture.until(Subscriptions::is_caught_up).await;
-    assert_eq!(fixture.heard(), ids(&stored));
+    assert_eq!(fixture.received(), ids(&stored));
 
     let new = [message(Kind::GiftWrap, 170_000), direct(0)];
     for event in &new {
@@ -167,7 +167,7 @@ async fn what_a_relay_has_stored_comes_before_catching_up_ends_and_what_is_new_a
 
 // spec: D5
 #[tokio::test]
-async fn the_past_is_asked_for_as_far_as_each_transport_may_hide_it() {
+async fn stored_events_are_requested_with_the_overlap_of_each_transport() {
     let wanted =
         [message(Kind::GiftWrap, 49 * 3_600 - 1), message(Kind::PrivateDirectMessage, 15 * 60 - 1)];
     let unwanted = [
@@ -178,29 +178,29 @@ async fn the_past_is_asked_for_as_far_as_each_transport_may_hide_it() {
     ];
     let (_relay, url) = relay_with(&[&wanted[..], &unwanted[..]].concat(), builder()).await;
 
-    let mut fixture = Fixture::listening_to(&[url]).await;
+    let mut fixture = Fixture::subscribed_at(&[url]).await;
     fixture.until(Subscriptions::is_caught_up).await;
-    assert_eq!(fixture.heard(), ids(&wanted));
+    assert_eq!(fixture.received(), ids(&wanted));
 }
 
 #[tokio::test]
-async fn only_the_transports_in_use_are_listened_to() {
+async fn only_the_transports_in_use_are_subscribed_to() {
     let (wrap, direct) = (message(Kind::GiftWrap, 1), direct(1));
     let (_relay, url) = relay_with(&[wrap.clone(), direct], builder()).await;
 
     let options = Options { urls: vec![url], transports: vec![Transport::GiftWrap], ..options() };
     let mut fixture = Fixture::with(options).await;
     fixture.until(Subscriptions::is_caught_up).await;
-    assert_eq!(fixture.heard(), [wrap.id]);
+    assert_eq!(fixture.received(), [wrap.id]);
 }
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_sends_a_few_at_a_time_is_asked_until_all_have_come() {
+async fn a_relay_with_a_small_page_limit_is_asked_until_all_events_have_arrived() {
     let stored: Vec<_> = (0..35).map(|age| message(Kind::GiftWrap, age * 1_000)).collect();
     let (_relay, url) = relay_with(&stored, builder().default_filter_limit(10)).await;
 
-    let mut fixture = Fixture::listening_to(&[url]).await;
+    let mut fixture = Fixture::subscribed_at(&[url]).await;
     assert_eq!(fixture.next(35).await, ids(&stored));
     fixture.until(Subscriptions::is_caught_up).await;
 }
@@ -208,15 +208,15 @@ async fn a_relay_that_sends_a_few_at_a_time_is_asked_until_all_have_come() {
 // spec: D5
 #[tokio::test]
 async fn a_second_that_fills_a_page_does_not_hide_what_is_older() {
-    let crowd = (0..15).map(|n| event(&node(), Kind::GiftWrap, 60, &n.to_string()));
+    let full_page = (0..15).map(|n| event(&node(), Kind::GiftWrap, 60, &n.to_string()));
     let older = [message(Kind::GiftWrap, 61), message(Kind::GiftWrap, 3_600)];
-    let stored: Vec<_> = crowd.chain(older.clone()).collect();
+    let stored: Vec<_> = full_page.chain(older.clone()).collect();
     let (_relay, url) = relay_with(&stored, builder().default_filter_limit(10)).await;
 
-    let mut fixture = Fixture::listening_to(&[url]).await;
+    let mut fixture = Fixture::subscribed_at(&[url]).await;
     fixture.until(Subscriptions::is_caught_up).await;
-    let heard = fixture.heard();
-    assert!(older.iter().all(|event| heard.contains(&event.id)), "{} came", heard.len());
+    let received = fixture.received();
+    assert!(older.iter().all(|event| received.contains(&event.id)), "{} came", received.len());
 }
 
 // spec: D5
@@ -230,7 +230,7 @@ async fn a_full_queue_makes_the_relay_wait_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_beyond_the_size_limit_is_not_taken_from_a_relay() {
+async fn an_event_beyond_the_size_limit_is_not_accepted_from_a_relay() {
     let (relay, url) = relay(builder()).await;
     let small = direct(0);
     let max_event_bytes = u32::try_from(small.as_json().len()).unwrap();
@@ -243,9 +243,9 @@ async fn an_event_beyond_the_size_limit_is_not_taken_from_a_relay() {
     assert_eq!(fixture.next(1).await, [small.id]);
 }
 
-/// Ends a relay, and waits until that is noticed.
+/// Ends a relay, and waits until that is detected.
 async fn lose(relay: &LocalRelay, fixture: &Fixture, is_noticed: impl Fn(&Subscriptions) -> bool) {
-    // A connection that is busy misses the word: it is said until it is heard.
+    // A busy connection may miss the signal, so it is repeated.
     let subscriptions = fixture.relays.subscriptions();
     let lost = async {
         while !is_noticed(&subscriptions.borrow()) {
@@ -261,7 +261,7 @@ fn free_address() -> String {
     format!("ws://{}", taken.local_addr().unwrap())
 }
 
-/// A relay where another was, or is looked for.
+/// A relay at a given address.
 async fn relay_at(url: &str, stored: &[Event]) -> LocalRelay {
     let address: SocketAddr = url.trim_start_matches("ws://").parse().unwrap();
     relay_with(stored, builder().addr(address.ip()).port(address.port())).await.0
@@ -269,17 +269,17 @@ async fn relay_at(url: &str, stored: &[Event]) -> LocalRelay {
 
 // spec: D5
 #[tokio::test]
-async fn after_a_lost_connection_the_relay_is_asked_again_from_where_it_was_lost() {
+async fn after_a_lost_connection_events_are_requested_from_the_cursor_of_that_moment() {
     let old = direct(0);
     let (first, url) = relay_with(std::slice::from_ref(&old), builder()).await;
-    let mut fixture = Fixture::listening_to(std::slice::from_ref(&url)).await;
+    let mut fixture = Fixture::subscribed_at(std::slice::from_ref(&url)).await;
     assert_eq!(fixture.next(1).await, [old.id]);
     fixture.until(Subscriptions::is_caught_up).await;
 
     fixture.cursor.send_replace(Timestamp(NOW + 10_000));
     lose(&first, &fixture, |subscriptions| !subscriptions.is_reachable()).await;
     assert!(!fixture.relays.subscriptions().borrow().is_caught_up());
-    fixture.heard();
+    fixture.received();
 
     let missed = direct(-9_999);
     let _second = relay_at(&url, &[old, missed.clone()]).await;
@@ -289,11 +289,11 @@ async fn after_a_lost_connection_the_relay_is_asked_again_from_where_it_was_lost
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_comes_late_is_asked_for_what_it_kept_while_others_were_heard() {
+async fn a_relay_that_connects_late_is_asked_for_what_it_stored_meanwhile() {
     let (_early, url) = relay(builder()).await;
     let late_url = free_address();
-    let mut fixture = Fixture::listening_to(&[url, late_url.clone()]).await;
-    fixture.until(|subscriptions| subscriptions.arrivals_of(0) == 1).await;
+    let mut fixture = Fixture::subscribed_at(&[url, late_url.clone()]).await;
+    fixture.until(|subscriptions| subscriptions.openings_of(0) == 1).await;
     fixture.cursor.send_replace(Timestamp(NOW + 10_000));
 
     let kept = direct(-60);
@@ -303,23 +303,23 @@ async fn a_relay_that_comes_late_is_asked_for_what_it_kept_while_others_were_hea
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_is_lost_alone_is_asked_from_where_it_was_lost() {
+async fn a_relay_that_is_lost_alone_is_asked_from_the_cursor_of_that_moment() {
     let (_other, other_url) = relay(builder()).await;
     let (lost, url) = relay(builder()).await;
-    let mut fixture = Fixture::listening_to(&[other_url, url.clone()]).await;
+    let mut fixture = Fixture::subscribed_at(&[other_url, url.clone()]).await;
     let both = |subscriptions: &Subscriptions| subscriptions.open() == 2;
     fixture.until(both).await;
     fixture.cursor.send_replace(Timestamp(NOW + 5_000));
     lose(&lost, &fixture, |subscriptions| subscriptions.open() == 1).await;
     fixture.cursor.send_replace(Timestamp(NOW + 50_000));
 
-    let (heard, kept) = (direct(-4_000), direct(-4_200));
-    let _back = relay_at(&url, &[heard, kept.clone()]).await;
+    let (before, kept) = (direct(-4_000), direct(-4_200));
+    let _back = relay_at(&url, &[before, kept.clone()]).await;
     fixture.until(both).await;
-    assert_eq!(fixture.heard(), [kept.id]);
+    assert_eq!(fixture.received(), [kept.id]);
 }
 
-/// Refuses the first questions, as a busy relay would.
+/// Refuses the first requests, as a busy relay would.
 #[derive(Debug)]
 struct Busy(AtomicU32);
 
@@ -346,22 +346,22 @@ async fn a_subscription_that_a_relay_closes_is_opened_again() {
     let busy = builder().query_policy(Busy(AtomicU32::new(3)));
     let (_relay, url) = relay_with(&stored, busy).await;
 
-    let mut fixture = Fixture::listening_to(&[url]).await;
+    let mut fixture = Fixture::subscribed_at(&[url]).await;
     assert_eq!(fixture.next(1).await, ids(&stored));
     fixture.until(Subscriptions::is_reachable).await;
 }
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_confirms_the_end_of_a_question_is_heard() {
+async fn a_relay_that_confirms_the_close_of_a_page_is_subscribed() {
     let stored = direct(1);
     let confirming = stored.clone();
-    let relay = Scripted::new(move |said| match said {
+    let relay = Scripted::new(move |message| match message {
         ClientMessage::Close(id) => vec![RelayMessage::closed(id.into_owned(), "")],
-        said => answer(&said, &[&confirming]),
+        message => answer(&message, &[&confirming]),
     })
     .await;
-    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::subscribed_at(std::slice::from_ref(&relay.url)).await;
 
     assert_eq!(fixture.next(1).await, [stored.id]);
     fixture.until(Subscriptions::is_reachable).await;
@@ -369,21 +369,21 @@ async fn a_relay_that_confirms_the_end_of_a_question_is_heard() {
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_ends_each_question_about_the_past_by_itself_is_asked_on() {
+async fn a_relay_that_closes_each_page_by_itself_is_asked_for_the_next() {
     let stored: Vec<_> = (0..5).map(|age| direct(age * 10)).collect();
     let one_at_a_time = stored.clone();
-    let relay = Scripted::new(move |said| {
-        let page = one_at_a_time.iter().find(|event| is_asked_for(&said, event));
-        let mut answers = answer(&said, page.as_slice());
-        if let ClientMessage::Req { subscription_id, filters } = said
-            && is_about_the_past(&filters)
+    let relay = Scripted::new(move |message| {
+        let page = one_at_a_time.iter().find(|event| is_requested(&message, event));
+        let mut answers = answer(&message, page.as_slice());
+        if let ClientMessage::Req { subscription_id, filters } = message
+            && is_for_a_page(&filters)
         {
             answers.push(RelayMessage::closed(subscription_id.into_owned(), ""));
         }
         answers
     })
     .await;
-    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::subscribed_at(std::slice::from_ref(&relay.url)).await;
 
     assert_eq!(fixture.next(5).await, ids(&stored));
     fixture.until(Subscriptions::is_caught_up).await;
@@ -391,18 +391,18 @@ async fn a_relay_that_ends_each_question_about_the_past_by_itself_is_asked_on() 
 
 // spec: D5
 #[tokio::test]
-async fn what_is_new_is_heard_while_older_messages_are_still_to_come() {
+async fn new_events_arrive_while_older_ones_are_still_fetched() {
     let (stored, new) = (direct(1), direct(0));
     let (newest, fresh) = (stored.clone(), new.clone());
-    let relay = Scripted::new(move |said| match said {
-        // Instead of an answer, what just came in.
-        ClientMessage::Req { filters, .. } if is_about_the_past(&filters) => {
+    let relay = Scripted::new(move |message| match message {
+        // Instead of an answer, a new event.
+        ClientMessage::Req { filters, .. } if is_for_a_page(&filters) => {
             vec![RelayMessage::event(SubscriptionId::new("mostro-direct"), fresh.clone())]
         }
-        said => answer(&said, &[&newest]),
+        message => answer(&message, &[&newest]),
     })
     .await;
-    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::subscribed_at(std::slice::from_ref(&relay.url)).await;
 
     fixture.until(Subscriptions::is_reachable).await;
     assert_eq!(fixture.next(2).await, ids(&[stored, new]));
@@ -411,28 +411,28 @@ async fn what_is_new_is_heard_while_older_messages_are_still_to_come() {
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_wants_its_pages_asked_for_slowly_is_heard_all_the_same() {
+async fn a_page_that_a_relay_refuses_for_its_rate_limit_is_requested_again() {
     let stored = [direct(2), direct(1)];
     let one_at_a_time = stored.clone();
     let subscriptions = Arc::new(AtomicU32::new(0));
-    let (mut refusals, asked) = (3_u32, Arc::clone(&subscriptions));
-    let relay = Scripted::new(move |said| match said {
+    let (mut refusals, requested) = (3_u32, Arc::clone(&subscriptions));
+    let relay = Scripted::new(move |message| match message {
         ClientMessage::Req { subscription_id, filters }
-            if is_about_the_past(&filters) && refusals > 0 =>
+            if is_for_a_page(&filters) && refusals > 0 =>
         {
             refusals -= 1;
             vec![RelayMessage::closed(subscription_id.into_owned(), "rate-limited: slow down")]
         }
-        said => {
-            let page = one_at_a_time.iter().rev().find(|event| is_asked_for(&said, event));
-            if matches!(&said, ClientMessage::Req { filters, .. } if !is_about_the_past(filters)) {
-                asked.fetch_add(1, Ordering::SeqCst);
+        message => {
+            let page = one_at_a_time.iter().rev().find(|event| is_requested(&message, event));
+            if matches!(&message, ClientMessage::Req { filters, .. } if !is_for_a_page(filters)) {
+                requested.fetch_add(1, Ordering::SeqCst);
             }
-            answer(&said, page.as_slice())
+            answer(&message, page.as_slice())
         }
     })
     .await;
-    let mut fixture = Fixture::listening_to(std::slice::from_ref(&relay.url)).await;
+    let mut fixture = Fixture::subscribed_at(std::slice::from_ref(&relay.url)).await;
 
     assert_eq!(fixture.next(2).await, ids(&stored));
     fixture.until(Subscriptions::is_caught_up).await;
@@ -441,22 +441,22 @@ async fn a_relay_that_wants_its_pages_asked_for_slowly_is_heard_all_the_same() {
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_wants_to_know_its_reader_is_told() {
+async fn a_relay_that_requires_authentication_gets_it() {
     let stored = [direct(1)];
     let nip42 = RelayBuilderNip42 { mode: RelayBuilderNip42Mode::Both };
     let (_relay, url) = relay_with(&stored, builder().nip42(nip42)).await;
 
-    let mut fixture = Fixture::listening_to(&[url]).await;
+    let mut fixture = Fixture::subscribed_at(&[url]).await;
     assert_eq!(fixture.next(1).await, ids(&stored));
 }
 
 // spec: D5
 #[tokio::test(start_paused = true)]
-async fn catching_up_ends_after_ten_seconds_though_a_relay_is_still_sending() {
+async fn the_catch_up_ends_after_ten_seconds_though_a_relay_is_still_sending() {
     let (subscriptions, mut seen) = watch::channel(Subscriptions::new(1));
     let mut tasks = JoinSet::new();
     let watched = subscriptions.clone();
-    tasks.spawn(async move { listen::watch_patience(&watched).await });
+    tasks.spawn(async move { listen::limit_catch_up(&watched).await });
     let begun = tokio::time::Instant::now();
 
     subscriptions.send_modify(|subscriptions| subscriptions.set(0, subscriptions::Phase::Paging));
@@ -465,9 +465,9 @@ async fn catching_up_ends_after_ten_seconds_though_a_relay_is_still_sending() {
 }
 
 #[derive(Debug)]
-struct TakesNothing;
+struct AcceptsNothing;
 
-impl WritePolicy for TakesNothing {
+impl WritePolicy for AcceptsNothing {
     fn admit_event<'a>(
         &'a self,
         _event: &'a Event,
@@ -478,10 +478,10 @@ impl WritePolicy for TakesNothing {
 }
 
 #[tokio::test]
-async fn one_relay_that_takes_an_event_is_enough_however_often_it_is_sent() {
-    let (_grumpy, refusing) = relay(builder().write_policy(TakesNothing)).await;
-    let (_kind, taking) = relay(builder()).await;
-    let fixture = Fixture::listening_to(&[refusing, taking]).await;
+async fn an_event_is_published_if_one_relay_accepts_it_also_a_second_time() {
+    let (_first, refusing) = relay(builder().write_policy(AcceptsNothing)).await;
+    let (_second, accepting) = relay(builder()).await;
+    let fixture = Fixture::subscribed_at(&[refusing, accepting]).await;
     let both = async {
         while fixture.relays.connected().await.len() < 2 {
             tokio::task::yield_now().await;
@@ -496,8 +496,8 @@ async fn one_relay_that_takes_an_event_is_enough_however_often_it_is_sent() {
 
 #[tokio::test]
 async fn an_event_that_every_relay_refuses_is_an_error_with_their_reasons() {
-    let (_relay, url) = relay(builder().write_policy(TakesNothing)).await;
-    let fixture = Fixture::listening_to(&[url]).await;
+    let (_relay, url) = relay(builder().write_policy(AcceptsNothing)).await;
+    let fixture = Fixture::subscribed_at(&[url]).await;
     fixture.until(Subscriptions::is_reachable).await;
 
     let error = fixture.relays.publish(&direct(0)).await.unwrap_err();
@@ -508,7 +508,7 @@ async fn an_event_that_every_relay_refuses_is_an_error_with_their_reasons() {
 #[tokio::test]
 async fn nothing_is_published_while_no_relay_is_connected() {
     let nobody = "ws://127.0.0.1:9".to_owned();
-    let fixture = Fixture::listening_to(&[nobody]).await;
+    let fixture = Fixture::subscribed_at(&[nobody]).await;
     let error = fixture.relays.publish(&direct(0)).await;
     assert!(matches!(error, Err(RelayError::NoneConnected)));
     assert!(fixture.relays.connected().await.is_empty());
@@ -518,40 +518,43 @@ async fn nothing_is_published_while_no_relay_is_connected() {
 async fn connected_relays_are_named_as_in_the_settings() {
     let (_relay, url) = relay(builder()).await;
     let urls = ["ws://127.0.0.1:9".to_owned(), format!("{url}/"), url.clone()];
-    let fixture = Fixture::listening_to(&urls).await;
+    let fixture = Fixture::subscribed_at(&urls).await;
     fixture.until(Subscriptions::is_reachable).await;
     assert_eq!(fixture.relays.connected().await, [url]);
 }
 
 #[tokio::test]
-async fn a_wrong_address_is_refused_by_name() {
+async fn the_error_of_an_invalid_address_names_it() {
     let options = Options { urls: vec!["relay.example.com".into()], ..options() };
     let refused = Relays::new(&options, &node()).await.err();
     assert!(matches!(refused, Some(RelayError::BadUrl { url }) if url == "relay.example.com"));
 }
 
 #[test]
-fn what_relays_say_is_shown_on_one_line_and_not_at_length() {
-    let said = format!("wss://relay.example: no\n{}\u{1b}[2J", "x".repeat(1_000_000));
+fn the_texts_of_relays_are_shown_on_one_line_and_cut() {
+    let long = format!("wss://relay.example: no\n{}\u{1b}[2J", "x".repeat(1_000_000));
 
-    let refusals = [said, "short".into()].map(|text| NotTaken { text, answer: None });
+    let refusals = [long, "short".into()].map(|text| NotAccepted { text, answer: None });
     let shown = RelayError::Refused { refusals: refusals.into() }.to_string();
 
-    assert!(shown.starts_with("no relay took the event: wss://relay.example: no\\nxx"), "{shown}");
+    let beginning = "no relay accepted the event: wss://relay.example: no\\nxx";
+    assert!(shown.starts_with(beginning), "{shown}");
     assert!(shown.ends_with("xx…; short") && shown.len() < 300, "{shown}");
 }
 
 // spec: D31
 #[test]
-fn a_refusal_is_about_time_if_all_say_so_who_answer() {
+fn a_refusal_is_about_time_if_every_relay_that_answers_says_so() {
     let is_about_time = |answers: &[Option<&str>]| {
-        let not_taken =
-            |answer: Option<&str>| NotTaken { text: String::new(), answer: answer.map(Into::into) };
-        let refusals = answers.iter().copied().map(not_taken).collect();
+        let refusal = |answer: Option<&str>| NotAccepted {
+            text: String::new(),
+            answer: answer.map(Into::into),
+        };
+        let refusals = answers.iter().copied().map(refusal).collect();
         RelayError::Refused { refusals }.is_about_time()
     };
 
-    for words in [
+    for answer in [
         "invalid: created_at too late",
         "invalid: event creation date is too far off from the current time",
         "The event created_at field is out of the acceptable range (+30min) for this relay.",
@@ -559,9 +562,9 @@ fn a_refusal_is_about_time_if_all_say_so_who_answer() {
         "invalid: event too old",
         "rejected: timestamp is too far in the future",
     ] {
-        assert!(is_about_time(&[Some(words)]), "{words}");
+        assert!(is_about_time(&[Some(answer)]), "{answer}");
     }
-    assert!(is_about_time(&[Some("invalid: created_at too late"), None]), "silence says nothing");
+    assert!(is_about_time(&[Some("invalid: created_at too late"), None]), "the other is silent");
     assert!(!is_about_time(&[None, None]));
     assert!(!is_about_time(&[Some("invalid: created_at too late"), Some("blocked: kind")]));
     assert!(!is_about_time(&[Some("rate-limited: too early to write again")]));

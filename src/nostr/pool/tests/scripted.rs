@@ -1,4 +1,4 @@
-//! A relay that says what a test wants it to say.
+//! A relay with scripted answers.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 type Script = Box<dyn FnMut(ClientMessage<'static>) -> Vec<RelayMessage<'static>> + Send>;
 
-/// Takes one connection after the other until it is dropped.
+/// Accepts one connection after the other until it is dropped.
 pub(super) struct Scripted {
     pub(super) url: String,
     _tasks: JoinSet<()>,
@@ -34,12 +34,12 @@ impl Scripted {
     }
 }
 
-/// Until the other side leaves.
+/// Until the client disconnects.
 async fn serve(stream: TcpStream, script: &mut Script) {
     let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
-    while let Some(Ok(said)) = socket.next().await {
-        let Message::Text(said) = said else { continue };
-        for answer in script(ClientMessage::from_json(said.as_bytes()).unwrap()) {
+    while let Some(Ok(frame)) = socket.next().await {
+        let Message::Text(text) = frame else { continue };
+        for answer in script(ClientMessage::from_json(text.as_bytes()).unwrap()) {
             if socket.send(Message::text(answer.as_json())).await.is_err() {
                 return;
             }
@@ -47,22 +47,23 @@ async fn serve(stream: TcpStream, script: &mut Script) {
     }
 }
 
-/// What an ordinary relay says that has these events stored.
-pub(super) fn answer(said: &ClientMessage<'_>, stored: &[&Event]) -> Vec<RelayMessage<'static>> {
-    let ClientMessage::Req { subscription_id, .. } = said else { return Vec::new() };
+/// The answer of an ordinary relay that has stored these events.
+pub(super) fn answer(message: &ClientMessage<'_>, stored: &[&Event]) -> Vec<RelayMessage<'static>> {
+    let ClientMessage::Req { subscription_id, .. } = message else { return Vec::new() };
     let id = SubscriptionId::new(subscription_id.as_str());
-    let found = stored.iter().filter(|event| is_asked_for(said, event));
+    let found = stored.iter().filter(|event| is_requested(message, event));
     let mut answers: Vec<_> =
         found.map(|event| RelayMessage::event(id.clone(), (*event).clone())).collect();
     answers.push(RelayMessage::eose(id));
     answers
 }
 
-pub(super) fn is_asked_for(said: &ClientMessage<'_>, event: &Event) -> bool {
-    let ClientMessage::Req { filters, .. } = said else { return false };
+pub(super) fn is_requested(message: &ClientMessage<'_>, event: &Event) -> bool {
+    let ClientMessage::Req { filters, .. } = message else { return false };
     filters.iter().any(|filter| filter.match_event(event, MatchEventOptions::new()))
 }
 
-pub(super) fn is_about_the_past(filters: &[Cow<'_, Filter>]) -> bool {
+/// Whether a request is for a page of stored events, not for a subscription that stays open.
+pub(super) fn is_for_a_page(filters: &[Cow<'_, Filter>]) -> bool {
     filters.iter().any(|filter| filter.until.is_some())
 }
