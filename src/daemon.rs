@@ -266,7 +266,7 @@ impl Resources {
         remembered: &DaemonState,
         oldest_take: Option<Timestamp>,
     ) {
-        let parts = intake::Parts {
+        let setup = intake::Setup {
             events,
             subscriptions: self.relays.subscriptions(),
             node: self.node.clone(),
@@ -280,7 +280,7 @@ impl Resources {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         };
-        let (intake, cursor) = Intake::new(parts, remembered, oldest_take);
+        let (intake, cursor) = Intake::new(setup, remembered, oldest_take);
         tasks.spawn("intake", intake.run(tasks.shutdown()));
         let relays = tasks.shutdown().run_until_cancelled_owned(listener.run(cursor));
         tasks.spawn("relays", relays.map(drop));

@@ -1,9 +1,9 @@
-//! From a relay's event to a command: opened on all cores, judged by age, handed on in order.
+//! From a relay's event to a command: opened on all cores, checked for its age, passed on in order.
 //!
-//! What is unknown, stale or forged leaves no trace. What the parties of one order say is handled one
-//! after the other, everything else side by side (INV-9). While the relays are still sending what they
-//! had stored, nothing is handled: it is sorted first (D5). A message that has arrived comes to its
-//! end: it is decided, or judged and dropped; until then the cursor does not pass it (D42).
+//! Unknown, stale and forged events leave no trace. Messages of the parties of one order are handled
+//! one after the other, all others concurrently. While the relays are still sending stored events,
+//! nothing is handled, so that the messages can be sorted first. Every message that has arrived is
+//! finished, which means decided or dropped; until then the cursor does not pass it.
 
 mod age;
 mod backlog;
@@ -34,36 +34,36 @@ use crate::nostr::{Event, Keys, Subscriptions, Transport};
 use crate::store::{DaemonState, EventId, Reader};
 use age::Age;
 pub use age::memory;
-use handler::{Handler, What};
-use in_flight::{Dropped, InFlight};
+use handler::{Handler, Todo};
+use in_flight::{InFlight, NotAdmitted};
 use lanes::Lanes;
 use opener::{Opener, Received};
-use reachability::{Reachability, Useful};
+use reachability::{HonouredPeriod, Reachability};
 
-/// Events being decrypted at once.
-const OPENING_AT_ONCE: usize = 16;
+/// Events that are decrypted at once.
+const MAX_OPENING: usize = 16;
 
-/// Messages of parties being handled, or waiting for it, before more is read. Those of strangers stop
-/// nobody: there are only so many (D42).
-const HANDLING_AT_ONCE: usize = 1_024;
+/// Messages of parties that are handled or waiting before reading pauses. Those of strangers do not
+/// count: they have a limit of their own.
+const MAX_OF_PARTIES: usize = 1_024;
 
-/// Messages of strangers being handled at the same time.
-const STRANGERS_AT_ONCE: usize = 32;
+/// Messages of strangers that are handled at once.
+const MAX_STRANGERS: usize = 32;
 
-/// Bytes of messages kept for sorting while relays send what they had stored. What is beyond is
-/// handled as it comes.
+/// Bytes of messages kept for sorting while relays send stored events. Beyond that, messages are
+/// handled as they arrive.
 const BACKLOG_BYTES: usize = 32 << 20;
 
-/// Messages kept until the clock is set right, of one sender and of all.
+/// Messages kept until the clock is corrected, of one sender and of all.
 const EARLY_PER_SENDER: usize = 4;
-const EARLY: usize = 256;
+const MAX_EARLY: usize = 256;
 
 /// Numbers the messages in the order of their arrival.
 type Ticket = u64;
 
-/// What intake needs of the others.
+/// What intake is built from.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Setup {
     pub events: mpsc::Receiver<Event>,
     pub subscriptions: watch::Receiver<Subscriptions>,
     pub node: Keys,
@@ -73,7 +73,7 @@ pub struct Parts {
     pub reader: Reader,
     pub engine: Engine,
     pub facts: Facts,
-    /// Reads where a buyer wants to be paid.
+    /// Parses a buyer's invoice or address.
     pub read_destination: fn(&str) -> Destination,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -91,19 +91,19 @@ pub struct Intake {
     opening: FuturesOrdered<BoxFuture<'static, (Ticket, Option<Received>)>>,
     backlog: Vec<(Ticket, Received)>,
     backlog_bytes: usize,
-    /// How many events have still to be opened before all that relays had stored is here; none while
-    /// they are still sending, or nobody waits for it.
+    /// How many events are still to be opened until all stored events of the relays have arrived; none
+    /// while the relays are still sending, or if that has happened already.
     flush_after: Option<usize>,
     lanes: Lanes,
     strangers: Arc<Semaphore>,
     early: Vec<Received>,
-    waiting: backlog::Waiting,
+    backlog_state: backlog::BacklogState,
 }
 
 /// What intake waits for.
 enum Happened {
     Arrived(Box<Event>),
-    /// An event was read; none if it is of no use.
+    /// An event was opened; none if it is not to be handled.
     Opened(Ticket, Option<Box<Received>>),
     SubscriptionsChanged,
     /// A message was decided.
@@ -111,20 +111,20 @@ enum Happened {
 }
 
 impl Intake {
-    /// `oldest_take` is when the oldest running trade began. The receiver is the cursor from which
-    /// relays are asked.
+    /// `oldest_take` is when the oldest running trade began. The receiver has the cursor from which
+    /// events are requested.
     #[must_use]
     pub fn new(
-        parts: Parts,
+        setup: Setup,
         remembered: &DaemonState,
         oldest_take: Option<Timestamp>,
     ) -> (Self, watch::Receiver<Timestamp>) {
-        let Parts { events, subscriptions, node, pow, transports, catch_up, .. } = parts;
-        let Parts { reader, engine, facts, read_destination, clock, entropy, .. } = parts;
-        let waiting = backlog::Waiting::from(clock.monotonic());
-        let useful = Useful { catch_up, oldest_take };
+        let Setup { events, subscriptions, node, pow, transports, catch_up, .. } = setup;
+        let Setup { reader, engine, facts, read_destination, clock, entropy, .. } = setup;
+        let backlog_state = backlog::BacklogState::new(clock.monotonic());
+        let period = HonouredPeriod { catch_up, oldest_take };
         let (reachability, cursor) =
-            Reachability::new(engine.clone(), clock, subscriptions.clone(), remembered, useful);
+            Reachability::new(engine.clone(), clock, subscriptions.clone(), remembered, period);
         let intake = Self {
             events,
             subscriptions,
@@ -138,42 +138,42 @@ impl Intake {
             backlog_bytes: 0,
             flush_after: None,
             lanes: Lanes::default(),
-            strangers: Arc::new(Semaphore::new(STRANGERS_AT_ONCE)),
+            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
             early: Vec::new(),
-            waiting,
+            backlog_state,
         };
         (intake, cursor)
     }
 
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut beat = tokio::time::interval(reachability::BEAT);
+        let mut heartbeats = tokio::time::interval(reachability::HEARTBEAT_INTERVAL);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = self.step() => {}
-                _ = beat.tick() => self.beat().await,
+                _ = heartbeats.tick() => self.heartbeat().await,
             }
         }
         self.lanes.finish().await;
     }
 
-    /// Waits for one thing to happen, and does what follows from it. Cancel safe.
+    /// Waits for the next thing to happen, and handles it. Cancel safe.
     async fn step(&mut self) {
         let happened = self.next().await;
-        self.take_in(happened);
-        self.go_on().await;
+        self.process(happened);
+        self.advance().await;
     }
 
-    /// Writes down that relays are heard, while they are. To be called every ten seconds.
-    pub async fn beat(&mut self) {
-        self.judge_early_ones_again();
-        self.reachability.beat().await;
-        self.flush_after = self.flush_after.or_else(|| self.listen_up());
-        self.note_what_has_arrived();
-        self.go_on().await;
+    /// Saves that the node is reachable, while it is. To be called every ten seconds.
+    pub async fn heartbeat(&mut self) {
+        self.recheck_early();
+        self.reachability.heartbeat().await;
+        self.flush_after = self.flush_after.or_else(|| self.events_before_flush());
+        self.mark_received();
+        self.advance().await;
     }
 
-    /// Handles everything that has come, and returns when nothing is left to do.
+    /// Handles everything that has arrived, and returns when nothing is left to do.
     pub async fn until_idle(&mut self) {
         while self.is_busy() {
             self.step().await;
@@ -181,14 +181,15 @@ impl Intake {
     }
 
     fn is_busy(&self) -> bool {
-        let has_news = self.subscriptions.has_changed().unwrap_or(false);
-        has_news || !(self.events.is_empty() && self.opening.is_empty() && self.lanes.are_empty())
+        let has_changed = self.subscriptions.has_changed().unwrap_or(false);
+        has_changed
+            || !(self.events.is_empty() && self.opening.is_empty() && self.lanes.are_empty())
     }
 
-    /// What happens next. Nothing is lost if the caller does not wait for it.
+    /// What happens next. Cancel safe.
     async fn next(&mut self) -> Happened {
-        let is_quiet = self.in_flight.of_parties() < HANDLING_AT_ONCE || self.lanes.are_empty();
-        let has_room = self.opening.len() < OPENING_AT_ONCE && is_quiet;
+        let may_wait = self.in_flight.of_parties() < MAX_OF_PARTIES || self.lanes.are_empty();
+        let has_room = self.opening.len() < MAX_OPENING && may_wait;
         tokio::select! {
             Some(event) = self.events.recv(), if has_room => Happened::Arrived(Box::new(event)),
             Some((ticket, received)) = self.opening.next() => {
@@ -200,64 +201,65 @@ impl Intake {
         }
     }
 
-    fn take_in(&mut self, happened: Happened) {
+    fn process(&mut self, happened: Happened) {
         match happened {
             Happened::Arrived(event) => self.start_opening(*event),
             Happened::Opened(ticket, received) => {
                 self.flush_after = self.flush_after.map(|left| left.saturating_sub(1));
                 match received {
                     Some(received) => self.admit(ticket, *received),
-                    None => self.in_flight.end(ticket),
+                    None => self.in_flight.finish(ticket),
                 }
             }
-            Happened::SubscriptionsChanged => self.flush_after = self.listen_up(),
-            Happened::Handled(ticket) => self.in_flight.end(ticket),
+            Happened::SubscriptionsChanged => self.flush_after = self.events_before_flush(),
+            Happened::Handled(ticket) => self.in_flight.finish(ticket),
         }
     }
 
-    async fn go_on(&mut self) {
+    /// Handles the backlog, moves the cursor and updates the state of the backlog, as far as possible.
+    async fn advance(&mut self) {
         if self.flush_after == Some(0) {
             self.reachability.resume().await;
             self.flush_after = None;
-            self.note_what_has_arrived();
+            self.mark_received();
         }
         if self.reachability.is_reachable() || self.backlog_bytes >= BACKLOG_BYTES {
             self.flush();
         }
         let unread = self.unread();
-        let Self { reachability, in_flight, waiting, subscriptions, early, .. } = self;
-        // A place that is promised to a relay's event may stay empty.
-        let has_ended =
-            |mark| in_flight.are_ended_before(mark) || (unread == 0 && in_flight.is_empty());
-        reachability.move_on(has_ended).await;
+        let Self { reachability, in_flight, backlog_state, subscriptions, early, .. } = self;
+        // A reserved place in the queue may stay empty: then `mark` is beyond all tickets.
+        let is_finished =
+            |mark| in_flight.all_finished_before(mark) || (unread == 0 && in_flight.is_empty());
+        reachability.advance_cursor(is_finished).await;
         let subscriptions = subscriptions.borrow();
         let situation = backlog::Situation {
             now: reachability.monotonic(),
             subscriptions: &subscriptions,
             some_are_early: !early.is_empty(),
         };
-        let backlog = waiting.goes_on(&situation, in_flight.mark(unread), has_ended);
+        let backlog = backlog_state.update(&situation, in_flight.mark(unread), is_finished);
         self.engine.set_backlog(backlog);
     }
 
-    /// Events that relays have handed over, or wait to hand over to a place that is theirs.
+    /// The events in the queue, and the places in it that are reserved for events.
     fn unread(&self) -> usize {
         self.events.max_capacity().saturating_sub(self.events.capacity())
     }
 
-    /// Not while relays wait for room: they hold events that nobody counts.
-    fn note_what_has_arrived(&mut self) {
+    /// Not while the queue is full: relays then hold received events that are not counted.
+    fn mark_received(&mut self) {
         if self.events.capacity() > 0 {
-            self.reachability.has_all_before(self.in_flight.mark(self.unread()));
+            self.reachability.mark_received(self.in_flight.mark(self.unread()));
         }
     }
 
-    /// What the relays had stored is all here once so many more events have been opened; `None`
-    /// while they are still sending, or nobody is heard.
-    fn listen_up(&mut self) -> Option<usize> {
+    /// After how many more opened events all stored events of the relays have arrived; `None` while the
+    /// relays are still sending, while none is reachable, and if that has happened already.
+    fn events_before_flush(&mut self) -> Option<usize> {
         let subscriptions = self.subscriptions.borrow_and_update().clone();
         if !(subscriptions.is_reachable() && subscriptions.is_caught_up()) {
-            self.reachability.lose();
+            self.reachability.set_unreachable();
             return None;
         }
         (!self.reachability.is_reachable()).then_some(self.events.len() + self.opening.len())
@@ -275,33 +277,33 @@ impl Intake {
 
     fn admit(&mut self, ticket: Ticket, received: Received) {
         if received.age == Age::Early {
-            self.in_flight.end(ticket);
+            self.in_flight.finish(ticket);
             self.keep_early(received);
             return;
         }
         let Received { opened, lane, bytes, .. } = &received;
         let rumor = opened.rumor_id.map(|id| EventId(id.to_bytes()));
-        if let Err(dropped) = self.in_flight.admit(ticket, rumor, *lane, opened.sender) {
-            self.in_flight.end(ticket);
-            self.complain(&received, dropped);
+        if let Err(reason) = self.in_flight.admit(ticket, rumor, *lane, opened.sender) {
+            self.in_flight.finish(ticket);
+            self.log_dropped(&received, reason);
             return;
         }
         self.backlog_bytes += bytes;
         self.backlog.push((ticket, received));
     }
 
-    fn complain(&mut self, received: &Received, dropped: Dropped) {
+    fn log_dropped(&mut self, received: &Received, reason: NotAdmitted) {
         let (sender, now) = (received.opened.sender, self.reachability.monotonic());
-        if dropped == Dropped::Copy || !self.in_flight.may_name(sender, now) {
+        if reason == NotAdmitted::Duplicate || !self.in_flight.may_warn_of(sender, now) {
             return;
         }
         let event = received.opened.event_id;
-        match dropped {
-            Dropped::Copy => {}
-            Dropped::TooMany => tracing::warn!(
+        match reason {
+            NotAdmitted::Duplicate => {}
+            NotAdmitted::SenderLimit => tracing::warn!(
                 event.id = %event, key = %sender, "dropped: too many messages of this sender are waiting"
             ),
-            Dropped::Crowded => tracing::warn!(
+            NotAdmitted::StrangerLimit => tracing::warn!(
                 event.id = %event, key = %sender,
                 "dropped: too many messages of strangers are waiting; a higher `pow` makes that costly"
             ),
@@ -312,8 +314,8 @@ impl Intake {
         let Received { opened, .. } = &received;
         let of_sender = self.early.iter().filter(|early| early.opened.sender == opened.sender);
         let is_known = self.early.iter().any(|early| early.opened.event_id == opened.event_id);
-        if is_known || of_sender.count() >= EARLY_PER_SENDER || self.early.len() >= EARLY {
-            tracing::debug!(event.id = %opened.event_id, "not kept until its time comes");
+        if is_known || of_sender.count() >= EARLY_PER_SENDER || self.early.len() >= MAX_EARLY {
+            tracing::debug!(event.id = %opened.event_id, "a message dated ahead was not kept");
             return;
         }
         tracing::warn!(
@@ -324,7 +326,7 @@ impl Intake {
         self.early.push(received);
     }
 
-    fn judge_early_ones_again(&mut self) {
+    fn recheck_early(&mut self) {
         let now = self.reachability.now();
         for mut received in std::mem::take(&mut self.early) {
             let Received { opened, taken_at, .. } = &received;
@@ -345,14 +347,15 @@ impl Intake {
     fn flush(&mut self) {
         let mut backlog = std::mem::take(&mut self.backlog);
         self.backlog_bytes = 0;
-        backlog.sort_by_key(|(_, received)| age::turn(&received.opened));
+        backlog.sort_by_key(|(_, received)| age::sort_key(&received.opened));
         for (ticket, Received { opened, lane, age, .. }) in backlog {
-            let what = if age == Age::Honoured { What::Act } else { What::Remember };
-            let (handler, turns) = (self.handler.clone(), Arc::clone(&self.strangers));
+            let todo = if age == Age::Honoured { Todo::Act } else { Todo::Remember };
+            let (handler, strangers) = (self.handler.clone(), Arc::clone(&self.strangers));
             self.lanes.push(lane, ticket, async move {
-                let turn = if lane.is_of_stranger() { turns.acquire().await.ok() } else { None };
-                handler.handle(opened, what).await;
-                drop(turn);
+                let permit =
+                    if lane.is_of_stranger() { strangers.acquire().await.ok() } else { None };
+                handler.handle(opened, todo).await;
+                drop(permit);
             });
         }
     }

@@ -1,4 +1,4 @@
-//! Is a message still to be honoured? Judged when it is received, by its sender's clock (D5).
+//! Whether a message is honoured, by its age: judged when it is received, by its sender's clock.
 
 use std::time::Duration;
 
@@ -7,31 +7,31 @@ use trade::Timestamp;
 use crate::nostr::Opened;
 use crate::wire::Action;
 
-/// How old a message may be, or how far ahead its sender's clock.
+/// How old any message may be, and how far ahead it may be dated.
 const FRESH: Duration = Duration::from_mins(5);
 
-/// How much longer than it could be honoured a message is remembered: it may wait for a database that
-/// does not answer, and what relays repeat, gift wraps for two days, is known without being opened.
-const SPARE: Duration = Duration::from_hours(3 * 24);
+/// How much longer the id of a message is kept than the message could be honoured: the message may wait
+/// for a database that does not answer, and what relays repeat need not be opened again.
+const MEMORY_MARGIN: Duration = Duration::from_hours(3 * 24);
 
-/// How far ahead a message may be dated whose id is remembered. What lies further ahead leaves nothing:
-/// a row would stay for as long.
+/// Up to how far ahead the id of a message is kept. Of a message dated further ahead nothing is kept: its
+/// row would stay that long.
 const REMEMBERED_AHEAD: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     Honoured,
-    /// From a party of a running trade, dated so far ahead that it can only be our clock, or theirs:
-    /// to be judged again once that is set right.
+    /// From a party of a running trade, and dated so far ahead that one of the clocks must be wrong: kept
+    /// in memory, and judged again once our clock is corrected.
     Early,
-    /// Not now, and never: nobody wants it done when its time has come. Its id is remembered, because
-    /// relays send it again then.
+    /// Dated ahead, and not honoured later either. Its id is kept, because relays send it again when its
+    /// time has come.
     Ahead,
     Stale(&'static str),
 }
 
-/// `taken_at` is when the running trade began that its sender is a party of: what helps that is
-/// honoured at any age since then (D40).
+/// `taken_at` is when the sender's running trade began: a message that helps it is honoured at any age
+/// since then.
 pub(super) fn judge(
     opened: &Opened,
     received_at: Timestamp,
@@ -45,7 +45,7 @@ pub(super) fn judge(
             true if ahead <= longest(catch_up) => Age::Honoured,
             true if taken_at.is_some() => Age::Early,
             _ if ahead <= REMEMBERED_AHEAD => Age::Ahead,
-            _ => Age::Stale("its date lies far ahead"),
+            _ => Age::Stale("dated too far ahead"),
         };
     }
     let age = received_at.since(written_at);
@@ -53,26 +53,26 @@ pub(super) fn judge(
     if age <= FRESH || (helps && (age <= longest(catch_up) || is_of_this_trade)) {
         Age::Honoured
     } else if helps {
-        Age::Stale("older than inbox_catch_up_hours, and than the trade")
+        Age::Stale("older than inbox_catch_up_hours and than the trade")
     } else {
-        Age::Stale("too old for what it asks")
+        Age::Stale("too old for its action")
     }
 }
 
-/// How long after it was written a message must be remembered: whatever is older, and than the oldest
-/// running trade, is not honoured.
+/// How long after a message was written its id must be kept: an older message is not honoured, unless it
+/// was written since the oldest running trade began.
 #[must_use]
 pub fn memory(catch_up: Duration) -> Duration {
-    longest(catch_up).saturating_add(SPARE)
+    longest(catch_up).saturating_add(MEMORY_MARGIN)
 }
 
-/// Nothing older is honoured, whatever it asks, but for what concerns a running trade.
+/// The oldest age that is honoured for any action, except in a running trade.
 fn longest(catch_up: Duration) -> Duration {
     catch_up.max(FRESH)
 }
 
-/// What came in together is handled in the order it was written; in the same second a `fiat-sent`
-/// comes first, for the `release` that may follow it (D5).
-pub(super) fn turn(opened: &Opened) -> (Timestamp, bool) {
+/// Messages that arrived together are handled in the order in which they were written; in the same
+/// second a `fiat-sent` comes first, because a `release` may follow it.
+pub(super) fn sort_key(opened: &Opened) -> (Timestamp, bool) {
     (opened.created_at, opened.message.body.action != Action::FiatSent)
 }

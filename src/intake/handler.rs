@@ -1,4 +1,4 @@
-//! From a message that is to be honoured to the engine's word on it.
+//! Passes a message to the engine, and retries while the database does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,35 +26,34 @@ pub(super) struct Handler {
     pub(super) entropy: Arc<dyn Entropy>,
 }
 
-/// What is to be done with a message.
+/// What to do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum Todo {
     Act,
-    /// Nothing, also when it comes again.
+    /// Keep its id, so that it is ignored when it comes again.
     Remember,
 }
 
 impl Handler {
-    /// Nothing was remembered of a message whose transaction failed: while the database does not
-    /// answer, it is tried again.
-    pub(super) async fn handle(self, opened: Opened, what: What) {
+    /// Retries while the database does not answer: a failed transaction has saved nothing.
+    pub(super) async fn handle(self, opened: Opened, todo: Todo) {
         crash::point("intake.received");
         for failures in 0.. {
-            let Err(error) = self.try_to_handle(&opened, what).await else { return };
+            let Err(error) = self.try_to_handle(&opened, todo).await else { return };
             if !error.is_unavailable() {
                 tracing::error!(event.id = %opened.event_id, %error, "a message could not be applied to its order");
                 return;
             }
             let wait = backoff(failures).min(LONGEST_WAIT);
-            tracing::warn!(%error, "a message waits for the database; again in {wait:?}");
+            tracing::warn!(%error, "the database does not answer; a message is retried in {wait:?}");
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn try_to_handle(&self, opened: &Opened, what: What) -> Result<(), EngineError> {
-        match what {
-            What::Act => self.act_on(opened).await.map(drop),
-            What::Remember => self.engine.write(Write::Disregard(delivery(opened))).await,
+    async fn try_to_handle(&self, opened: &Opened, todo: Todo) -> Result<(), EngineError> {
+        match todo {
+            Todo::Act => self.act_on(opened).await.map(drop),
+            Todo::Remember => self.engine.write(Write::Disregard(delivery(opened))).await,
         }
     }
 

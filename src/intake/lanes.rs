@@ -1,4 +1,4 @@
-//! Work in order for the parties of each order, and for every other sender; side by side for all.
+//! Runs the handling of messages: in order within a lane, concurrently across lanes.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -11,26 +11,26 @@ use trade::{OrderId, TradeKey};
 
 use super::Ticket;
 
-/// How long shutdown waits for commands that are being handled (behaviour §12.5).
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long shutdown waits for messages that are being handled.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is handled one after the other.
+/// Messages of one lane are handled one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// What both parties say about an order stays in the order it was said in.
+    /// The messages of both parties of a running order.
     Order(OrderId),
-    /// Who is no party of an order waits for nobody else, and nobody waits for them.
+    /// All other messages of one sender.
     Sender(TradeKey),
 }
 
 impl Lane {
-    /// Whether it is of somebody who is party to no running order.
+    /// Whether its sender is not a party of a running order.
     pub(super) fn is_of_stranger(self) -> bool {
         matches!(self, Self::Sender(_))
     }
 }
 
-/// Lanes are there as long as they have work.
+/// The lanes that have work.
 #[derive(Default)]
 pub(super) struct Lanes {
     waiting: HashMap<Lane, VecDeque<(Ticket, BoxFuture<'static, ()>)>>,
@@ -49,7 +49,7 @@ impl Lanes {
         self.running.is_empty()
     }
 
-    /// What each lane holds is bounded by who puts it there.
+    /// The caller limits what a lane holds.
     pub(super) fn push(
         &mut self,
         lane: Lane,
@@ -65,8 +65,8 @@ impl Lanes {
         }
     }
 
-    /// Waits for the end of some work, whose ticket it returns, and starts what stood behind it.
-    /// `None` if there is none. Cancel safe.
+    /// Waits for the next work to end, starts the next one of its lane, and returns the ticket of the
+    /// ended one. `None` if there is no work. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Ticket> {
         let ((lane, ticket), ended) = self.running.join_next().await?;
         if let Err(error) = ended {
@@ -79,13 +79,13 @@ impl Lanes {
         Some(ticket)
     }
 
-    /// Lets what runs come to its end, within a bound. What waits is asked for again by the next
-    /// start.
+    /// Waits for the running work to end, up to a timeout. What is waiting is received again after the
+    /// next start.
     pub(super) async fn finish(mut self) {
         let all = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
             tracing::warn!(
-                "some messages were still being handled; they are resumed at the next start"
+                "some messages were still being handled; they are handled again at the next start"
             );
         }
     }
@@ -106,28 +106,28 @@ mod tests {
 
     // spec: INV-9 K-05
     #[tokio::test]
-    async fn a_sender_who_is_slow_delays_nobody_else() {
+    async fn a_slow_lane_does_not_delay_another() {
         let mut lanes = Lanes::default();
         let (gate, opened) = oneshot::channel::<()>();
-        let (said, heard) = oneshot::channel();
+        let (done, result) = oneshot::channel();
 
         lanes.push(ANNA, 1, async move { drop(opened.await) });
-        lanes.push(BEN, 2, async move { said.send("ben").expect("heard") });
+        lanes.push(BEN, 2, async move { done.send("ben").expect("received") });
 
-        assert_eq!(heard.await, Ok("ben"));
+        assert_eq!(result.await, Ok("ben"));
         drop(gate);
     }
 
     // spec: INV-7
     #[tokio::test]
-    async fn a_sender_is_handled_in_order_even_if_the_first_message_breaks() {
+    async fn a_lane_goes_on_in_order_after_a_panic() {
         let mut lanes = Lanes::default();
-        let (said, heard) = oneshot::channel();
+        let (done, result) = oneshot::channel();
 
         lanes.push(ANNA, 1, async { panic!("broken") });
-        lanes.push(ANNA, 2, async move { said.send("second").expect("heard") });
+        lanes.push(ANNA, 2, async move { done.send("second").expect("received") });
 
         assert_eq!((lanes.next().await, lanes.next().await), (Some(1), Some(2)));
-        assert_eq!((heard.await, lanes.are_empty()), (Ok("second"), true));
+        assert_eq!((result.await, lanes.are_empty()), (Ok("second"), true));
     }
 }

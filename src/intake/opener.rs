@@ -1,4 +1,4 @@
-//! From an event to the message in it, to what is to be done with it, and after whom.
+//! Opens an event: the message in it, whether it is honoured, and the lane it is handled in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::nostr::{Dropped, Event, EventRequirements, Keys, Opened, Transport, o
 use crate::store::{EventId, Part, Reader, StoreError};
 use crate::wire::message::MAX_EVENT_BYTES;
 
-/// How long reading waits for a database that does not answer.
+/// How long to wait when the database does not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -24,20 +24,20 @@ pub(super) struct Opener {
     pub(super) reader: Reader,
 }
 
-/// A message that is proven, and of use.
+/// A message with a proven sender that is to be handled.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) opened: Opened,
     pub(super) lane: Lane,
     pub(super) bytes: usize,
     pub(super) age: Age,
-    /// When the running trade began that its sender is a party of.
+    /// When the sender's running trade began.
     pub(super) taken_at: Option<Timestamp>,
 }
 
 impl Opener {
-    /// Reads what only this node can read, on a thread of its own. What was acted on before is not
-    /// read again. None: it is of no use.
+    /// Decrypts and checks an event, on a thread for blocking work. None if it is to be ignored, which
+    /// includes an event that was acted on before.
     pub(super) async fn open(self, event: Event, at: Timestamp) -> Option<Received> {
         let bytes = event.content.len();
         let id = event.id;
@@ -50,10 +50,10 @@ impl Opener {
         let opening =
             tokio::task::spawn_blocking(move || open(&candidate, &node).inspect_err(log).ok());
         let opened = opening.await.inspect_err(|error| {
-            tracing::error!(%error, "reading an event panicked; please report this");
+            tracing::error!(%error, "opening an event panicked; please report this");
         });
         let opened = opened.ok()??;
-        // The same message may come in a wrapping that is new.
+        // The same message may come in another wrap.
         if let Some(rumor) = opened.rumor_id
             && self.is_remembered(EventId(rumor.to_bytes())).await
         {
@@ -75,7 +75,7 @@ impl Opener {
             tracing::debug!(event.id = %opened.event_id, reason, "not honoured");
             return None;
         }
-        // Who is no party of a running order cannot make its parties wait.
+        // Only the parties of a running order may use its lane: others could delay them.
         let lane = match (part, opened.message.body.id) {
             (Some(_), Some(order)) => Lane::Order(order_id(order)),
             _ => Lane::Sender(opened.sender),
@@ -92,7 +92,7 @@ impl Opener {
         loop {
             match self.reader.find_part(order, opened.sender).await {
                 Ok(part) => return part,
-                Err(error) => rest_after(&error).await,
+                Err(error) => pause_after(&error).await,
             }
         }
     }
@@ -101,14 +101,14 @@ impl Opener {
         loop {
             match self.reader.is_remembered(id).await {
                 Ok(answer) => return answer,
-                Err(error) => rest_after(&error).await,
+                Err(error) => pause_after(&error).await,
             }
         }
     }
 }
 
-/// Nothing is judged by what the database did not say.
-async fn rest_after(error: &StoreError) {
-    tracing::warn!(%error, "a message waits for the database; again in {RETRY:?}");
+/// Without an answer of the database a message cannot be judged: it waits.
+async fn pause_after(error: &StoreError) {
+    tracing::warn!(%error, "the database does not answer; a message is retried in {RETRY:?}");
     tokio::time::sleep(RETRY).await;
 }

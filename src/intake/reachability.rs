@@ -1,4 +1,4 @@
-//! Whether traders can reach us, and since when they could not (D5).
+//! Whether traders can reach us, since when they could not, and the cursor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::engine::{Engine, Write};
 use crate::nostr::Subscriptions;
 use crate::store::DaemonState;
 
-/// How often it is written down that we hear.
-pub(super) const BEAT: Duration = Duration::from_secs(10);
+/// How often it is saved that the node is reachable.
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Two clocks read in whole seconds differ by so many without having been set.
+/// By how many seconds two clocks that are read in whole seconds may differ without having been set.
 const ROUNDING: i64 = 2;
 
-/// The heartbeat row, by which deadlines rest, and the cursor.
+/// Saves the heartbeats, by which waiting deadlines are extended, and the cursor.
 #[derive(Debug)]
 pub(super) struct Reachability {
     engine: Engine,
@@ -26,65 +26,64 @@ pub(super) struct Reachability {
     subscriptions: watch::Receiver<Subscriptions>,
     is_reachable: bool,
     cursor: watch::Sender<Timestamp>,
-    /// What the wall clock showed at the start of the monotonic one, when both were last looked at.
+    /// The time of the wall clock at the start of the monotonic one, when both were last compared.
     epoch: i64,
-    /// What the cursor moves on to next.
+    /// Where the cursor moves next.
     next: Option<Next>,
 }
 
-/// Everything that relays had at a moment has arrived; once all before the mark has come to its end,
-/// relays need not be asked for it again (D42).
+/// Everything that relays had received at a moment has arrived; once all before the mark is finished, it
+/// need not be requested again.
 #[derive(Debug, Clone, Copy)]
 struct Next {
     mark: Ticket,
     at: Timestamp,
-    /// What one of the relays has kept that was not heard in full, is still to be asked for.
+    /// Since when some relay was not fully received: its events are still to be requested.
     missed_since: Option<Timestamp>,
 }
 
-/// What is of use now, of what relays may have kept.
+/// How far back messages are honoured.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Useful {
+pub(super) struct HonouredPeriod {
     pub(super) catch_up: Duration,
     /// When the oldest running trade began.
     pub(super) oldest_take: Option<Timestamp>,
 }
 
-impl Useful {
+impl HonouredPeriod {
     fn since(self, now: Timestamp) -> Timestamp {
         let late = Timestamp(now.0.saturating_sub_unsigned(self.catch_up.as_secs()));
         self.oldest_take.map_or(late, |taken_at| taken_at.min(late))
     }
 }
 
-/// From when on relays are asked at a start. A time that lies ahead was written by a clock that was
-/// wrong: it says nothing, and everything of use is asked for.
-fn asked_from(remembered: &DaemonState, useful: Useful, now: Timestamp) -> Timestamp {
-    let oldest = useful.since(now);
-    let believed = |at: Timestamp| if at > now { oldest } else { at };
-    let cursor = remembered.cursor.map_or(now, believed);
-    remembered.missed_since.map_or(cursor, |since| believed(since).max(oldest).min(cursor))
+/// Where the cursor starts. A saved time that is in the future was written by a wrong clock: then
+/// everything that could be honoured is requested.
+fn first_cursor(remembered: &DaemonState, period: HonouredPeriod, now: Timestamp) -> Timestamp {
+    let oldest = period.since(now);
+    let checked = |at: Timestamp| if at > now { oldest } else { at };
+    let cursor = remembered.cursor.map_or(now, checked);
+    remembered.missed_since.map_or(cursor, |since| checked(since).max(oldest).min(cursor))
 }
 
 fn epoch(clock: &dyn Clock) -> i64 {
-    let lived = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
-    clock.now().0.saturating_sub(lived)
+    let elapsed = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
+    clock.now().0.saturating_sub(elapsed)
 }
 
 impl Reachability {
-    /// What no relay could send that is of use now is not asked for.
     pub(super) fn new(
         engine: Engine,
         clock: Arc<dyn Clock>,
         subscriptions: watch::Receiver<Subscriptions>,
         remembered: &DaemonState,
-        useful: Useful,
+        period: HonouredPeriod,
     ) -> (Self, watch::Receiver<Timestamp>) {
-        let (cursor, asked_from) = watch::channel(asked_from(remembered, useful, clock.now()));
+        let (cursor, receiver) = watch::channel(first_cursor(remembered, period, clock.now()));
         let epoch = epoch(&*clock);
         let reachability =
             Self { engine, clock, subscriptions, is_reachable: false, cursor, epoch, next: None };
-        (reachability, asked_from)
+        (reachability, receiver)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -99,32 +98,32 @@ impl Reachability {
         self.is_reachable
     }
 
-    /// What was missed is here. Waiting deadlines move by the gap, in the commit that says so, before
-    /// anything else moves on.
+    /// The stored events have arrived. The heartbeat also extends the waiting deadlines by the outage,
+    /// in the same commit, before any message is handled.
     pub(super) async fn resume(&mut self) {
-        if self.is_written_down().await {
+        if self.is_heartbeat_saved().await {
             self.is_reachable = true;
             tracing::info!("relays are reachable");
         }
     }
 
-    pub(super) fn lose(&mut self) {
+    pub(super) fn set_unreachable(&mut self) {
         if std::mem::replace(&mut self.is_reachable, false) {
             tracing::warn!("no relay is reachable: reconnecting; waiting deadlines are paused");
         }
     }
 
-    pub(super) async fn beat(&mut self) {
-        self.follow_the_clock();
+    pub(super) async fn heartbeat(&mut self) {
+        self.follow_clock();
         if self.is_reachable() {
-            let _: bool = self.is_written_down().await;
+            let _: bool = self.is_heartbeat_saved().await;
         }
     }
 
-    /// A clock that is set back takes the cursor back with it: relays that are not heard at this moment
-    /// are still to be asked for what was written since it was read (D41). One that is set forward
-    /// leaves it where it is: then more is asked for.
-    fn follow_the_clock(&mut self) {
+    /// When the clock is set back, the cursor moves back with it: otherwise events would be missed that
+    /// relays without a subscription receive now. When the clock is set forward, the cursor stays: then
+    /// more is requested than necessary.
+    fn follow_clock(&mut self) {
         let epoch = epoch(&*self.clock);
         let set_back = std::mem::replace(&mut self.epoch, epoch).saturating_sub(epoch);
         if set_back > ROUNDING {
@@ -138,24 +137,24 @@ impl Reachability {
         }
     }
 
-    async fn is_written_down(&self) -> bool {
-        let written = self.engine.relays_reachable().await;
-        written
+    async fn is_heartbeat_saved(&self) -> bool {
+        let saved = self.engine.relays_reachable().await;
+        saved
             .inspect_err(|error| tracing::error!(%error, "the heartbeat could not be saved"))
             .is_ok()
     }
 
-    /// Everything that relays had until now has arrived, before `mark`.
-    pub(super) fn has_all_before(&mut self, mark: Ticket) {
+    /// Everything that relays had received until now has arrived, with tickets before `mark`.
+    pub(super) fn mark_received(&mut self, mark: Ticket) {
         if self.is_reachable() && self.next.is_none() {
             let missed_since = self.subscriptions.borrow().missed_since();
             self.next = Some(Next { mark, at: self.clock.now(), missed_since });
         }
     }
 
-    /// Moves the cursor on if all before it has come to its end.
-    pub(super) async fn move_on(&mut self, has_ended: impl Fn(Ticket) -> bool) {
-        let Some(Next { at, missed_since, .. }) = self.next.filter(|next| has_ended(next.mark))
+    /// Moves the cursor if everything before it is finished.
+    pub(super) async fn advance_cursor(&mut self, is_finished: impl Fn(Ticket) -> bool) {
+        let Some(Next { at, missed_since, .. }) = self.next.filter(|next| is_finished(next.mark))
         else {
             return;
         };

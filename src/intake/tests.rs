@@ -52,7 +52,7 @@ fn check(action: &str, age: i64, expected: Age) {
     );
 }
 
-/// Of a trade that began so long ago.
+/// `took` is how long ago the sender's running trade began.
 #[track_caller]
 fn check_in_trade(took: i64, action: &str, age: i64, expected: Age) {
     let message = written(1, START - age, action);
@@ -62,7 +62,7 @@ fn check_in_trade(took: i64, action: &str, age: i64, expected: Age) {
 
 // spec: D5
 #[test]
-fn five_minutes_either_way_are_fresh_for_whatever_is_asked() {
+fn any_message_within_five_minutes_of_our_clock_is_honoured() {
     for action in ["take-sell", "release"] {
         for age in [300, 0, -300] {
             check(action, age, Age::Honoured);
@@ -72,61 +72,61 @@ fn five_minutes_either_way_are_fresh_for_whatever_is_asked() {
 
 // spec: D41
 #[test]
-fn what_helps_a_running_trade_is_honoured_as_far_ahead_as_it_is_late() {
+fn a_message_that_helps_a_trade_is_honoured_as_far_ahead_as_it_may_be_late() {
     check("release", -301, Age::Honoured);
     check("release", -24 * HOUR, Age::Honoured);
-    check("release", -24 * HOUR - 1, Age::Stale("its date lies far ahead"));
+    check("release", -24 * HOUR - 1, Age::Stale("dated too far ahead"));
 }
 
 // spec: D41
 #[test]
-fn of_what_else_lies_a_day_ahead_the_id_is_remembered_and_of_what_lies_further_nothing() {
+fn of_any_other_message_ahead_the_id_is_kept_up_to_a_day_and_beyond_that_nothing() {
     check("take-sell", -301, Age::Ahead);
     check("take-sell", -24 * HOUR, Age::Ahead);
-    check("take-sell", -24 * HOUR - 1, Age::Stale("its date lies far ahead"));
+    check("take-sell", -24 * HOUR - 1, Age::Stale("dated too far ahead"));
 }
 
 // spec: D41
 #[test]
-fn what_a_party_wrote_far_ahead_of_a_slow_clock_waits_for_the_clock() {
+fn a_partys_message_dated_far_ahead_waits_until_the_clock_is_corrected() {
     check_in_trade(HOUR, "fiat-sent", -72 * HOUR, Age::Early);
-    check_in_trade(HOUR, "take-sell", -72 * HOUR, Age::Stale("its date lies far ahead"));
+    check_in_trade(HOUR, "take-sell", -72 * HOUR, Age::Stale("dated too far ahead"));
 }
 
 // spec: D40
 #[test]
-fn what_helps_a_running_trade_is_honoured_at_any_age_since_its_take_and_not_from_before() {
-    let old = Age::Stale("older than inbox_catch_up_hours, and than the trade");
+fn a_message_that_helps_a_trade_is_honoured_at_any_age_since_its_take_but_not_from_before() {
+    let old = Age::Stale("older than inbox_catch_up_hours and than the trade");
     check_in_trade(500 * HOUR, "fiat-sent", 500 * HOUR, Age::Honoured);
     check_in_trade(500 * HOUR, "fiat-sent", 500 * HOUR + 1, old);
     check_in_trade(HOUR, "fiat-sent", 24 * HOUR, Age::Honoured);
-    check_in_trade(500 * HOUR, "take-sell", 301, Age::Stale("too old for what it asks"));
+    check_in_trade(500 * HOUR, "take-sell", 301, Age::Stale("too old for its action"));
 }
 
 // spec: D5
 #[test]
-fn what_helps_a_running_trade_is_honoured_until_the_catch_up_ends() {
+fn a_message_that_helps_a_trade_is_honoured_up_to_the_catch_up_time() {
     check("release", 301, Age::Honoured);
     check("release", 24 * HOUR, Age::Honoured);
     check(
         "release",
         24 * HOUR + 1,
-        Age::Stale("older than inbox_catch_up_hours, and than the trade"),
+        Age::Stale("older than inbox_catch_up_hours and than the trade"),
     );
 }
 
 // spec: D5
 #[test]
-fn nobody_is_matched_with_an_order_they_wanted_long_ago_or_told_what_they_once_asked() {
+fn an_old_order_take_or_query_is_stale() {
     for action in ["new-order", "take-sell", "take-buy", "orders", "user-info"] {
-        check(action, 301, Age::Stale("too old for what it asks"));
+        check(action, 301, Age::Stale("too old for its action"));
     }
 }
 
 proptest! {
     // spec: D5 I7
     #[test]
-    fn a_message_that_may_be_forgotten_is_stale_whenever_it_comes_again(
+    fn a_message_whose_id_may_be_forgotten_is_stale_whenever_it_comes_again(
         catch_up in 0_u64..=720,
         older_by in 1_i64..1_000_000,
         later_by in -3 * 24 * HOUR..10_000_000,
@@ -141,13 +141,13 @@ proptest! {
     }
 }
 
-/// What may happen to a daemon that remembers and forgets.
+/// What may happen to the ids of messages.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A relay sends one of the messages, in a wrapping of its own.
+    /// A relay sends one of the messages, in another wrap.
     Arrive(usize),
     Pass(i64),
-    /// The clock shows so many seconds more than is right, or fewer.
+    /// By how many seconds the clock is wrong from now on.
     Clock(i64),
     Forget,
     Restart,
@@ -169,13 +169,13 @@ const MESSAGES: usize = 4;
 
 // spec: I7 C25 D5 D24
 #[test]
-fn no_message_is_acted_on_twice_whatever_was_forgotten_and_whatever_the_clock_did() {
+fn no_message_is_acted_on_twice_whatever_is_forgotten_and_however_the_clock_is_set() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(ProptestConfig::with_cases(32));
     let times = vec(0..48 * HOUR, MESSAGES);
 
     let checked = runner.run(&(times, vec(any_step(), 0..80)), |(times, steps)| {
-        let acted_on = runtime.block_on(live_through(&times, &steps));
+        let acted_on = runtime.block_on(run(&times, &steps));
         prop_assert!(acted_on.iter().all(|count| *count <= 1), "{acted_on:?}");
         Ok(())
     });
@@ -184,17 +184,17 @@ fn no_message_is_acted_on_twice_whatever_was_forgotten_and_whatever_the_clock_di
 }
 
 /// How often each message was acted on.
-async fn live_through(times: &[i64], steps: &[Step]) -> [u32; MESSAGES] {
+async fn run(times: &[i64], steps: &[Step]) -> [u32; MESSAGES] {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("trades.db");
     let (mut writer, _) = open_store(&file).await.unwrap();
     let (mut right, mut wrong_by, mut catch_up) = (START, 0_i64, hours(24));
     let mut acted_on = [0; MESSAGES];
-    for (wrapping, step) in (100_u8..).zip(steps) {
+    for (wrap, step) in (100_u8..).zip(steps) {
         match *step {
             Step::Arrive(n) => {
                 let rumor = NostrId::from_byte_array([u8::try_from(n).unwrap(); 32]);
-                let message = written(wrapping, START + times[n], "release");
+                let message = written(wrap, START + times[n], "release");
                 let message = Opened { rumor_id: Some(rumor), ..message };
                 if is_honoured(&message, right + wrong_by, catch_up)
                     && remember(&mut writer, &message).await

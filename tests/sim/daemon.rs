@@ -8,7 +8,7 @@ use mostrod::clock::{Clock as _, ManualClock};
 use mostrod::engine::{Engine, EngineError};
 use mostrod::entropy::Entropy;
 use mostrod::facts::Facts;
-use mostrod::intake::{Intake, Parts, memory};
+use mostrod::intake::{Intake, Setup, memory};
 use mostrod::lightning::LightningNode;
 use mostrod::nostr::{Event, Keys, Options, Phase, Relays as Pool, Subscriptions, Transport};
 use mostrod::outbox::{Messenger, Outbox};
@@ -168,7 +168,7 @@ impl Daemon {
     }
 
     pub(crate) async fn beat(&mut self) {
-        self.intake.intake.beat().await;
+        self.intake.intake.heartbeat().await;
         self.intake.intake.until_idle().await;
     }
 
@@ -289,7 +289,7 @@ impl DrivenIntake {
     ) -> Self {
         let (events, received) = mpsc::channel(QUEUE);
         let (subscriptions, heard) = watch::channel(Subscriptions::new(1));
-        let parts = Parts {
+        let setup = Setup {
             events: received,
             subscriptions: heard,
             node: node.clone(),
@@ -303,7 +303,7 @@ impl DrivenIntake {
             clock: Arc::clone(&environment.clock) as _,
             entropy: Arc::clone(&environment.entropy),
         };
-        let (intake, cursor) = Intake::new(parts, remembered, oldest_take);
+        let (intake, cursor) = Intake::new(setup, remembered, oldest_take);
         Self { intake, events, subscriptions, cursor }
     }
 

@@ -36,19 +36,18 @@ impl Fixture {
         remembered: &DaemonState,
         subscriptions: watch::Receiver<Subscriptions>,
     ) -> (Reachability, watch::Receiver<Timestamp>) {
-        let useful = Useful { catch_up: CATCH_UP, oldest_take: None };
+        let period = HonouredPeriod { catch_up: CATCH_UP, oldest_take: None };
         Reachability::new(
             self.engine.clone(),
             self.clock.clone(),
             subscriptions,
             remembered,
-            useful,
+            period,
         )
     }
 }
 
-/// A relay that nobody reaches.
-async fn nobody() -> (Relays, crate::nostr::Listener) {
+async fn unreachable_relay() -> (Relays, crate::nostr::Listener) {
     let options = Options {
         urls: vec!["ws://127.0.0.1:9".to_owned()],
         transports: Vec::new(),
@@ -63,7 +62,7 @@ async fn nobody() -> (Relays, crate::nostr::Listener) {
 
 // spec: D5 D40 D41
 #[test]
-fn relays_are_asked_from_where_the_first_was_lost_unless_that_is_of_no_use() {
+fn the_cursor_starts_where_the_first_relay_was_lost_if_messages_of_then_are_honoured() {
     let hours = |ago: i64| Timestamp(NOW - ago * HOUR);
     for (cursor, missed_since, oldest_take, from) in [
         (None, None, None, hours(0)),
@@ -78,16 +77,16 @@ fn relays_are_asked_from_where_the_first_was_lost_unless_that_is_of_no_use() {
         (Some(hours(1)), Some(hours(-2)), None, hours(24)),
     ] {
         let remembered = DaemonState { cursor, missed_since, ..DaemonState::default() };
-        let useful = Useful { catch_up: CATCH_UP, oldest_take };
-        assert_eq!(asked_from(&remembered, useful, Timestamp(NOW)), from, "{remembered:?}");
+        let period = HonouredPeriod { catch_up: CATCH_UP, oldest_take };
+        assert_eq!(first_cursor(&remembered, period, Timestamp(NOW)), from, "{remembered:?}");
     }
 }
 
 // spec: D5
 #[tokio::test]
-async fn since_when_a_relay_was_not_heard_is_written_down() {
+async fn the_time_since_which_events_may_be_missing_is_saved() {
     let mut fixture = Fixture::new().await;
-    let (relays, listener) = nobody().await;
+    let (relays, listener) = unreachable_relay().await;
     let (mut reachability, cursor) =
         fixture.reachability(&DaemonState::default(), relays.subscriptions());
     fixture.tasks.spawn(listener.run(cursor));
@@ -96,10 +95,10 @@ async fn since_when_a_relay_was_not_heard_is_written_down() {
     fixture.clock.advance(Duration::from_hours(1));
 
     reachability.resume().await;
-    reachability.has_all_before(1);
-    reachability.move_on(|mark| mark == 0).await;
-    assert_eq!(fixture.reader.daemon_state().await.unwrap().cursor, None, "not all has ended");
-    reachability.move_on(|mark| mark == 1).await;
+    reachability.mark_received(1);
+    reachability.advance_cursor(|mark| mark == 0).await;
+    assert_eq!(fixture.reader.daemon_state().await.unwrap().cursor, None, "not all is finished");
+    reachability.advance_cursor(|mark| mark == 1).await;
 
     let written = fixture.reader.daemon_state().await.unwrap();
     assert_eq!(written.missed_since, Some(Timestamp(NOW)));
@@ -109,21 +108,21 @@ async fn since_when_a_relay_was_not_heard_is_written_down() {
 
 // spec: D41
 #[tokio::test]
-async fn a_clock_that_is_set_back_takes_the_cursor_back_with_it() {
+async fn the_cursor_moves_back_when_the_clock_is_set_back() {
     let fixture = Fixture::new().await;
-    let (_hearing, heard) = watch::channel(Subscriptions::new(1));
-    let (mut reachability, cursor) = fixture.reachability(&DaemonState::default(), heard);
+    let (_sender, subscriptions) = watch::channel(Subscriptions::new(1));
+    let (mut reachability, cursor) = fixture.reachability(&DaemonState::default(), subscriptions);
     reachability.resume().await;
     fixture.clock.set(Timestamp(NOW + 30 * HOUR));
-    reachability.beat().await;
-    reachability.has_all_before(1);
-    reachability.move_on(|_| true).await;
+    reachability.heartbeat().await;
+    reachability.mark_received(1);
+    reachability.advance_cursor(|_| true).await;
     assert_eq!(*cursor.borrow(), Timestamp(NOW + 30 * HOUR));
-    reachability.lose();
+    reachability.set_unreachable();
     fixture.clock.advance(Duration::from_hours(1));
 
     fixture.clock.set(Timestamp(NOW + HOUR));
-    reachability.beat().await;
+    reachability.heartbeat().await;
 
-    assert_eq!(*cursor.borrow(), Timestamp(NOW), "what was written since is asked for");
+    assert_eq!(*cursor.borrow(), Timestamp(NOW), "what was written since is requested");
 }

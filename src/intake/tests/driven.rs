@@ -19,60 +19,60 @@ async fn intake_can_be_driven_step_by_step() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
 
-    fixture.says(&buyer(), order, "fiat-sent").await;
+    fixture.send(&buyer(), order, "fiat-sent").await;
     assert!(fixture.is_fiat_sent(order).await);
 
-    fixture.says(&seller(), order, "release").await;
+    fixture.send(&seller(), order, "release").await;
     assert!(matches!(fixture.order(order).await.state, OrderState::Settling { .. }));
 }
 
 // spec: D40 T24 T27 C20
 #[tokio::test]
-async fn what_was_said_during_an_outage_comes_before_its_blocks() {
+async fn messages_sent_during_an_outage_are_decided_before_its_blocks() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
     let mut fixture = fixture.restarted().await;
-    fixture.mines(200).await;
-    fixture.wakes(order).await;
+    fixture.set_blocks(200).await;
+    fixture.apply_deadline(order).await;
     assert!(fixture.is_active(order).await, "nothing has been read yet");
 
-    let said = fixture.written(&buyer(), order, "fiat-sent", fixture.base.clock.now());
-    fixture.stands(Phase::Paging).await;
-    fixture.arrives(said).await;
-    fixture.wakes(order).await;
-    fixture.is_heard().await;
-    fixture.wakes(order).await;
+    let fiat_sent = fixture.message(&buyer(), order, "fiat-sent", fixture.base.clock.now());
+    fixture.set_phase(Phase::Paging).await;
+    fixture.receive(fiat_sent).await;
+    fixture.apply_deadline(order).await;
+    fixture.connect_relay().await;
+    fixture.apply_deadline(order).await;
 
     assert!(fixture.is_fiat_sent(order).await);
 }
 
 // spec: D40 T27
 #[tokio::test]
-async fn once_all_is_read_and_decided_blocks_end_a_trade_without_fiat() {
+async fn blocks_end_a_trade_without_fiat_once_the_backlog_is_decided() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
     let mut fixture = fixture.restarted().await;
-    fixture.mines(200).await;
-    fixture.is_heard().await;
+    fixture.set_blocks(200).await;
+    fixture.connect_relay().await;
 
-    fixture.wakes(order).await;
+    fixture.apply_deadline(order).await;
 
     assert!(fixture.order(order).await.state.is_final());
 }
 
 // spec: D40 C13
 #[tokio::test]
-async fn an_escrow_that_lnd_gave_back_meanwhile_freezes_what_was_paid_in_time() {
+async fn a_fiat_sent_in_time_freezes_an_order_whose_escrow_lnd_canceled_meanwhile() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
     let hash = fixture.order(order).await.state.hold().unwrap();
     let mut fixture = fixture.restarted().await;
     let canceled = Observation::Hold { hash, status: HoldStatus::Canceled };
-    fixture.lnd_says(order, canceled.clone()).await;
+    fixture.report(order, canceled.clone()).await;
 
-    fixture.is_heard().await;
-    fixture.says(&buyer(), order, "fiat-sent").await;
-    fixture.lnd_says(order, canceled).await;
+    fixture.connect_relay().await;
+    fixture.send(&buyer(), order, "fiat-sent").await;
+    fixture.report(order, canceled).await;
 
     let because = FrozenBecause::EscrowLost;
     assert!(
@@ -82,17 +82,17 @@ async fn an_escrow_that_lnd_gave_back_meanwhile_freezes_what_was_paid_in_time() 
 
 // spec: D40 T27
 #[tokio::test]
-async fn without_a_relay_for_ten_minutes_the_blocks_count_three_later() {
+async fn after_ten_minutes_without_a_relay_blocks_end_a_trade_three_later() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
     let mut fixture = fixture.restarted().await;
-    fixture.mines(147 - 24 + 2).await;
-    fixture.lives(10 * MINUTE).await;
-    fixture.wakes(order).await;
+    fixture.set_blocks(147 - 24 + 2).await;
+    fixture.pass(10 * MINUTE).await;
+    fixture.apply_deadline(order).await;
     assert!(fixture.is_active(order).await);
 
-    fixture.mines(147 - 24 + 3).await;
-    fixture.wakes(order).await;
+    fixture.set_blocks(147 - 24 + 3).await;
+    fixture.apply_deadline(order).await;
 
     assert!(fixture.order(order).await.state.is_final());
 }
@@ -102,62 +102,62 @@ async fn without_a_relay_for_ten_minutes_the_blocks_count_three_later() {
 async fn a_fiat_sent_is_honoured_at_any_age_since_the_take() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
-    let said = fixture.written(&buyer(), order, "fiat-sent", fixture.base.clock.now());
+    let fiat_sent = fixture.message(&buyer(), order, "fiat-sent", fixture.base.clock.now());
     let mut fixture = fixture.restarted().await;
     fixture.base.clock.advance(HOUR * 24 * 9);
-    fixture.is_heard().await;
+    fixture.connect_relay().await;
 
-    fixture.arrives(said).await;
+    fixture.receive(fiat_sent).await;
 
     assert!(fixture.is_fiat_sent(order).await);
 }
 
 // spec: D40 D42
 #[tokio::test]
-async fn relays_are_asked_from_the_last_message_that_was_decided() {
+async fn the_cursor_starts_at_the_last_decided_message() {
     let mut fixture = Fixture::new().await;
     fixture.active().await;
-    let heard = fixture.base.clock.now();
-    fixture.lives(MINUTE).await;
-    let lived = fixture.base.clock.now();
-    assert_eq!(*fixture.cursor.borrow(), lived);
-    fixture.stands(Phase::Closed).await;
-    fixture.lives(MINUTE).await;
+    let connected_at = fixture.base.clock.now();
+    fixture.pass(MINUTE).await;
+    let last_heartbeat = fixture.base.clock.now();
+    assert_eq!(*fixture.cursor.borrow(), last_heartbeat);
+    fixture.set_phase(Phase::Closed).await;
+    fixture.pass(MINUTE).await;
 
     let mut fixture = fixture.restarted().await;
 
-    assert!(heard < lived);
-    assert_eq!(*fixture.cursor.borrow(), lived);
-    fixture.is_heard().await;
+    assert!(connected_at < last_heartbeat);
+    assert_eq!(*fixture.cursor.borrow(), last_heartbeat);
+    fixture.connect_relay().await;
 }
 
 // spec: D41 T24
 #[tokio::test]
-async fn a_slow_clock_at_the_start_eats_no_fiat_sent() {
+async fn a_slow_clock_at_the_start_loses_no_fiat_sent() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
     let right = fixture.base.clock.now();
     let mut fixture = fixture.restarted().await;
     fixture.base.clock.set(Timestamp(right.0 - 3 * 86_400));
-    fixture.is_heard().await;
+    fixture.connect_relay().await;
 
-    let said = fixture.written(&buyer(), order, "fiat-sent", right);
-    fixture.arrives(said).await;
+    let fiat_sent = fixture.message(&buyer(), order, "fiat-sent", right);
+    fixture.receive(fiat_sent).await;
     assert!(fixture.is_active(order).await);
     fixture.base.clock.set(right);
-    fixture.lives(MINUTE).await;
+    fixture.pass(MINUTE).await;
 
     assert!(fixture.is_fiat_sent(order).await);
 }
 
 // spec: D41
 #[tokio::test]
-async fn a_date_that_lies_ahead_leaves_no_row_of_its_author() {
+async fn a_message_dated_ahead_leaves_no_row_about_its_author() {
     let mut fixture = Fixture::new().await;
     let (order, somebody) = (fixture.pending().await, Trader::new(99));
     let now = fixture.base.clock.now();
     for (ahead, is_remembered) in [(2, true), (48, false)] {
-        let event = fixture.sent_by(
+        let event = fixture.message_over(
             &somebody,
             order,
             "take-sell",
@@ -166,7 +166,7 @@ async fn a_date_that_lies_ahead_leaves_no_row_of_its_author() {
         );
         let id = crate::store::EventId(event.id.to_bytes());
 
-        fixture.arrives(event).await;
+        fixture.receive(event).await;
 
         assert_eq!(fixture.base.reader.is_remembered(id).await.unwrap(), is_remembered);
     }
@@ -175,20 +175,20 @@ async fn a_date_that_lies_ahead_leaves_no_row_of_its_author() {
 
 // spec: D42 INV-9 T24
 #[tokio::test]
-async fn a_flood_of_the_sellers_does_not_push_out_the_buyers_fiat_sent() {
+async fn a_flood_from_the_seller_does_not_displace_the_buyers_fiat_sent() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
     let now = fixture.base.clock.now();
     let mut fixture = fixture.restarted().await;
     for n in 0..200 {
-        let flood = fixture.written(&seller(), order, "release", Timestamp(now.0 - 3_000 + n));
+        let flood = fixture.message(&seller(), order, "release", Timestamp(now.0 - 3_000 + n));
         fixture.events.send(flood).await.unwrap();
     }
-    let said = fixture.written(&buyer(), order, "fiat-sent", now);
-    fixture.arrives(said).await;
+    let fiat_sent = fixture.message(&buyer(), order, "fiat-sent", now);
+    fixture.receive(fiat_sent).await;
 
-    fixture.is_heard().await;
-    fixture.lives(MINUTE).await;
+    fixture.connect_relay().await;
+    fixture.pass(MINUTE).await;
 
     assert!(fixture.is_fiat_sent(order).await);
     assert_eq!(
@@ -205,25 +205,25 @@ async fn honest_retries_over_five_relays_leave_room_for_the_other_party() {
     let order = fixture.active().await;
     let now = fixture.base.clock.now();
     for retry in 0..7 {
-        let event = fixture.written(&seller(), order, "release", Timestamp(now.0 - 60 + retry));
+        let event = fixture.message(&seller(), order, "release", Timestamp(now.0 - 60 + retry));
         for _relay in 0..5 {
             fixture.events.send(event.clone()).await.unwrap();
         }
     }
-    let said = fixture.written(&buyer(), order, "fiat-sent", Timestamp(now.0 - 61));
-    fixture.arrives(said).await;
+    let fiat_sent = fixture.message(&buyer(), order, "fiat-sent", Timestamp(now.0 - 61));
+    fixture.receive(fiat_sent).await;
 
-    fixture.is_heard().await;
+    fixture.connect_relay().await;
 
     assert!(matches!(fixture.order(order).await.state, OrderState::Settling { .. }));
 }
 
 impl Fixture {
-    async fn mines(&self, blocks: u32) {
+    async fn set_blocks(&self, blocks: u32) {
         self.base.engine.write(Write::SetTip(HEIGHT.above(blocks))).await.unwrap();
     }
 
-    async fn wakes(&self, order: trade::OrderId) {
+    async fn apply_deadline(&self, order: trade::OrderId) {
         self.base.engine.apply(order, Input::Deadline).await.unwrap();
     }
 

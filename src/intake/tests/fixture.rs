@@ -1,4 +1,4 @@
-//! Intake without relays: a test pushes in what they would send, and says whether they are heard.
+//! Intake without relays: a test sends their events, and sets the state of their subscription.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::engine::Applied;
 use crate::engine::tests::{EngineFixture, invoice, secret};
 use crate::entropy::SystemEntropy;
 use crate::facts::Facts;
-use crate::intake::{Intake, Parts, reachability};
+use crate::intake::{Intake, Setup, reachability};
 use crate::lightning::{self, Lnd, LndAccess};
 use crate::nostr::{Event, Keys, Phase, SecretKey, Subscriptions, Transport, seal};
 use crate::store::{Delivery, EventId, Transport as Stored};
@@ -64,30 +64,30 @@ pub(super) fn buyer() -> Trader {
 }
 
 impl Fixture {
-    /// Relays are heard, and have sent what they had stored.
+    /// A relay is connected, and has sent its stored events.
     pub(super) async fn new() -> Self {
         let mut fixture = Self::unreachable().await;
-        fixture.is_heard().await;
+        fixture.connect_relay().await;
         fixture
     }
 
-    /// No relay has been heard yet.
+    /// No relay has been connected yet.
     pub(super) async fn unreachable() -> Self {
         Self::on(EngineFixture::new().await).await
     }
 
     pub(super) async fn on(base: EngineFixture) -> Self {
         let (events, received) = mpsc::channel(QUEUE);
-        let (subscriptions, heard) = watch::channel(Subscriptions::new(1));
+        let (subscriptions, receiver) = watch::channel(Subscriptions::new(1));
         let node = Trader::new(7).0;
         let nowhere = LndAccess {
             host: "https://127.0.0.1:1".to_owned(),
             cert_file: "none".into(),
             macaroon_file: "none".into(),
         };
-        let parts = Parts {
+        let setup = Setup {
             events: received,
-            subscriptions: heard,
+            subscriptions: receiver,
             node: node.clone(),
             pow: 0,
             transports: vec![Transport::Nip44, Transport::GiftWrap],
@@ -101,49 +101,49 @@ impl Fixture {
         };
         let remembered = base.reader.daemon_state().await.unwrap();
         let oldest_take = base.reader.oldest_take().await.unwrap();
-        let (intake, cursor) = Intake::new(parts, &remembered, oldest_take);
+        let (intake, cursor) = Intake::new(setup, &remembered, oldest_take);
         Self { base, intake, events, subscriptions, cursor, node, next_order: 1 }
     }
 
-    /// A daemon that starts on the same file; no relay has been heard yet.
+    /// A daemon that starts on the same file; no relay has been connected yet.
     pub(super) async fn restarted(self) -> Self {
         let Self { base, intake, next_order, .. } = self;
         drop(intake);
         Self { next_order, ..Self::on(base.restarted().await).await }
     }
 
-    pub(super) async fn stands(&mut self, phase: Phase) {
+    pub(super) async fn set_phase(&mut self, phase: Phase) {
         self.subscriptions.send_modify(|subscriptions| subscriptions.set(0, phase));
         self.intake.until_idle().await;
     }
 
-    pub(super) async fn is_heard(&mut self) {
-        self.stands(Phase::Open).await;
-        self.intake.beat().await;
+    pub(super) async fn connect_relay(&mut self) {
+        self.set_phase(Phase::Open).await;
+        self.intake.heartbeat().await;
     }
 
-    /// Lets time pass as the daemon does, beat by beat.
-    pub(super) async fn lives(&mut self, time: Duration) {
-        let beats = time.as_secs().div_ceil(reachability::BEAT.as_secs());
-        for _ in 0..beats {
-            self.base.clock.advance(reachability::BEAT);
-            self.intake.beat().await;
+    /// Lets time pass, with a heartbeat at each interval.
+    pub(super) async fn pass(&mut self, time: Duration) {
+        let interval = reachability::HEARTBEAT_INTERVAL;
+        for _ in 0..time.as_secs().div_ceil(interval.as_secs()) {
+            self.base.clock.advance(interval);
+            self.intake.heartbeat().await;
             self.intake.until_idle().await;
         }
     }
 
-    /// A message as its author's client writes it at that time.
-    pub(super) fn written(
+    /// A message as its author's client sends it at that time.
+    pub(super) fn message(
         &self,
         by: &Trader,
         order: OrderId,
         action: &str,
         at: Timestamp,
     ) -> Event {
-        self.sent_by(by, order, action, at, Transport::Nip44)
+        self.message_over(by, order, action, at, Transport::Nip44)
     }
 
-    pub(super) fn sent_by(
+    pub(super) fn message_over(
         &self,
         by: &Trader,
         order: OrderId,
@@ -158,15 +158,15 @@ impl Fixture {
         seal(&message, node, transport, &by.0, at, expires).unwrap()
     }
 
-    /// A relay sends an event, and everything that follows is done.
-    pub(super) async fn arrives(&mut self, event: Event) {
+    /// Sends an event as a relay does, and waits until it is handled.
+    pub(super) async fn receive(&mut self, event: Event) {
         self.events.send(event).await.unwrap();
         self.intake.until_idle().await;
     }
 
-    pub(super) async fn says(&mut self, by: &Trader, order: OrderId, action: &str) {
-        let event = self.written(by, order, action, self.base.clock.now());
-        self.arrives(event).await;
+    pub(super) async fn send(&mut self, by: &Trader, order: OrderId, action: &str) {
+        let event = self.message(by, order, action, self.base.clock.now());
+        self.receive(event).await;
     }
 
     pub(super) async fn order(&self, id: OrderId) -> Order {
@@ -200,12 +200,12 @@ impl Fixture {
             Observation::HoldOpened { hash, bolt11: format!("lnbcrt1hold{n}") },
             Observation::Hold { hash, status: PAID },
         ] {
-            self.lnd_says(id, news).await;
+            self.report(id, news).await;
         }
         id
     }
 
-    pub(super) async fn lnd_says(&self, id: OrderId, news: Observation) -> Applied {
+    pub(super) async fn report(&self, id: OrderId, news: Observation) -> Applied {
         self.base.engine.apply(id, Input::Lightning(news)).await.unwrap()
     }
 
