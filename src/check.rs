@@ -107,7 +107,7 @@ async fn read_books(file: &Path, margin: u32) -> Result<Books> {
     let reader = store::open_reader(file).await?;
     let (depth, _) = reader.outbox_depth().await?;
     Ok(Books {
-        summary: format!("{}, {depth} entries in the outbox", file.display()),
+        summary: format!("{}, {depth} rows in the outbox", file.display()),
         node: reader.daemon_state().await?.node,
         balances: reader.balances().await?,
         waiting: reader.list_waiting(SystemClock::new().now(), margin).await?,

@@ -19,13 +19,13 @@ use crate::facts::Facts;
 use crate::intake::{self, Intake};
 use crate::lightning::{self, Health, IdentityGuard, LightningNode, Lnd, LndAccess};
 use crate::nostr::{Event, Keys, Listener, Options, Relays, SecretKey, ToBech32 as _, Transport};
-use crate::outbox::{Arrivals, Messenger, Outbox};
+use crate::outbox::{Messenger, Outbox, RelaySync};
 use crate::publisher::{AboutNode, Publisher};
 use crate::retry::Reported;
 use crate::store::{self, DaemonState, OpenError, Reader};
 use crate::tasks::Tasks;
 use crate::timers::{Reminder, Timers};
-use crate::watcher::{Comparison, HealthMonitor, Streams};
+use crate::watcher::{HealthMonitor, Reconciliation, Streams};
 use crate::wire::message::MAX_EVENT_BYTES;
 use crate::wire::notice;
 
@@ -35,8 +35,8 @@ const EVENT_QUEUE: usize = 1_024;
 /// The interval at which a lost relay is dialed again.
 const RELAY_RETRY: Duration = Duration::from_secs(5);
 
-/// The longest time between two comparisons with LND (E3).
-const COMPARISON: Duration = Duration::from_mins(1);
+/// The longest time between two reconciliations with LND.
+const RECONCILIATION_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long the parts may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -203,14 +203,14 @@ impl Resources {
             health.clone(),
         );
         tasks.spawn("LND streams", streams.run(tasks.shutdown()));
-        let comparison = Comparison {
+        let reconciliation = Reconciliation {
             node: Arc::clone(&self.lnd),
             reader: self.reader.clone(),
             engine: self.engine.clone(),
             health: health.clone(),
-            period: COMPARISON.min(self.settings.lightning.payout_quiet),
+            period: RECONCILIATION_INTERVAL.min(self.settings.lightning.payout_quiet),
         };
-        tasks.spawn("LND comparison", comparison.run(tasks.shutdown()));
+        tasks.spawn("LND reconciliation", reconciliation.run(tasks.shutdown()));
         health
     }
 
@@ -250,12 +250,12 @@ impl Resources {
             renewals: BTreeMap::new(),
         };
         tasks.spawn("publisher", publisher.run(tasks.shutdown()));
-        let arrivals = Arrivals {
+        let relay_sync = RelaySync {
             reader: self.reader.clone(),
             relays: self.relays.clone(),
             clock: Arc::clone(&self.clock),
         };
-        tasks.spawn("relay arrivals", arrivals.run(tasks.shutdown()));
+        tasks.spawn("relay sync", relay_sync.run(tasks.shutdown()));
     }
 
     fn start_intake(

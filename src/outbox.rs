@@ -1,16 +1,16 @@
-//! What was committed is carried out, at least once: messages, Lightning commands, alarms.
+//! Carries out what was committed, at least once: messages, Lightning commands, alarms.
 //!
-//! Rows lie in lanes (`dm:<trade key>`, `ln:<hash>`): within a lane strictly one after the other,
-//! across lanes side by side up to a limit. Lightning commands, messages to traders and answers to
-//! strangers are classes with places of their own: none waits for what is behind it, and a look at
-//! what is due reads no more than there are places, however much waits. A row is done in the
-//! transaction that applies its news. Failure means: due later. Nothing is dropped after some number
-//! of tries but answers to strangers, which expire.
+//! Rows are in lanes (`dm:<trade key>`, `ln:<hash>`): strictly one after the other within a lane,
+//! concurrently across lanes. Lightning commands, messages to traders and answers to strangers are
+//! classes with limits of their own, so that no class waits for another, and only as many due rows are
+//! read as may be started. A row is marked done in the transaction that applies its result. After a
+//! failure it becomes due later. No row is given up after a number of attempts, but answers to
+//! strangers expire.
 
-mod arrivals;
 mod lanes;
 mod lightning;
 mod messages;
+mod relay_sync;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trade::{Alarm, FrozenBecause, Input, Observation, OrderId};
 
-pub use arrivals::Arrivals;
 pub use messages::Messenger;
+pub use relay_sync::RelaySync;
 
 use crate::clock::Clock;
 use crate::crash;
@@ -32,13 +32,13 @@ use crate::nostr::{RelayError, SealError};
 use crate::retry::{FIRST_RETRY, LONGEST_RETRY, Reported, Trouble, backoff};
 use crate::store::{Act, Due, OutboxId, OutboxRow, Reader, StoreError, Stuck};
 use lanes::BusyLanes;
-use lightning::ToLightning;
+use lightning::LightningCommands;
 
-/// How long the loop sleeps when nothing rings.
-const IDLE: Duration = Duration::from_secs(1);
+/// How often the outbox is read when nothing has changed.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest wait when LND is not ready, or has not done it yet. The first ones are shorter, for
-/// somebody may be waiting for the answer (D17).
+/// The longest wait when LND is not ready, or has not done it yet. The first waits are shorter, because
+/// a user may be waiting for the answer.
 const LONGEST_NOT_YET: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -46,19 +46,19 @@ pub struct Outbox {
     reader: Reader,
     engine: Engine,
     clock: Arc<dyn Clock>,
-    lightning: ToLightning,
+    lightning: LightningCommands,
     messenger: Messenger,
     reported: Reported<String>,
 }
 
-/// How an act went.
+/// The result of carrying out a row.
 #[derive(Debug)]
 enum Delivered {
     Done(Option<Observation>),
     NotYet(&'static str),
 }
 
-/// The world says not now, or we are wrong; either way the row stays.
+/// Why a row was not carried out. It stays in the outbox.
 #[derive(Debug, thiserror::Error)]
 enum OutboxError {
     #[error("the database failed")]
@@ -85,7 +85,7 @@ impl Outbox {
         clock: Arc<dyn Clock>,
         escrow_margin: u32,
     ) -> Arc<Self> {
-        let lightning = ToLightning {
+        let lightning = LightningCommands {
             node,
             reader: reader.clone(),
             engine: engine.clone(),
@@ -96,7 +96,7 @@ impl Outbox {
         Arc::new(Self { reader, engine, clock, lightning, messenger, reported })
     }
 
-    /// Carries out whatever is due, until shutdown; then lets what is under way come to its end.
+    /// Carries out whatever is due, until shutdown; then waits for what is running.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut changes = self.engine.commits();
         let mut lanes = BusyLanes::new();
@@ -109,7 +109,7 @@ impl Outbox {
                 }
             }
             let monotonic = self.clock.monotonic();
-            if monotonic.saturating_sub(expired_at) >= IDLE {
+            if monotonic.saturating_sub(expired_at) >= POLL_INTERVAL {
                 self.expire_answers().await;
                 expired_at = monotonic;
             }
@@ -117,7 +117,7 @@ impl Outbox {
                 () = shutdown.cancelled() => break,
                 Ok(()) = changes.changed() => {}
                 () = lanes.some_done() => {}
-                () = tokio::time::sleep(IDLE) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
         lanes.finish().await;
@@ -133,14 +133,14 @@ impl Outbox {
             lanes.start_if_free(class, name, monotonic, async move {
                 match act {
                     Ok(row) => outbox.carry_out(row).await,
-                    Err(row) => outbox.set_aside(lane, row).await,
+                    Err(row) => outbox.postpone_unreadable(lane, row).await,
                 }
             });
         }
         Ok(())
     }
 
-    /// Ends answers to strangers that nobody waits for any more.
+    /// Ends answers to strangers that have expired.
     async fn expire_answers(&self) {
         let now = self.clock.now();
         let ended = match self.reader.has_expired_answers(now).await {
@@ -149,48 +149,52 @@ impl Outbox {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = ended {
-            tracing::warn!(%error, "answers that have expired wait for the database");
+            tracing::warn!(%error, "expired answers cannot be deleted now; retrying");
         }
     }
 
-    /// An alarm about a refusal comes with LND's own words.
-    async fn cry(&self, order: Option<OrderId>, alarm: Alarm) -> Result<Delivered, OutboxError> {
-        let said = match (alarm, order) {
+    /// Logs an alarm; one about a refusal with LND's own text.
+    async fn raise_alarm(
+        &self,
+        order: Option<OrderId>,
+        alarm: Alarm,
+    ) -> Result<Delivered, OutboxError> {
+        let refusal = match (alarm, order) {
             (Alarm::Frozen(FrozenBecause::PayoutRefused) | Alarm::PayoutsRefused, Some(order)) => {
                 self.reader.find_refusal(order).await?
             }
             _ => None,
         };
         let order = order.map(|order| order.to_string()).unwrap_or_default();
-        if let Some(said) = said {
-            tracing::error!(order.id = order, "ALARM: {alarm}. LND said {said}");
+        if let Some(text) = refusal {
+            tracing::error!(order.id = order, "ALARM: {alarm}. LND said {text}");
         } else {
             tracing::error!(order.id = order, "ALARM: {alarm}");
         }
-        Ok(Delivered::quietly())
+        Ok(Delivered::done())
     }
 
-    /// Tries one act once and saves how it went.
+    /// Carries out one row once and saves the result.
     pub async fn carry_out(&self, row: OutboxRow) {
         match self.act(&row).await {
             Ok(Delivered::Done(news)) => {
                 match self.engine.finish_act(row.id, news.map(Input::Lightning)).await {
-                    Ok(_) => self.goes_on(&row),
-                    Err(error) => self.try_again_later(&row, &error.into()).await,
+                    Ok(_) => self.log_recovery(&row),
+                    Err(error) => self.retry_later(&row, &error.into()).await,
                 }
             }
             Ok(Delivered::NotYet(reason)) => {
                 tracing::debug!(outbox.lane = row.lane, reason, "not yet");
-                self.put_off(row.id, not_yet(row.attempts)).await;
+                self.postpone(row.id, not_yet(row.attempts)).await;
             }
-            Err(error) => self.try_again_later(&row, &error).await,
+            Err(error) => self.retry_later(&row, &error).await,
         }
         crash::point("outbox.finished");
     }
 
-    /// A lane is told of when it begins to fail, when it fails otherwise, and when it goes on: not at
-    /// every try.
-    async fn try_again_later(&self, row: &OutboxRow, error: &OutboxError) {
+    /// A failing lane is logged when it begins to fail, when it fails in another way, and when it works
+    /// again, not at every attempt.
+    async fn retry_later(&self, row: &OutboxRow, error: &OutboxError) {
         let (lane, chain) = (&row.lane, crate::error_chain(error));
         let trouble = error.trouble();
         // Strangers could fill the log.
@@ -200,37 +204,37 @@ impl Outbox {
             tracing::error!(
                 outbox.lane = lane,
                 error = chain,
-                "an act fails, and its lane waits for it"
+                "an outbox row fails, and its lane waits for it"
             );
         } else {
             tracing::warn!(
                 outbox.lane = lane,
                 error = chain,
-                "an act failed and is retried, in the end once a minute; its lane waits for it"
+                "an outbox row failed and is retried, up to once a minute; its lane waits for it"
             );
         }
-        self.put_off(row.id, backoff(row.attempts)).await;
+        self.postpone(row.id, backoff(row.attempts)).await;
     }
 
-    fn goes_on(&self, row: &OutboxRow) {
+    fn log_recovery(&self, row: &OutboxRow) {
         if self.reported.is_over(&row.lane) {
-            tracing::info!(outbox.lane = row.lane, "the lane goes on");
+            tracing::info!(outbox.lane = row.lane, "the lane works again");
         }
     }
 
-    /// A row that cannot be read is put off as well, or it would take the place of others.
-    async fn set_aside(&self, lane: String, Stuck { id, error }: Stuck<OutboxId>) {
+    /// An unreadable row is postponed too: while it is due, it takes the place of others.
+    async fn postpone_unreadable(&self, lane: String, Stuck { id, error }: Stuck<OutboxId>) {
         if self.reported.is_news(lane, Trouble::Ours) {
-            tracing::error!(outbox.id = id.0, %error, "an act cannot be read; its lane stands");
+            tracing::error!(outbox.id = id.0, %error, "an outbox row cannot be read; its lane is blocked");
         }
-        self.put_off(id, LONGEST_RETRY).await;
+        self.postpone(id, LONGEST_RETRY).await;
     }
 
-    async fn put_off(&self, id: OutboxId, wait: Duration) {
+    async fn postpone(&self, id: OutboxId, wait: Duration) {
         let at = self.clock.now().after(wait);
         if let Err(error) = self.engine.write(Write::RetryAct { id, at }).await {
-            tracing::debug!(outbox.id = id.0, %error, "an act could not be put off");
-            // It is still due: without a pause it would be tried in a circle.
+            tracing::debug!(outbox.id = id.0, %error, "an outbox row could not be postponed");
+            // It is still due: without a pause it would be retried in a tight loop.
             tokio::time::sleep(FIRST_RETRY).await;
         }
     }
@@ -242,7 +246,7 @@ impl Outbox {
                 let was_begun = row.begun_at.is_some();
                 self.lightning.carry_out(row.id, was_begun, row.attempts, command.clone()).await
             }
-            Act::Alarm(alarm) => self.cry(row.order, *alarm).await,
+            Act::Alarm(alarm) => self.raise_alarm(row.order, *alarm).await,
         }
     }
 }
@@ -260,7 +264,7 @@ impl OutboxError {
 }
 
 impl Delivered {
-    fn quietly() -> Self {
+    fn done() -> Self {
         Self::Done(None)
     }
 

@@ -1,10 +1,10 @@
-//! Public events: what is true, for everybody to read.
+//! Publishes the public events, which show the current state.
 //!
-//! Not a queue but projections: each row of `publications` stands for one address of which relays
-//! keep the newest event, and its event is made from what is true when it is signed. Whatever was
-//! missed, refused or lost in a crash, the next look sees that the published revision is behind (D15,
-//! INV-7). Another kind of event is a variant of [`PublicationId`], what renews it, and its arm in
-//! `Publisher::draft`.
+//! Not a queue but projections: each row of `publications` is an address of which relays keep the
+//! newest event, and the event is made from the state at the time of signing. Whatever was missed,
+//! refused or lost in a crash, the next read of the table finds that the published revision is behind.
+//! Another kind of event needs a variant of [`PublicationId`], a trigger that raises its revision, and
+//! its arm in `Publisher::draft`.
 
 mod about;
 
@@ -32,14 +32,14 @@ use crate::retry::{FIRST_RETRY, Reported, Trouble, backoff};
 use crate::store::{Publication, PublicationId, Published, Reader, StoreError};
 use crate::wire::tags::{self, BookEntry, Draft};
 
-/// How long the loop sleeps when nothing rings.
-const IDLE: Duration = Duration::from_secs(1);
+/// How often the table is read when nothing has changed.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Events sent at once.
-const SIDE_BY_SIDE: usize = 16;
+const MAX_CONCURRENT: usize = 16;
 
-/// Events taken up at one look.
-const AT_ONCE: u32 = 200;
+/// Rows read at once.
+const BATCH_SIZE: u32 = 200;
 
 #[derive(Debug)]
 pub struct Publisher {
@@ -51,18 +51,18 @@ pub struct Publisher {
     pub clock: Arc<dyn Clock>,
     pub about: AboutNode,
     pub reported: Reported<PublicationId>,
-    /// When the node's own events are renewed next, in monotonic time.
+    /// When the node's own events are published again, in monotonic time.
     pub renewals: BTreeMap<PublicationId, Duration>,
 }
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
-    #[error("what it shows cannot be read")]
+    #[error("the data it shows cannot be read")]
     Store(#[from] StoreError),
     #[error("the signed event cannot be saved")]
     Engine(#[from] EngineError),
-    #[error("it is not on a relay")]
+    #[error("no relay has it")]
     Relay(#[from] RelayError),
     #[error("it cannot be signed")]
     Sign(#[from] EventError),
@@ -76,9 +76,9 @@ impl Publisher {
         let mut changes = self.engine.commits();
         let (mut health, mut subscriptions) = (self.health.clone(), self.relays.subscriptions());
         loop {
-            self.learn_from_lnd();
+            self.update_from_lnd();
             self.renew_own_events().await;
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.publish_due().await {
                 tracing::error!(error = crate::error_chain(&error), "public events cannot be read");
             }
             let waits_for_a_relay = self.renewals.is_empty();
@@ -87,22 +87,22 @@ impl Publisher {
                 Ok(()) = changes.changed() => {}
                 Ok(()) = health.changed() => {}
                 Ok(()) = subscriptions.changed(), if waits_for_a_relay => {}
-                () = tokio::time::sleep(IDLE) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
     }
 
-    /// LND may be away: then what it said last still holds.
-    fn learn_from_lnd(&mut self) {
+    /// While LND does not answer, its last answer remains.
+    fn update_from_lnd(&mut self) {
         let Some(readiness) = self.health.borrow().clone() else { return };
-        if self.about.learn(&readiness) {
+        if self.about.update(&readiness) {
             self.renewals.remove(&PublicationId::Info);
         }
     }
 
-    /// What the node says of itself is said again at every interval, so that nobody forgets it.
+    /// The node's own events are published again at every interval, because relays may lose them.
     async fn renew_own_events(&mut self) {
-        // What nobody takes need not be made; and whoever reads it may write at once.
+        // The first ones wait until the node is reachable: whoever reads them may send a message at once.
         if self.renewals.is_empty() && !self.relays.subscriptions().borrow().is_reachable() {
             return;
         }
@@ -118,20 +118,19 @@ impl Publisher {
         }
     }
 
-    /// Publishes what is due, each event by itself.
-    async fn look(&self) -> Result<(), StoreError> {
-        let due = self.reader.list_publications_due(self.clock.now(), AT_ONCE).await?;
+    async fn publish_due(&self) -> Result<(), StoreError> {
+        let due = self.reader.list_publications_due(self.clock.now(), BATCH_SIZE).await?;
         futures::stream::iter(due)
-            .for_each_concurrent(SIDE_BY_SIDE, |row| self.publish_or_put_off(row))
+            .for_each_concurrent(MAX_CONCURRENT, |row| self.publish_or_postpone(row))
             .await;
         Ok(())
     }
 
-    async fn publish_or_put_off(&self, row: Publication) {
+    async fn publish_or_postpone(&self, row: Publication) {
         let id = row.id;
         let Err(error) = self.publish(&row).await else {
             if self.reported.is_over(&id) {
-                tracing::info!(publication = %id, "the public event was taken");
+                tracing::info!(publication = %id, "the public event was accepted");
             }
             return;
         };
@@ -139,29 +138,29 @@ impl Publisher {
         if !self.reported.is_news(id, trouble) {
             tracing::debug!(publication = %id, error = chain, "not published yet");
         } else if trouble == Trouble::Ours {
-            tracing::error!(publication = %id, error = chain, "a public event cannot be made");
+            tracing::error!(publication = %id, error = chain, "a public event cannot be created");
         } else {
             tracing::warn!(
                 publication = %id,
                 error = chain,
-                "the public event was not taken; it is sent again, in the end once a minute"
+                "the public event was not accepted and is retried, up to once a minute"
             );
         }
-        self.put_off(id, backoff(row.attempts)).await;
+        self.postpone(id, backoff(row.attempts)).await;
     }
 
-    async fn put_off(&self, id: PublicationId, wait: Duration) {
+    async fn postpone(&self, id: PublicationId, wait: Duration) {
         let at = self.clock.now().after(wait);
         if let Err(error) = self.engine.write(Write::RetryPublication { id, at }).await {
-            tracing::debug!(publication = %id, %error, "a public event could not be put off");
-            // It is still due: without a pause it would be tried in a circle.
+            tracing::debug!(publication = %id, %error, "a public event could not be postponed");
+            // It is still due: without a pause it would be retried in a tight loop.
             tokio::time::sleep(FIRST_RETRY).await;
         }
     }
 
     async fn publish(&self, row: &Publication) -> Result<(), PublishError> {
         let now = self.clock.now();
-        let times = Times { last: row.last_created_at, taken: row.taken_at };
+        let times = Times { last: row.last_created_at, accepted: row.taken_at };
         let event = match &row.event {
             Some(_) if times.is_misdated(now) => self.reseal(row, times.earliest(now)).await?,
             Some(event) => Event::from_json(event)
@@ -169,7 +168,7 @@ impl Publisher {
             None => self.seal(row, times.next(now)).await?,
         };
         match self.send(row, &event).await {
-            // With the present time it may be welcome, if no relay has a later one (D30).
+            // With an earlier time relays may accept it, if none of them has a later one.
             Err(PublishError::Relay(error))
                 if error.is_about_time() && time_of(&event) > times.earliest(now) =>
             {
@@ -187,7 +186,6 @@ impl Publisher {
         Ok(self.engine.write(Write::RecordPublished { id, revision, created_at }).await?)
     }
 
-    /// Revisions of one event never share a second (INV-7).
     async fn seal(&self, row: &Publication, at: Timestamp) -> Result<Event, PublishError> {
         let (id, revision) = (row.id, row.revision);
         let (event, published) = self.sign(id, at).await?;
@@ -195,7 +193,7 @@ impl Publisher {
         Ok(event)
     }
 
-    /// In place of one that no relay took.
+    /// Replaces an event that no relay accepted.
     async fn reseal(&self, row: &Publication, at: Timestamp) -> Result<Event, PublishError> {
         let (id, revision) = (row.id, row.revision);
         let (event, published) = self.sign(id, at).await?;
@@ -213,7 +211,7 @@ impl Publisher {
         Ok((event, published))
     }
 
-    /// The event of what is true now.
+    /// The event that shows the current state.
     async fn draft(&self, id: PublicationId, at: Timestamp) -> Result<Draft, PublishError> {
         let about = &self.about;
         Ok(match id {
@@ -249,27 +247,27 @@ impl PublishError {
     }
 }
 
-/// The times of the newest event under a public address, and of the newest that a relay took.
+/// The times of the newest event of a publication, and of the newest one that a relay accepted.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     last: Timestamp,
-    taken: Timestamp,
+    accepted: Timestamp,
 }
 
 impl Times {
-    /// When the next one is dated: later than the last, whatever the clock did (INV-7). But one that
-    /// a clock dated ahead, and no relay took, counts for nothing (D30).
+    /// The time of the next event: always later than the last one (INV-7), unless a wrong clock dated
+    /// that one ahead and no relay accepted it.
     fn next(self, now: Timestamp) -> Timestamp {
-        let last = if self.is_misdated(now) { self.taken } else { self.last };
+        let last = if self.is_misdated(now) { self.accepted } else { self.last };
         now.max(last.after(Duration::from_secs(1)))
     }
 
-    /// As early as the next one may be, when relays refused the last for its time.
+    /// The earliest time of the next event, when relays refused the last one for its time.
     fn earliest(self, now: Timestamp) -> Timestamp {
-        now.max(self.taken.after(Duration::from_secs(1)))
+        now.max(self.accepted.after(Duration::from_secs(1)))
     }
 
-    /// Whether a clock that ran ahead dated the last one, and an earlier one may take its place.
+    /// Whether a wrong clock dated the last event ahead, and an earlier one may replace it.
     fn is_misdated(self, now: Timestamp) -> bool {
         self.last > now.after(FROM_A_FAST_CLOCK) && self.last > self.earliest(now)
     }

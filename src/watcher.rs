@@ -1,18 +1,18 @@
-//! What LND says of holds and payments: live streams, a periodic comparison, and LND's own health.
+//! News from LND about holds and payments: live streams, a periodic reconciliation, and health checks.
 //!
-//! Which hashes to watch is a query, not memory. The end of a stream is never an answer; the
-//! comparison finds what a stream missed (E3). All of it comes back as an input.
+//! Which hashes to watch is read from the database, not kept in memory. The end of a stream says nothing
+//! about its hash; the reconciliation finds what a stream missed. All news becomes inputs of the engine.
 
 mod block_progress;
-mod comparison;
 mod health;
+mod reconciliation;
 mod streams;
 
 #[cfg(test)]
 mod tests;
 
-pub use comparison::Comparison;
 pub use health::HealthMonitor;
+pub use reconciliation::Reconciliation;
 pub use streams::Streams;
 
 use trade::{Input, Observation, OrderId, PaymentHash};
@@ -21,29 +21,29 @@ use crate::crash;
 use crate::engine::{Engine, Write};
 use crate::lightning::LightningNode;
 
-/// Hands LND's word to the engine. What cannot be saved now is asked again by the comparison.
+/// Passes news from LND to the engine. What cannot be saved now comes again with the reconciliation.
 async fn report(engine: &Engine, order: OrderId, news: Observation) {
     if let Err(error) = engine.apply(order, Input::Lightning(news)).await {
         tracing::error!(order.id = %order, %error, "news from LND could not be applied");
     }
 }
 
-/// Asks LND where a hold stands, and what it is worth (E3, D33).
+/// Looks up the status of a hold, and what its channels show of it.
 async fn look_up(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: PaymentHash) {
     match node.hold_status(hash).await {
         Ok(status) => report(engine, order, Observation::Hold { hash, status }).await,
         Err(error) => {
-            tracing::debug!(%error, ln.hash = %hash, "LND did not answer; asking again later");
+            tracing::debug!(%error, ln.hash = %hash, "LND did not answer; retrying later");
         }
     }
 }
 
-/// Asks LND where a payment stands (P5).
+/// Looks up the status of a payment.
 async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: PaymentHash) {
     match crash::around("ln.track", node.payment_status(hash)).await {
         Ok(status) => report(engine, order, Observation::Payment { hash, status }).await,
         Err(error) => {
-            tracing::debug!(%error, ln.hash = %hash, "LND did not answer; asking again later");
+            tracing::debug!(%error, ln.hash = %hash, "LND did not answer; retrying later");
             if error.is_node_away() {
                 note_unwell(engine).await;
             }
@@ -51,7 +51,7 @@ async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: 
     }
 }
 
-/// How a payment ends after this is not held against the buyer (P9).
+/// Saves that LND is unhealthy: a payment that fails after this does not count against the buyer (P9).
 async fn note_unwell(engine: &Engine) {
     if let Err(error) = engine.write(Write::LndIsUnwell).await {
         tracing::error!(%error, "that LND is unhealthy could not be saved");

@@ -1,4 +1,4 @@
-//! Carrying out what was decided about holds and payouts, until LND's own word ends it.
+//! Carries out what was decided about holds and payouts, until LND confirms the result.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use crate::lightning::{
 use crate::retry::{Reported, Trouble};
 use crate::store::{OutboxId, Reader};
 
-/// Speaks to LND. Every call may be made twice, but for a payout's: that its call was begun is on
-/// disk before the first byte (P1), and one that was begun is asked about, not made again (P5).
+/// Makes the calls to LND. Each may be repeated, except the send of a payout: its begin is saved before
+/// the call (P1), and a send that was begun is looked up, not repeated (P5).
 #[derive(Debug)]
-pub(super) struct ToLightning {
+pub(super) struct LightningCommands {
     pub(super) node: Arc<dyn LightningNode>,
     pub(super) reader: Reader,
     pub(super) engine: Engine,
     pub(super) escrow_margin: u32,
-    /// Escrows that wait to be seen, and of which that was said.
+    /// Escrows whose settle waits until LND lists their channels, and which were reported.
     pub(super) unseen: Reported<PaymentHash>,
 }
 
-/// So many tries LND may fail to list its channels before a person is called.
-const UNSEEN_TRIES: u32 = 2;
+/// How often LND may fail to list its channels before the alarm.
+const UNSEEN_ATTEMPTS: u32 = 2;
 
-impl ToLightning {
+impl LightningCommands {
     pub(super) async fn carry_out(
         &self,
         row: OutboxId,
@@ -54,9 +54,9 @@ impl ToLightning {
 
     async fn add_hold(&self, wanted: NewHold) -> Result<Delivered, OutboxError> {
         let hash = wanted.hash;
-        // Nobody waits for it any more (D17).
+        // Its take was undone meanwhile.
         if self.hold(hash).await?.decision.is_some() {
-            return Ok(Delivered::quietly());
+            return Ok(Delivered::done());
         }
         if !self.node.readiness().await?.may_escrow() {
             return Ok(Delivered::NotYet("LND is not synced to its chain"));
@@ -64,7 +64,7 @@ impl ToLightning {
         let AddedHold { bolt11, word } =
             crash::around("ln.add", self.node.add_hold(wanted)).await?;
         Ok(Delivered::with(match word {
-            // It ran out before anybody was told of it: nobody's fault but ours (D17).
+            // It expired before the seller was told of it, which is not the seller's fault.
             HoldWord::Canceled => Observation::Hold { hash, status: HoldStatus::Canceled },
             HoldWord::Unknown | HoldWord::Open | HoldWord::Accepted | HoldWord::Settled => {
                 Observation::HoldOpened { hash, bolt11 }
@@ -72,21 +72,21 @@ impl ToLightning {
         }))
     }
 
-    /// Makes the call of the hold's decision until LND agrees, or did the other thing.
+    /// Settles or cancels a hold as decided. It is done when LND shows the hold as settled or canceled.
     async fn end_hold(&self, hash: PaymentHash, attempts: u32) -> Result<Delivered, OutboxError> {
         let hold = self.hold(hash).await?;
-        let Some(decision) = hold.decision else { return Ok(Delivered::quietly()) };
+        let Some(decision) = hold.decision else { return Ok(Delivered::done()) };
         let word = match decision {
             HoldDecision::Settle => self.settle(&hold, attempts).await?,
             HoldDecision::Cancel => crash::around("ln.cancel", self.node.cancel_hold(hash)).await?,
         };
         Ok(match verdict::of_hold(decision, word) {
             Some(status) => Delivered::with(Observation::Hold { hash, status }),
-            None => Delivered::NotYet("LND has not done it"),
+            None => Delivered::NotYet("LND has not done it yet"),
         })
     }
 
-    /// Says once of an escrow that its settling waits for LND to show it (D23).
+    /// Settles an escrow. Raises one alarm when that has to wait until LND lists its channels.
     async fn settle(&self, hold: &Hold, attempts: u32) -> Result<HoldWord, OutboxError> {
         let height = self.reader.daemon_state().await?.height.unwrap_or_default();
         let evidence = hold.evidence(height, self.escrow_margin);
@@ -95,7 +95,7 @@ impl ToLightning {
         let is_unseen = matches!(answer, Err(LightningError::EscrowUnseen { .. }));
         if !is_unseen {
             self.unseen.is_over(&hold.hash);
-        } else if attempts >= UNSEEN_TRIES && self.unseen.is_news(hold.hash, Trouble::Away) {
+        } else if attempts >= UNSEEN_ATTEMPTS && self.unseen.is_news(hold.hash, Trouble::Away) {
             tracing::error!(ln.hash = %hold.hash, "ALARM: {}", Alarm::EscrowUnseen);
         }
         Ok(answer?)
@@ -106,8 +106,8 @@ impl ToLightning {
         found.ok_or(OutboxError::Unreadable("the hold of a command"))
     }
 
-    /// However long the row has waited, the call is made only if the attempt still wants it, and
-    /// LND has nothing of it: a send of what was given up would be a second payment (P1, P7).
+    /// However long the row has waited, the payout is sent only if its attempt is still open and LND has
+    /// no payment of it: a send of an attempt that was given up could pay the buyer twice (P7).
     async fn send_payout(
         &self,
         row: OutboxId,
@@ -128,7 +128,7 @@ impl ToLightning {
             }
         }
         if self.engine.begin_payout(row, order, hash).await? == Applied::Unchanged {
-            return Ok(Delivered::quietly());
+            return Ok(Delivered::done());
         }
         let payment = NewPayment {
             hash,
@@ -145,8 +145,8 @@ impl ToLightning {
         }))
     }
 
-    /// What a send that failed says of it: LND, fully started before and after, refused it (D39), or
-    /// nothing.
+    /// What a failed send means: LND, fully started before and after, refused it, or the result is
+    /// unknown.
     async fn read_failure(
         &self,
         order: OrderId,
@@ -154,7 +154,7 @@ impl ToLightning {
         error: &LightningError,
     ) -> Result<Observation, OutboxError> {
         if error.is_node_away() {
-            tracing::warn!(order.id = %order, ln.hash = %hash, %error, "LND did not answer a payout's call: asking it about the payment from now on");
+            tracing::warn!(order.id = %order, ln.hash = %hash, %error, "LND did not answer the send of a payout: looking up the payment from now on");
             self.engine.write(Write::LndIsUnwell).await?;
             return Ok(Observation::PayoutUnanswered { hash });
         }
@@ -164,7 +164,7 @@ impl ToLightning {
             tracing::warn!(order.id = %order, ln.hash = %hash, lnd.said = because, "LND refuses a payout");
             return Ok(Observation::PayoutRefused { hash, because });
         }
-        tracing::warn!(order.id = %order, ln.hash = %hash, %error, "a payout's call failed: asking LND about the payment from now on");
+        tracing::warn!(order.id = %order, ln.hash = %hash, %error, "the send of a payout failed: looking up the payment from now on");
         Ok(Observation::PayoutUnanswered { hash })
     }
 }

@@ -1,4 +1,4 @@
-//! Messages to traders: sealed once, saved, then sent as they are until a relay has them (INV-6).
+//! Messages to traders: sealed once, saved, then sent unchanged until a relay accepts them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::nostr::{
 use crate::store::{self, OutboxId, OutboxRow, Reader, Sealed};
 use crate::wire::Message;
 
-/// Seconds between the time that relays refused and the present, from which on sealing anew helps.
-const WORTHWHILE: u64 = 60;
+/// By how many seconds the time of an event that relays refuse must differ from now to reseal it.
+const RESEAL_AFTER_SECS: u64 = 60;
 
 #[derive(Debug)]
 pub struct Messenger {
@@ -25,9 +25,9 @@ pub struct Messenger {
     pub reader: Reader,
     pub engine: Engine,
     pub clock: Arc<dyn Clock>,
-    /// How long relays are asked to keep a message, and how long we try to send it.
+    /// How long relays are asked to keep a message, and how long sending is retried.
     pub retention: Duration,
-    /// Those in use; a key that wrote on another, or never, is answered on the first.
+    /// The transports in use. A key that last used another one, or none, is answered on the first.
     pub transports: Vec<Transport>,
 }
 
@@ -41,29 +41,29 @@ impl Messenger {
         if row.expires_at.is_some_and(|at| at <= self.clock.now()) {
             if !row.to_stranger {
                 let id = row.id.0;
-                tracing::warn!(outbox.id = id, "no relay took this message while it was of use");
+                tracing::warn!(outbox.id = id, "no relay accepted this message before it expired");
             }
-            return Ok(Delivered::quietly());
+            return Ok(Delivered::done());
         }
         let message =
             Message::parse(text).map_err(|_| OutboxError::Unreadable("the text of a message"))?;
-        let letter = (to, &message);
         let event = match &row.event {
             Some(event) => Event::from_json(event)
                 .map_err(|_| OutboxError::Unreadable("the saved event of a message"))?,
-            None => self.seal(row.id, letter).await?,
+            None => self.seal(row.id, to, &message).await?,
         };
         let now = self.clock.now();
         if time_of(&event) > now.after(FROM_A_FAST_CLOCK) {
-            let event = self.reseal(row, letter, &event).await?;
+            let event = self.reseal(row, to, &message, &event).await?;
             return self.send(&event).await;
         }
         match self.send(&event).await {
-            // With the present time it may be welcome, if that is another one.
+            // With the present time relays may accept it.
             Err(OutboxError::Relay(error))
-                if error.is_about_time() && time_of(&event).0.abs_diff(now.0) > WORTHWHILE =>
+                if error.is_about_time()
+                    && time_of(&event).0.abs_diff(now.0) > RESEAL_AFTER_SECS =>
             {
-                let event = self.reseal(row, letter, &event).await?;
+                let event = self.reseal(row, to, &message, &event).await?;
                 self.send(&event).await
             }
             sent => sent,
@@ -72,13 +72,14 @@ impl Messenger {
 
     async fn send(&self, event: &Event) -> Result<Delivered, OutboxError> {
         crash::around("publish.message", self.relays.publish(event)).await?;
-        Ok(Delivered::quietly())
+        Ok(Delivered::done())
     }
 
     async fn seal(
         &self,
         row: OutboxId,
-        (to, message): (TradeKey, &Message),
+        to: TradeKey,
+        message: &Message,
     ) -> Result<Event, OutboxError> {
         let transport = self.transport_of(to).await?;
         let now = self.clock.now();
@@ -89,11 +90,12 @@ impl Messenger {
         Ok(event)
     }
 
-    /// The same message in other bytes: the saved ones have a time that no relay takes (D31).
+    /// The same message in other bytes: relays refuse the time of the saved ones.
     async fn reseal(
         &self,
         row: &OutboxRow,
-        (to, message): (TradeKey, &Message),
+        to: TradeKey,
+        message: &Message,
         old: &Event,
     ) -> Result<Event, OutboxError> {
         let transport = Transport::of(old.kind).unwrap_or(Transport::Nip44);
@@ -107,13 +109,13 @@ impl Messenger {
         Ok(event)
     }
 
-    /// The one that the key last wrote on (D4).
+    /// The transport that the key last used.
     async fn transport_of(&self, key: TradeKey) -> Result<Transport, OutboxError> {
         let last = self.reader.find_transport(key).await?.map(|last| match last {
             store::Transport::GiftWrap => Transport::GiftWrap,
             store::Transport::Nip44 => Transport::Nip44,
         });
-        let usual = self.transports.first().copied().unwrap_or(Transport::Nip44);
-        Ok(last.filter(|last| self.transports.contains(last)).unwrap_or(usual))
+        let default = self.transports.first().copied().unwrap_or(Transport::Nip44);
+        Ok(last.filter(|last| self.transports.contains(last)).unwrap_or(default))
     }
 }

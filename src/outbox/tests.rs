@@ -39,12 +39,12 @@ const NOW: Timestamp = Timestamp(1_800_000_000);
 const ORDER: OrderId = OrderId([1; 16]);
 const MARGIN: u32 = 24;
 
-/// An outbox on a file of its own, of an order whose holds are all to be given back.
+/// An outbox on a file of its own, of an order whose holds are all to be canceled.
 pub(crate) struct OutboxFixture {
     folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
     outbox: Arc<Outbox>,
-    /// What LND was asked to give back.
+    /// What LND was asked to cancel.
     canceled: mpsc::UnboundedReceiver<PaymentHash>,
     /// How it was asked to settle.
     settled: mpsc::UnboundedReceiver<EscrowEvidence>,
@@ -52,7 +52,7 @@ pub(crate) struct OutboxFixture {
 }
 
 impl OutboxFixture {
-    /// With a message to each of so many people, and then a cancel of each of so many holds.
+    /// With a message to each of `people` keys, and then a cancel of each of `holds` holds.
     pub(crate) async fn new(
         relays: Vec<String>,
         people: u8,
@@ -61,7 +61,7 @@ impl OutboxFixture {
         Self::with(relays, people, canceled(holds)).await
     }
 
-    /// With a message to each of so many people, and then what is to be done about an order.
+    /// With a message to each of `people` keys, and then the effects of an order.
     async fn with(
         relays: Vec<String>,
         people: u8,
@@ -100,8 +100,8 @@ impl OutboxFixture {
         (Self { folder, clock, outbox, canceled, settled, writer }, listener)
     }
 
-    /// One look at what is due, and its acts to their end.
-    async fn look(&self) {
+    /// Starts what is due, and waits until it has ended.
+    async fn run_due(&self) {
         let mut lanes = BusyLanes::new();
         self.outbox.start_due(&mut lanes).await.unwrap();
         lanes.all_done().await;
@@ -128,7 +128,7 @@ impl OutboxFixture {
         }
     }
 
-    /// Rows of the outbox for which this holds.
+    /// How many rows of the outbox fulfil a condition.
     async fn count(&self, condition: &str) -> i64 {
         let path = self.folder.path().join("trades.db");
         let mut connection = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
@@ -157,7 +157,7 @@ impl OutboxFixture {
         std::iter::from_fn(|| self.canceled.try_recv().ok()).count()
     }
 
-    /// SQL that no part of the daemon would run.
+    /// Runs SQL that the daemon would not run.
     async fn tamper(&self, sql: &'static str) {
         let path = self.folder.path().join("trades.db");
         let mut connection = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
@@ -165,7 +165,7 @@ impl OutboxFixture {
     }
 }
 
-/// An order whose holds are all to be given back.
+/// An order whose holds are all to be canceled.
 fn canceled(holds: u8) -> (Order, Vec<Effect>) {
     let cancel = |n: u8| {
         let hold = Hold { decision: Some(HoldDecision::Cancel), ..wanted(n) };
@@ -265,7 +265,7 @@ fn order() -> Order {
     }
 }
 
-/// A node that gives back what it is asked for, and settles what it need not show.
+/// A node that cancels what it is asked to, and settles an escrow only without evidence.
 #[derive(Debug)]
 struct FakeLnd {
     cancels: mpsc::UnboundedSender<PaymentHash>,
@@ -327,7 +327,7 @@ impl LightningNode for FakeLnd {
     }
 }
 
-/// A relay that takes events and never says what it did with them.
+/// A relay that receives events and never answers.
 #[derive(Debug)]
 struct Silent;
 
@@ -364,11 +364,11 @@ async fn lightning_commands_do_not_wait_for_messages_to_a_silent_relay() {
 
 // spec: D42
 #[tokio::test]
-async fn strangers_take_no_place_of_traders_or_of_lightning() {
+async fn answers_to_strangers_do_not_delay_traders_or_lightning() {
     let (mut fixture, _) = OutboxFixture::new(vec![], 10, 20).await;
     fixture.answer_strangers(100).await;
 
-    fixture.look().await;
+    fixture.run_due().await;
 
     assert_eq!(fixture.canceled(), 20);
     assert_eq!(fixture.count("to_stranger = 0 and attempts = 1").await, 10, "messages to traders");
@@ -377,28 +377,28 @@ async fn strangers_take_no_place_of_traders_or_of_lightning() {
 
 // spec: D42
 #[tokio::test]
-async fn answers_to_strangers_are_begun_at_a_pace_however_many_wait() {
+async fn answers_to_strangers_are_rate_limited_however_many_wait() {
     let mut lanes = BusyLanes::new();
-    let mut begun_at = async |monotonic| {
-        let begun = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let mut started_at = async |monotonic| {
+        let started = Arc::new(std::sync::atomic::AtomicU32::new(0));
         for n in 0..100 {
-            let begun = Arc::clone(&begun);
-            let act = async move { _ = begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed) };
+            let started = Arc::clone(&started);
+            let act = async move { _ = started.fetch_add(1, std::sync::atomic::Ordering::Relaxed) };
             lanes.start_if_free(Class::Stranger, format!("dm:{n}"), monotonic, act);
             lanes.all_done().await;
         }
-        begun.load(std::sync::atomic::Ordering::Relaxed)
+        started.load(std::sync::atomic::Ordering::Relaxed)
     };
 
-    assert_eq!(begun_at(Duration::from_secs(100)).await, 20, "after a quiet time");
-    assert_eq!(begun_at(Duration::from_secs(100)).await, 0);
-    assert_eq!(begun_at(Duration::from_secs(101)).await, 10);
-    assert_eq!(begun_at(Duration::from_secs(1_000)).await, 20);
+    assert_eq!(started_at(Duration::from_secs(100)).await, 20, "after a quiet time");
+    assert_eq!(started_at(Duration::from_secs(100)).await, 0);
+    assert_eq!(started_at(Duration::from_secs(101)).await, 10);
+    assert_eq!(started_at(Duration::from_secs(1_000)).await, 20);
 }
 
 // spec: D42
 #[tokio::test]
-async fn a_class_without_a_free_place_is_not_looked_for() {
+async fn no_rows_are_read_of_a_class_at_its_limit() {
     let mut lanes = BusyLanes::new();
     for n in 0..100 {
         let lane = format!("dm:{n}");
@@ -432,7 +432,7 @@ async fn a_lane_that_fails_is_reported_once() {
     fixture.answer_strangers(5).await;
 
     for _ in 0..10 {
-        fixture.look().await;
+        fixture.run_due().await;
         fixture.clock.advance(LONGEST_RETRY);
     }
 
@@ -442,7 +442,7 @@ async fn a_lane_that_fails_is_reported_once() {
 
 // spec: D17 D23
 #[test]
-fn what_waits_for_lnd_is_tried_again_at_once_and_then_every_few_seconds() {
+fn what_waits_for_lnd_is_retried_after_one_second_and_then_up_to_every_five() {
     let waits = [0, 1, 2, 3, 1_000].map(|tries| not_yet(tries).as_secs());
 
     assert_eq!(waits, [1, 2, 4, 5, 5]);
@@ -450,24 +450,24 @@ fn what_waits_for_lnd_is_tried_again_at_once_and_then_every_few_seconds() {
 
 // spec: D23 P0
 #[tokio::test]
-async fn a_settle_waits_to_see_its_escrow_with_one_alarm_and_no_longer_than_to_the_margin() {
+async fn a_settle_waits_for_evidence_of_its_escrow_with_one_alarm_up_to_the_margin_only() {
     let log = Log::default();
     let _logging = log.begin();
     let (mut fixture, _) = OutboxFixture::with(vec![], 0, settling()).await;
     let Outbox { engine, .. } = &*fixture.outbox;
     engine.write(Write::RaiseHeight(BlockHeight(475))).await.unwrap();
     for _ in 0..60 {
-        fixture.look().await;
+        fixture.run_due().await;
         fixture.clock.advance(Duration::from_secs(1));
     }
     let waits: Vec<_> = std::iter::from_fn(|| fixture.settled.try_recv().ok()).collect();
-    assert!(waits.len() > 4, "it is tried again: {waits:?}");
+    assert!(waits.len() > 4, "it is retried: {waits:?}");
     assert!(waits.iter().all(|evidence| *evidence == EscrowEvidence::Required), "{waits:?}");
     assert_eq!(log.count("ALARM: an escrow that was released is not settled"), 1, "{log:?}");
 
     fixture.outbox.engine.write(Write::RaiseHeight(BlockHeight(476))).await.unwrap();
     fixture.clock.advance(LONGEST_RETRY);
-    fixture.look().await;
+    fixture.run_due().await;
 
     let sent: Vec<_> = std::iter::from_fn(|| fixture.settled.try_recv().ok()).collect();
     assert_eq!(sent, [EscrowEvidence::Waived], "{log:?}");
@@ -476,12 +476,12 @@ async fn a_settle_waits_to_see_its_escrow_with_one_alarm_and_no_longer_than_to_t
 }
 
 #[tokio::test]
-async fn rows_that_cannot_be_read_do_not_take_the_place_of_others() {
+async fn unreadable_rows_do_not_block_other_lanes() {
     let (mut fixture, _) = OutboxFixture::new(vec![], 0, 200).await;
     fixture.tamper("update outbox set kind = 'hold.explode/1' where id < 200").await;
 
     for _ in 0..4 {
-        fixture.look().await;
+        fixture.run_due().await;
     }
 
     assert_eq!(fixture.canceled(), 1);
@@ -495,18 +495,18 @@ async fn a_row_that_cannot_be_read_is_reported_once() {
     fixture.tamper("update outbox set kind = 'hold.explode/1'").await;
 
     for _ in 0..3 {
-        fixture.look().await;
+        fixture.run_due().await;
         fixture.clock.advance(LONGEST_RETRY);
     }
     assert_eq!(log.count("ERROR"), 1, "{log:?}");
 
     fixture.tamper("update outbox set kind = 'hold.cancel/1'").await;
-    fixture.look().await;
+    fixture.run_due().await;
     assert_eq!(fixture.canceled(), 1, "it was repaired");
 }
 
 #[tokio::test]
-async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less() {
+async fn a_row_that_cannot_be_finished_is_reported_once_and_retried_with_backoff() {
     let log = Log::default();
     let _logging = log.begin();
     let (mut fixture, _) = OutboxFixture::new(vec![], 0, 1).await;
@@ -514,16 +514,16 @@ async fn an_act_that_cannot_be_finished_is_reported_once_and_tried_less_and_less
     fixture.tamper("update orders set maker_identity = replace(hex(zeroblob(32)), '0', 'z')").await;
 
     for _ in 0..60 {
-        fixture.look().await;
+        fixture.run_due().await;
         fixture.clock.advance(Duration::from_secs(1));
     }
 
     assert_eq!(fixture.canceled(), 6, "after 1, 2, 4, 8 and 16 seconds");
-    assert_eq!(log.count("an act fails, and its lane waits for it"), 1, "{log:?}");
+    assert_eq!(log.count("an outbox row fails, and its lane waits for it"), 1, "{log:?}");
     fixture.writer.abort_all();
 }
 
-/// What a node with a profile says of itself.
+/// The own events of a node with a profile.
 fn about(node: PublicKey) -> AboutNode {
     AboutNode {
         identity: NodeIdentity { pubkey: node, instance: None, relays: vec![], networks: vec![] },

@@ -1,5 +1,4 @@
-//! What the node says of itself: its profile (kind 0), where it is found (10002), and the terms on
-//! which it serves (38385).
+//! The node's own events: its profile (kind 0), its relay list (10002), and its terms (38385).
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::nostr::{Keys, Transport, Url};
 use crate::store::PublicationId;
 use crate::wire::tags::{LndNode, NodeIdentity, NodeTerms, Profile};
 
-/// From the settings, and from what LND said last of itself.
+/// What the node's own events contain: from the settings, and from LND's last answer about itself.
 #[derive(Debug)]
 pub struct AboutNode {
     pub identity: NodeIdentity,
@@ -22,7 +21,7 @@ pub struct AboutNode {
 }
 
 impl AboutNode {
-    /// `networks` are those of the LND that was last seen, until it is heard again.
+    /// `networks` are those of the LND that answered last, until one answers again.
     #[must_use]
     pub fn new(
         settings: &Settings,
@@ -46,17 +45,17 @@ impl AboutNode {
         }
     }
 
-    /// Takes what LND says of itself. Whether that is news to those who read the terms.
-    pub(super) fn learn(&mut self, readiness: &Readiness) -> bool {
+    /// Takes LND's description of itself. Returns whether it changes the terms.
+    pub(super) fn update(&mut self, readiness: &Readiness) -> bool {
         self.identity.networks.clone_from(&readiness.node.networks);
-        let said = Some(describe(readiness));
-        let is_news = self.terms.lnd != said;
-        self.terms.lnd = said;
-        is_news
+        let lnd = Some(describe(readiness));
+        let has_changed = self.terms.lnd != lnd;
+        self.terms.lnd = lnd;
+        has_changed
     }
 
-    /// How often each of the node's own events is said again; the profile once a start, if there is
-    /// one.
+    /// How often each of the node's own events is published again; the profile only once after each
+    /// start, if there is one.
     pub(super) fn intervals(&self) -> Vec<(PublicationId, Duration)> {
         let mut intervals = vec![
             (PublicationId::RelayList, self.relays_interval),
@@ -82,7 +81,7 @@ fn terms(settings: &Settings, transports: &[Transport]) -> NodeTerms {
         max_orders_per_response: mostro.max_orders_per_response.into(),
         fee: mostro.fee,
         pow: mostro.pow,
-        protocol_version: transports.iter().map(|way| way.version()).max().unwrap_or(2),
+        protocol_version: transports.iter().map(|transport| transport.version()).max().unwrap_or(2),
         hold_invoice_cltv_delta: lightning.hold_invoice_cltv_delta,
         escrow_deadline_margin_blocks: lightning.escrow_deadline_margin_blocks,
         lnd: None,
@@ -92,7 +91,7 @@ fn terms(settings: &Settings, transports: &[Transport]) -> NodeTerms {
     }
 }
 
-/// An address that is none is left out (behaviour §11.3).
+/// An invalid URL is left out.
 fn profile(mostro: &Mostro) -> Profile {
     let url = |name: &str, text: &Option<String>| {
         let url = Url::parse(text.as_deref()?);

@@ -1,4 +1,4 @@
-//! Is LND there, started and at the tip? What it answers is remembered, and told to whoever waits.
+//! Health checks: whether LND answers, is started and at the tip. The result is saved and published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use trade::{Alarm, LightningIdentity, Timestamp};
 
-use super::block_progress::{BlockProgress, Change};
+use super::block_progress::{BlockProgress, Progress};
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, Write};
 use crate::lightning::{Health, LightningError, LightningNode, Readiness};
 
-/// How often a healthy node is asked.
+/// How often a healthy node is checked.
 pub(super) const HEALTHY_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often one is asked that was not well.
+/// How often an unhealthy node is checked.
 const UNHEALTHY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// From one question to the next, at least, however much fails meanwhile.
+/// The shortest time between two checks, however often a check is requested.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
@@ -26,15 +26,15 @@ pub struct HealthMonitor {
     node: Arc<dyn LightningNode>,
     engine: Engine,
     clock: Arc<dyn Clock>,
-    chain: BlockProgress,
-    /// As it is saved.
+    blocks: BlockProgress,
+    /// The saved identity.
     remembered: Option<LightningIdentity>,
-    /// What was last spoken of; empty before the first answer.
-    trouble: Option<String>,
-    told: watch::Sender<Option<Readiness>>,
-    /// When it was asked who said that it is starting, and nobody else has answered since.
+    /// The problem that was logged last; empty before the first check.
+    problem: Option<String>,
+    health: watch::Sender<Option<Readiness>>,
+    /// The time of the last check that found LND starting, if no other answer has come since.
     starting_at: Option<Timestamp>,
-    /// Changes when somebody's call of LND failed.
+    /// Changes when a call to LND has failed.
     failures: watch::Receiver<()>,
 }
 
@@ -47,75 +47,83 @@ impl HealthMonitor {
         failures: watch::Receiver<()>,
         remembered: Option<LightningIdentity>,
     ) -> (Self, Health) {
-        let (told, health) = watch::channel(None);
-        let (chain, trouble) = (BlockProgress::new(clock.monotonic()), Some(String::new()));
-        let starting_at = None;
-        let monitor =
-            Self { node, engine, clock, chain, remembered, trouble, told, starting_at, failures };
+        let (sender, health) = watch::channel(None);
+        let monitor = Self {
+            node,
+            engine,
+            blocks: BlockProgress::new(clock.monotonic()),
+            clock,
+            remembered,
+            problem: Some(String::new()),
+            health: sender,
+            starting_at: None,
+            failures,
+        };
         (monitor, health)
     }
 
-    /// Asks until shutdown, and at once when somebody had trouble: LND may be gone for a second only.
+    /// Checks until shutdown, and at once when a call has failed: LND may be away for a second only.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut has_failed = false;
         loop {
             self.failures.mark_unchanged();
-            let is_well = self.ask().await;
-            let pause = if is_well && !has_failed { HEALTHY_INTERVAL } else { UNHEALTHY_INTERVAL };
+            let is_healthy = self.check().await;
+            let may_wait = is_healthy && !has_failed;
+            let pause = if may_wait { HEALTHY_INTERVAL } else { UNHEALTHY_INTERVAL };
             has_failed = tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => false,
-                () = a_call_fails(&mut self.failures), if is_well => true,
+                () = a_call_fails(&mut self.failures), if is_healthy => true,
             };
         }
     }
 
-    /// Asks once, remembers and tells. Whether LND is well.
-    pub async fn ask(&mut self) -> bool {
+    /// Checks once, saves and publishes the result. Returns whether LND is healthy.
+    pub async fn check(&mut self) -> bool {
         let asked_at = self.clock.now();
         let answer = self.node.readiness().await;
-        let restarted_at = self.notice_restart(asked_at, &answer);
-        let trouble = match &answer {
+        let restarted_at = self.detect_restart(asked_at, &answer);
+        let problem = match &answer {
             Ok(readiness) => readiness.shortcoming(),
             Err(error) => Some(crate::error_chain(error)),
         };
         let readiness = answer.ok();
         self.watch_blocks(readiness.as_ref());
-        if let Err(error) = self.remember(readiness.as_ref(), restarted_at).await {
-            tracing::error!(%error, "what LND said of itself could not be saved");
+        if let Err(error) = self.save(readiness.as_ref(), restarted_at).await {
+            tracing::error!(%error, "LND's state could not be saved");
         }
-        let is_well = readiness.as_ref().is_some_and(Readiness::may_pay);
-        self.told.send_replace(readiness);
-        // Who reads that LND is ready may rely on it: everybody knows by now.
-        self.say(trouble);
-        is_well
+        let is_healthy = readiness.as_ref().is_some_and(Readiness::may_pay);
+        self.health.send_replace(readiness);
+        // Only now: once the log says that LND is ready, every part of the daemon knows.
+        self.log_change(problem);
+        is_healthy
     }
 
-    /// Speaks of every trouble once, and of its end.
-    fn say(&mut self, trouble: Option<String>) {
-        if self.trouble == trouble {
+    /// Logs each problem once, and its end.
+    fn log_change(&mut self, problem: Option<String>) {
+        if self.problem == problem {
             return;
         }
-        if let Some(trouble) = &trouble {
-            tracing::warn!("{trouble}; asking again every {UNHEALTHY_INTERVAL:?}");
+        if let Some(problem) = &problem {
+            tracing::warn!("{problem}; checking again every {UNHEALTHY_INTERVAL:?}");
         } else {
             tracing::info!("LND is ready");
         }
-        self.trouble = trouble;
+        self.problem = problem;
     }
 
     fn watch_blocks(&mut self, readiness: Option<&Readiness>) {
         let height = readiness.map(|readiness| readiness.height);
-        match self.chain.hear(height, self.clock.monotonic()) {
-            Some(Change::Stands) => tracing::error!("ALARM: {}", Alarm::NoBlocks),
-            Some(Change::Moves) => tracing::info!("LND tells of new blocks again"),
+        match self.blocks.update(height, self.clock.monotonic()) {
+            Some(Progress::Stalled) => tracing::error!("ALARM: {}", Alarm::NoBlocks),
+            Some(Progress::Resumed) => tracing::info!("LND reports new blocks again"),
             None => {}
         }
     }
 
-    /// When our node was last seen starting, once it is started. Nobody knows who it is that says so
-    /// before, and an LND that was only out of reach may never have stopped.
-    fn notice_restart(
+    /// Returns when our node was last seen starting, once it is started: only then it shows its identity.
+    /// An LND that was unreachable in between may not be the one that was starting.
+    fn detect_restart(
         &mut self,
         asked_at: Timestamp,
         answer: &Result<Readiness, LightningError>,
@@ -125,13 +133,13 @@ impl HealthMonitor {
             Ok(_) => self.starting_at = Some(asked_at),
             Err(error) if error.is_starting() => self.starting_at = Some(asked_at),
             Err(error) if error.is_node_away() => self.starting_at = None,
-            // Before it is started it may refuse calls.
+            // LND may refuse calls before it is started.
             Err(_) => {}
         }
         None
     }
 
-    async fn remember(
+    async fn save(
         &mut self,
         readiness: Option<&Readiness>,
         restarted_at: Option<Timestamp>,
@@ -139,9 +147,9 @@ impl HealthMonitor {
         if let Some(at) = restarted_at {
             self.engine.write(Write::LndHasRestarted(at)).await?;
         }
-        // One that was not heard before, also because we were away, may have been restarted since.
-        let was_heard = self.told.borrow().is_some();
-        if !was_heard || !readiness.is_some_and(Readiness::may_escrow) {
+        // If the check before had no answer, or there was none, LND may have been restarted since.
+        let had_answer = self.health.borrow().is_some();
+        if !had_answer || !readiness.is_some_and(Readiness::may_escrow) {
             self.engine.write(Write::LndIsUnwell).await?;
         }
         let Some(readiness) = readiness else { return Ok(()) };
@@ -149,7 +157,7 @@ impl HealthMonitor {
             self.engine.write(Write::SetNode(readiness.identity)).await?;
             self.remembered = Some(readiness.identity);
         }
-        // Where an LND that is not synced stands is not the tip.
+        // The height of an LND that is not synced is not the tip.
         let height = readiness.height;
         let write =
             if readiness.may_escrow() { Write::SetTip(height) } else { Write::RaiseHeight(height) };

@@ -23,7 +23,7 @@ const PAUSE_AFTER_PANIC: Duration = Duration::from_hours(1);
 /// The shortest interval at which the database is read: many commits may come together.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Streams at once; hashes beyond are watched by the comparison alone.
+/// Streams at once; hashes beyond are watched by the reconciliation alone.
 const MOST_STREAMS: usize = 2_000;
 
 #[derive(Debug)]

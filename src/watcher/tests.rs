@@ -1,4 +1,4 @@
-//! Facts of the watcher, each on a real file, with a node that says what it is told to.
+//! Facts of the watcher, each on a real file, with a scripted node.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,20 +28,20 @@ const OUTAGE: Duration = Duration::from_hours(10);
 const HASH: PaymentHash = PaymentHash([9; 32]);
 const IN_FLIGHT: PaymentStatus = PaymentStatus::InFlight { index: 1 };
 
-/// What a node says of a payment. Errors are no values to be copied.
+/// A node's answer about a payment; a function, because errors cannot be copied.
 type Answer = fn() -> Result<PaymentStatus, LightningError>;
 
-/// A node that answers, or does not.
+/// A node with scripted answers.
 #[derive(Debug, Default)]
 struct FakeLnd {
     readiness: Mutex<Option<Readiness>>,
-    /// What it says when it is asked about a payment.
+    /// The answer about a payment.
     payment: Mutex<Option<Answer>>,
-    /// What it shows of a hold that its streams call accepted; [`PAID`] if nothing else is said.
+    /// The status of a hold that its streams call accepted; [`PAID`] by default.
     hold: Mutex<Option<HoldStatus>>,
     streams: AtomicUsize,
-    /// What it says of itself, once.
-    trouble: Mutex<Option<LightningError>>,
+    /// The error of the next health check.
+    error: Mutex<Option<LightningError>>,
 }
 
 impl FakeLnd {
@@ -78,8 +78,8 @@ fn ready_at(height: BlockHeight) -> Readiness {
 #[async_trait]
 impl LightningNode for FakeLnd {
     async fn readiness(&self) -> Result<Readiness, LightningError> {
-        if let Some(trouble) = self.trouble.lock().unwrap().take() {
-            return Err(trouble);
+        if let Some(error) = self.error.lock().unwrap().take() {
+            return Err(error);
         }
         self.readiness.lock().unwrap().clone().ok_or(LightningError::Locked)
     }
@@ -133,15 +133,15 @@ struct Watched {
     node: Arc<FakeLnd>,
     monitor: HealthMonitor,
     health: Health,
-    comparison: Comparison,
-    trouble: watch::Sender<()>,
+    reconciliation: Reconciliation,
+    failures: watch::Sender<()>,
 }
 
 impl Watched {
     async fn new() -> Self {
         let fixture = EngineFixture::new().await;
         let node = Arc::new(FakeLnd::default());
-        let (trouble, failures) = watch::channel(());
+        let (sender, failures) = watch::channel(());
         let (monitor, health) = HealthMonitor::new(
             node.clone(),
             fixture.engine.clone(),
@@ -149,14 +149,14 @@ impl Watched {
             failures,
             None,
         );
-        let comparison = Comparison {
+        let reconciliation = Reconciliation {
             node: node.clone(),
             reader: fixture.reader.clone(),
             engine: fixture.engine.clone(),
             health: health.clone(),
             period: Duration::from_mins(1),
         };
-        Self { fixture, node, monitor, health, comparison, trouble }
+        Self { fixture, node, monitor, health, reconciliation, failures: sender }
     }
 
     async fn hears_of_the_payment(&self, order: OrderId) {
@@ -167,53 +167,53 @@ impl Watched {
 
 // spec: D21 INV-1 T10 E3
 #[tokio::test]
-async fn after_an_outage_an_escrow_is_relied_on_once_the_tip_of_the_chain_is_known() {
+async fn after_an_outage_an_escrow_counts_once_the_tip_of_the_chain_is_known() {
     let mut it = Watched::new().await;
     let order = it.fixture.awaiting_hold(1).await;
     it.fixture.clock.advance(OUTAGE);
 
     it.hears_of_the_payment(order).await;
-    it.comparison.round().await.unwrap();
+    it.reconciliation.round().await.unwrap();
     assert!(matches!(it.fixture.order(order).await.state, OrderState::AwaitingHold { .. }));
 
     it.node.is_synced_at(HEIGHT);
-    it.monitor.ask().await;
-    it.comparison.round().await.unwrap();
+    it.monitor.check().await;
+    it.reconciliation.round().await.unwrap();
     assert!(matches!(it.fixture.order(order).await.state, OrderState::Active { .. }));
 }
 
 // spec: D21 INV-1 E5
 #[tokio::test]
-async fn an_escrow_that_ran_out_of_blocks_during_an_outage_is_given_back() {
+async fn an_escrow_that_reached_its_margin_during_an_outage_is_canceled() {
     let mut it = Watched::new().await;
     let order = it.fixture.awaiting_hold(1).await;
     it.fixture.clock.advance(OUTAGE);
 
     it.hears_of_the_payment(order).await;
     it.node.is_synced_at(BlockHeight(HEIGHT.0 + 130));
-    it.monitor.ask().await;
-    it.comparison.round().await.unwrap();
+    it.monitor.check().await;
+    it.reconciliation.round().await.unwrap();
 
     assert!(it.fixture.order(order).await.state.is_final());
 }
 
 // spec: D21 E3
 #[tokio::test]
-async fn an_lnd_that_is_at_the_tip_again_is_asked_at_once_about_every_escrow() {
+async fn when_lnd_is_at_the_tip_again_every_escrow_is_reconciled_at_once() {
     let mut it = Watched::new().await;
     let order = it.fixture.awaiting_hold(1).await;
     it.fixture.clock.advance(OUTAGE);
     it.node.catches_up_at(HEIGHT);
-    it.monitor.ask().await;
+    it.monitor.check().await;
     let mut commits = it.fixture.engine.commits();
     let mut tasks = Tasks::new();
-    tasks.spawn("LND comparison", it.comparison.run(tasks.shutdown()));
+    tasks.spawn("LND reconciliation", it.reconciliation.run(tasks.shutdown()));
     while it.fixture.order(order).await.holds.iter().all(|hold| hold.seen == Seen::Open) {
         commits.changed().await.unwrap();
     }
 
     it.node.is_synced_at(HEIGHT);
-    it.monitor.ask().await;
+    it.monitor.check().await;
 
     let is_relied_on = async {
         while !matches!(it.fixture.order(order).await.state, OrderState::Active { .. }) {
@@ -231,8 +231,8 @@ async fn the_height_of_an_lnd_that_is_not_synced_is_not_the_tip() {
     it.fixture.clock.advance(OUTAGE);
 
     it.node.catches_up_at(BlockHeight(HEIGHT.0 + 1));
-    it.monitor.ask().await;
-    it.comparison.round().await.unwrap();
+    it.monitor.check().await;
+    it.reconciliation.round().await.unwrap();
 
     assert!(matches!(it.fixture.order(order).await.state, OrderState::AwaitingHold { .. }));
     let known = it.fixture.reader.daemon_state().await.unwrap();
@@ -241,7 +241,7 @@ async fn the_height_of_an_lnd_that_is_not_synced_is_not_the_tip() {
 
 // spec: P9
 #[tokio::test]
-async fn only_an_lnd_that_is_away_is_unwell_and_not_one_that_refuses() {
+async fn an_lnd_that_does_not_answer_is_unhealthy_and_one_that_refuses_is_not() {
     let answers: [(Answer, bool); 6] = [
         (|| Ok(IN_FLIGHT), false),
         (|| Err(refused()), false),
@@ -265,22 +265,22 @@ async fn only_an_lnd_that_is_away_is_unwell_and_not_one_that_refuses() {
 
 // spec: P9 P12
 #[tokio::test]
-async fn an_lnd_that_nobody_watched_may_have_been_restarted() {
+async fn an_lnd_that_was_not_checked_before_may_have_been_restarted() {
     let mut it = Watched::new().await;
     it.node.is_synced_at(HEIGHT);
-    it.monitor.ask().await;
+    it.monitor.check().await;
     let first = it.fixture.reader.daemon_state().await.unwrap().lnd_unwell_at;
     it.fixture.clock.advance(OUTAGE);
-    it.monitor.ask().await;
+    it.monitor.check().await;
 
     let known = it.fixture.reader.daemon_state().await.unwrap();
-    assert!(first.is_some(), "nobody had watched it before");
-    assert_eq!(known.lnd_unwell_at, first, "it has been well since");
+    assert!(first.is_some(), "it had not been checked before");
+    assert_eq!(known.lnd_unwell_at, first, "it has been healthy since");
 }
 
 // spec: D39
 #[tokio::test]
-async fn an_lnd_that_was_seen_starting_was_restarted_and_one_out_of_reach_was_not() {
+async fn an_lnd_that_was_seen_starting_was_restarted_and_an_unreachable_one_was_not() {
     for (answer, was_restarted) in [
         (LightningError::Starting, true),
         (LightningError::Locked, true),
@@ -290,14 +290,14 @@ async fn an_lnd_that_was_seen_starting_was_restarted_and_one_out_of_reach_was_no
         let text = answer.to_string();
         let mut it = Watched::new().await;
         it.node.is_synced_at(HEIGHT);
-        it.monitor.ask().await;
+        it.monitor.check().await;
         let asked_at = it.fixture.clock.now();
-        *it.node.trouble.lock().unwrap() = Some(answer);
-        it.monitor.ask().await;
-        assert_eq!(restarted_at(&it).await, None, "who says so is not known yet");
+        *it.node.error.lock().unwrap() = Some(answer);
+        it.monitor.check().await;
+        assert_eq!(restarted_at(&it).await, None, "its identity is not known yet");
 
         it.fixture.clock.advance(Duration::from_secs(9));
-        it.monitor.ask().await;
+        it.monitor.check().await;
         assert_eq!(restarted_at(&it).await, was_restarted.then_some(asked_at), "{text}");
     }
 }
@@ -307,12 +307,12 @@ async fn an_lnd_that_was_seen_starting_was_restarted_and_one_out_of_reach_was_no
 async fn another_node_that_starts_says_nothing_about_ours() {
     let mut it = Watched::new().await;
     it.node.is_synced_at(HEIGHT);
-    it.monitor.ask().await;
+    it.monitor.check().await;
     for answer in [LightningError::Starting, unreachable()] {
-        *it.node.trouble.lock().unwrap() = Some(answer);
-        it.monitor.ask().await;
+        *it.node.error.lock().unwrap() = Some(answer);
+        it.monitor.check().await;
     }
-    it.monitor.ask().await;
+    it.monitor.check().await;
 
     assert_eq!(restarted_at(&it).await, None);
 }
@@ -335,7 +335,7 @@ fn unreachable() -> LightningError {
 
 // spec: P9 E3
 #[tokio::test]
-async fn trouble_anywhere_has_a_calm_monitor_ask_at_once() {
+async fn a_failed_call_makes_the_monitor_check_at_once() {
     let mut it = Watched::new().await;
     it.node.is_synced_at(HEIGHT);
     let mut tasks = Tasks::new();
@@ -343,7 +343,7 @@ async fn trouble_anywhere_has_a_calm_monitor_ask_at_once() {
     it.health.wait_for(Option::is_some).await.unwrap();
 
     it.node.falls_silent();
-    it.trouble.send_replace(());
+    it.failures.send_replace(());
 
     let heard = it.health.wait_for(Option::is_none);
     drop(timeout(health::HEALTHY_INTERVAL / 2, heard).await.expect("it asked").unwrap());
@@ -351,12 +351,12 @@ async fn trouble_anywhere_has_a_calm_monitor_ask_at_once() {
 
 // spec: D33 T10
 #[tokio::test]
-async fn what_an_escrow_is_worth_is_looked_up_whatever_a_stream_calls_it() {
+async fn the_amount_of_an_escrow_is_looked_up_whatever_a_stream_reports() {
     for (paid, is_active) in [(101_000_000, true), (100_999_999, false), (0, false)] {
         let mut it = Watched::new().await;
         let order = it.fixture.awaiting_hold(1).await;
         it.node.is_synced_at(HEIGHT);
-        it.monitor.ask().await;
+        it.monitor.check().await;
         let HoldStatus::Accepted { expires_at, .. } = PAID else { unreachable!("it is paid") };
         let shown = HoldStatus::Accepted { paid: Msats(paid), expires_at };
         *it.node.hold.lock().unwrap() = Some(shown);
@@ -396,7 +396,7 @@ async fn no_stream_is_opened_while_lnd_does_not_answer() {
     assert_eq!(it.node.streams.load(Ordering::SeqCst), 0);
 
     it.node.is_synced_at(HEIGHT);
-    it.monitor.ask().await;
+    it.monitor.check().await;
     streams.open_missing().await.unwrap();
     tokio::task::yield_now().await;
     assert_eq!(it.node.streams.load(Ordering::SeqCst), 1);

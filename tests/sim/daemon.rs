@@ -14,7 +14,7 @@ use mostrod::nostr::{Event, Keys, Options, Phase, Relays as Pool, Subscriptions,
 use mostrod::outbox::{Messenger, Outbox};
 use mostrod::store::{self, Class, DaemonState, OutboxRow, Reader};
 use mostrod::timers::{JumpGuard, Timers};
-use mostrod::watcher::{Comparison, HealthMonitor};
+use mostrod::watcher::{HealthMonitor, Reconciliation};
 use mostrod::wire::notice;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -51,7 +51,7 @@ pub(crate) struct Daemon {
     pub(crate) engine: Engine,
     pub(crate) reader: Reader,
     outbox: Arc<Outbox>,
-    comparison: Comparison,
+    reconciliation: Reconciliation,
     pub(crate) monitor: HealthMonitor,
     timers: Timers,
     guard: JumpGuard,
@@ -95,7 +95,7 @@ impl Daemon {
             let failures = watch::channel(()).1;
             HealthMonitor::new(lightning, engine.clone(), clock, failures, remembered.node)
         };
-        let comparison = Comparison {
+        let reconciliation = Reconciliation {
             node: Arc::clone(&lightning),
             reader: reader.clone(),
             engine: engine.clone(),
@@ -120,12 +120,12 @@ impl Daemon {
         let oldest_take = reader.oldest_take().await.map_err(text)?;
         let intake =
             DrivenIntake::new(environment, node, &reader, &engine, facts, &remembered, oldest_take);
-        monitor.ask().await;
+        monitor.check().await;
         Ok(Self {
             engine,
             reader,
             outbox,
-            comparison,
+            reconciliation,
             monitor,
             timers,
             guard,
@@ -204,7 +204,7 @@ impl Daemon {
     }
 
     pub(crate) async fn compare(&self) -> Result<(), String> {
-        self.comparison.round().await.map_err(text)
+        self.reconciliation.round().await.map_err(text)
     }
 
     pub(crate) fn start_act(&mut self, row: OutboxRow) {

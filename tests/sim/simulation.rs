@@ -1,6 +1,6 @@
 //! The daemon without its sockets, and its environment: traders, relays, LND, time and randomness.
 //!
-//! Intake, engine, store, core, timers, comparison, health and the Lightning part of the outbox are
+//! Intake, engine, store, core, timers, reconciliation, health and the Lightning part of the outbox are
 //! the real ones, on a real file. Only parts that would open a socket are replaced: users' messages
 //! are real events in intake's channel, messages to users are delivered directly, and LND's streams
 //! deliver updates at [`Op::Hear`]. Time passes only by operations; no timer of the runtime is used.
@@ -56,7 +56,7 @@ const PER_SENDER: u8 = 32;
 
 /// Seconds between two heartbeats, short enough not to count as unreachable.
 const BEAT_SECS: u16 = 20;
-/// Beats between two comparisons with LND, as in the daemon.
+/// Beats between two reconciliations with LND, as in the daemon.
 const COMPARE_EVERY: u64 = 3;
 /// Beats within which everything must end once there are no more faults: most of an hour, in which the
 /// longest wait ends, also after a clock change, every mined horizon passes and every debt is paid.
@@ -245,7 +245,7 @@ impl Simulation {
             Op::LndPaysAgain => self.lnd.ledger().refuses = false,
             Op::Mine { blocks } => {
                 self.lnd.ledger().mine(blocks.into());
-                self.daemon.monitor.ask().await;
+                self.daemon.monitor.check().await;
                 self.daemon.look().await?;
                 self.drop_late_fiat_sent();
             }
@@ -568,7 +568,7 @@ impl Simulation {
             left -= step;
             self.pass(step);
             self.beats += 1;
-            self.daemon.monitor.ask().await;
+            self.daemon.monitor.check().await;
             self.daemon.beat().await;
             if self.beats.is_multiple_of(COMPARE_EVERY) {
                 self.daemon.compare().await?;

@@ -1,9 +1,9 @@
-//! What a clock that ran ahead has dated and put off, once it is right again (D31, D41).
+//! Messages that a clock running ahead has dated or postponed, once the clock is corrected.
 
 use super::*;
 use crate::nostr::time_of;
 
-/// A relay with a right clock, which takes nothing from the future, nor from long ago.
+/// A relay with a correct clock that refuses events from the future and old ones.
 #[derive(Debug)]
 struct Strict;
 
@@ -43,40 +43,40 @@ pub(crate) const MONTH: Duration = Duration::from_hours(30 * 24);
 
 // spec: D31 D41
 #[tokio::test]
-async fn a_message_that_a_fast_clock_dated_goes_out_once_the_clock_is_right() {
+async fn a_message_dated_by_a_fast_clock_is_sent_once_the_clock_is_corrected() {
     let (fixture, _relay) = with_a_strict_relay(1).await;
     fixture.clock.set(NOW.after(MONTH));
-    fixture.look().await;
+    fixture.run_due().await;
     assert_eq!(fixture.count("event is not null and seals = 0 and attempts = 1").await, 1);
 
     fixture.clock.set(NOW);
     fixture.outbox.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
-    fixture.look().await;
+    fixture.run_due().await;
 
     assert_eq!(fixture.count("done_at is not null and seals = 1").await, 1);
 }
 
 // spec: D31
 #[tokio::test]
-async fn a_message_that_relays_call_too_old_is_sealed_anew_at_once() {
+async fn a_message_that_relays_refuse_as_too_old_is_resealed_at_once() {
     let (fixture, _relay) = with_a_strict_relay(1).await;
     fixture.clock.set(Timestamp(NOW.0 - 1_800));
     fixture.outbox.engine.write(Write::RetryWhatLiesAhead).await.unwrap();
-    fixture.look().await;
+    fixture.run_due().await;
     assert_eq!(fixture.count("event is not null and seals = 0 and attempts = 1").await, 1);
 
     fixture.clock.set(NOW);
-    fixture.look().await;
+    fixture.run_due().await;
 
     assert_eq!(fixture.count("done_at is not null and seals = 1").await, 1);
 }
 
 // spec: D31 INV-6
 #[tokio::test]
-async fn silence_of_the_relays_changes_no_bytes() {
+async fn a_message_stays_the_same_while_no_relay_answers() {
     let (fixture, _) = OutboxFixture::new(vec![], 1, 0).await;
     for _ in 0..5 {
-        fixture.look().await;
+        fixture.run_due().await;
         fixture.clock.advance(LONGEST_RETRY);
     }
 

@@ -1,5 +1,5 @@
-//! The periodic comparison of every open hold and payment with LND (E3, P5). Recovery after a
-//! restart is its first round.
+//! The periodic reconciliation of every open hold and payment with LND. The first round after a start
+//! is the recovery.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::engine::Engine;
 use crate::lightning::{Health, Htlc, LightningNode};
 use crate::store::{Reader, StoreError};
 
-/// Questions to LND at once.
-const SIDE_BY_SIDE: usize = 16;
+/// Calls to LND at once.
+const MAX_CONCURRENT: usize = 16;
 
 #[derive(Debug)]
-pub struct Comparison {
+pub struct Reconciliation {
     pub node: Arc<dyn LightningNode>,
     pub reader: Reader,
     pub engine: Engine,
     pub health: Health,
-    /// From one round to the next; a round also follows whenever LND is back, and at the tip.
+    /// From one round to the next; there is also a round when LND answers again, and at the tip again.
     pub period: Duration,
 }
 
@@ -30,22 +30,22 @@ enum Open {
     Payment(OrderId, PaymentHash),
 }
 
-impl Comparison {
+impl Reconciliation {
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
-            let standing = Standing::now(&mut self.health);
+            let reliability = Reliability::current(&mut self.health);
             if let Err(error) = self.round().await {
-                tracing::error!(%error, "what is open at LND cannot be listed");
+                tracing::error!(%error, "open holds and payments cannot be listed");
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(self.period) => {}
-                () = standing.rises(&mut self.health) => {}
+                () = reliability.rises(&mut self.health) => {}
             }
         }
     }
 
-    /// Asks LND about everything that is open, once.
+    /// Looks up every open hold and payment once.
     pub async fn round(&self) -> Result<(), StoreError> {
         if self.health.borrow().is_none() {
             return Ok(());
@@ -57,7 +57,7 @@ impl Comparison {
             .map(|(order, hash)| Open::Hold(order, hash))
             .chain(payments.into_iter().map(|(order, hash)| Open::Payment(order, hash)));
         futures::stream::iter(open)
-            .for_each_concurrent(SIDE_BY_SIDE, |open| async move {
+            .for_each_concurrent(MAX_CONCURRENT, |open| async move {
                 match open {
                     Open::Hold(order, hash) => {
                         super::look_up(&*self.node, &self.engine, order, hash).await;
@@ -72,14 +72,14 @@ impl Comparison {
         Ok(())
     }
 
-    /// LND may hold on to a payment that never left it (P12).
+    /// Looks for the HTLC of a payment: LND may show one in flight that was never sent (P12).
     async fn find_htlc(&self, order: OrderId, hash: PaymentHash) {
         match self.node.find_htlc(hash).await {
             Ok(Some(Htlc { index, missing_from })) => {
                 if let Some(channel) = missing_from {
                     tracing::warn!(
                         order.id = %order, ln.hash = %hash, ln.channel = channel,
-                        "LND calls a payment in flight and no channel carries it"
+                        "LND calls a payment in flight, but no channel carries it"
                     );
                 }
                 let is_missing = missing_from.is_some();
@@ -88,34 +88,34 @@ impl Comparison {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::debug!(%error, ln.hash = %hash, "LND did not answer; asking again later");
+                tracing::debug!(%error, ln.hash = %hash, "LND did not answer; retrying later");
             }
         }
     }
 }
 
-/// How much LND's word is good for.
+/// How far LND's answers can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
-    Silent,
+enum Reliability {
+    NoAnswer,
     Answers,
-    /// What it says of an escrow can be relied on.
+    /// Its answers about escrows can be relied on.
     AtTip,
 }
 
-impl Standing {
-    fn now(health: &mut Health) -> Self {
+impl Reliability {
+    fn current(health: &mut Health) -> Self {
         match health.borrow_and_update().as_ref() {
-            None => Self::Silent,
+            None => Self::NoAnswer,
             Some(readiness) if readiness.may_escrow() => Self::AtTip,
             Some(_) => Self::Answers,
         }
     }
 
-    /// Returns when LND's word is good for more than before.
+    /// Returns when the reliability has risen.
     async fn rises(mut self, health: &mut Health) {
         loop {
-            let now = Self::now(health);
+            let now = Self::current(health);
             if now > self {
                 return;
             }
