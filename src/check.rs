@@ -29,7 +29,7 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
         writeln!(out, "setting: {warning}")?;
     }
     let mut troubles = 0;
-    let mut say = |what: &str, found: Result<String>| -> Result<()> {
+    let mut print = |what: &str, found: Result<String>| -> Result<()> {
         match found {
             Ok(found) => writeln!(out, "{what}: {found}")?,
             Err(error) => {
@@ -40,22 +40,22 @@ pub async fn run(loaded: Loaded, out: &mut impl Write) -> Result<()> {
         Ok(())
     };
     let node = daemon::node_keys(&settings)?.public_key();
-    say("node", Ok(format!("{} ({node})", node.to_bech32()?)))?;
+    print("node", Ok(format!("{} ({node})", node.to_bech32()?)))?;
     let margin = settings.policy().escrow_margin;
     let books = read_books(&settings.database.file, margin).await;
     let ours = books.as_ref().ok().and_then(|books| books.node);
-    say("routing", Ok(routing(&settings.policy())))?;
-    say("lnd", lnd(&settings, ours).await)?;
-    say("relays", relays(&settings).await)?;
+    print("routing", Ok(routing(&settings.policy())))?;
+    print("lnd", lnd(&settings, ours).await)?;
+    print("relays", relays(&settings).await)?;
     let (database, books) = match books {
         Ok(books) => (Ok(books.summary.clone()), books),
         Err(error) => (Err(error), Books::default()),
     };
-    say("database", database)?;
+    print("database", database)?;
     for order in books.waiting {
         let found =
             if order.needs_a_person() { Err(anyhow!("{order}")) } else { Ok(order.to_string()) };
-        say(&format!("order {}", order.order), found)?;
+        print(&format!("order {}", order.order), found)?;
     }
     for (account, msats) in books.balances {
         writeln!(out, "ledger.{account} = {msats}")?;

@@ -11,7 +11,7 @@ pub mod daemon; // the composition root: every part, start and stop order
 pub mod engine; // one writer: load, decide, save, commit
 pub mod entropy; // chance, as a value; preimages and ids
 mod error_chain; // an error with its causes, on one line
-pub mod facts; // what the core asks before it can decide
+pub mod facts; // answers the core's questions by asking LND
 pub mod intake; // envelope → authenticated sender → Command
 pub mod lightning; // the port to LND, the client, what answers mean
 pub mod nostr; // relay pool, subscriptions, envelopes, addressable events

@@ -1,4 +1,4 @@
-//! Everything that speaks Nostr: envelopes around messages, and the relays.
+//! Nostr: envelopes around messages, and the relays.
 
 pub mod envelope; // one message, encrypted and authenticated, on either transport
 pub mod pool; // the relays: subscriptions and publishing

@@ -102,7 +102,7 @@ impl Publisher {
 
     /// The node's own events are published again at every interval, because relays may lose them.
     async fn renew_own_events(&mut self) {
-        // The first ones wait until the node is reachable: whoever reads them may send a message at once.
+        // The first ones wait until the node is reachable: their readers may send a message at once.
         if self.renewals.is_empty() && !self.relays.subscriptions().borrow().is_reachable() {
             return;
         }

@@ -13,7 +13,7 @@ const SECTIONS: [(&str, &str, &[&str]); 7] = [
     ),
     (
         "anti_abuse_bond",
-        "bonds are not built, nobody is asked for one",
+        "bonds are not built, none is required",
         &[
             "amount_pct",
             "base_amount_sats",

@@ -148,7 +148,7 @@ impl Relays {
         // Some relays deliver messages only to their authenticated recipient (NIP-42).
         pool.state().set_signer(node.clone()).await;
 
-        let (subscriptions, state) = watch::channel(Subscriptions::new(urls.len()));
+        let (subscriptions, current) = watch::channel(Subscriptions::new(urls.len()));
         let mut relays = Vec::new();
         for (index, url) in urls.iter().enumerate() {
             let unusable = |source| RelayError::Unusable { url: url.to_string(), source };
@@ -164,7 +164,7 @@ impl Relays {
             });
         }
         let listener = Listener { relays, subscriptions };
-        Ok((Self { pool, urls, subscriptions: state }, listener, received))
+        Ok((Self { pool, urls, subscriptions: current }, listener, received))
     }
 
     /// Sends an event to every connected relay; returns when the first one has accepted it.

@@ -357,7 +357,7 @@ async fn lightning_commands_do_not_wait_for_messages_to_a_silent_relay() {
     let mut tasks = crate::tasks::Tasks::new();
     tasks.spawn("outbox", Arc::clone(&fixture.outbox).run(tasks.shutdown()));
 
-    // A message is under way for ten seconds before it is given up.
+    // A send to a relay times out after ten seconds.
     let asked = timeout(Duration::from_secs(8), fixture.canceled.recv()).await;
     assert_eq!(asked.expect("LND was not asked in time"), Some(PaymentHash([1; 32])));
 }
@@ -510,7 +510,7 @@ async fn a_row_that_cannot_be_finished_is_reported_once_and_retried_with_backoff
     let log = Log::default();
     let _logging = log.begin();
     let (mut fixture, _) = OutboxFixture::new(vec![], 0, 1).await;
-    // What LND says of the hold can be applied to no order.
+    // LND's answer about the hold cannot be applied to the order.
     fixture.tamper("update orders set maker_identity = replace(hex(zeroblob(32)), '0', 'z')").await;
 
     for _ in 0..60 {

@@ -66,7 +66,7 @@ async fn the_profile_is_published_once_and_the_other_own_events_at_intervals_or_
 
     let (fixture, _relay) = with_a_strict_relay(0).await;
     let mut publisher = fixture.publisher("regtest");
-    let published = async |publisher: &mut Publisher| {
+    let renewed = async |publisher: &mut Publisher| {
         publisher.update_from_lnd();
         publisher.renew_own_events().await;
         let due = publisher.reader.list_publications_due(NOW, 9).await.unwrap();
@@ -74,15 +74,15 @@ async fn the_profile_is_published_once_and_the_other_own_events_at_intervals_or_
         publisher.publish_due().await.unwrap();
         ids
     };
-    assert_eq!(published(&mut publisher).await, [Info, Profile, RelayList]);
-    assert_eq!(published(&mut publisher).await, []);
+    assert_eq!(renewed(&mut publisher).await, [Info, Profile, RelayList]);
+    assert_eq!(renewed(&mut publisher).await, []);
     fixture.clock.advance(Duration::from_mins(1));
-    assert_eq!(published(&mut publisher).await, [RelayList]);
+    assert_eq!(renewed(&mut publisher).await, [RelayList]);
     let (_, health) = tokio::sync::watch::channel(Some(readiness("signet")));
     publisher.health = health;
-    assert_eq!(published(&mut publisher).await, [Info]);
+    assert_eq!(renewed(&mut publisher).await, [Info]);
     fixture.clock.advance(Duration::from_mins(5));
-    assert_eq!(published(&mut publisher).await, [Info, RelayList]);
+    assert_eq!(renewed(&mut publisher).await, [Info, RelayList]);
 }
 
 // spec: D30 D41

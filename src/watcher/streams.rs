@@ -73,7 +73,7 @@ impl Streams {
     fn report_panic(&mut self, (hash, ended): (PaymentHash, Result<(), JoinError>)) {
         if let Err(error) = ended {
             tracing::error!(%error, ln.hash = %hash, "watching a hold or payment panicked; please report this");
-            // Meanwhile the comparison alone watches it.
+            // Meanwhile the reconciliation alone watches it.
             self.running.spawn(hash, tokio::time::sleep(PAUSE_AFTER_PANIC));
         }
     }

@@ -127,7 +127,7 @@ impl LightningNode for FakeLnd {
     }
 }
 
-/// What the daemon makes of its node, told by the monitor.
+/// The parts of the watcher, around one fake node.
 struct Watched {
     fixture: EngineFixture,
     node: Arc<FakeLnd>,
@@ -345,8 +345,8 @@ async fn a_failed_call_makes_the_monitor_check_at_once() {
     it.node.falls_silent();
     it.failures.send_replace(());
 
-    let heard = it.health.wait_for(Option::is_none);
-    drop(timeout(health::HEALTHY_INTERVAL / 2, heard).await.expect("it asked").unwrap());
+    let away = it.health.wait_for(Option::is_none);
+    drop(timeout(health::HEALTHY_INTERVAL / 2, away).await.expect("it checked").unwrap());
 }
 
 // spec: D33 T10

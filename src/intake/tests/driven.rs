@@ -154,11 +154,11 @@ async fn a_slow_clock_at_the_start_loses_no_fiat_sent() {
 #[tokio::test]
 async fn a_message_dated_ahead_leaves_no_row_about_its_author() {
     let mut fixture = Fixture::new().await;
-    let (order, somebody) = (fixture.pending().await, Trader::new(99));
+    let (order, stranger) = (fixture.pending().await, Trader::new(99));
     let now = fixture.base.clock.now();
     for (ahead, is_remembered) in [(2, true), (48, false)] {
         let event = fixture.message_over(
-            &somebody,
+            &stranger,
             order,
             "take-sell",
             now.after(HOUR * ahead),
@@ -170,7 +170,7 @@ async fn a_message_dated_ahead_leaves_no_row_about_its_author() {
 
         assert_eq!(fixture.base.reader.is_remembered(id).await.unwrap(), is_remembered);
     }
-    assert_eq!(fixture.base.reader.find_transport(somebody.key()).await.unwrap(), None);
+    assert_eq!(fixture.base.reader.find_transport(stranger.key()).await.unwrap(), None);
 }
 
 // spec: D42 INV-9 T24

@@ -78,7 +78,7 @@ impl Fixture {
 
     pub(super) async fn on(base: EngineFixture) -> Self {
         let (events, received) = mpsc::channel(QUEUE);
-        let (subscriptions, receiver) = watch::channel(Subscriptions::new(1));
+        let (subscriptions, state) = watch::channel(Subscriptions::new(1));
         let node = Trader::new(7).0;
         let nowhere = LndAccess {
             host: "https://127.0.0.1:1".to_owned(),
@@ -87,7 +87,7 @@ impl Fixture {
         };
         let setup = Setup {
             events: received,
-            subscriptions: receiver,
+            subscriptions: state,
             node: node.clone(),
             pow: 0,
             transports: vec![Transport::Nip44, Transport::GiftWrap],

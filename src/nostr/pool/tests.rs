@@ -507,8 +507,8 @@ async fn an_event_that_every_relay_refuses_is_an_error_with_their_reasons() {
 
 #[tokio::test]
 async fn nothing_is_published_while_no_relay_is_connected() {
-    let nobody = "ws://127.0.0.1:9".to_owned();
-    let fixture = Fixture::subscribed_at(&[nobody]).await;
+    let unreachable = "ws://127.0.0.1:9".to_owned();
+    let fixture = Fixture::subscribed_at(&[unreachable]).await;
     let error = fixture.relays.publish(&direct(0)).await;
     assert!(matches!(error, Err(RelayError::NoneConnected)));
     assert!(fixture.relays.connected().await.is_empty());

@@ -28,11 +28,11 @@ pub(crate) async fn with_a_strict_relay(people: u8) -> (OutboxFixture, impl Drop
     relay.run().await.unwrap();
     let (fixture, listener) =
         OutboxFixture::new(vec![relay.url().await.to_string()], people, 0).await;
-    let (cursor, heard) = tokio::sync::watch::channel(NOW);
+    let (sender, cursor) = tokio::sync::watch::channel(NOW);
     let mut listening = JoinSet::new();
     listening.spawn(async move {
-        let _alive = (relay, cursor);
-        listener.run(heard).await;
+        let _alive = (relay, sender);
+        listener.run(cursor).await;
     });
     let mut subscriptions = fixture.outbox.messenger.relays.subscriptions();
     subscriptions.wait_for(crate::nostr::Subscriptions::is_reachable).await.unwrap();
