@@ -92,7 +92,7 @@ impl BusyLanes {
 
     fn free_place(&mut self, (lane, ended): (String, Result<(), JoinError>)) {
         if let Err(error) = ended {
-            tracing::error!(%error, "an act panicked; it is retried");
+            tracing::error!(%error, "carrying out an outbox row panicked; it is retried");
         }
         self.classes.remove(&lane);
     }
@@ -100,7 +100,9 @@ impl BusyLanes {
     pub(super) async fn finish(mut self) {
         let all = async { while self.acts.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_ACTS, all).await.is_err() {
-            tracing::warn!("some acts were still running; they are resumed at the next start");
+            tracing::warn!(
+                "some outbox rows were still being carried out; they are resumed at the next start"
+            );
         }
     }
 

@@ -134,7 +134,7 @@ async fn a_release_waits_until_lnd_is_the_known_node() -> Result<()> {
     let mut process = Process::start(&fixture.exchange, &at_lnd(&other))?;
     process.wait_for_log("this is another Lightning node").await?;
     fixture.seller.trader.release(offer.id).await?;
-    process.wait_for_log("an act failed and is retried").await?;
+    process.wait_for_log("an outbox row failed and is retried").await?;
     process.kill().await?;
 
     fixture.exchange.daemon.start().await?;
