@@ -82,7 +82,7 @@ impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { replies, escrows, payouts, most_waiting } = self;
         writeln!(f, "  request → answer:                      {replies}")?;
-        writeln!(f, "  escrow asked for → seller's invoice:   {escrows}")?;
+        writeln!(f, "  escrow started → hold invoice:         {escrows}")?;
         writeln!(f, "  release → the buyer's node has sats:   {payouts}")?;
         write!(f, "  most acts of the outbox that waited:   {most_waiting}")
     }

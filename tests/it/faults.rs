@@ -1,12 +1,12 @@
 //! Faults during a trade: of the process, the relay, LND, other people.
 
-mod absence;
+mod concurrent_takes;
+mod downtime;
 mod forged;
 mod hostile;
 mod kill;
 mod link;
 mod lnd_access;
-mod lnd_dies;
+mod lnd_killed;
 mod relay;
-mod rivals;
 mod secrets;

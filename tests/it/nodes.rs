@@ -1,7 +1,7 @@
 //! What only real nodes can show.
 
 mod access;
-mod both_die;
+mod both_killed;
 mod dangling;
 mod horizon;
 mod modifier;

@@ -72,7 +72,7 @@ async fn a_non_utf8_variable_is_reported_if_it_is_a_setting() -> Result<()> {
 
 // spec: D12
 #[tokio::test]
-async fn all_wrong_settings_are_named_at_once_with_value_and_remedy() -> Result<()> {
+async fn all_wrong_settings_are_reported_at_once_with_value_and_remedy() -> Result<()> {
     let home = TempDir::new()?;
     let typo = "nsec1thisismysecret";
     Settings::template()?
@@ -109,7 +109,7 @@ async fn all_wrong_settings_are_named_at_once_with_value_and_remedy() -> Result<
 
 // spec: D12
 #[tokio::test]
-async fn settings_that_cannot_be_read_are_named() -> Result<()> {
+async fn settings_that_cannot_be_read_are_reported() -> Result<()> {
     let home = TempDir::new()?;
     fs::create_dir(home.path().join("settings.toml"))?;
     ends(&run(home.path(), &[]).await?, USAGE, &["settings.toml: cannot be read", "; make it"])?;
@@ -120,7 +120,7 @@ async fn settings_that_cannot_be_read_are_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_made_is_named() -> Result<()> {
+async fn a_folder_that_cannot_be_created_is_reported() -> Result<()> {
     let home = TempDir::new()?;
     fs::write(home.path().join("file"), "")?;
     let below_a_file = home.path().join("file/node");
@@ -190,7 +190,7 @@ async fn after_a_shutdown_the_database_is_one_file() -> Result<()> {
 
 // spec: D11
 #[tokio::test]
-async fn a_database_that_cannot_be_written_is_named() -> Result<()> {
+async fn a_database_that_cannot_be_written_is_reported() -> Result<()> {
     let mut exchange = Box::pin(Exchange::start(settings()?)).await?;
     exchange.daemon.sigterm().await?;
     let lock = exchange.daemon.dir().join("mostro.db.lock");
@@ -252,7 +252,7 @@ async fn a_relay_that_comes_up_later_is_found() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_check_says_that_all_is_well_and_changes_nothing() -> Result<()> {
+async fn a_check_of_a_healthy_node_succeeds_and_changes_nothing() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let home = fixture.exchange.daemon.dir();
     let before = files(home)?;
@@ -270,7 +270,7 @@ async fn a_check_says_that_all_is_well_and_changes_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_check_names_the_relays_that_are_missing() -> Result<()> {
+async fn a_check_reports_the_relays_that_are_not_connected() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let nobody = format!("ws://{}", free_address()?);
     let other = Relay::start_at(free_address()?).await?;

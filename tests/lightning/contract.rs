@@ -1,10 +1,10 @@
 //! The laws, and the list of them.
 
 pub(crate) mod access;
-pub(crate) mod deaths;
 pub(crate) mod holds;
 pub(crate) mod links;
 pub(crate) mod payments;
+pub(crate) mod restarts;
 
 use std::collections::BTreeSet;
 
@@ -51,18 +51,18 @@ macro_rules! every_law {
             payments::a_time_lock_just_long_enough_is_enough,
             payments::another_nodes_invoice_with_the_hash_of_our_escrow_is_paid,
             payments::only_a_payment_in_flight_is_matched_with_an_htlc,
-            deaths::an_open_hold_survives_a_kill_and_can_be_paid,
-            deaths::an_accepted_hold_survives_a_kill_and_can_be_settled_or_canceled,
-            deaths::a_settled_hold_stays_settled_when_lnd_is_killed_right_after,
-            deaths::a_settle_interrupted_by_a_kill_can_be_repeated,
-            deaths::a_settle_works_while_the_payer_is_down,
-            deaths::a_horizon_that_passes_while_lnd_is_down_cancels_the_hold_when_it_is_back,
-            deaths::a_payment_in_flight_survives_a_kill_and_ends_as_the_payee_decides,
-            deaths::a_payment_that_ends_while_lnd_is_down_is_reported_when_it_is_back,
-            deaths::the_first_update_is_durable,
-            deaths::a_final_state_survives_a_kill,
-            deaths::streams_end_without_a_final_state_when_lnd_stops,
-            deaths::streams_end_without_a_final_state_when_lnd_is_killed,
+            restarts::an_open_hold_survives_a_kill_and_can_be_paid,
+            restarts::an_accepted_hold_survives_a_kill_and_can_be_settled_or_canceled,
+            restarts::a_settled_hold_stays_settled_when_lnd_is_killed_right_after,
+            restarts::a_settle_interrupted_by_a_kill_can_be_repeated,
+            restarts::a_settle_works_while_the_payer_is_down,
+            restarts::a_horizon_that_passes_while_lnd_is_down_cancels_the_hold_when_it_is_back,
+            restarts::a_payment_in_flight_survives_a_kill_and_ends_as_the_payee_decides,
+            restarts::a_payment_that_ends_while_lnd_is_down_is_reported_when_it_is_back,
+            restarts::the_first_update_is_durable,
+            restarts::a_final_state_survives_a_kill,
+            restarts::streams_end_without_a_final_state_when_lnd_stops,
+            restarts::streams_end_without_a_final_state_when_lnd_is_killed,
             links::a_broken_connection_ends_streams_without_a_final_state_and_is_replaced,
             links::every_call_over_a_dead_connection_has_a_deadline,
             access::a_node_that_is_ready_reports_its_identity_and_readiness,
@@ -134,7 +134,7 @@ fn every_measured_case_has_its_law_or_a_reason_why_not() {
     let sources = [
         include_str!("contract/holds.rs"),
         include_str!("contract/payments.rs"),
-        include_str!("contract/deaths.rs"),
+        include_str!("contract/restarts.rs"),
         include_str!("contract/access.rs"),
         include_str!("access.rs"),
         include_str!("faults.rs"),

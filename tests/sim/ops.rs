@@ -65,7 +65,7 @@ pub(crate) enum Op {
     Offline {
         secs: u16,
     },
-    /// No relay is heard from now on. They keep what is said until they are back.
+    /// No relay is reachable from now on. They store messages until they are reachable again.
     RelaysLeave,
     RelaysReturn,
     /// Sets the daemon's clock this many seconds ahead of the right time, or behind it.

@@ -16,7 +16,7 @@ pub(crate) const FILE_NAME: &str = "docs/LIGHTNING.md";
 const SOURCES: [&str; 7] = [
     "contract/holds.rs",
     "contract/payments.rs",
-    "contract/deaths.rs",
+    "contract/restarts.rs",
     "contract/links.rs",
     "contract/access.rs",
     "access.rs",

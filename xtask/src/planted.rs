@@ -9,7 +9,7 @@
 //! # complaint: text that the failing output must contain
 //! ```
 //!
-//! It is applied to a copy of the tree. The copy's crates have a version of their own, so that the
+//! It is applied to a copy of the tree. The copy's crates have their own version, so that the
 //! build shares every dependency with this tree and no faulty artifact is used in a normal build.
 
 mod copy;

@@ -246,7 +246,7 @@ impl Daemon {
             output.status.success() == standing_still.is_empty()
                 && found == standing_still.len()
                 && standing_still.iter().all(is_told),
-            "mostrod check says {}:\n{text}{}",
+            "mostrod check ended with {}:\n{text}{}",
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );

@@ -33,7 +33,7 @@ pub enum PaymentStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Payment {
     pub(crate) hash: PaymentHash,
-    /// Assigned anew, and higher, at each registration of the hash.
+    /// Each registration of the hash gets a new, higher one.
     pub(crate) index: u64,
     pub(crate) bolt11: String,
     pub(crate) amount_msat: u64,

@@ -33,7 +33,7 @@ struct Intent {
 const DEFAULT_FINAL_CLTV: u32 = 80;
 
 impl Network {
-    /// `SendPaymentV2`. Answers the hash, and where in the payment's log this try begins.
+    /// `SendPaymentV2`. Returns the hash, and where in the payment's log this attempt starts.
     pub(crate) fn send_payment(
         &mut self,
         node: &str,
@@ -48,7 +48,7 @@ impl Network {
         Ok((intent.hash, begins))
     }
 
-    /// The HTLC is decided. The payer hears of it as soon as its link is up.
+    /// Records the outcome of an HTLC. The payer learns it once its channel is active.
     pub(crate) fn resolve(&mut self, attempt: u64, outcome: Outcome) {
         let Some(decided) = self.attempt_mut(attempt) else { return };
         if decided.outcome.is_some_and(|before| before != outcome) {

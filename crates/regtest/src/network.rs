@@ -397,7 +397,7 @@ impl Regtest {
         Ok(())
     }
 
-    /// Waits until a node knows that its peer is gone: what it sends before that waits for the peer.
+    /// Waits until a node knows that its peer is disconnected: what it sends before waits for the peer.
     async fn wait_for_disconnect(&self, name: &str, peer: &str) -> Result<()> {
         let (of, peer) = (self.known(name)?, self.known(peer)?);
         until("end of the connection", || channels::has_no_channel(&of, &peer)).await

@@ -30,7 +30,7 @@ async fn only_the_buyer_can_send_fiat_sent() -> Result<()> {
             receives(person, offer.refused(&sent, "invalid_pubkey")).await?;
         }
 
-        before.stands(fixture, &offer).await?;
+        before.is_unchanged(fixture, &offer).await?;
         fixture.released(&offer).await?;
         fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
     })
@@ -50,8 +50,8 @@ async fn only_the_seller_can_release() -> Result<()> {
             receives(person, offer.refused(&sent, "invalid_peer")).await?;
         }
 
-        before.stands(fixture, &offer).await?;
-        ends_well(fixture, &offer).await
+        before.is_unchanged(fixture, &offer).await?;
+        succeeds(fixture, &offer).await
     })
     .await
 }
@@ -65,14 +65,14 @@ async fn a_message_in_the_name_of_another_key_is_ignored() -> Result<()> {
         let buyer = Victim::of(&fixture.buyer, &offer)?;
         let seller = Victim::of(&fixture.seller, &offer)?;
 
-        tries(&forger, fixture, &offer, "fiat-sent", &buyer).await?;
+        send_forgeries(&forger, fixture, &offer, "fiat-sent", &buyer).await?;
         fixture.buyer.trader.fiat_sent(offer.id).await?;
         fixture.buyer.trader.wait_for(Action::FiatSentOk).await?;
         fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
-        tries(&forger, fixture, &offer, "release", &seller).await?;
+        send_forgeries(&forger, fixture, &offer, "release", &seller).await?;
 
         ensure!(forger.answers().await? == 0, "an answer was sent");
-        ends_well(fixture, &offer).await
+        succeeds(fixture, &offer).await
     })
     .await
 }
@@ -91,12 +91,12 @@ async fn a_release_that_came_too_early_is_not_honoured_when_it_is_repeated() -> 
 
         let release = on_relay(fixture, early.event).await?;
         fixture.exchange.relay.push(release.clone());
-        before.stands(fixture, &offer).await?;
+        before.is_unchanged(fixture, &offer).await?;
         fixture.exchange.daemon.restart().await?;
         fixture.exchange.relay.push(release);
-        before.stands(fixture, &offer).await?;
+        before.is_unchanged(fixture, &offer).await?;
 
-        ends_well(fixture, &offer).await
+        succeeds(fixture, &offer).await
     })
     .await
 }
@@ -118,7 +118,7 @@ async fn messages_of_one_trade_do_not_change_another() -> Result<()> {
             fixture.exchange.relay.push(on_relay(fixture, said).await?);
         }
 
-        before.stands(fixture, &offer).await?;
+        before.is_unchanged(fixture, &offer).await?;
         fixture.released(&offer).await?;
         fixture.audit(offer.id, -2 * SELLER_PAYS, 2 * BUYER_GETS).await
     })
@@ -134,7 +134,7 @@ impl Snapshot {
     }
 
     /// Nobody got a message, and the order and the sats are unchanged.
-    async fn stands(&self, fixture: &mut Fixture, offer: &Offer) -> Result<()> {
+    async fn is_unchanged(&self, fixture: &mut Fixture, offer: &Offer) -> Result<()> {
         fixture.seller.trader.receives_nothing_more(offer.id).await?;
         fixture.buyer.trader.receives_nothing_more(offer.id).await?;
         ensure!(in_database(fixture, offer.id).await? == self.0, "the order has changed");
@@ -145,7 +145,7 @@ impl Snapshot {
 }
 
 /// From `fiat-sent` to the end.
-async fn ends_well(fixture: &mut Fixture, offer: &Offer) -> Result<()> {
+async fn succeeds(fixture: &mut Fixture, offer: &Offer) -> Result<()> {
     fixture.seller.trader.release(offer.id).await?;
     fixture.is_success(offer).await?;
     fixture.audit(offer.id, -SELLER_PAYS, BUYER_GETS).await
@@ -174,7 +174,7 @@ impl Victim {
 }
 
 /// Sends every forgery; none may have an effect.
-async fn tries(
+async fn send_forgeries(
     forger: &Forger,
     fixture: &mut Fixture,
     offer: &Offer,
@@ -186,7 +186,7 @@ async fn tries(
     for (trick, event) in forger.forged(&message, victim)? {
         forger.deliver(fixture, &event).await.with_context(|| trick.to_owned())?;
     }
-    before.stands(fixture, offer).await.with_context(|| action.to_owned())
+    before.is_unchanged(fixture, offer).await.with_context(|| action.to_owned())
 }
 
 impl Forger {
@@ -197,7 +197,7 @@ impl Forger {
             Transport::GiftWrap => {
                 let sealed = |signature: &str, seal: PublicKey, signer: &Keys| {
                     let content = self.content(message, signature, "");
-                    self.letter_as(victim.trade, &content, seal, signer)
+                    self.wrap_as(victim.trade, &content, seal, signer)
                 };
                 let (we, identity) = (self.identity.public_key(), &self.identity);
                 Ok(vec![
@@ -232,7 +232,7 @@ impl Forger {
     }
 
     /// A gift wrap with these authors of rumor and seal, whose seal is signed by one of our keys.
-    fn letter_as(
+    fn wrap_as(
         &self,
         author: PublicKey,
         content: &str,

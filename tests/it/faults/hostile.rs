@@ -38,7 +38,7 @@ async fn an_invalid_event_changes_nothing_and_gets_no_answer() -> Result<()> {
 
         // Only the flaws were the reason: the same take without one is accepted.
         let honest = Forger::join(fixture).await?;
-        honest.deliver(fixture, &honest.letter(&honest.take(offer.id).to_string())?).await?;
+        honest.deliver(fixture, &honest.event_with(&honest.take(offer.id).to_string())?).await?;
         fixture.book.until(offer.id, "in-progress").await?;
 
         let sale = fixture.sale_active().await?;
@@ -60,7 +60,7 @@ async fn a_repeated_request_is_handled_once() -> Result<()> {
         let take = forger.seal(rumor.clone())?;
         forger.deliver(fixture, &take).await?;
         fixture.book.until(offer.id, "in-progress").await?;
-        let cancel = forger.letter(&forger.request(offer.id, "cancel").to_string())?;
+        let cancel = forger.event_with(&forger.request(offer.id, "cancel").to_string())?;
         forger.deliver(fixture, &cancel).await?;
         fixture.book.until(offer.id, "pending").await?;
         fixture.seller.trader.wait_for(Action::NewOrder).await?;
@@ -298,7 +298,7 @@ impl Forger {
     }
 
     /// The event with this message, without a flaw.
-    fn letter(&self, message: &str) -> Result<Event> {
+    fn event_with(&self, message: &str) -> Result<Event> {
         self.seal(self.rumor(&self.signed(message), NOW)?)
     }
 
@@ -353,10 +353,12 @@ impl Forger {
         let take = self.take(order);
         let mut flawed = Vec::new();
         for (flaw, message) in malformed(&take) {
-            flawed.push((flaw, self.letter(&message)?));
+            flawed.push((flaw, self.event_with(&message)?));
         }
         let message = take.to_string();
-        for (flaw, content) in self.badly_signed(&message).into_iter().chain(torn(&message)) {
+        for (flaw, content) in
+            self.badly_signed(&message).into_iter().chain(malformed_tuples(&message))
+        {
             flawed.push((flaw, self.seal(self.rumor(&content, NOW)?)?));
         }
         let content = self.signed(&message);
@@ -371,7 +373,7 @@ impl Forger {
             Transport::GiftWrap => self.badly_wrapped(&content)?,
             Transport::Nip44 => self.badly_sent(&content)?,
         });
-        flawed.extend(self.misdirected(&self.letter(&message)?)?);
+        flawed.extend(self.misdirected(&self.event_with(&message)?)?);
         Ok(flawed)
     }
 
@@ -525,7 +527,7 @@ fn malformed(take: &Value) -> Vec<(&'static str, String)> {
 }
 
 /// Contents that are not a tuple.
-fn torn(message: &str) -> Vec<(&'static str, String)> {
+fn malformed_tuples(message: &str) -> Vec<(&'static str, String)> {
     vec![
         ("text in place of a tuple", "hello".to_owned()),
         ("a NUL in place of a tuple", "\0".to_owned()),

@@ -21,7 +21,7 @@ enum Scenario {
 }
 
 /// A trade, and the points at which the daemon is killed in it, one after the other.
-type Fate = (Scenario, Vec<String>);
+type KilledTrade = (Scenario, Vec<String>);
 
 async fn sale(fixture: &mut Fixture) -> Result<Uuid> {
     let (offer, _) = fixture.sale_invoiced().await?;
@@ -46,7 +46,7 @@ async fn purchase(fixture: &mut Fixture) -> Result<Uuid> {
 }
 
 /// One trade of a fixture.
-async fn survives(fixture: &mut Fixture, (scenario, points): &Fate) -> Result<()> {
+async fn survives_kills(fixture: &mut Fixture, (scenario, points): &KilledTrade) -> Result<()> {
     fixture.exchange.daemon.sigterm().await?;
     let before = fixture.exchange.daemon.log().len();
     let runs = fixture.exchange.daemon.start_with_crashes_at(points.clone())?;
@@ -62,37 +62,37 @@ async fn survives(fixture: &mut Fixture, (scenario, points): &Fate) -> Result<()
 }
 
 /// Runs them one after the other in one fixture.
-async fn survives_all(fates: impl Iterator<Item = &Fate>) -> Result<()> {
+async fn survive_in_turn(trades: impl Iterator<Item = &KilledTrade>) -> Result<()> {
     let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
-    for fate in fates {
-        let (scenario, points) = fate;
-        let survived = survives(&mut fixture, fate).await;
+    for trade in trades {
+        let (scenario, points) = trade;
+        let survived = survives_kills(&mut fixture, trade).await;
         survived.with_context(|| format!("{scenario:?}, killed at {}", points.join(", then ")))?;
     }
     fixture.exchange.end()
 }
 
 /// Distributes them over a few fixtures, which run concurrently.
-async fn all_survive(fates: impl IntoIterator<Item = Fate>) -> Result<()> {
-    let fates: Vec<_> = fates.into_iter().collect();
-    let fixtures = crate::PARALLEL.min(fates.len());
-    let dealt = (0..fixtures).map(|nth| fates.iter().skip(nth).step_by(fixtures));
-    try_join_all(dealt.map(survives_all)).await?;
+async fn all_survive(trades: impl IntoIterator<Item = KilledTrade>) -> Result<()> {
+    let trades: Vec<_> = trades.into_iter().collect();
+    let fixtures = crate::PARALLEL.min(trades.len());
+    let shares = (0..fixtures).map(|nth| trades.iter().skip(nth).step_by(fixtures));
+    try_join_all(shares.map(survive_in_turn)).await?;
     Ok(())
 }
 
-fn once(scenario: Scenario, points: &[&str]) -> Vec<Fate> {
+fn once(scenario: Scenario, points: &[&str]) -> Vec<KilledTrade> {
     points.iter().map(|point| (scenario, vec![(*point).to_owned()])).collect()
 }
 
 /// `point:1` to `point:last`.
-fn each(scenario: Scenario, point: &str, last: u32) -> Vec<Fate> {
+fn each(scenario: Scenario, point: &str, last: u32) -> Vec<KilledTrade> {
     (1..=last).map(|hit| (scenario, vec![format!("{point}:{hit}")])).collect()
 }
 
 // spec: INV-6 C16 C25
 #[tokio::test]
-async fn killed_with_a_message_received_and_not_decided() -> Result<()> {
+async fn a_trade_survives_kills_between_receipt_and_decision() -> Result<()> {
     let sale = each(Scenario::Sale, "intake.received", 8);
     let purchase = each(Scenario::Purchase, "intake.received", 5);
     all_survive(sale.into_iter().chain(purchase)).await
@@ -100,7 +100,7 @@ async fn killed_with_a_message_received_and_not_decided() -> Result<()> {
 
 // spec: INV-6 C20
 #[tokio::test]
-async fn killed_with_a_decision_on_disk_and_nothing_done() -> Result<()> {
+async fn a_trade_survives_kills_between_decision_and_effects() -> Result<()> {
     let sale = each(Scenario::Sale, "engine.committed", 40);
     let purchase = each(Scenario::Purchase, "engine.committed", 30);
     all_survive(sale.into_iter().chain(purchase).step_by(2)).await
@@ -108,7 +108,7 @@ async fn killed_with_a_decision_on_disk_and_nothing_done() -> Result<()> {
 
 // spec: E1 E2 P1 P5 P6 C16 C20 INV-2 INV-3
 #[tokio::test]
-async fn killed_before_during_and_after_each_call_to_lnd() -> Result<()> {
+async fn a_trade_survives_kills_around_each_call_to_lnd() -> Result<()> {
     let mut scenarios = once(
         Scenario::Sale,
         &[
@@ -136,7 +136,7 @@ async fn killed_before_during_and_after_each_call_to_lnd() -> Result<()> {
 
 // spec: INV-6 INV-7
 #[tokio::test]
-async fn killed_before_and_after_each_event_is_published() -> Result<()> {
+async fn a_trade_survives_kills_around_each_publication() -> Result<()> {
     let mut scenarios = Vec::new();
     for scenario in [Scenario::Sale, Scenario::Purchase] {
         for moment in ["before", "during", "after"] {
@@ -149,7 +149,7 @@ async fn killed_before_and_after_each_event_is_published() -> Result<()> {
 
 // spec: INV-6 INV-7
 #[tokio::test]
-async fn killed_between_two_deliveries_of_one_batch() -> Result<()> {
+async fn a_trade_survives_kills_between_two_deliveries_of_a_batch() -> Result<()> {
     let sale = each(Scenario::Sale, "outbox.finished", 20);
     let purchase = each(Scenario::Purchase, "outbox.finished", 14);
     all_survive(sale.into_iter().chain(purchase).step_by(2)).await
@@ -157,7 +157,7 @@ async fn killed_between_two_deliveries_of_one_batch() -> Result<()> {
 
 // spec: INV-6
 #[tokio::test]
-async fn killed_again_and_again() -> Result<()> {
+async fn a_trade_survives_repeated_kills() -> Result<()> {
     let points = [
         "intake.received:2",
         "engine.committed:4",

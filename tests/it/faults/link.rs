@@ -64,7 +64,7 @@ async fn dead_when_the_escrow_is_paid() -> Result<()> {
 
     proxy.swallow();
     fixture.seller.wallet.pay(&hold).await?;
-    let dials = heals_once_noticed(&fixture, &proxy).await?;
+    let dials = repair_after_deadline(&fixture, &proxy).await?;
 
     fixture.is_active().await?;
     ensure!(proxy.dials() > dials, "no new connection was opened");
@@ -78,7 +78,7 @@ async fn dead_when_it_is_released() -> Result<()> {
 
     proxy.swallow();
     fixture.seller.trader.release(offer.id).await?;
-    let dials = heals_once_noticed(&fixture, &proxy).await?;
+    let dials = repair_after_deadline(&fixture, &proxy).await?;
 
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentSettled).await?;
     ensure!(proxy.dials() > dials, "no new connection was opened");
@@ -103,7 +103,7 @@ async fn behind_proxy() -> Result<(Box<Fixture>, Proxy)> {
 
 /// Waits for the deadline of a call, then lets new connections through. Returns how many were opened
 /// before.
-async fn heals_once_noticed(fixture: &Fixture, proxy: &Proxy) -> Result<u64> {
+async fn repair_after_deadline(fixture: &Fixture, proxy: &Proxy) -> Result<u64> {
     fixture.exchange.daemon.wait_for_log("LND did not answer").await?;
     let dials = proxy.dials();
     proxy.heal();

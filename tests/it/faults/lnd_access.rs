@@ -26,7 +26,7 @@ async fn an_lnd_that_comes_up_later_is_found() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_missing_certificate_or_macaroon_is_named_with_its_remedy() -> Result<()> {
+async fn a_missing_certificate_or_macaroon_is_reported_with_its_remedy() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let access = fixture.exchange.lnd.access(HUB)?;
     fs::remove_file(&access.tls_cert)?;
@@ -42,7 +42,7 @@ async fn a_missing_certificate_or_macaroon_is_named_with_its_remedy() -> Result<
 }
 
 #[tokio::test]
-async fn a_wrong_certificate_is_named_and_read_again() -> Result<()> {
+async fn a_wrong_certificate_is_reported_and_read_again() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let certificate = fixture.exchange.lnd.access(HUB)?.tls_cert;
     let right = fs::read(&certificate)?;
@@ -58,7 +58,7 @@ async fn a_wrong_certificate_is_named_and_read_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wrong_macaroon_is_named_and_read_again() -> Result<()> {
+async fn a_wrong_macaroon_is_reported_and_read_again() -> Result<()> {
     let fixture = Fixture::stopped().await?;
     let macaroon = fixture.exchange.macaroon();
     let right = fs::read(&macaroon)?;
@@ -72,7 +72,7 @@ async fn a_wrong_macaroon_is_named_and_read_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_macaroon_without_a_right_is_named_and_read_again() -> Result<()> {
+async fn a_macaroon_without_a_permission_is_reported_and_read_again() -> Result<()> {
     let mut fixture = Fixture::stopped().await?;
     let macaroon = fixture.exchange.macaroon();
     let right = fs::read(&macaroon)?;
@@ -102,7 +102,7 @@ async fn a_renewed_certificate_needs_no_restart() -> Result<()> {
 
 // spec: E2 P0 INV-4
 #[tokio::test]
-async fn a_release_waits_for_the_right_to_settle() -> Result<()> {
+async fn a_release_waits_for_the_permission_to_settle() -> Result<()> {
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.sale_fiat_sent().await?;
     let macaroon = fixture.exchange.macaroon();

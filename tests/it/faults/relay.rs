@@ -16,7 +16,7 @@ async fn messages_due_during_a_relay_outage_are_sent_after_it() -> Result<()> {
     fixture.exchange.relay.die();
     fixture.seller.wallet.pay(&hold).await?;
     fixture.exchange.daemon.wait_for_log("no relay is connected").await?;
-    fixture.relay_comes_back().await?;
+    fixture.restart_relay().await?;
 
     fixture.is_active().await?;
     fixture.book.until(offer.id, "in-progress").await?;
@@ -33,7 +33,7 @@ async fn a_relay_that_lost_its_events_gets_the_book_again() -> Result<()> {
     let before = fixture.book.newest(sale.id).context("it was shown")?.clone();
 
     fixture.exchange.relay.die();
-    fixture.relay_comes_back().await?;
+    fixture.restart_relay().await?;
 
     fixture.book.until(purchase.id, "pending").await?;
     let shown = fixture.book.until(sale.id, "pending").await?;
@@ -92,7 +92,7 @@ impl Fixture {
     }
 
     /// Restarts the relay; the traders and the book connect again.
-    async fn relay_comes_back(&mut self) -> Result<()> {
+    async fn restart_relay(&mut self) -> Result<()> {
         self.exchange.relay.come_back().await?;
         self.seller.trader.reconnect().await?;
         self.buyer.trader.reconnect().await?;

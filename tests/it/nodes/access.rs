@@ -43,7 +43,7 @@ async fn the_documented_macaroon_allows_a_trade_and_nothing_else() -> Result<()>
 
 // spec: E2 E3 E6 P0 T29
 #[tokio::test]
-async fn an_lnd_that_comes_back_locked_is_waited_for() -> Result<()> {
+async fn the_daemon_waits_for_an_lnd_that_restarts_locked() -> Result<()> {
     let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let sale = fixture.sale_fiat_sent().await?;
     fixture.exchange.lnd.kill_node(HUB).await?;

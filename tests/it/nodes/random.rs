@@ -54,7 +54,7 @@ struct Kill {
 #[tokio::test]
 async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
     let seed = seed()?;
-    tell(&format!("REGTEST_SEED={seed}"))?;
+    print_line(&format!("REGTEST_SEED={seed}"))?;
     let mut random = Random(seed);
     let mut ends = BTreeMap::<End, usize>::new();
     for (trades, arguments) in [(13, SIGN_AT_ONCE.as_slice()), (12, &[])] {
@@ -66,7 +66,7 @@ async fn a_kill_at_a_random_moment_of_each_trade_loses_nothing() -> Result<()> {
             *ends.entry(end).or_default() += 1;
         }
     }
-    tell(&format!("REGTEST_SEED={seed}: {ends:?}"))
+    print_line(&format!("REGTEST_SEED={seed}: {ends:?}"))
 }
 
 /// A trade for each kill, on an LND with these arguments.
@@ -97,7 +97,7 @@ async fn trades_with_kills(kills: &[Kill], arguments: &[&str]) -> Result<Vec<End
 
 async fn trade_with_kill(fixture: &mut Fixture, kill: Kill) -> Result<(Offer, End)> {
     let (sale, hold) = fixture.sale_invoiced().await?;
-    kill.falls(fixture, Moment::Invoiced).await?;
+    kill.apply(fixture, Moment::Invoiced).await?;
     let end = match Box::pin(finishes(fixture, &sale, &hold, kill)).await {
         Ok(end) => end,
         Err(error) => refunded(fixture, &sale, &hold).await?.ok_or(error)?,
@@ -113,20 +113,20 @@ async fn trade_with_kill(fixture: &mut Fixture, kill: Kill) -> Result<(Offer, En
 async fn finishes(fixture: &mut Fixture, sale: &Offer, hold: &str, kill: Kill) -> Result<End> {
     is_held(fixture, hold, kill).await?;
     fixture.is_active().await?;
-    kill.falls(fixture, Moment::Active).await?;
+    kill.apply(fixture, Moment::Active).await?;
     fixture.buyer.trader.fiat_sent(sale.id).await?;
-    kill.falls(fixture, Moment::FiatSent).await?;
+    kill.apply(fixture, Moment::FiatSent).await?;
     fixture.seller.trader.wait_for(Action::FiatSentOk).await?;
     fixture.seller.trader.release(sale.id).await?;
-    kill.falls(fixture, Moment::Released).await?;
+    kill.apply(fixture, Moment::Released).await?;
     if kill.moment == Moment::Settled {
         let is_settled = async || Ok(invoice_state(fixture, hold).await? == InvoiceState::Settled);
         until(fixture, "LND settles the escrow", is_settled).await?;
-        kill.falls(fixture, Moment::Settled).await?;
+        kill.apply(fixture, Moment::Settled).await?;
     }
     if kill.moment == Moment::PayoutBegun {
         until(fixture, "LND pays", async || Ok(payout(fixture).await?.is_some())).await?;
-        kill.falls(fixture, Moment::PayoutBegun).await?;
+        kill.apply(fixture, Moment::PayoutBegun).await?;
     }
     ended(fixture, sale).await
 }
@@ -147,7 +147,7 @@ async fn refunded(fixture: &mut Fixture, sale: &Offer, hold: &str) -> Result<Opt
 /// The seller pays, and again whenever the payment failed after a kill of LND.
 async fn is_held(fixture: &mut Fixture, hold: &str, kill: Kill) -> Result<()> {
     fixture.seller.wallet.pay(hold).await?;
-    kill.falls(fixture, Moment::Paid).await?;
+    kill.apply(fixture, Moment::Paid).await?;
     let is_held = async || Ok(invoice_state(fixture, hold).await? != InvoiceState::Open);
     until(fixture, "the escrow is held", async || {
         let payment = payment_of(&fixture.seller.wallet, hold).await?;
@@ -158,17 +158,17 @@ async fn is_held(fixture: &mut Fixture, hold: &str, kill: Kill) -> Result<()> {
         is_held().await
     })
     .await?;
-    kill.falls(fixture, Moment::Held).await
+    kill.apply(fixture, Moment::Held).await
 }
 
 impl Kill {
-    async fn falls(self, fixture: &mut Fixture, now: Moment) -> Result<()> {
+    async fn apply(self, fixture: &mut Fixture, now: Moment) -> Result<()> {
         if self.moment == now { kill_and_restart(fixture, self.victim).await } else { Ok(()) }
     }
 }
 
 /// Prints a line, also when the test succeeds.
-fn tell(text: &str) -> Result<()> {
+fn print_line(text: &str) -> Result<()> {
     Ok(writeln!(std::io::stderr(), "{text}")?)
 }
 
@@ -186,11 +186,11 @@ struct Random(u64);
 
 impl Random {
     fn kill(&mut self) -> Kill {
-        let moment = MOMENTS[self.throw(MOMENTS.len())];
-        Kill { moment, victim: VICTIMS[self.throw(VICTIMS.len())] }
+        let moment = MOMENTS[self.below(MOMENTS.len())];
+        Kill { moment, victim: VICTIMS[self.below(VICTIMS.len())] }
     }
 
-    fn throw(&mut self, sides: usize) -> usize {
+    fn below(&mut self, sides: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap_or_default() % sides

@@ -29,7 +29,7 @@ async fn a_payout_over_a_router_costs_the_node_its_fee() -> Result<()> {
 async fn a_payout_over_its_fee_limit_needs_another_invoice() -> Result<()> {
     let mut fixture = fixture(fast_retries()?, far_nodes()?).await?;
     let sale = sale_to_the_far_buyer(&mut fixture).await?;
-    the_router_asks_for(&fixture, 100_000).await?;
+    set_router_fee(&fixture, 100_000).await?;
 
     fixture.seller.trader.release(sale.id).await?;
 
@@ -79,7 +79,7 @@ async fn spend_nearly_all(from: &Wallet, to: &Wallet) -> Result<()> {
 }
 
 /// Sets the router's fee; the hub knows it when this returns.
-async fn the_router_asks_for(fixture: &Fixture, fee_base_msat: i64) -> Result<()> {
+async fn set_router_fee(fixture: &Fixture, fee_base_msat: i64) -> Result<()> {
     let asked = PolicyUpdateRequest {
         scope: Some(Scope::Global(true)),
         base_fee_msat: fee_base_msat,
@@ -88,7 +88,7 @@ async fn the_router_asks_for(fixture: &Fixture, fee_base_msat: i64) -> Result<()
     };
     fixture.exchange.lnd.wallet(ROUTER)?.lightning().update_channel_policy(asked).await?;
     let hub = fixture.exchange.lnd.wallet(HUB)?.lightning();
-    until(fixture, "the daemon's node hears of the fee", async || {
+    until(fixture, "the hub knows the fee", async || {
         let graph = hub.clone().describe_graph(ChannelGraphRequest::default()).await?;
         let edges = graph.into_inner().edges;
         let policies = edges.iter().flat_map(|edge| [&edge.node1_policy, &edge.node2_policy]);

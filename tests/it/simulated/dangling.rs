@@ -12,7 +12,7 @@ use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, fast_retries};
 // spec: P9 FL-F8
 #[tokio::test]
 async fn a_payout_that_failed_because_lnd_died_counts_no_attempt() -> Result<()> {
-    let (mut fixture, offer, hash) = left_dangling().await?;
+    let (mut fixture, offer, hash) = dangling_payout().await?;
     fixture.exchange.lnd.end_dangling(HUB, hash)?;
 
     fixture.is_success(&offer).await?;
@@ -29,7 +29,7 @@ async fn a_payout_that_failed_because_lnd_died_counts_no_attempt() -> Result<()>
 // spec: P12 D13
 #[tokio::test]
 async fn a_payout_that_never_left_lnd_is_frozen_and_paid_after_the_remedy() -> Result<()> {
-    let (mut fixture, offer, hash) = left_dangling().await?;
+    let (mut fixture, offer, hash) = dangling_payout().await?;
 
     fixture.buyer.trader.wait_for(Action::PaymentFailed).await?;
     fixture.exchange.lnd.end_dangling(HUB, hash)?;
@@ -41,7 +41,7 @@ async fn a_payout_that_never_left_lnd_is_frozen_and_paid_after_the_remedy() -> R
 }
 
 /// Makes a payout dangle, and restarts LND.
-async fn left_dangling() -> Result<(Box<Fixture>, Offer, PaymentHash)> {
+async fn dangling_payout() -> Result<(Box<Fixture>, Offer, PaymentHash)> {
     let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let offer = fixture.sale_fiat_sent().await?;
     fixture.exchange.lnd.dangle_next(HUB)?;

@@ -18,9 +18,9 @@ async fn an_escrow_that_lnd_lost_freezes_a_trade_in_which_fiat_was_sent() -> Res
     let before = fixture.exchange.lnd.balances();
     let offer = fixture.sale_fiat_sent().await?;
 
-    let held = fixture.lnd_dies().await?;
+    let held = fixture.kill_lnd().await?;
     fixture.seller.trader.release(offer.id).await?;
-    fixture.lnd_returns_without(held).await?;
+    fixture.restart_lnd_without(held).await?;
 
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
     fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
@@ -43,8 +43,8 @@ async fn an_escrow_that_lnd_lost_ends_a_trade_before_fiat_is_sent() -> Result<()
     let mut fixture = Fixture::open(Transport::Nip44).await?;
     let offer = fixture.sale_active().await?;
 
-    let held = fixture.lnd_dies().await?;
-    fixture.lnd_returns_without(held).await?;
+    let held = fixture.kill_lnd().await?;
+    fixture.restart_lnd_without(held).await?;
 
     fixture.seller.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
     fixture.buyer.trader.wait_for(Action::HoldInvoicePaymentCanceled).await?;
@@ -58,14 +58,14 @@ async fn an_escrow_that_lnd_lost_ends_a_trade_before_fiat_is_sent() -> Result<()
 
 impl Fixture {
     /// Returns the escrow that LND holds.
-    async fn lnd_dies(&self) -> Result<PaymentHash> {
+    async fn kill_lnd(&self) -> Result<PaymentHash> {
         let held = self.exchange.lnd.list_invoices(HUB, InvoiceState::Accepted);
         self.exchange.lnd.kill(HUB).await;
         self.exchange.daemon.wait_for_log("LND did not answer").await?;
         held.first().copied().context("an escrow is held")
     }
 
-    async fn lnd_returns_without(&self, held: PaymentHash) -> Result<()> {
+    async fn restart_lnd_without(&self, held: PaymentHash) -> Result<()> {
         self.exchange.lnd.fail_as_replay(HUB, held)?;
         Ok(self.exchange.lnd.start_node(HUB).await?)
     }

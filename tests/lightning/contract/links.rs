@@ -7,7 +7,7 @@ use mostrod::lightning::{LightningError, LightningNode};
 use trade::EscrowEvidence::Required;
 use trade::HoldStatus;
 
-use super::deaths::attached;
+use super::restarts::attached;
 use crate::fixture::{Fixture, all, new_hold, payment, with_short_deadline};
 
 // spec: E3 P5

@@ -1,4 +1,4 @@
-//! What LND registers and pays.
+//! Invoices that LND registers and pays.
 
 use super::{Case, right};
 use crate::draft::{C, D, F, H, M, N, P, R, S, X, of_bytes, of_number, payee_key, plain};

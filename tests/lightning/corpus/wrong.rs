@@ -1,4 +1,4 @@
-//! What LND does not read, does not register, or cannot pay; and the little that LND reads and we do not.
+//! Invoices that LND cannot read, does not register, or cannot pay; and some that only we refuse.
 
 use super::right::address;
 use super::{Case, garbage, refused, unpayable, unreadable};
@@ -202,7 +202,7 @@ fn broken_fallbacks() -> Vec<Case> {
     ]
 }
 
-/// Our reader is told what an invoice says, not how it was spelled; so it takes only the one spelling.
+/// Our reader accepts one spelling only: the parsed invoice does not show how it was spelled.
 fn read_by_lnd_alone() -> Vec<Case> {
     vec![
         unpayable("an amount with a zero before it", &plain().prefix("lnbcrt01m")),

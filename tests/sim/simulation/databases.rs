@@ -1,10 +1,10 @@
 //! Databases of earlier versions: each opens, migrates, and every trade in it ends.
 //!
-//! `tests/databases/` holds one file a version, named after its newest migration: trades in every
-//! state, with what was still to be said and done about them. Nothing of it is replayed. LND is built
-//! anew from what the file says of holds and payments; the traders' keys are known from the seed.
+//! `tests/databases/` has one file per version, named after its newest migration: trades in every
+//! state, with their messages and acts that are still to be done. Nothing is replayed: LND is rebuilt
+//! from the holds and payments in the file, and the traders' keys follow from the seed.
 //!
-//! Whoever changes what is stored first writes the file of the version before, on the commit before:
+//! Before a change of what is stored, the file of the old version is written, on the commit before:
 //! `WRITE_DATABASE=1 cargo test --test sim databases::`.
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ const SEED: u64 = 4;
 /// More than are drawn while a file is written.
 const DRAWS: usize = 1_000;
 
-/// Each trade of a file: where it stands, and how it ends. Odd ones are buy orders.
+/// Each trade of a file, its state in the file, and its end. Odd ones are buy orders.
 const TRADES: [(u8, &str, &str); 26] = [
     // Frozen ones are left to a person; LND's report of the payment unfreezes two of them.
     (0, "Frozen", "Frozen"),             // the escrow was lost

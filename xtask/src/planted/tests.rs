@@ -46,7 +46,7 @@ fn a_patch_names_its_fault_its_command_and_the_expected_complaint() {
 fn a_patch_without_a_required_line_is_refused() {
     for missing in ["fault", "command", "complaint"] {
         let text = PATCH.replace(&format!("# {missing}: "), "# ");
-        let error = Planted::parse("words".to_owned(), &text).expect_err("it says too little");
+        let error = Planted::parse("words".to_owned(), &text).expect_err("a line is missing");
         assert!(error.to_string().contains(missing), "{error}");
     }
     let other = PATCH.replace("cargo test", "cargo run");

@@ -22,7 +22,7 @@ const TESTS: &str = "// spec: T7 FL-F1
 #[tokio::test(start_paused = true)]
 async fn a_take() {}
 
-/// A law of LND, told to several nodes.
+/// A law of LND, checked on several nodes.
 // spec: INV-3 T7
 pub(crate) async fn a_law(fixture: &Fixture) {}
 ";

@@ -89,7 +89,7 @@ pub(super) fn check(file: &Path, source: &Source) -> Vec<Fault> {
     faults
 }
 
-/// A file's code as one text, with the line each part stands on.
+/// A file's code as one text, with the line of each part.
 struct Code {
     text: String,
 }

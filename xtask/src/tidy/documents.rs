@@ -51,7 +51,7 @@ pub(super) fn check_template(template: &str, code: &str) -> Vec<Fault> {
         is_key.then_some((at, key))
     });
     keys.filter(|(_, key)| !code.contains(&format!("\"{key}\"")))
-        .map(|(at, key)| fault("settings.tpl.toml", at, format!("nobody reads {key}")))
+        .map(|(at, key)| fault("settings.tpl.toml", at, format!("{key} is not read")))
         .collect()
 }
 

@@ -81,9 +81,13 @@ fn table(columns: &[Measured]) -> String {
         "| Median | Simulated | Real | Real, with OPERATIONS.md's settings |\n".to_owned(),
         "| --- | ---: | ---: | ---: |\n".to_owned(),
         row("relay, nodes and daemon are up", &|it| median(it.up.clone())),
-        row("escrow asked for → the seller has its invoice", &|it| it.median(|t| t.escrow_added)),
-        row("the seller pays → is told that it is held", &|it| it.median(|t| t.escrow_held)),
-        row("the seller releases → the buyer's node has it", &|it| it.median(|t| t.paid_out)),
+        row("an escrow is needed → the seller has its invoice", &|it| {
+            it.median(|t| t.escrow_added)
+        }),
+        row("the seller pays → gets the message that it is held", &|it| {
+            it.median(|t| t.escrow_held)
+        }),
+        row("the seller releases → the buyer's node is paid", &|it| it.median(|t| t.paid_out)),
         row("the whole trade", &|it| it.median(|t| t.whole)),
     ]
     .concat()

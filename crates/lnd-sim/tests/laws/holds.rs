@@ -388,7 +388,7 @@ async fn a_deleted_invoice_is_unknown_to_every_call() {
     assert_eq!(answer(fixture.add_hold(|_| ()).await), "OK");
 }
 
-// case: sub_to_settled; the sats go where the ledger says
+// case: sub_to_settled; with the balances
 #[tokio::test]
 async fn a_settled_hold_moves_exactly_its_amount_from_payer_to_payee() {
     let mut fixture = Fixture::start().await;

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, in its helpers too")]
 
 mod access;
-mod deaths;
 mod fixture;
 mod holds;
 mod payments;
 mod program;
+mod restarts;

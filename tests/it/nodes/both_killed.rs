@@ -9,7 +9,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
 // spec: E3 P5 C20 INV-2
 #[tokio::test]
-async fn both_are_killed_with_the_escrow_open_then_held_then_with_the_payout_in_flight()
+async fn a_trade_survives_kills_of_both_with_the_escrow_open_held_and_the_payout_in_flight()
 -> Result<()> {
     let mut fixture = Fixture::with(fast_retries()?, Transport::Nip44).await?;
     let (first, hold) = fixture.sale_invoiced().await?;

@@ -209,7 +209,7 @@ async fn a_call_to_a_frozen_lnd_takes_effect_after_its_caller_gave_up() {
     assert_eq!(stream.message().await.unwrap().unwrap().state(), Settled);
 }
 
-// case: kill_during_settle; a call that LND had not begun dies with it
+// case: kill_during_settle; a call that LND had not started is lost
 #[tokio::test]
 async fn a_frozen_call_is_dropped_when_its_lnd_is_killed() {
     let mut fixture = Fixture::start().await;

@@ -7,7 +7,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
 // spec: E3 K-44 T10
 #[tokio::test]
-async fn killed_between_the_hold_invoice_and_its_payment() -> Result<()> {
+async fn a_trade_survives_a_kill_of_lnd_before_the_hold_is_paid() -> Result<()> {
     let mut fixture = fixture().await?;
     let (offer, hold) = fixture.sale_invoiced().await?;
 
@@ -20,7 +20,7 @@ async fn killed_between_the_hold_invoice_and_its_payment() -> Result<()> {
 
 // spec: E3 T29
 #[tokio::test]
-async fn killed_with_the_escrow_held() -> Result<()> {
+async fn a_trade_survives_a_kill_of_lnd_with_the_escrow_held() -> Result<()> {
     let mut fixture = fixture().await?;
     let offer = fixture.sale_active().await?;
 
@@ -32,7 +32,7 @@ async fn killed_with_the_escrow_held() -> Result<()> {
 
 // spec: P3 P5 T32
 #[tokio::test]
-async fn killed_with_the_payout_in_flight() -> Result<()> {
+async fn a_trade_survives_a_kill_of_lnd_with_the_payout_in_flight() -> Result<()> {
     let mut fixture = fixture().await?;
     let (offer, preimage) = fixture.payout_held().await?;
 
@@ -45,7 +45,7 @@ async fn killed_with_the_payout_in_flight() -> Result<()> {
 
 // spec: P3 P5 C20 INV-2
 #[tokio::test]
-async fn killed_together_with_the_daemon() -> Result<()> {
+async fn a_trade_survives_a_kill_of_lnd_and_the_daemon() -> Result<()> {
     let mut fixture = fixture().await?;
     let (offer, preimage) = fixture.payout_held().await?;
 
