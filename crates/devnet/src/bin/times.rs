@@ -80,7 +80,7 @@ fn table(columns: &[Measured]) -> String {
     [
         "| Median | Simulated | Real | Real, with OPERATIONS.md's settings |\n".to_owned(),
         "| --- | ---: | ---: | ---: |\n".to_owned(),
-        row("relay, nodes and daemon are up", &|it| median(it.up.clone())),
+        row("relay, nodes and daemon are ready", &|it| median(it.up.clone())),
         row("an escrow is needed → the seller has its invoice", &|it| {
             it.median(|t| t.escrow_added)
         }),
