@@ -76,6 +76,12 @@ pub struct Held {
     pub expires_at: BlockHeight,
 }
 
+impl Held {
+    pub(crate) fn seen(self) -> Seen {
+        Seen::Accepted { paid: self.paid, expires_at: self.expires_at }
+    }
+}
+
 impl Hold {
     #[must_use]
     pub fn wanted(secret: HoldSecret, purpose: HoldPurpose, amount: Sats) -> Self {

@@ -1,5 +1,6 @@
 //! How an order is born (T1), and the trade index that creating and taking use up.
 
+use super::invoice::payable;
 use crate::{
     AccountChange, Cause, Decision, Env, Fiat, FiatAmount, Kind, NewOrder, Notice, Order, OrderId,
     OrderState, OrderView, Price, Quote, Refusal, Sats, Sender, Status, Terms, Timestamp,
@@ -49,7 +50,7 @@ pub fn create(
         payouts: Vec::new(),
     };
     if let (Kind::Buy, Some(destination)) = (kind, new.destination) {
-        order.destination = Some(super::payable(&order, destination, env)?);
+        order.destination = Some(payable(&order, destination, env)?);
     }
     let account = use_index(sender, env)?;
 

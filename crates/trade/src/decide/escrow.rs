@@ -1,34 +1,45 @@
 //! The seller's sats: LND's word about them, and what they are good for: T8 to T12, T27, T29, T34.
 
-use super::{Undecided, expiry, hold, payout};
+use super::table::Event;
+use super::{Asked, Undecided, expiry, hold, payout};
 use crate::policy::OVERPAYMENT;
 use crate::{
     Alarm, Cause, Decision, Env, FrozenBecause, Held, HoldStatus, Invoice, Kind, LedgerAccount,
     Msats, Notice, Order, OrderState, OrderView, PaymentHash, Payout, PayoutPurpose, Posting,
-    Question, Quote, Refusal, Seen, Side, Status, TradeKey,
+    Preparing, Question, Quote, Refusal, Seen, Side, Status,
 };
+
+/// What LND did to an escrow that no state expects.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Broken {
+    /// Settled it, without our decision.
+    Settled { hash: PaymentHash },
+    /// Does not know the hold, which it had acknowledged.
+    Forgotten,
+}
+
+/// What LND's answer about an escrow means that nothing is decided on; `None` if it is only open.
+pub(super) fn event(hash: PaymentHash, status: HoldStatus) -> Option<Event> {
+    match status {
+        HoldStatus::Open => None,
+        HoldStatus::Accepted { paid, expires_at } => {
+            Some(Event::EscrowAccepted(Held { hash, paid, expires_at }))
+        }
+        HoldStatus::Canceled => Some(Event::EscrowGone { hash }),
+        HoldStatus::Settled => Some(Event::EscrowBroken(Broken::Settled { hash })),
+        HoldStatus::Unknown => Some(Event::EscrowBroken(Broken::Forgotten)),
+    }
+}
 
 /// T8 and T9 are complete, and both sides may know.
 pub(super) fn opened(
-    mut decision: Decision,
-    hash: PaymentHash,
+    order: &Order,
+    preparing: &Preparing,
     bolt11: String,
     env: &Env<'_>,
 ) -> Decision {
-    let order = decision.order.clone();
-    let preparing = match &order.state {
-        OrderState::PreparingHold(preparing) if preparing.hash == hash => preparing,
-        OrderState::PreparingHold(_)
-        | OrderState::Pending
-        | OrderState::AwaitingHold { .. }
-        | OrderState::AwaitingInvoice { .. }
-        | OrderState::Active { .. }
-        | OrderState::FiatSent { .. }
-        | OrderState::Settling { .. }
-        | OrderState::PayingBuyer
-        | OrderState::Frozen { .. }
-        | OrderState::Ended(_) => return decision,
-    };
+    let hash = preparing.hash;
+    let mut decision = hold::record_opened(order, hash, bolt11.clone());
     let (Some(buyer), Some(seller), Some(quote)) =
         (order.buyer(), order.seller(), order.terms.quote)
     else {
@@ -45,109 +56,85 @@ pub(super) fn opened(
         Kind::Sell => (None, preparing.request_id),
         Kind::Buy => (preparing.request_id, None),
     };
-    let view = OrderView::bare(&order, Status::WaitingPayment, quote.to_hold());
+    let view = OrderView::bare(order, Status::WaitingPayment, quote.to_hold());
     decision
         .answer_indexed(seller, to_seller, Notice::PayInvoice { order: view, bolt11 })
         .answer_indexed(buyer, to_buyer, Notice::WaitingSellerToPay)
 }
 
-/// We decided to settle: now the sats are ours and the buyer is owed (P0), or they are lost.
-pub(super) fn settling(order: &Order, hash: PaymentHash, news: Seen, env: &Env<'_>) -> Decision {
-    let recorded = Decision::on(order, Cause::LateNews).record(hash, news);
-    let (held, request_id) = match &order.state {
-        OrderState::Settling { held, request_id, .. } if held.hash == hash => (*held, *request_id),
-        OrderState::Settling { .. }
-        | OrderState::Pending
-        | OrderState::PreparingHold(_)
-        | OrderState::AwaitingHold { .. }
-        | OrderState::AwaitingInvoice { .. }
-        | OrderState::Active { .. }
-        | OrderState::FiatSent { .. }
-        | OrderState::PayingBuyer
-        | OrderState::Frozen { .. }
-        | OrderState::Ended(_) => return recorded,
-    };
-    match news {
-        Seen::Settled => settled(order, held, request_id, env),
-        Seen::Canceled => Decision { cause: Cause::EscrowLostOnSettle, ..recorded }
-            .tell_both(&Notice::HoldInvoicePaymentCanceled)
-            .freeze(FrozenBecause::EscrowLost),
-        Seen::Wanted | Seen::Open | Seen::Accepted { .. } => recorded,
-    }
+/// LND canceled the invoice before anybody was shown it.
+pub(super) fn refused(order: &Order, preparing: &Preparing, hash: PaymentHash) -> Decision {
+    expiry::undo(gone(order, Cause::HoldRefused, hash), preparing)
 }
 
-/// Nothing was decided: the order stands on it, or a person looks at it.
-pub(super) fn undecided(
+/// LND canceled the invoice that nobody has paid.
+pub(super) fn unpaid(order: &Order, hash: PaymentHash) -> Decision {
+    gone(order, Cause::HoldCanceled, hash).abandoned_by(Side::Seller)
+}
+
+pub(super) fn lost_before_fiat(order: &Order, hash: PaymentHash) -> Decision {
+    gone(order, Cause::EscrowLostBeforeFiat, hash)
+        .tell_both(&Notice::HoldInvoicePaymentCanceled)
+        .canceled(None)
+}
+
+/// As before any fiat was sent. But a `fiat-sent` may still have to be read: until then LND's answer is
+/// not recorded, so that it is asked again (D40).
+pub(super) fn lost_while_active(
     order: &Order,
+    held: Held,
     hash: PaymentHash,
-    status: HoldStatus,
-    news: Seen,
     env: &Env<'_>,
 ) -> Decision {
-    let recorded = Decision::on(order, Cause::HoldSeen).record(hash, news);
-    match status {
-        HoldStatus::Open => recorded,
-        HoldStatus::Accepted { paid, expires_at } => match &order.state {
-            OrderState::AwaitingHold { hash: of, .. } if *of == hash => {
-                accepted(order, Held { hash, paid, expires_at }, env)
-            }
-            OrderState::AwaitingHold { .. }
-            | OrderState::Pending
-            | OrderState::PreparingHold(_)
-            | OrderState::AwaitingInvoice { .. }
-            | OrderState::Active { .. }
-            | OrderState::FiatSent { .. }
-            | OrderState::Settling { .. }
-            | OrderState::PayingBuyer
-            | OrderState::Frozen { .. }
-            | OrderState::Ended(_) => recorded,
-        },
-        HoldStatus::Canceled => gone(order, recorded, env),
-        HoldStatus::Settled if order.state.is_frozen() => {
-            recorded.alarm(Alarm::Frozen(FrozenBecause::SettledWithoutDecision))
-        }
-        HoldStatus::Settled => Decision { cause: Cause::SettledWithoutDecision, ..recorded }
-            .freeze(FrozenBecause::SettledWithoutDecision),
-        // Not recorded as canceled: LND did not say so.
-        HoldStatus::Unknown if order.state.is_frozen() => Decision::on(order, Cause::LateNews),
-        HoldStatus::Unknown => {
-            Decision::on(order, Cause::HoldForgotten).freeze(FrozenBecause::HoldForgotten)
-        }
+    if env.has_heard_all_about(held) {
+        lost_before_fiat(order, hash)
+    } else {
+        Decision::on(order, Cause::MessagesUnread)
     }
 }
 
-/// LND canceled it by itself.
-fn gone(order: &Order, recorded: Decision, env: &Env<'_>) -> Decision {
-    let by = |cause| Decision { cause, ..recorded.clone() };
-    match &order.state {
-        OrderState::PreparingHold(preparing) => expiry::undo(by(Cause::HoldRefused), preparing),
-        OrderState::AwaitingHold { .. } => by(Cause::HoldCanceled).abandoned_by(Side::Seller),
-        // Not recorded, so that LND is asked again: a `fiat-sent` may still have to be read (D40).
-        OrderState::Active { held } if !env.has_heard_all_about(*held) => {
-            Decision::on(order, Cause::MessagesUnread)
+pub(super) fn lost_after_fiat(order: &Order, hash: PaymentHash) -> Decision {
+    lost(gone(order, Cause::EscrowLostAfterFiat, hash))
+}
+
+/// We decided to settle, and the seller has the sats again.
+pub(super) fn lost_on_settle(order: &Order, hash: PaymentHash) -> Decision {
+    lost(gone(order, Cause::EscrowLostOnSettle, hash))
+}
+
+fn lost(decision: Decision) -> Decision {
+    decision.tell_both(&Notice::HoldInvoicePaymentCanceled).freeze(FrozenBecause::EscrowLost)
+}
+
+fn gone(order: &Order, cause: Cause, hash: PaymentHash) -> Decision {
+    Decision::on(order, cause).record(hash, Seen::Canceled)
+}
+
+/// A person looks at it, wherever the order stands. That LND does not know the hold is not recorded as
+/// canceled: LND did not say so.
+pub(super) fn broken(order: &Order, broken: Broken) -> Decision {
+    match broken {
+        Broken::Settled { hash } => {
+            let because = FrozenBecause::SettledWithoutDecision;
+            if order.state.is_frozen() {
+                let recorded = Decision::on(order, Cause::HoldSeen).record(hash, Seen::Settled);
+                return recorded.alarm(Alarm::Frozen(because));
+            }
+            let cause = Cause::SettledWithoutDecision;
+            Decision::on(order, cause).record(hash, Seen::Settled).freeze(because)
         }
-        OrderState::AwaitingInvoice { .. } | OrderState::Active { .. } => {
-            by(Cause::EscrowLostBeforeFiat)
-                .tell_both(&Notice::HoldInvoicePaymentCanceled)
-                .canceled(None)
+        Broken::Forgotten if order.state.is_frozen() => Decision::on(order, Cause::LateNews),
+        Broken::Forgotten => {
+            Decision::on(order, Cause::HoldForgotten).freeze(FrozenBecause::HoldForgotten)
         }
-        OrderState::FiatSent { .. } => by(Cause::EscrowLostAfterFiat)
-            .tell_both(&Notice::HoldInvoicePaymentCanceled)
-            .freeze(FrozenBecause::EscrowLost),
-        OrderState::Pending
-        | OrderState::Settling { .. }
-        | OrderState::PayingBuyer
-        | OrderState::Frozen { .. }
-        | OrderState::Ended(_) => recorded,
     }
 }
 
 /// The seller has paid: T10 or T11, unless it paid too little (D33), far too much (D10) or too late
 /// (D21). Whether it is too late shows at the tip of the chain: until that is known, LND's word is kept
 /// and asked for again.
-fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
-    let seen = Seen::Accepted { paid: held.paid, expires_at: held.expires_at };
-    let decision = Decision::on(order, Cause::HoldSeen).record(held.hash, seen);
+pub(super) fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
+    let decision = Decision::on(order, Cause::HoldSeen).record(held.hash, held.seen());
     if is_below_asked(order, held.paid) {
         return Decision { cause: Cause::EscrowBelowAsked, ..decision }.below_asked();
     }
@@ -199,8 +186,7 @@ pub(super) fn rely_on(
     order: &Order,
     hash: PaymentHash,
     invoice: Invoice,
-    sender: TradeKey,
-    request_id: Option<u64>,
+    asked: Asked,
     env: &Env<'_>,
 ) -> Result<Decision, Undecided> {
     match env.hold_status(hash) {
@@ -209,11 +195,11 @@ pub(super) fn rely_on(
             let held = Held { hash, paid, expires_at };
             if is_below_asked(order, paid) {
                 let unpaid = Decision::on(order, Cause::EscrowBelowAsked).below_asked();
-                return Ok(unpaid.came_too_late(sender, request_id));
+                return Ok(unpaid.came_too_late(asked));
             }
             if held.warning_height(env.policy.escrow_margin) <= env.height {
                 let unpaid = Decision::on(order, Cause::EscrowTooLate).abandoned_by(Side::Seller);
-                return Ok(unpaid.came_too_late(sender, request_id));
+                return Ok(unpaid.came_too_late(asked));
             }
             if !env.is_at_tip {
                 return Err(Refusal::NotAllowedByStatus.into());
@@ -221,9 +207,9 @@ pub(super) fn rely_on(
             let mut decision = Decision::on(order, Cause::InvoiceGiven);
             let text = invoice.text.clone();
             decision.order.destination = Some(invoice);
-            Ok(active(decision, held, request_id, Some(text)))
+            Ok(active(decision, held, asked.request_id, Some(text)))
         }
-        Some(status) => Ok(hold::seen(order, hash, status, env).came_too_late(sender, request_id)),
+        Some(status) => Ok(hold::seen(order, hash, status, env)?.came_too_late(asked)),
     }
 }
 
@@ -252,7 +238,12 @@ fn active(
 }
 
 /// T29, T34: LND has the preimage, the sats are in the node, the buyer is owed.
-fn settled(order: &Order, held: Held, request_id: Option<u64>, env: &Env<'_>) -> Decision {
+pub(super) fn settled(
+    order: &Order,
+    held: Held,
+    request_id: Option<u64>,
+    env: &Env<'_>,
+) -> Decision {
     let mut decision = Decision::on(order, Cause::Settled).record(held.hash, Seen::Settled);
     let (Some(buyer), Some(seller), Some(quote)) =
         (order.buyer(), order.seller(), order.terms.quote)

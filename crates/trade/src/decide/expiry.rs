@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::table::{self, Event};
 use super::{Undecided, hold, payout};
 use crate::{
     AccountChange, Cause, Decision, Env, Held, HoldPurpose, HoldStatus, HorizonWarning, Notice,
@@ -19,27 +20,10 @@ pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecid
     let due = order.state_deadline(env.policy.escrow_margin);
     let is_due =
         due.at.is_some_and(is_past) || due.height.is_some_and(|height| height <= env.height);
-    let nothing = Decision::on(order, Cause::NothingDue);
     if !is_due {
-        return Ok(nothing);
+        return Ok(Decision::on(order, Cause::NothingDue));
     }
-    match &order.state {
-        OrderState::Pending => Ok(expired(order)),
-        OrderState::PreparingHold(preparing) => {
-            Ok(undo(Decision::on(order, Cause::HoldUnanswered), preparing))
-        }
-        OrderState::AwaitingHold { hash, .. } => abandoned_unless_paid(order, *hash, env),
-        OrderState::AwaitingInvoice { .. } => {
-            Ok(Decision::on(order, Cause::BuyerTimeout).abandoned_by(Side::Buyer))
-        }
-        // A `fiat-sent` that was written in time may still have to be read (D40).
-        OrderState::Active { held } if !env.has_heard_all_about(*held) => Ok(nothing),
-        OrderState::Active { .. } => Ok(Decision::on(order, Cause::EscrowAtMargin).canceled(None)),
-        OrderState::FiatSent { held, .. } | OrderState::Settling { held, .. } => {
-            Ok(horizon(order, *held, env))
-        }
-        OrderState::PayingBuyer | OrderState::Frozen { .. } | OrderState::Ended(_) => Ok(nothing),
-    }
+    table::apply(order, Event::Due, env)
 }
 
 /// Moves every deadline that a trader could not meet because we did not hear (D5, D17).
@@ -66,11 +50,31 @@ pub(super) fn extend_deadlines(order: &Order, offline_for: Duration) -> Decision
     decision
 }
 
-/// T23.
-fn expired(order: &Order) -> Decision {
+/// Its time in the book is over.
+pub(super) fn expired(order: &Order) -> Decision {
     Decision::on(order, Cause::Expired)
         .to(OrderState::Ended(Outcome::Expired))
         .tell(&order.maker, Notice::Canceled)
+}
+
+/// LND did not say in time whether it has the hold invoice.
+pub(super) fn hold_unanswered(order: &Order, preparing: &Preparing) -> Decision {
+    undo(Decision::on(order, Cause::HoldUnanswered), preparing)
+}
+
+/// The buyer named no invoice in time, or the escrow has reached its margin meanwhile.
+pub(super) fn without_invoice(order: &Order) -> Decision {
+    Decision::on(order, Cause::BuyerTimeout).abandoned_by(Side::Buyer)
+}
+
+/// No fiat was sent before the escrow reached its margin. A `fiat-sent` that was written in time may
+/// still have to be read (D40).
+pub(super) fn at_margin(order: &Order, held: Held, env: &Env<'_>) -> Decision {
+    if env.has_heard_all_about(held) {
+        Decision::on(order, Cause::EscrowAtMargin).canceled(None)
+    } else {
+        Decision::on(order, Cause::NothingDue)
+    }
 }
 
 /// LND has no invoice for us: the order goes back to where it was, and the requester is told (D17).
@@ -110,7 +114,7 @@ pub(super) fn undo(mut decision: Decision, preparing: &Preparing) -> Decision {
 }
 
 /// C7: as C6, with the timer as the one who cancels.
-fn abandoned_unless_paid(
+pub(super) fn abandoned_unless_paid(
     order: &Order,
     hash: PaymentHash,
     env: &Env<'_>,
@@ -120,13 +124,13 @@ fn abandoned_unless_paid(
         Some(HoldStatus::Open) => {
             Ok(Decision::on(order, Cause::SellerTimeout).abandoned_by(Side::Seller))
         }
-        Some(status) => Ok(hold::seen(order, hash, status, env)),
+        Some(status) => hold::seen(order, hash, status, env),
     }
 }
 
 /// Fiat was sent, so the escrow is not given back: the operator is warned, once near the margin and
 /// once at it (D6, D21), also while LND does not settle what was released. `release` still settles.
-fn horizon(order: &Order, held: Held, env: &Env<'_>) -> Decision {
+pub(super) fn horizon(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let reached = held.guard_height(env.policy.escrow_margin) <= env.height;
     let now = if reached { HorizonWarning::Reached } else { HorizonWarning::Near };
     let mut decision = Decision::on(order, Cause::EscrowHorizon);

@@ -1,22 +1,23 @@
 //! LND's word about a hold: to which purpose it belongs comes first. What all holds have in common
 //! is here, what an escrow is good for in [`escrow`].
 
-use super::escrow;
+use super::table::{self, Event};
+use super::{Undecided, escrow};
 use crate::{
     Alarm, Cause, Decision, Env, Hold, HoldDecision, HoldPurpose, HoldStatus, LnCommand, Order,
     PaymentHash, Seen,
 };
 
 /// LND has the invoice.
-pub(super) fn opened(order: &Order, hash: PaymentHash, bolt11: String, env: &Env<'_>) -> Decision {
-    let mut decision = Decision::on(order, Cause::HoldOpened);
-    let Some(hold) = decision.hold_mut(hash) else { return decision };
-    if hold.bolt11.is_none() {
-        hold.bolt11 = Some(bolt11.clone());
-        hold.seen = hold.seen.max(Seen::Open);
-    }
+pub(super) fn opened(
+    order: &Order,
+    hash: PaymentHash,
+    bolt11: String,
+    env: &Env<'_>,
+) -> Result<Decision, Undecided> {
+    let Some(hold) = order.hold(hash) else { return Ok(Decision::on(order, Cause::LateNews)) };
     match hold.purpose {
-        HoldPurpose::Escrow => escrow::opened(decision, hash, bolt11, env),
+        HoldPurpose::Escrow => table::apply(order, Event::HoldOpened { hash, bolt11 }, env),
     }
 }
 
@@ -26,16 +27,21 @@ pub(super) fn seen(
     hash: PaymentHash,
     status: HoldStatus,
     env: &Env<'_>,
-) -> Decision {
+) -> Result<Decision, Undecided> {
     let unchanged = Decision::on(order, Cause::LateNews);
-    let Some(hold) = order.hold(hash) else { return unchanged };
-    let Some(news) = furthest(hold, status) else { return unchanged };
+    let Some(hold) = order.hold(hash) else { return Ok(unchanged) };
+    let Some(news) = furthest(hold, status) else { return Ok(unchanged) };
     match (hold.purpose, hold.decision) {
-        (HoldPurpose::Escrow, Some(HoldDecision::Cancel)) => given_back(order, hold, news),
-        (HoldPurpose::Escrow, Some(HoldDecision::Settle)) => {
-            escrow::settling(order, hash, news, env)
-        }
-        (HoldPurpose::Escrow, None) => escrow::undecided(order, hash, status, news, env),
+        (HoldPurpose::Escrow, Some(HoldDecision::Cancel)) => Ok(given_back(order, hold, news)),
+        (HoldPurpose::Escrow, Some(HoldDecision::Settle)) => match news {
+            Seen::Settled => table::apply(order, Event::EscrowSettled { hash }, env),
+            Seen::Canceled => table::apply(order, Event::EscrowLost { hash }, env),
+            Seen::Wanted | Seen::Open | Seen::Accepted { .. } => Ok(unchanged.record(hash, news)),
+        },
+        (HoldPurpose::Escrow, None) => match escrow::event(hash, status) {
+            Some(event) => table::apply(order, event, env),
+            None => Ok(Decision::on(order, Cause::HoldSeen).record(hash, news)),
+        },
     }
 }
 
@@ -76,6 +82,18 @@ fn given_back(order: &Order, hold: &Hold, news: Seen) -> Decision {
         }
         _ => decision,
     }
+}
+
+/// That LND has the invoice is recorded, wherever the order stands.
+pub(super) fn record_opened(order: &Order, hash: PaymentHash, bolt11: String) -> Decision {
+    let mut decision = Decision::on(order, Cause::HoldOpened);
+    if let Some(hold) = decision.hold_mut(hash)
+        && hold.bolt11.is_none()
+    {
+        hold.bolt11 = Some(bolt11);
+        hold.seen = hold.seen.max(Seen::Open);
+    }
+    decision
 }
 
 impl Decision {

@@ -4,11 +4,10 @@
 mod calls;
 mod routing;
 
-pub(super) use calls::{refused, unanswered};
-
 use std::time::Duration;
 
-use super::{Undecided, payable_with};
+use super::table::{self, Event};
+use super::{Asked, Undecided, invoice};
 use crate::policy::HTLC_PATIENCE;
 use crate::{
     Alarm, Attempt, Cause, Decision, Destination, Env, FailureReason, FrozenBecause, Invoice,
@@ -67,13 +66,44 @@ fn again(before: Attempt, now: Timestamp) -> Attempt {
     }
 }
 
-/// LND was asked about a payment, or told us by itself.
-pub(super) fn seen(
+/// News of a payment, as LND tells it. Each is described at [`Observation`](crate::Observation).
+#[derive(Debug)]
+pub(super) enum News {
+    Unanswered,
+    Refused { because: String },
+    Status(PaymentStatus),
+    HtlcSearched { index: u64, is_missing: bool },
+}
+
+/// What is owed for which purpose comes first, then the order's state.
+pub(super) fn observed(
     order: &Order,
     hash: PaymentHash,
-    status: PaymentStatus,
+    news: News,
     env: &Env<'_>,
-) -> Decision {
+) -> Result<Decision, Undecided> {
+    let Some(payout) = order.payout_with(hash) else {
+        return Ok(Decision::on(order, Cause::LateNews));
+    };
+    match payout.purpose {
+        PayoutPurpose::Buyer => table::apply(order, Event::BuyerPayout { hash, news }, env),
+    }
+}
+
+/// Moves a debt of this order, and the order with it.
+pub(super) fn news(order: &Order, hash: PaymentHash, news: News, env: &Env<'_>) -> Decision {
+    match news {
+        News::Unanswered => calls::unanswered(order, hash, env),
+        News::Refused { because } => calls::refused(order, hash, because, env),
+        News::Status(status) => seen(order, hash, status, env),
+        News::HtlcSearched { index, is_missing } => {
+            htlc_searched(order, hash, index, is_missing, env)
+        }
+    }
+}
+
+/// LND was asked about a payment, or told us by itself.
+fn seen(order: &Order, hash: PaymentHash, status: PaymentStatus, env: &Env<'_>) -> Decision {
     let unchanged = Decision::on(order, Cause::LateNews);
     let Some(payout) = order.payout_with(hash) else { return unchanged };
     let purpose = payout.purpose;
@@ -308,7 +338,7 @@ fn retry_slowly(mut decision: Decision, purpose: PayoutPurpose, env: &Env<'_>) -
 /// LND writes an attempt down before it signs the HTLC, and signs when the peer lets it: missing is
 /// lost only if LND was restarted since, and its channel has long been active again. The buyer hears
 /// of the delay; nothing but LND's word ends the payment.
-pub(super) fn htlc_searched(
+fn htlc_searched(
     order: &Order,
     hash: PaymentHash,
     index: u64,
@@ -356,13 +386,13 @@ fn payment_failed_for(failures: u32, interval: Duration, env: &Env<'_>) -> Notic
 pub(super) fn another_destination(
     order: &Order,
     purpose: PayoutPurpose,
-    request_id: Option<u64>,
+    asked: Asked,
     destination: Destination,
     env: &Env<'_>,
 ) -> Result<Decision, Undecided> {
     let payout = order.payout(purpose).filter(|payout| may_begin_anew(payout));
     let Some(payout) = payout else { return Err(Refusal::NotAllowedByStatus.into()) };
-    let invoice = payable_with(order, payout.amount, destination, env)?;
+    let invoice = invoice::payable_with(order, payout.amount, destination, env)?;
     let mut decision = Decision::on(order, Cause::InvoiceUpdated);
     match purpose {
         PayoutPurpose::Buyer => decision.order.destination = Some(invoice),
@@ -371,7 +401,7 @@ pub(super) fn another_destination(
         payout.failures = 0;
     }
     if let Some(payee) = order.payee(purpose) {
-        decision = decision.answer(payee, request_id, Notice::InvoiceUpdated);
+        decision = decision.answer(payee, asked.request_id, Notice::InvoiceUpdated);
     }
     Ok(send(decision, purpose, env))
 }

@@ -1,7 +1,8 @@
 //! Taking an order: T7, and T8 as far as LND's word.
 
+use super::Asked;
 use super::create::{check_limits, use_index};
-use super::payable;
+use super::invoice::payable;
 use crate::{
     Cause, Decision, Destination, Env, HoldSecret, Kind, Notice, Order, OrderState, OrderView,
     PreparingFrom, Quote, Refusal, Sender, Status,
@@ -10,13 +11,13 @@ use crate::{
 /// A buyer takes a sell order: T7 without a destination, else towards T8.
 pub(super) fn take_sell(
     order: &Order,
-    sender: Sender,
-    request_id: Option<u64>,
+    asked: Asked,
     destination: Option<Destination>,
     secret: HoldSecret,
     env: &Env<'_>,
 ) -> Result<Decision, Refusal> {
-    let quote = check(order, sender, Kind::Sell, env)?;
+    let Asked { sender, request_id } = asked;
+    let quote = check(order, sender, env)?;
     let destination = match destination {
         Some(destination) => Some(payable(order, destination, env)?),
         None => None,
@@ -45,12 +46,12 @@ pub(super) fn take_sell(
 /// A seller takes a buy order: towards T8.
 pub(super) fn take_buy(
     order: &Order,
-    sender: Sender,
-    request_id: Option<u64>,
+    asked: Asked,
     secret: HoldSecret,
     env: &Env<'_>,
 ) -> Result<Decision, Refusal> {
-    let quote = check(order, sender, Kind::Buy, env)?;
+    let Asked { sender, request_id } = asked;
+    let quote = check(order, sender, env)?;
     let mut decision = Decision::on(order, Cause::TakePrepared);
     decision.account = use_index(sender, env)?;
     decision.order.taker = Some(sender.party());
@@ -64,8 +65,8 @@ pub(super) fn take_buy(
     towards_hold(decision, secret, request_id, env)
 }
 
-/// Checks 2 to 10 of behaviour §3.4. The trade index comes after the destination.
-fn check(order: &Order, sender: Sender, kind: Kind, env: &Env<'_>) -> Result<Quote, Refusal> {
+/// Who may take, and what: checks 2 to 4 of behaviour §3.4, before the order's state.
+pub(super) fn may_take(order: &Order, kind: Kind, env: &Env<'_>) -> Result<(), Refusal> {
     if env.account.is_banned {
         return Err(Refusal::NotAuthorized);
     }
@@ -75,7 +76,12 @@ fn check(order: &Order, sender: Sender, kind: Kind, env: &Env<'_>) -> Result<Quo
     if order.terms.kind != kind {
         return Err(Refusal::InvalidOrderKind);
     }
-    if order.state != OrderState::Pending || order.terms.expires_at <= env.now {
+    Ok(())
+}
+
+/// The checks after that, up to the 10th. The trade index comes after the destination.
+fn check(order: &Order, sender: Sender, env: &Env<'_>) -> Result<Quote, Refusal> {
+    if order.terms.expires_at <= env.now {
         return Err(Refusal::InvalidOrderStatus);
     }
     // Whoever made it cannot take it, under any of its keys (K-29).

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A send was begun and nobody knows whether it arrived. LND is asked from now on.
-pub(in crate::decide) fn unanswered(order: &Order, hash: PaymentHash, env: &Env<'_>) -> Decision {
+pub(super) fn unanswered(order: &Order, hash: PaymentHash, env: &Env<'_>) -> Decision {
     let mut decision = Decision::on(order, Cause::SendUnanswered);
     let Some(attempt) = called_attempt(&mut decision.order, hash) else { return decision };
     attempt.unanswered_since = Some(env.now);
@@ -25,7 +25,7 @@ pub(in crate::decide) fn unanswered(order: &Order, hash: PaymentHash, env: &Env<
 
 /// LND itself answered the send with an error. It is the end of this try when LND does not know the
 /// payment either, unless another call of the same hash may still arrive (D39).
-pub(in crate::decide) fn refused(
+pub(super) fn refused(
     order: &Order,
     hash: PaymentHash,
     because: String,
