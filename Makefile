@@ -1,27 +1,27 @@
-# Short names for this workspace's commands. What needs thought is in xtask.
+# Short names for this workspace's commands. Anything longer is in xtask.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help bootstrap demo clients fmt lint test sim planted tidy generated docs deny nodes regtest on-nodes laws times flood ci
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 NODES = $(abspath $(or $(CARGO_TARGET_DIR),target))/nodes
-# Without its database, so that it builds in seconds and before there is a protoc.
+# Without its database feature, so that it builds in seconds, and before protoc is installed.
 XTASK = cargo run --quiet --package xtask --no-default-features --
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-bootstrap: ## Put in place what a fresh machine lacks: protoc
+bootstrap: ## Install what a new machine lacks: protoc
 	$(XTASK) bootstrap
 
-demo: bootstrap $(if $(filter real,$(LIGHTNING)),nodes) ## A whole exchange on this machine; LIGHTNING=real: on real nodes
+demo: bootstrap $(if $(filter real,$(LIGHTNING)),nodes) ## A whole trade on this machine; LIGHTNING=real: on real nodes
 	cargo build --workspace --bins
 	$(BINARIES)/devnet --lightning $(or $(LIGHTNING),simulated) $(ARGS)
 
 clients: bootstrap ## Trade with real clients from crates.io (docs/CLIENTS.md)
 	scripts/clients.sh
 
-nodes: ## The real LND and btcd that tests can run on; needs Go, the first time minutes of it
+nodes: ## Build the real LND and btcd for tests; needs Go, takes minutes the first time
 	@if [ -n "$$LND_BIN" ] && [ -n "$$BTCD_BIN" ]; then \
 		echo "LND_BIN and BTCD_BIN name the nodes: nothing to build"; \
 	elif command -v go > /dev/null; then \
@@ -31,7 +31,7 @@ nodes: ## The real LND and btcd that tests can run on; needs Go, the first time 
 			"or name binaries by LND_BIN and BTCD_BIN" >&2; exit 1; \
 	fi
 
-regtest: bootstrap ## The tests that need real nodes; skipped, and said so, where there are none
+regtest: bootstrap ## The tests that need real nodes; without nodes they are reported as skipped
 	@if command -v go > /dev/null || { [ -n "$$LND_BIN" ] && [ -n "$$BTCD_BIN" ]; }; then \
 		$(MAKE) nodes on-nodes; \
 	else \
@@ -46,14 +46,14 @@ on-nodes:
 	cargo test --test lightning-real
 	cargo test --test it-real
 
-laws: bootstrap nodes ## Write docs/LIGHTNING.md anew: what holds on simulated and on real nodes
+laws: bootstrap nodes ## Generate docs/LIGHTNING.md: what holds on simulated and on real nodes
 	$(XTASK) laws
 
 times: bootstrap nodes ## How long a trade's steps take, simulated and real, as medians
 	cargo build --workspace --bins
 	$(BINARIES)/times
 
-flood: bootstrap ## Strangers' messages, 500 a second, while people trade: are the trades as fast as without?
+flood: bootstrap ## Trades during 500 messages of strangers a second: they must be as fast as without
 	cargo build --release --workspace --bins
 	cargo test --release --test flood -- --nocapture
 
@@ -69,16 +69,16 @@ test: bootstrap ## All tests; needs nothing but cargo
 		cargo nextest run --workspace && cargo test --workspace --doc, \
 		cargo test --workspace)
 
-sim: bootstrap ## The simulation alone, under more seeds: `make sim SEEDS=10000`
+sim: bootstrap ## The simulation alone, with more seeds: `make sim SEEDS=10000`
 	SIM_SEEDS=$(SEEDS) cargo test --profile sim --test sim -- --nocapture
 
-planted: bootstrap ## The planted faults of tests/planted: do the tests find each? FAULTS="a b" for some
+planted: bootstrap ## Check that the tests find each fault of tests/planted; FAULTS="a b" for some
 	$(XTASK) planted $(FAULTS)
 
-tidy: ## The rules of the tree
+tidy: ## Check the rules of the source tree
 	$(XTASK) tidy
 
-generated: bootstrap ## Write schema.sql, .sqlx, docs/transitions.md and the lists in docs/rules anew
+generated: bootstrap ## Generate schema.sql, .sqlx, docs/transitions.md and the lists in docs/rules
 	$(XTASK) rules
 	cargo xtask schema
 	cargo xtask sqlx
@@ -87,11 +87,11 @@ generated: bootstrap ## Write schema.sql, .sqlx, docs/transitions.md and the lis
 docs: bootstrap ## The crates' documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-deny: ## Licences, bans and advisories of what we depend on
+deny: ## Licences, bans and advisories of the dependencies
 	cargo deny --workspace check
 
-# What CI runs, in this order. Everything is built once: the binaries come out of the build that the
-# tests use. Nothing is kept for a next time, so nothing is incremental.
+# What CI runs, in this order. Everything is built once: the binaries come from the build of the tests.
+# Nothing is reused later, so the build is not incremental.
 ci: export CARGO_INCREMENTAL = 0
 ci: bootstrap
 	cargo fmt --all --check
