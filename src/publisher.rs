@@ -160,7 +160,7 @@ impl Publisher {
 
     async fn publish(&self, row: &Publication) -> Result<(), PublishError> {
         let now = self.clock.now();
-        let times = Times { last: row.last_created_at, accepted: row.taken_at };
+        let times = EventTimes { last: row.last_created_at, accepted: row.taken_at };
         let event = match &row.event {
             Some(_) if times.is_misdated(now) => self.reseal(row, times.earliest(now)).await?,
             Some(event) => Event::from_json(event)
@@ -249,12 +249,12 @@ impl PublishError {
 
 /// The times of the newest event of a publication, and of the newest one that a relay accepted.
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct EventTimes {
     last: Timestamp,
     accepted: Timestamp,
 }
 
-impl Times {
+impl EventTimes {
     /// The time of the next event: always later than the last one (INV-7), unless a wrong clock dated
     /// that one ahead and no relay accepted it.
     fn next(self, now: Timestamp) -> Timestamp {

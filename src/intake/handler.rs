@@ -12,7 +12,7 @@ use crate::facts::Facts;
 use crate::nostr::{Opened, Transport};
 use crate::retry::backoff;
 use crate::store::{self, Delivery, EventId, Notification};
-use crate::wire::command::{self, Asked, Declined};
+use crate::wire::command::{self, Declined, ParsedRequest};
 use crate::wire::message::Body;
 
 /// The longest wait of a message for a database that does not answer.
@@ -72,11 +72,11 @@ impl Handler {
         let sender = Sender { trade, identity, trade_index };
         let draw = || draw_hold_secret(&*self.entropy);
         match command::read(&opened.message, self.read_destination, draw) {
-            Ok(Asked::NewOrder(new)) => {
+            Ok(ParsedRequest::NewOrder(new)) => {
                 let id = draw_order_id(&*self.entropy);
                 self.engine.create(delivery, id, sender, request_id, new).await
             }
-            Ok(Asked::Order { id, command }) => {
+            Ok(ParsedRequest::Order { id, command }) => {
                 let request = Request { sender, request_id, command };
                 let ask = |question| self.facts.ask(question);
                 self.engine.deliver(delivery, id, request, ask).await

@@ -129,7 +129,7 @@ async fn an_own_event_dated_by_a_fast_clock_is_published_with_the_present_time()
 #[test]
 fn the_next_event_is_later_than_the_last_unless_that_was_from_the_future_and_never_accepted() {
     let next = |last, accepted, now| {
-        let times = Times { last: Timestamp(last), accepted: Timestamp(accepted) };
+        let times = EventTimes { last: Timestamp(last), accepted: Timestamp(accepted) };
         times.next(Timestamp(now)).0
     };
 

@@ -8,7 +8,7 @@ use super::payload::{Payload, SmallOrder};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum ParsedRequest {
     NewOrder(NewOrder),
     Order { id: OrderId, command: Command },
 }
@@ -34,7 +34,7 @@ pub fn read(
     message: &Message,
     decode: impl Fn(&str) -> Destination,
     draw: impl FnOnce() -> HoldSecret,
-) -> Result<Asked, Declined> {
+) -> Result<ParsedRequest, Declined> {
     let Body { action, payload, id, .. } = &message.body;
     // Upstream answers these two even if they are malformed.
     let always_answered = matches!(action, Action::ExportReputation | Action::ImportReputation);
@@ -43,7 +43,7 @@ pub fn read(
     }
     let command = match (action, payload) {
         (Action::NewOrder, Some(Payload::Order(order))) => {
-            return Ok(Asked::NewOrder(new_order(order, decode)));
+            return Ok(ParsedRequest::NewOrder(new_order(order, decode)));
         }
         (Action::TakeSell, None | Some(Payload::Amount(_))) => {
             Command::TakeSell { destination: None, secret: draw() }
@@ -73,7 +73,7 @@ pub fn read(
     };
     // A well-formed request of these actions has an order id.
     let id = id.ok_or(Declined::Ignored)?;
-    Ok(Asked::Order { id: OrderId(id.into_bytes()), command })
+    Ok(ParsedRequest::Order { id: OrderId(id.into_bytes()), command })
 }
 
 /// A maker's values for id, status, creation time and keys are ignored.

@@ -35,7 +35,7 @@ pub fn seal(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<Event, SealError> {
-    let times = Times { written_at: unix(now), now: unix(now), is_backdated: true };
+    let times = SealTimes { written_at: unix(now), now: unix(now), is_backdated: true };
     sealed(message, to, transport, node, times, expires_at)
 }
 
@@ -52,12 +52,12 @@ pub fn reseal(
     [written_at, now]: [Timestamp; 2],
     expires_at: Timestamp,
 ) -> Result<Event, SealError> {
-    let times = Times { written_at: unix(written_at), now: unix(now), is_backdated: false };
+    let times = SealTimes { written_at: unix(written_at), now: unix(now), is_backdated: false };
     sealed(message, to, transport, node, times, expires_at)
 }
 
 #[derive(Clone, Copy)]
-struct Times {
+struct SealTimes {
     /// Of the inner event.
     written_at: nostr_sdk::Timestamp,
     now: nostr_sdk::Timestamp,
@@ -65,7 +65,7 @@ struct Times {
     is_backdated: bool,
 }
 
-impl Times {
+impl SealTimes {
     fn outer(self) -> nostr_sdk::Timestamp {
         if self.is_backdated { backdated(self.now) } else { self.now }
     }
@@ -76,7 +76,7 @@ fn sealed(
     to: TradeKey,
     transport: Transport,
     node: &Keys,
-    times: Times,
+    times: SealTimes,
     expires_at: Timestamp,
 ) -> Result<Event, SealError> {
     let mut message = message.clone();
@@ -92,7 +92,12 @@ fn sealed(
     }
 }
 
-fn gift_wrap(content: &str, to: TradeKey, node: &Keys, times: Times) -> Result<Event, SealError> {
+fn gift_wrap(
+    content: &str,
+    to: TradeKey,
+    node: &Keys,
+    times: SealTimes,
+) -> Result<Event, SealError> {
     let written_at = times.written_at;
     let mut rumor = UnsignedEvent::new(node.public_key(), written_at, Kind::TextNote, [], content);
     rumor.ensure_id(); // the mobile app requires it

@@ -192,7 +192,7 @@ enum Answer {
 
 /// Why the subscriptions at a relay must be opened again.
 #[derive(Debug)]
-enum Ended {
+enum EndReason {
     Refused(String),
     Authenticated,
     /// No event for so long that the relay may have forgotten them.
@@ -245,13 +245,13 @@ impl RelayListener {
                 Err(ended) => ended,
             };
             match ended {
-                Ended::Authenticated | Ended::Idle => {}
-                Ended::Disconnected => {
+                EndReason::Authenticated | EndReason::Idle => {}
+                EndReason::Disconnected => {
                     tracing::info!(relay.url = %self.relay.url(), "connection lost");
                     self.set(Phase::Closed);
                     is_open = false;
                 }
-                Ended::Refused(reason) => {
+                EndReason::Refused(reason) => {
                     let reason = quoted(&reason);
                     tracing::warn!(relay.url = %self.relay.url(), reason, "subscription refused");
                     self.set(Phase::Closed);
@@ -299,7 +299,7 @@ impl RelayListener {
         notifications: &mut Notifications,
         from: Timestamp,
         is_open: bool,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), EndReason> {
         let mut newest_pages = Vec::new();
         for transport in &self.transports {
             let overlap = match transport {
@@ -310,7 +310,7 @@ impl RelayListener {
             let filter = Filter::new().kind(transport.kind()).pubkey(self.node).since(since);
             match self.request(notifications, &live(*transport), filter.clone()).await? {
                 Answer::Complete(oldest) => newest_pages.push((*transport, filter, oldest)),
-                Answer::Refused(reason) => return Err(Ended::Refused(reason)),
+                Answer::Refused(reason) => return Err(EndReason::Refused(reason)),
             }
         }
         if !is_open {
@@ -331,7 +331,7 @@ impl RelayListener {
         transport: Transport,
         filter: Filter,
         oldest: Option<nostr_sdk::Timestamp>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), EndReason> {
         let mut next = oldest;
         for page in 0..MAX_PAGES {
             let Some(until) = next else { return Ok(()) };
@@ -359,7 +359,7 @@ impl RelayListener {
         notifications: &mut Notifications,
         request: &SubscriptionId,
         filter: Filter,
-    ) -> Result<Answer, Ended> {
+    ) -> Result<Answer, EndReason> {
         self.stats.begin(request);
         self.send(ClientMessage::req(request.clone(), filter))?;
         loop {
@@ -371,26 +371,26 @@ impl RelayListener {
                     return Ok(Answer::Refused(reason));
                 }
                 Some(Change::Closed(id, reason)) if self.is_live(&id) => {
-                    return Err(Ended::Refused(reason));
+                    return Err(EndReason::Refused(reason));
                 }
                 Some(Change::EndOfStoredEvents(_) | Change::Closed(..)) => {}
-                Some(Change::Authenticated) => return Err(Ended::Authenticated),
-                Some(Change::Disconnected) => return Err(Ended::Disconnected),
+                Some(Change::Authenticated) => return Err(EndReason::Authenticated),
+                Some(Change::Disconnected) => return Err(EndReason::Disconnected),
                 None => return Ok(Answer::Refused("no answer".into())),
             }
         }
     }
 
-    async fn wait_for_end(&self, notifications: &mut Notifications) -> Ended {
+    async fn wait_for_end(&self, notifications: &mut Notifications) -> EndReason {
         loop {
             match self.next_within(IDLE_TIMEOUT, notifications).await {
                 Some(Change::Closed(id, reason)) if self.is_live(&id) => {
-                    return Ended::Refused(reason);
+                    return EndReason::Refused(reason);
                 }
                 Some(Change::EndOfStoredEvents(_) | Change::Closed(..)) => {}
-                Some(Change::Authenticated) => return Ended::Authenticated,
-                Some(Change::Disconnected) => return Ended::Disconnected,
-                None => return Ended::Idle,
+                Some(Change::Authenticated) => return EndReason::Authenticated,
+                Some(Change::Disconnected) => return EndReason::Disconnected,
+                None => return EndReason::Idle,
             }
         }
     }
@@ -436,8 +436,8 @@ impl RelayListener {
         }
     }
 
-    fn send(&self, message: ClientMessage<'_>) -> Result<(), Ended> {
-        self.relay.send_msg(message).map_err(|error| Ended::Refused(error.to_string()))
+    fn send(&self, message: ClientMessage<'_>) -> Result<(), EndReason> {
+        self.relay.send_msg(message).map_err(|error| EndReason::Refused(error.to_string()))
     }
 
     fn set(&self, phase: Phase) {
@@ -448,10 +448,10 @@ impl RelayListener {
 /// Until when everything was received, given the cursor at the end of the subscription. An idle relay
 /// may have forgotten it right after its last event, and it counts as idle after twice the timeout at
 /// most.
-fn received_until(cursor: Timestamp, ended: &Ended) -> Timestamp {
+fn received_until(cursor: Timestamp, ended: &EndReason) -> Timestamp {
     match ended {
-        Ended::Idle => Timestamp(cursor.0.saturating_sub_unsigned(2 * IDLE_TIMEOUT.as_secs())),
-        Ended::Refused(_) | Ended::Authenticated | Ended::Disconnected => cursor,
+        EndReason::Idle => Timestamp(cursor.0.saturating_sub_unsigned(2 * IDLE_TIMEOUT.as_secs())),
+        EndReason::Refused(_) | EndReason::Authenticated | EndReason::Disconnected => cursor,
     }
 }
 

@@ -28,13 +28,13 @@ fn secret() -> HoldSecret {
 }
 
 /// Reads a message; no destination in these tests is an invoice.
-fn asked(message: &Message) -> Result<Asked, Declined> {
+fn asked(message: &Message) -> Result<ParsedRequest, Declined> {
     read(message, |_| Destination::Unsupported, secret)
 }
 
 #[track_caller]
 fn check(name: &str, command: Command) {
-    assert_eq!(asked(&request(name)), Ok(Asked::Order { id: ORDER, command }), "{name}");
+    assert_eq!(asked(&request(name)), Ok(ParsedRequest::Order { id: ORDER, command }), "{name}");
 }
 
 // spec: D1
@@ -60,7 +60,8 @@ fn every_command_of_a_trade_is_read() {
 // spec: D1
 #[test]
 fn a_new_order_is_read_field_by_field() {
-    let Ok(Asked::NewOrder(new)) = asked(&request("new-order buy fixed with lightning address"))
+    let Ok(ParsedRequest::NewOrder(new)) =
+        asked(&request("new-order buy fixed with lightning address"))
     else {
         panic!("not a new order")
     };
@@ -83,7 +84,7 @@ fn a_new_order_is_read_field_by_field() {
 #[test]
 fn a_range_an_expiry_and_a_mint_are_passed_on_to_the_core() {
     let new = |name: &str| match asked(&request(name)) {
-        Ok(Asked::NewOrder(new)) => new,
+        Ok(ParsedRequest::NewOrder(new)) => new,
         other => panic!("{other:?}"),
     };
     let range = new("new-order sell range");
@@ -201,5 +202,5 @@ fn a_payload_of_another_action_is_refused_as_invalid_payload() {
 fn the_wrapper_of_a_request_does_not_matter() {
     let mut cancel = request("cancel");
     cancel.wrapper = crate::wire::Wrapper::Dispute;
-    assert_eq!(asked(&cancel), Ok(Asked::Order { id: ORDER, command: Command::Cancel }));
+    assert_eq!(asked(&cancel), Ok(ParsedRequest::Order { id: ORDER, command: Command::Cancel }));
 }
