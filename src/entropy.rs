@@ -1,4 +1,4 @@
-//! Chance, as a value: whoever needs it is handed it. And what of the core's is drawn from it.
+//! Randomness, as a value: it is passed to what needs it. Preimages and order ids are drawn from it.
 
 use sha2::{Digest as _, Sha256};
 use trade::{HoldSecret, OrderId, PaymentHash, Preimage};

@@ -9,7 +9,7 @@ pub mod config; // settings: three layers, checked as a whole
 pub mod crash; // where a test makes the process die
 pub mod daemon; // the composition root: every part, start and stop order
 pub mod engine; // one writer: load, decide, save, commit
-pub mod entropy; // chance, as a value; preimages and ids
+pub mod entropy; // randomness, as a value; preimages and ids
 mod error_chain; // an error with its causes, on one line
 pub mod facts; // answers the core's questions by asking LND
 pub mod intake; // envelope → authenticated sender → Command

@@ -1,4 +1,4 @@
-//! All SQL: what was decided, on disk before anybody hears of it.
+//! All SQL. What was decided is on disk before anything is sent.
 //!
 //! One connection writes, a pool reads. Callers use types of the core, and there is one way to save an
 //! order. The schema is in `migrations/`, what each table means in `docs/DATA_MODEL.md`.

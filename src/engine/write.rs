@@ -60,8 +60,8 @@ pub enum Write {
     /// LND was seen starting at that moment, or later: no call of ours from before is on its way.
     LndHasRestarted(Timestamp),
 
-    /// Everything that relays had before `at` is decided or judged, but for what one of them has
-    /// kept since `missed_since`: it was not heard in full.
+    /// Everything that relays had before `at` is decided or dropped, except what one of them has kept
+    /// since `missed_since`: it was not always reachable.
     SetCursor { at: Timestamp, missed_since: Option<Timestamp> },
 }
 

@@ -54,7 +54,7 @@ impl WriteTx<'_> {
         self.set("tip_seen_at", &at.0.to_string()).await
     }
 
-    /// Everything sent before `at` is decided or dropped, but for what a relay has kept since
+    /// Everything sent before `at` is decided or dropped, except what a relay has kept since
     /// `missed_since` that was not always reachable.
     pub async fn set_cursor(
         &mut self,

@@ -24,7 +24,7 @@ pub struct Delivery {
     pub event_id: EventId,
     /// Of a gift wrap: the id of the inner event, computed by us.
     pub rumor_id: Option<EventId>,
-    /// As its author says; of a gift wrap, the inner event's.
+    /// By the author's clock; of a gift wrap, the time of the inner event.
     pub created_at: Timestamp,
     /// Its author.
     pub from: TradeKey,

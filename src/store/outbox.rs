@@ -102,7 +102,7 @@ impl WriteTx<'_> {
         enqueue_message(&mut self.tx, self.render, message, at, None).await
     }
 
-    /// Says that an act is about to be tried: from now on it may have happened.
+    /// Records that an act is about to be tried: from now on it may have happened.
     pub async fn begin_act(&mut self, id: OutboxId, at: Timestamp) -> Result<(), StoreError> {
         sqlx::query!(
             "update outbox set begun_at = coalesce(begun_at, ?) where id = ? and done_at is null",
@@ -313,7 +313,7 @@ pub(super) const NOTICE: &str = "notice/2";
 const ALARM: &str = "alarm/1";
 const HOLD_ADD: &str = "hold.add/1";
 const HOLD_END: &str = "hold.end/1";
-/// Of versions that told the two ends of a hold apart here.
+/// Kinds of earlier versions, which had one for each way to end a hold.
 const HOLD_SETTLE: &str = "hold.settle/1";
 const HOLD_CANCEL: &str = "hold.cancel/1";
 const PAYOUT_SEND: &str = "payout.send/1";
