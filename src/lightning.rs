@@ -57,10 +57,10 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
         &self,
         preimage: Preimage,
         evidence: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError>;
+    ) -> Result<InvoiceState, LightningError>;
 
     /// Asks LND to give the sats back, then looks the hold up. It needs no list of channels.
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError>;
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<InvoiceState, LightningError>;
 
     /// Looks a hold up, in LND's invoices and in its channels. Sats that the node no longer has are
     /// `Canceled`, whatever its invoice says: LND can lose a payment, still call it accepted, and settle
@@ -81,7 +81,7 @@ pub trait LightningNode: Send + Sync + fmt::Debug {
     async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError>;
 
     /// The state of a hold's invoice, and every change of it. Parts of a payment are not announced.
-    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldWord>;
+    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, InvoiceState>;
 
     /// The state of a payment, and every change of it.
     fn follow(&self, hash: PaymentHash) -> BoxStream<'_, PaymentStatus>;
@@ -132,13 +132,13 @@ pub struct Htlc {
 #[derive(Clone, PartialEq, Eq)]
 pub struct AddedHold {
     pub bolt11: String,
-    pub word: HoldWord,
+    pub state: InvoiceState,
 }
 
 /// The state of a hold's invoice at LND. That it is accepted does not yet say what it is worth: other
 /// software on the LND can have written the amounts of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HoldWord {
+pub enum InvoiceState {
     /// LND has no such invoice.
     Unknown,
     Open,
@@ -257,6 +257,6 @@ impl fmt::Debug for NewPayment {
 
 impl fmt::Debug for AddedHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AddedHold({} characters, {:?})", self.bolt11.len(), self.word)
+        write!(f, "AddedHold({} characters, {:?})", self.bolt11.len(), self.state)
     }
 }

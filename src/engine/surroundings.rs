@@ -89,7 +89,11 @@ mod tests {
             let heard_at = heard_at.map(Timestamp);
             let state = DaemonState { heard_at, ..DaemonState::default() };
 
-            assert_eq!(is_reachable(&state, Timestamp(999)), reachable, "reachable at {heard_at:?}");
+            assert_eq!(
+                is_reachable(&state, Timestamp(999)),
+                reachable,
+                "reachable at {heard_at:?}"
+            );
         }
     }
 

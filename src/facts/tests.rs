@@ -3,7 +3,9 @@ use futures::stream::BoxStream;
 use trade::{BlockHeight, EscrowEvidence, HoldStatus, Msats, PaymentHash, PaymentStatus, Preimage};
 
 use super::*;
-use crate::lightning::{AddedHold, HoldWord, Htlc, LightningError, NewHold, NewPayment, Readiness};
+use crate::lightning::{
+    AddedHold, Htlc, InvoiceState, LightningError, NewHold, NewPayment, Readiness,
+};
 
 const HASH: PaymentHash = PaymentHash([1; 32]);
 const QUESTION: Question = Question::HoldStatus { hash: HASH };
@@ -52,11 +54,11 @@ impl LightningNode for FakeLnd {
         &self,
         _: Preimage,
         _: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         unimplemented!("no question settles")
     }
 
-    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<InvoiceState, LightningError> {
         unimplemented!("no question cancels")
     }
 
@@ -72,7 +74,7 @@ impl LightningNode for FakeLnd {
         unimplemented!("no question is about a payment")
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, InvoiceState> {
         unimplemented!("no question watches")
     }
 

@@ -1,7 +1,7 @@
 //! LND's messages, read as our own types. What makes no sense is an error, never a guess.
 
 use fedimint_tonic_lnd::lnrpc::htlc_attempt::HtlcStatus;
-use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState;
+use fedimint_tonic_lnd::lnrpc::invoice::InvoiceState as LndInvoiceState;
 use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus as LndPaymentStatus;
 use fedimint_tonic_lnd::lnrpc::{
     Channel, GetInfoResponse, Htlc, Invoice, InvoiceHtlc, InvoiceHtlcState, Payment,
@@ -14,7 +14,7 @@ use trade::{
     PaymentHash, PaymentStatus, Preimage, Sats,
 };
 
-use super::{HoldWord, LightningError, NodeDescription};
+use super::{InvoiceState, LightningError, NodeDescription};
 
 /// The oldest LND that the escrow can rely on.
 const OLDEST_VERSION: (u32, u32) = (0, 20);
@@ -33,21 +33,21 @@ pub(super) fn is_active(state: i32) -> Result<bool, LightningError> {
 }
 
 /// The state of a hold's invoice. An accepted one has a part that is held.
-pub(super) fn hold_word(
+pub(super) fn invoice_state(
     call: &'static str,
     hash: PaymentHash,
     invoice: &Invoice,
-) -> Result<HoldWord, LightningError> {
+) -> Result<InvoiceState, LightningError> {
     let nonsense = |problem| LightningError::Nonsense { call, problem };
     if invoice.r_hash != hash.0 {
         return Err(nonsense("it is about another hash"));
     }
-    match InvoiceState::try_from(invoice.state) {
-        Ok(InvoiceState::Open) => Ok(HoldWord::Open),
-        Ok(InvoiceState::Settled) => Ok(HoldWord::Settled),
-        Ok(InvoiceState::Canceled) => Ok(HoldWord::Canceled),
-        Ok(InvoiceState::Accepted) => match lowest_expiry(invoice) {
-            Some(_) => Ok(HoldWord::Accepted),
+    match LndInvoiceState::try_from(invoice.state) {
+        Ok(LndInvoiceState::Open) => Ok(InvoiceState::Open),
+        Ok(LndInvoiceState::Settled) => Ok(InvoiceState::Settled),
+        Ok(LndInvoiceState::Canceled) => Ok(InvoiceState::Canceled),
+        Ok(LndInvoiceState::Accepted) => match lowest_expiry(invoice) {
+            Some(_) => Ok(InvoiceState::Accepted),
             None => Err(nonsense("it is accepted without a part that is held")),
         },
         Err(_) => Err(nonsense("the invoice is in a state that we do not know")),

@@ -19,7 +19,7 @@ use trade::{
 
 use super::calls::{LOOK_UP, Lnd, SEND, TRACK, forbidden};
 use super::{
-    AddedHold, HoldWord, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness,
+    AddedHold, Htlc, InvoiceState, LightningError, LightningNode, NewHold, NewPayment, Readiness,
     answers, invoice,
 };
 
@@ -36,7 +36,7 @@ impl LightningNode for Lnd {
             })
             .await;
         match answer {
-            Ok(added) => Ok(AddedHold { bolt11: added.payment_request, word: HoldWord::Open }),
+            Ok(added) => Ok(AddedHold { bolt11: added.payment_request, state: InvoiceState::Open }),
             Err(error) => self.adopt(&hold, error).await,
         }
     }
@@ -45,12 +45,12 @@ impl LightningNode for Lnd {
         &self,
         preimage: Preimage,
         evidence: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         let hash = answers::hash_of(&preimage);
         let invoice = self.find_invoice(hash).await?;
         // LND would settle what it has given back, and call it settled.
         match (self.seen_in_channels(hash, invoice).await, evidence) {
-            (Ok(HoldStatus::Canceled), _) => return Ok(HoldWord::Canceled),
+            (Ok(HoldStatus::Canceled), _) => return Ok(InvoiceState::Canceled),
             (Ok(_), _) => {}
             (Err(source), EscrowEvidence::Required) => {
                 return Err(LightningError::EscrowUnseen { source: Box::new(source) });
@@ -69,7 +69,7 @@ impl LightningNode for Lnd {
         self.look_after(hash, answer.map(drop)).await
     }
 
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<InvoiceState, LightningError> {
         let request = CancelInvoiceMsg { payment_hash: hash.0.to_vec() };
         let answer = self
             .call("CancelInvoice", &self.invoices, request, |mut client, request| async move {
@@ -125,18 +125,18 @@ impl LightningNode for Lnd {
         Ok(Some(Htlc { index, missing_from: answers::missing_from(hash, &payment, &channels) }))
     }
 
-    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldWord> {
+    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, InvoiceState> {
         const CALL: &str = "SubscribeSingleInvoice";
         let request = SubscribeSingleInvoiceRequest { r_hash: hash.0.to_vec() };
         let opened = self.open(CALL, &self.invoices, request, |mut client, request| async move {
             client.subscribe_single_invoice(request).await
         });
-        words(opened, move |invoice| answers::hold_word(CALL, hash, &invoice)).boxed()
+        updates(opened, move |invoice| answers::invoice_state(CALL, hash, &invoice)).boxed()
     }
 
     fn follow(&self, hash: PaymentHash) -> BoxStream<'_, PaymentStatus> {
         let opened = self.track(hash);
-        words(opened, move |payment| answers::payment_status(TRACK, hash, &payment)).boxed()
+        updates(opened, move |payment| answers::payment_status(TRACK, hash, &payment)).boxed()
     }
 
     async fn readiness(&self) -> Result<Readiness, LightningError> {
@@ -186,8 +186,8 @@ impl Lnd {
     ) -> Result<AddedHold, LightningError> {
         match self.find_invoice(hold.hash).await {
             Ok(Some(found)) if Some(found.value_msat) == msats(hold) => {
-                let word = answers::hold_word(LOOK_UP, hold.hash, &found)?;
-                Ok(AddedHold { bolt11: found.payment_request, word })
+                let state = answers::invoice_state(LOOK_UP, hold.hash, &found)?;
+                Ok(AddedHold { bolt11: found.payment_request, state })
             }
             Ok(Some(found)) => Err(LightningError::OtherHold {
                 hash: hold.hash,
@@ -205,12 +205,12 @@ impl Lnd {
         invoice: Option<Invoice>,
     ) -> Result<HoldStatus, LightningError> {
         let Some(invoice) = invoice else { return Ok(HoldStatus::Unknown) };
-        match answers::hold_word(LOOK_UP, hash, &invoice)? {
-            HoldWord::Unknown => Ok(HoldStatus::Unknown),
-            HoldWord::Open => Ok(HoldStatus::Open),
-            HoldWord::Settled => Ok(HoldStatus::Settled),
-            HoldWord::Canceled => Ok(HoldStatus::Canceled),
-            HoldWord::Accepted => {
+        match answers::invoice_state(LOOK_UP, hash, &invoice)? {
+            InvoiceState::Unknown => Ok(HoldStatus::Unknown),
+            InvoiceState::Open => Ok(HoldStatus::Open),
+            InvoiceState::Settled => Ok(HoldStatus::Settled),
+            InvoiceState::Canceled => Ok(HoldStatus::Canceled),
+            InvoiceState::Accepted => {
                 let channels = self.list_channels(false).await?;
                 match answers::escrow(LOOK_UP, hash, &invoice, &channels)? {
                     Some(escrow) => Ok(escrow),
@@ -224,11 +224,11 @@ impl Lnd {
     async fn given_back(&self, hash: PaymentHash) -> Result<HoldStatus, LightningError> {
         // A hold that ends is first marked in LND's invoice, and then leaves the channel.
         match self.look_up(hash).await? {
-            HoldWord::Unknown => Ok(HoldStatus::Unknown),
-            HoldWord::Open => Ok(HoldStatus::Open),
-            HoldWord::Settled => Ok(HoldStatus::Settled),
-            HoldWord::Canceled => Ok(HoldStatus::Canceled),
-            HoldWord::Accepted => {
+            InvoiceState::Unknown => Ok(HoldStatus::Unknown),
+            InvoiceState::Open => Ok(HoldStatus::Open),
+            InvoiceState::Settled => Ok(HoldStatus::Settled),
+            InvoiceState::Canceled => Ok(HoldStatus::Canceled),
+            InvoiceState::Accepted => {
                 tracing::error!(ln.hash = %hash, "LND has given a hold back and still calls it accepted: it counts as canceled");
                 Ok(HoldStatus::Canceled)
             }
@@ -240,27 +240,27 @@ impl Lnd {
         &self,
         hash: PaymentHash,
         answer: Result<(), LightningError>,
-    ) -> Result<HoldWord, LightningError> {
-        let word = self.look_up(hash).await;
-        match (answer, &word) {
+    ) -> Result<InvoiceState, LightningError> {
+        let state = self.look_up(hash).await;
+        match (answer, &state) {
             // A person must act first: as an error it is retried less and less often.
             (
                 Err(error @ LightningError::Forbidden { .. }),
-                Ok(HoldWord::Open | HoldWord::Accepted),
+                Ok(InvoiceState::Open | InvoiceState::Accepted),
             ) => return Err(error),
-            (Err(error), Ok(word)) => {
-                tracing::warn!(ln.hash = %hash, %error, ?word, "a call about a hold failed");
+            (Err(error), Ok(state)) => {
+                tracing::warn!(ln.hash = %hash, %error, ?state, "a call about a hold failed");
             }
             (Ok(()), _) | (_, Err(_)) => {}
         }
-        word
+        state
     }
 
     /// The state of a hold's invoice, without a look at the channels.
-    async fn look_up(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn look_up(&self, hash: PaymentHash) -> Result<InvoiceState, LightningError> {
         match self.find_invoice(hash).await? {
-            Some(invoice) => answers::hold_word(LOOK_UP, hash, &invoice),
-            None => Ok(HoldWord::Unknown),
+            Some(invoice) => answers::invoice_state(LOOK_UP, hash, &invoice),
+            None => Ok(InvoiceState::Unknown),
         }
     }
 
@@ -363,7 +363,7 @@ fn send_request(
 }
 
 /// The messages of an opened stream, up to its end or the first that makes no sense.
-fn words<'a, A: Send + 'a, T: Send + 'a>(
+fn updates<'a, A: Send + 'a, T: Send + 'a>(
     opened: impl Future<Output = Result<(A, Streaming<A>), LightningError>> + Send + 'a,
     read: impl Fn(A) -> Result<T, LightningError> + Send + 'a,
 ) -> impl Stream<Item = T> + Send + 'a {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use trade::{EscrowEvidence, HoldStatus, LightningIdentity, PaymentHash, PaymentStatus, Preimage};
 
 use super::{
-    AddedHold, HoldWord, Htlc, LightningError, LightningNode, NewHold, NewPayment, Readiness,
+    AddedHold, Htlc, InvoiceState, LightningError, LightningNode, NewHold, NewPayment, Readiness,
 };
 
 /// A node whose identity is checked at the start and after every failure.
@@ -91,18 +91,18 @@ impl IdentityGuard {
         open: impl Fn() -> BoxStream<'a, T> + Send + 'a,
         is_last: fn(&T) -> bool,
     ) -> BoxStream<'a, T> {
-        let words = stream::once(self.ensure_identity()).flat_map(move |known| match known {
+        let updates = stream::once(self.ensure_identity()).flat_map(move |known| match known {
             Ok(()) => open(),
             Err(_) => stream::empty().boxed(),
         });
         let ended = stream::once(ready(None));
-        let heard = words.map(Some).chain(ended).scan(false, move |goes_on, word| {
-            match &word {
-                Some(word) => *goes_on = !is_last(word),
+        let heard = updates.map(Some).chain(ended).scan(false, move |goes_on, state| {
+            match &state {
+                Some(state) => *goes_on = !is_last(state),
                 None if *goes_on => self.invalidate(),
                 None => {}
             }
-            ready(word)
+            ready(state)
         });
         heard.boxed()
     }
@@ -119,12 +119,12 @@ impl LightningNode for IdentityGuard {
         &self,
         preimage: Preimage,
         evidence: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         self.ensure_identity().await?;
         self.learn(self.node.settle_hold(preimage, evidence).await)
     }
 
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<InvoiceState, LightningError> {
         self.ensure_identity().await?;
         self.learn(self.node.cancel_hold(hash).await)
     }
@@ -149,8 +149,9 @@ impl LightningNode for IdentityGuard {
         self.learn(self.node.find_htlc(hash).await)
     }
 
-    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, HoldWord> {
-        let is_last = |word: &HoldWord| matches!(word, HoldWord::Settled | HoldWord::Canceled);
+    fn watch(&self, hash: PaymentHash) -> BoxStream<'_, InvoiceState> {
+        let is_last =
+            |state: &InvoiceState| matches!(state, InvoiceState::Settled | InvoiceState::Canceled);
         self.listen(move || self.node.watch(hash), is_last)
     }
 

@@ -6,7 +6,7 @@
 
 use trade::{HoldDecision, HoldStatus};
 
-use super::HoldWord;
+use super::InvoiceState;
 
 /// What the state of a hold, looked up after the call that its decision asks for, says of the decision.
 /// `None`: it is not carried out, the call is to be made again.
@@ -14,21 +14,21 @@ use super::HoldWord;
 /// Not for what a stream says: that can be older than the decision, and an old OPEN is not a lost
 /// escrow.
 #[must_use]
-pub fn of_hold(decision: HoldDecision, word: HoldWord) -> Option<HoldStatus> {
+pub fn of_hold(decision: HoldDecision, state: InvoiceState) -> Option<HoldStatus> {
     match decision {
-        HoldDecision::Cancel => match word {
-            HoldWord::Open | HoldWord::Accepted => None,
+        HoldDecision::Cancel => match state {
+            InvoiceState::Open | InvoiceState::Accepted => None,
             // The node is fully started and no call that adds it is under way: there is nothing to give
             // back.
-            HoldWord::Unknown | HoldWord::Canceled => Some(HoldStatus::Canceled),
-            HoldWord::Settled => Some(HoldStatus::Settled),
+            InvoiceState::Unknown | InvoiceState::Canceled => Some(HoldStatus::Canceled),
+            InvoiceState::Settled => Some(HoldStatus::Settled),
         },
-        HoldDecision::Settle => match word {
-            HoldWord::Accepted => None,
+        HoldDecision::Settle => match state {
+            InvoiceState::Accepted => None,
             // The HTLC that was held is gone.
-            HoldWord::Open | HoldWord::Canceled => Some(HoldStatus::Canceled),
-            HoldWord::Unknown => Some(HoldStatus::Unknown),
-            HoldWord::Settled => Some(HoldStatus::Settled),
+            InvoiceState::Open | InvoiceState::Canceled => Some(HoldStatus::Canceled),
+            InvoiceState::Unknown => Some(HoldStatus::Unknown),
+            InvoiceState::Settled => Some(HoldStatus::Settled),
         },
     }
 }

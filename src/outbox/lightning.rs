@@ -12,7 +12,7 @@ use crate::crash;
 use crate::engine::{Applied, Engine, Write};
 use crate::lightning::verdict;
 use crate::lightning::{
-    AddedHold, HoldWord, LightningError, LightningNode, NewHold, NewPayment, SEND,
+    AddedHold, InvoiceState, LightningError, LightningNode, NewHold, NewPayment, SEND,
 };
 use crate::retry::{Reported, Trouble};
 use crate::store::{OutboxId, Reader};
@@ -61,14 +61,15 @@ impl LightningCommands {
         if !self.node.readiness().await?.may_escrow() {
             return Ok(Delivered::NotYet("LND is not synced to its chain"));
         }
-        let AddedHold { bolt11, word } =
+        let AddedHold { bolt11, state } =
             crash::around("ln.add", self.node.add_hold(wanted)).await?;
-        Ok(Delivered::with(match word {
+        Ok(Delivered::with(match state {
             // It expired before the seller was told of it, which is not the seller's fault.
-            HoldWord::Canceled => Observation::Hold { hash, status: HoldStatus::Canceled },
-            HoldWord::Unknown | HoldWord::Open | HoldWord::Accepted | HoldWord::Settled => {
-                Observation::HoldOpened { hash, bolt11 }
-            }
+            InvoiceState::Canceled => Observation::Hold { hash, status: HoldStatus::Canceled },
+            InvoiceState::Unknown
+            | InvoiceState::Open
+            | InvoiceState::Accepted
+            | InvoiceState::Settled => Observation::HoldOpened { hash, bolt11 },
         }))
     }
 
@@ -76,18 +77,18 @@ impl LightningCommands {
     async fn end_hold(&self, hash: PaymentHash, attempts: u32) -> Result<Delivered, OutboxError> {
         let hold = self.hold(hash).await?;
         let Some(decision) = hold.decision else { return Ok(Delivered::done()) };
-        let word = match decision {
+        let state = match decision {
             HoldDecision::Settle => self.settle(&hold, attempts).await?,
             HoldDecision::Cancel => crash::around("ln.cancel", self.node.cancel_hold(hash)).await?,
         };
-        Ok(match verdict::of_hold(decision, word) {
+        Ok(match verdict::of_hold(decision, state) {
             Some(status) => Delivered::with(Observation::Hold { hash, status }),
             None => Delivered::NotYet("LND has not done it yet"),
         })
     }
 
     /// Settles an escrow. Raises one alarm when that has to wait until LND lists its channels.
-    async fn settle(&self, hold: &Hold, attempts: u32) -> Result<HoldWord, OutboxError> {
+    async fn settle(&self, hold: &Hold, attempts: u32) -> Result<InvoiceState, OutboxError> {
         let height = self.reader.daemon_state().await?.height.unwrap_or_default();
         let evidence = hold.evidence(height, self.escrow_margin);
         let answer =

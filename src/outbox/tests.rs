@@ -26,7 +26,7 @@ use crate::clock::ManualClock;
 use crate::engine::Applied;
 use crate::engine::tests::policy;
 use crate::lightning::{
-    AddedHold, HoldWord, Htlc, NewHold, NewPayment, NodeDescription, Readiness,
+    AddedHold, Htlc, InvoiceState, NewHold, NewPayment, NodeDescription, Readiness,
 };
 use crate::nostr::{Options, Relays, Transport};
 use crate::publisher::{AboutNode, Publisher};
@@ -274,9 +274,9 @@ struct FakeLnd {
 
 #[async_trait]
 impl LightningNode for FakeLnd {
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<InvoiceState, LightningError> {
         self.cancels.send(hash).unwrap();
-        Ok(HoldWord::Canceled)
+        Ok(InvoiceState::Canceled)
     }
 
     async fn add_hold(&self, _: NewHold) -> Result<AddedHold, LightningError> {
@@ -287,14 +287,14 @@ impl LightningNode for FakeLnd {
         &self,
         _: Preimage,
         evidence: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         self.settles.send(evidence).unwrap();
         match evidence {
             EscrowEvidence::Required => {
                 let source = Box::new(LightningError::Starting);
                 Err(LightningError::EscrowUnseen { source })
             }
-            EscrowEvidence::Waived => Ok(HoldWord::Settled),
+            EscrowEvidence::Waived => Ok(InvoiceState::Settled),
         }
     }
 
@@ -314,7 +314,7 @@ impl LightningNode for FakeLnd {
         unimplemented!("nothing but cancels")
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, InvoiceState> {
         unimplemented!("nothing but cancels")
     }
 

@@ -11,7 +11,7 @@ use trade::{HoldStatus, Observation, OrderId, PaymentHash, PaymentStatus};
 
 use crate::crash;
 use crate::engine::Engine;
-use crate::lightning::{Health, HoldWord, LightningNode};
+use crate::lightning::{Health, InvoiceState, LightningNode};
 use crate::store::{Reader, StoreError};
 
 /// How long a hash waits for another stream after one has ended.
@@ -108,18 +108,18 @@ async fn watch_hold(
     order: OrderId,
     hash: PaymentHash,
 ) {
-    let mut words = node.watch(hash);
-    while let Some(word) = words.next().await {
-        let status = match word {
+    let mut updates = node.watch(hash);
+    while let Some(state) = updates.next().await {
+        let status = match state {
             // That it is open was known before.
-            HoldWord::Unknown | HoldWord::Open => continue,
+            InvoiceState::Unknown | InvoiceState::Open => continue,
             // A stream does not tell what it is worth.
-            HoldWord::Accepted => {
+            InvoiceState::Accepted => {
                 super::look_up(&*node, &engine, order, hash).await;
                 continue;
             }
-            HoldWord::Settled => HoldStatus::Settled,
-            HoldWord::Canceled => HoldStatus::Canceled,
+            InvoiceState::Settled => HoldStatus::Settled,
+            InvoiceState::Canceled => HoldStatus::Canceled,
         };
         super::report(&engine, order, Observation::Hold { hash, status }).await;
     }

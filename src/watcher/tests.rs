@@ -17,7 +17,7 @@ use super::*;
 use crate::clock::Clock as _;
 use crate::engine::tests::{EngineFixture, HEIGHT, PAID, secret};
 use crate::lightning::{
-    AddedHold, Health, HoldWord, Htlc, LightningError, NewHold, NewPayment, NodeDescription,
+    AddedHold, Health, Htlc, InvoiceState, LightningError, NewHold, NewPayment, NodeDescription,
     Readiness,
 };
 use crate::tasks::Tasks;
@@ -88,9 +88,9 @@ impl LightningNode for FakeLnd {
         Ok(self.hold.lock().unwrap().unwrap_or(PAID))
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, InvoiceState> {
         self.streams.fetch_add(1, Ordering::SeqCst);
-        stream::iter([HoldWord::Accepted]).chain(stream::pending()).boxed()
+        stream::iter([InvoiceState::Accepted]).chain(stream::pending()).boxed()
     }
 
     fn follow(&self, _: PaymentHash) -> BoxStream<'_, PaymentStatus> {
@@ -114,11 +114,11 @@ impl LightningNode for FakeLnd {
         &self,
         _: Preimage,
         _: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         unimplemented!("the watcher settles nothing")
     }
 
-    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<InvoiceState, LightningError> {
         unimplemented!("the watcher cancels nothing")
     }
 

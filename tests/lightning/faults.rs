@@ -2,7 +2,7 @@
 
 use devnet::HUB;
 use lnd_sim::{Fault, Rpc};
-use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd};
+use mostrod::lightning::{InvoiceState, LightningError, LightningNode, Lnd};
 use tonic::Code;
 use trade::EscrowEvidence::{Required, Waived};
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus};
@@ -47,12 +47,12 @@ async fn the_result_of_a_settle_is_looked_up_whatever_it_answered() {
     let escrow = fixture.held_escrow().await;
     fixture.network.lose_next_answer(Rpc::SettleInvoice);
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
-    assert_eq!(status, HoldWord::Settled);
+    assert_eq!(status, InvoiceState::Settled);
 
     let escrow = fixture.held_escrow().await;
     fixture.network.fail_next(Rpc::SettleInvoice, Code::Unknown, "invoice already canceled");
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("looked up");
-    assert!(matches!(status, HoldWord::Accepted), "{status:?}");
+    assert!(matches!(status, InvoiceState::Accepted), "{status:?}");
 }
 
 // simulated only: a connection loses bytes, not answers
@@ -64,12 +64,12 @@ async fn the_result_of_a_cancel_is_looked_up_whatever_it_answered() {
     let escrow = fixture.held_escrow().await;
     fixture.network.lose_next_answer(Rpc::CancelInvoice);
     let status = fixture.ours.cancel_hold(escrow.hash).await.expect("looked up");
-    assert_eq!(status, HoldWord::Canceled);
+    assert_eq!(status, InvoiceState::Canceled);
 
     let escrow = fixture.held_escrow().await;
     fixture.network.fail_next(Rpc::CancelInvoice, Code::NotFound, "unable to locate invoice");
     let status = fixture.ours.cancel_hold(escrow.hash).await.expect("looked up");
-    assert!(matches!(status, HoldWord::Accepted), "{status:?}");
+    assert!(matches!(status, InvoiceState::Accepted), "{status:?}");
 }
 
 // simulated only: a connection loses bytes, not requests
@@ -93,17 +93,17 @@ async fn a_call_whose_deadline_passed_may_still_take_effect() {
     let fixture = fixture().await;
     let escrow = fixture.held_escrow().await;
     let mut watch = fixture.ours.watch(escrow.hash);
-    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
+    assert!(matches!(next(&mut watch).await, Some(InvoiceState::Accepted)));
     fixture.network.fault_next(Rpc::SettleInvoice, Fault::Freeze);
 
     let status = with_short_deadline(&fixture.ours)
         .settle_hold(escrow.preimage, Required)
         .await
         .expect("looked up");
-    assert!(matches!(status, HoldWord::Accepted), "{status:?}");
+    assert!(matches!(status, InvoiceState::Accepted), "{status:?}");
 
     fixture.network.thaw();
-    assert_eq!(all(watch).await, [HoldWord::Settled]);
+    assert_eq!(all(watch).await, [InvoiceState::Settled]);
 }
 
 // simulated only: a connection loses bytes, not answers
@@ -147,7 +147,7 @@ async fn a_watch_that_ends_early_reports_only_what_it_received() {
     for fault in [Fault::Cut { after: 1 }, Fault::End { after: 1 }] {
         let fixture = fixture().await;
         let escrow = fixture.held_escrow().await;
-        let held = HoldWord::Accepted;
+        let held = InvoiceState::Accepted;
         fixture.network.fault_next(Rpc::SubscribeSingleInvoice, fault);
 
         assert_eq!(all(fixture.ours.watch(escrow.hash)).await, [held]);
@@ -185,13 +185,13 @@ async fn a_hold_whose_htlc_lnd_failed_counts_as_canceled_even_if_lnd_calls_it_ac
     fixture.network.fail_as_replay(HUB, hash).expect("it was held");
     fixture.start(HUB).await;
 
-    let word = next(&mut fixture.ours.watch(escrow.hash)).await;
-    assert!(matches!(word, Some(HoldWord::Accepted)), "LND reports {word:?}");
+    let state = next(&mut fixture.ours.watch(escrow.hash)).await;
+    assert!(matches!(state, Some(InvoiceState::Accepted)), "LND reports {state:?}");
     let node = &fixture.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Canceled);
     assert_eq!(
         node.settle_hold(escrow.preimage, Required).await.expect("an answer"),
-        HoldWord::Canceled
+        InvoiceState::Canceled
     );
     assert_eq!(fixture.network.calls(Rpc::SettleInvoice), 0);
     fixture.end();
@@ -205,9 +205,9 @@ async fn a_cancel_needs_no_list_of_channels() {
     let escrow = fixture.held_escrow().await;
     fixture.network.fault_always(Rpc::ListChannels, refuses());
 
-    let word = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
+    let state = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
-    assert_eq!(word, HoldWord::Canceled);
+    assert_eq!(state, InvoiceState::Canceled);
     assert_eq!(fixture.network.calls(Rpc::ListChannels), 0, "the list was requested");
 }
 
@@ -223,8 +223,8 @@ async fn a_settle_waits_for_the_list_of_channels_unless_that_is_waived() {
     assert!(matches!(waits, Err(LightningError::EscrowUnseen { .. })), "{waits:?}");
     assert_eq!(fixture.network.calls(Rpc::SettleInvoice), 0);
 
-    let word = fixture.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
-    assert_eq!(word, HoldWord::Settled);
+    let state = fixture.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
+    assert_eq!(state, InvoiceState::Settled);
 }
 
 // simulated only: real nodes list their channels
@@ -252,9 +252,9 @@ async fn an_escrow_that_is_gone_is_not_settled_even_if_the_channel_list_is_waive
     let hash = lnd_sim::PaymentHash(escrow.hash.0);
     fixture.network.fail_as_replay(HUB, hash).expect("it was held");
 
-    let word = fixture.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
+    let state = fixture.ours.settle_hold(escrow.preimage, Waived).await.expect("an answer");
 
-    assert_eq!(word, HoldWord::Canceled);
+    assert_eq!(state, InvoiceState::Canceled);
     assert_eq!(fixture.network.calls(Rpc::SettleInvoice), 0);
 }
 
@@ -310,10 +310,10 @@ async fn a_canceled_hold_that_lnd_has_deleted_is_unknown_to_every_call() {
 
     let node = &fixture.ours;
     assert_eq!(node.hold_status(escrow.hash).await.expect("an answer"), HoldStatus::Unknown);
-    assert_eq!(node.cancel_hold(escrow.hash).await.expect("an answer"), HoldWord::Unknown);
+    assert_eq!(node.cancel_hold(escrow.hash).await.expect("an answer"), InvoiceState::Unknown);
     assert_eq!(
         node.settle_hold(escrow.preimage, Required).await.expect("an answer"),
-        HoldWord::Unknown
+        InvoiceState::Unknown
     );
     assert_eq!(all(with_short_deadline(node).watch(escrow.hash)).await, []);
 }
@@ -358,7 +358,7 @@ async fn a_dangling_payment_stays_in_flight_until_its_channel_is_closed() {
     assert_eq!(reason, FailureReason::NoRoute);
 
     fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
-    let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
+    let held = |status: &InvoiceState| matches!(status, InvoiceState::Accepted);
     until(fixture.buyer.watch(invoice.hash), held).await;
 }
 

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use lightning_invoice::Bolt11Invoice;
 use mostrod::entropy::{SystemEntropy, draw_hold_secret};
 use mostrod::lightning::{
-    HoldWord, LightningNode, Lnd, LndAccess, NewHold, NewPayment, Readiness, invoice,
+    InvoiceState, LightningNode, Lnd, LndAccess, NewHold, NewPayment, Readiness, invoice,
 };
 use tempfile::TempDir;
 use trade::{
@@ -168,13 +168,13 @@ impl<N: Lightning> Fixture<N> {
     /// The seller pays, and our node holds it.
     pub(crate) async fn seller_pays(&self, escrow: &Escrow) {
         self.seller.send(payment(&escrow.bolt11)).await.expect("it is sent");
-        let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
+        let held = |status: &InvoiceState| matches!(status, InvoiceState::Accepted);
         until(self.ours.watch(escrow.hash), held).await;
     }
 
     /// The amount that our node holds, once it holds it.
     pub(crate) async fn held_amount(&self, escrow: &Escrow) -> Msats {
-        until(self.ours.watch(escrow.hash), |word| *word == HoldWord::Accepted).await;
+        until(self.ours.watch(escrow.hash), |state| *state == InvoiceState::Accepted).await;
         let status = self.ours.hold_status(escrow.hash).await.expect("an answer");
         let HoldStatus::Accepted { paid, .. } = status else { panic!("{status:?}") };
         paid
@@ -194,7 +194,7 @@ impl<N: Lightning> Fixture<N> {
     pub(crate) async fn payment_in_flight(&self) -> Escrow {
         let invoice = self.buyer_hold().await;
         self.ours.send(payment(&invoice.bolt11)).await.expect("it is sent");
-        let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
+        let held = |status: &InvoiceState| matches!(status, InvoiceState::Accepted);
         until(self.buyer.watch(invoice.hash), held).await;
         invoice
     }
@@ -299,9 +299,9 @@ pub(crate) async fn until<T: Copy + std::fmt::Debug>(
     is_wanted: impl Fn(&T) -> bool,
 ) -> T {
     loop {
-        let word = next(&mut stream).await.expect("the stream has the wanted item");
-        if is_wanted(&word) {
-            return word;
+        let state = next(&mut stream).await.expect("the stream has the wanted item");
+        if is_wanted(&state) {
+            return state;
         }
     }
 }

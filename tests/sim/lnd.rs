@@ -9,8 +9,8 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use mostrod::clock::{Clock as _, ManualClock};
 use mostrod::lightning::{
-    AddedHold, HoldWord, Htlc, LightningError, LightningNode, NewHold, NewPayment, NodeDescription,
-    Readiness,
+    AddedHold, Htlc, InvoiceState, LightningError, LightningNode, NewHold, NewPayment,
+    NodeDescription, Readiness,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, oneshot};
@@ -213,23 +213,23 @@ impl FakeLnd {
         &self,
         hash: PaymentHash,
         answer: Result<(), LightningError>,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         match answer {
-            Ok(()) => Ok(word(self.ledger().hold(hash))),
-            Err(_) if self.plant == Some(Plant::LostMeansCanceled) => Ok(HoldWord::Canceled),
+            Ok(()) => Ok(state_of(self.ledger().hold(hash))),
+            Err(_) if self.plant == Some(Plant::LostMeansCanceled) => Ok(InvoiceState::Canceled),
             Err(error) => Err(error),
         }
     }
 }
 
 /// The state that LND reports for a hold, without a look at its channels.
-fn word(status: HoldStatus) -> HoldWord {
+fn state_of(status: HoldStatus) -> InvoiceState {
     match status {
-        HoldStatus::Unknown => HoldWord::Unknown,
-        HoldStatus::Open => HoldWord::Open,
-        HoldStatus::Accepted { .. } => HoldWord::Accepted,
-        HoldStatus::Settled => HoldWord::Settled,
-        HoldStatus::Canceled => HoldWord::Canceled,
+        HoldStatus::Unknown => InvoiceState::Unknown,
+        HoldStatus::Open => InvoiceState::Open,
+        HoldStatus::Accepted { .. } => InvoiceState::Accepted,
+        HoldStatus::Settled => InvoiceState::Settled,
+        HoldStatus::Canceled => InvoiceState::Canceled,
     }
 }
 
@@ -466,19 +466,19 @@ impl LightningNode for FakeLnd {
     async fn add_hold(&self, hold: NewHold) -> Result<AddedHold, LightningError> {
         let hash = hold.hash;
         self.call("AddHoldInvoice", Call::Add(hold)).await?;
-        Ok(AddedHold { bolt11: hash.to_string(), word: word(self.ledger().hold(hash)) })
+        Ok(AddedHold { bolt11: hash.to_string(), state: state_of(self.ledger().hold(hash)) })
     }
 
     async fn settle_hold(
         &self,
         preimage: Preimage,
         _: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         let answer = self.call("SettleInvoice", Call::Settle(preimage)).await;
         self.or_planted(hash_of(preimage), answer)
     }
 
-    async fn cancel_hold(&self, hash: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn cancel_hold(&self, hash: PaymentHash) -> Result<InvoiceState, LightningError> {
         let answer = self.call("CancelInvoice", Call::Cancel(hash)).await;
         self.or_planted(hash, answer)
     }
@@ -511,7 +511,7 @@ impl LightningNode for FakeLnd {
         Ok(Some(Htlc { index, missing_from: None }))
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, InvoiceState> {
         futures::stream::empty().boxed()
     }
 

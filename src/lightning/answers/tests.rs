@@ -14,7 +14,7 @@ fn an_escrow_expires_with_the_first_of_its_held_parts_and_is_worth_all_of_them()
             InvoiceHtlc { htlc_index: 2, ..part(InvoiceHtlcState::Accepted, 60_500, 145) },
         ],
         amt_paid_msat: 109_500,
-        ..invoice(InvoiceState::Accepted)
+        ..invoice(LndInvoiceState::Accepted)
     };
     let channels = [channel(0, &[(hash(), 1, 40), (hash(), 2, 60)])];
 
@@ -37,7 +37,7 @@ fn a_part_is_worth_what_lnd_says_of_it_only_if_its_channel_shows_as_many_whole_s
         let held = Invoice {
             htlcs: vec![part(InvoiceHtlcState::Accepted, said, 145)],
             amt_paid_msat: 100_300_000,
-            ..invoice(InvoiceState::Accepted)
+            ..invoice(LndInvoiceState::Accepted)
         };
 
         let seen = seen(&held, &[channel(0, &[(hash(), 0, shown)])]);
@@ -55,7 +55,7 @@ fn two_parts_over_one_channel_are_told_apart() {
     };
     let held = Invoice {
         htlcs: vec![over(7, 60_000), over(8, 40_000)],
-        ..invoice(InvoiceState::Accepted)
+        ..invoice(LndInvoiceState::Accepted)
     };
     let other = PaymentHash([9; 32]);
     let worth = |htlcs: &[_]| seen(&held, &[channel(4, &[]), channel(5, htlcs)]);
@@ -74,7 +74,7 @@ fn two_parts_over_one_channel_are_told_apart() {
 fn nobody_can_see_what_a_part_is_worth_whose_channel_closes() {
     let held = Invoice {
         htlcs: vec![part(InvoiceHtlcState::Accepted, 100_300_000, 145)],
-        ..invoice(InvoiceState::Accepted)
+        ..invoice(LndInvoiceState::Accepted)
     };
 
     assert_eq!(seen(&held, &[]), Some(accepted(0, 145)));
@@ -84,7 +84,7 @@ fn nobody_can_see_what_a_part_is_worth_whose_channel_closes() {
 #[test]
 fn an_accepted_hold_that_its_channel_does_not_carry_was_given_back() {
     let over = |chan_id| InvoiceHtlc { chan_id, ..part(InvoiceHtlcState::Accepted, 1_000, 145) };
-    let held = Invoice { htlcs: vec![over(1), over(2)], ..invoice(InvoiceState::Accepted) };
+    let held = Invoice { htlcs: vec![over(1), over(2)], ..invoice(LndInvoiceState::Accepted) };
     let (ours, other) = ((hash(), 0, 1), (PaymentHash([9; 32]), 0, 1));
     let gone = |channels: &[Channel]| seen(&held, channels).is_none();
 
@@ -99,26 +99,26 @@ fn the_amount_of_a_canceled_invoice_is_not_held() {
     let invoice = Invoice {
         htlcs: vec![part(InvoiceHtlcState::Canceled, 9_000, 100)],
         amt_paid_msat: 9_000,
-        ..invoice(InvoiceState::Canceled)
+        ..invoice(LndInvoiceState::Canceled)
     };
     assert_eq!(
-        hold_word("LookupInvoice", hash(), &invoice).expect("makes sense"),
-        HoldWord::Canceled
+        invoice_state("LookupInvoice", hash(), &invoice).expect("makes sense"),
+        InvoiceState::Canceled
     );
 }
 
 #[test]
 fn an_invoice_that_contradicts_itself_is_no_answer() {
-    let other_hash = Invoice { r_hash: vec![9; 32], ..invoice(InvoiceState::Settled) };
-    let new_state = Invoice { state: 17, ..invoice(InvoiceState::Open) };
-    let held_by_nothing = invoice(InvoiceState::Accepted);
+    let other_hash = Invoice { r_hash: vec![9; 32], ..invoice(LndInvoiceState::Settled) };
+    let new_state = Invoice { state: 17, ..invoice(LndInvoiceState::Open) };
+    let held_by_nothing = invoice(LndInvoiceState::Accepted);
     let held_for_ever = Invoice {
         htlcs: vec![part(InvoiceHtlcState::Accepted, 1, -1)],
-        ..invoice(InvoiceState::Accepted)
+        ..invoice(LndInvoiceState::Accepted)
     };
 
     for invoice in [other_hash, new_state, held_by_nothing, held_for_ever] {
-        let answer = hold_word("LookupInvoice", hash(), &invoice);
+        let answer = invoice_state("LookupInvoice", hash(), &invoice);
         assert!(matches!(answer, Err(LightningError::Nonsense { .. })), "{invoice:?}");
     }
 }
@@ -233,7 +233,7 @@ fn hash() -> PaymentHash {
     hash_of(&PREIMAGE)
 }
 
-fn invoice(state: InvoiceState) -> Invoice {
+fn invoice(state: LndInvoiceState) -> Invoice {
     Invoice { r_hash: hash().0.to_vec(), state: state as i32, ..Default::default() }
 }
 

@@ -15,7 +15,7 @@ const HASH: PaymentHash = PaymentHash([1; 32]);
 struct FakeLnd {
     asked: AtomicUsize,
     is_away: AtomicBool,
-    words: Vec<HoldWord>,
+    updates: Vec<InvoiceState>,
 }
 
 impl FakeLnd {
@@ -45,8 +45,8 @@ impl LightningNode for FakeLnd {
         self.answer(HoldStatus::Open)
     }
 
-    fn watch(&self, _: PaymentHash) -> BoxStream<'_, HoldWord> {
-        stream::iter(self.words.clone()).boxed()
+    fn watch(&self, _: PaymentHash) -> BoxStream<'_, InvoiceState> {
+        stream::iter(self.updates.clone()).boxed()
     }
 
     async fn add_hold(&self, _: NewHold) -> Result<AddedHold, LightningError> {
@@ -57,11 +57,11 @@ impl LightningNode for FakeLnd {
         &self,
         _: Preimage,
         _: EscrowEvidence,
-    ) -> Result<HoldWord, LightningError> {
+    ) -> Result<InvoiceState, LightningError> {
         unimplemented!("nobody settles")
     }
 
-    async fn cancel_hold(&self, _: PaymentHash) -> Result<HoldWord, LightningError> {
+    async fn cancel_hold(&self, _: PaymentHash) -> Result<InvoiceState, LightningError> {
         unimplemented!("nobody cancels")
     }
 
@@ -117,19 +117,19 @@ async fn a_call_that_fails_rings() {
 // spec: E3
 #[tokio::test]
 async fn a_stream_that_breaks_off_rings_and_one_that_said_its_last_word_does_not() {
-    let stories: [(&[HoldWord], bool); 4] = [
-        (&[HoldWord::Open], true),
-        (&[HoldWord::Open, HoldWord::Settled], false),
-        (&[HoldWord::Canceled], false),
+    let stories: [(&[InvoiceState], bool); 4] = [
+        (&[InvoiceState::Open], true),
+        (&[InvoiceState::Open, InvoiceState::Settled], false),
+        (&[InvoiceState::Canceled], false),
         (&[], false),
     ];
-    for (words, rings) in stories {
-        let (ours, _) = ours(FakeLnd { words: words.to_vec(), ..FakeLnd::default() });
+    for (updates, rings) in stories {
+        let (ours, _) = ours(FakeLnd { updates: updates.to_vec(), ..FakeLnd::default() });
         let failures = ours.failures();
 
-        assert_eq!(ours.watch(HASH).collect::<Vec<_>>().await, words);
+        assert_eq!(ours.watch(HASH).collect::<Vec<_>>().await, updates);
 
-        assert_eq!(failures.has_changed().unwrap(), rings, "{words:?}");
-        assert_eq!(ours.is_known.load(Ordering::SeqCst), !rings, "{words:?}");
+        assert_eq!(failures.has_changed().unwrap(), rings, "{updates:?}");
+        assert_eq!(ours.is_known.load(Ordering::SeqCst), !rings, "{updates:?}");
     }
 }

@@ -1,14 +1,19 @@
 use super::*;
 
-const EVERY_WORD: [HoldWord; 5] =
-    [HoldWord::Unknown, HoldWord::Open, HoldWord::Accepted, HoldWord::Settled, HoldWord::Canceled];
+const EVERY_STATE: [InvoiceState; 5] = [
+    InvoiceState::Unknown,
+    InvoiceState::Open,
+    InvoiceState::Accepted,
+    InvoiceState::Settled,
+    InvoiceState::Canceled,
+];
 
 // spec: E2
 #[test]
 fn a_cancel_is_repeated_until_lnd_holds_nothing_any_more() {
     use HoldStatus::{Canceled, Settled};
 
-    let verdicts = EVERY_WORD.map(|word| of_hold(HoldDecision::Cancel, word));
+    let verdicts = EVERY_STATE.map(|state| of_hold(HoldDecision::Cancel, state));
 
     assert_eq!(verdicts, [Some(Canceled), None, None, Some(Settled), Some(Canceled)]);
 }
@@ -18,7 +23,7 @@ fn a_cancel_is_repeated_until_lnd_holds_nothing_any_more() {
 fn a_settle_is_repeated_while_the_sats_are_held_and_lost_when_they_are_not() {
     use HoldStatus::{Canceled, Settled, Unknown};
 
-    let verdicts = EVERY_WORD.map(|word| of_hold(HoldDecision::Settle, word));
+    let verdicts = EVERY_STATE.map(|state| of_hold(HoldDecision::Settle, state));
 
     assert_eq!(verdicts, [Some(Unknown), Some(Canceled), None, Some(Settled), Some(Canceled)]);
 }

@@ -1,7 +1,7 @@
 //! Access to LND, and its readiness.
 
 use devnet::{BUYER, HUB, Lightning, SELLER};
-use mostrod::lightning::{HoldWord, LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
+use mostrod::lightning::{InvoiceState, LightningError, LightningNode, Lnd, LndAccess, RIGHTS};
 use trade::EscrowEvidence::Required;
 use trade::{FailureReason, HoldStatus, Network as Chain, NodeKey, PaymentStatus, Sats};
 
@@ -75,10 +75,13 @@ pub(crate) async fn the_documented_permissions_are_enough_for_a_whole_trade(
     let hash = hold.hash;
     let bolt11 = ours.add_hold(hold).await.expect("added").bolt11;
     fixture.seller.send(payment(&bolt11)).await.expect("an answer");
-    until(ours.watch(hash), |status| matches!(status, HoldWord::Accepted)).await;
-    assert_eq!(ours.settle_hold(preimage, Required).await.expect("an answer"), HoldWord::Settled);
-    assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), HoldWord::Settled);
-    assert_eq!(last(ours.watch(hash)).await, HoldWord::Settled);
+    until(ours.watch(hash), |status| matches!(status, InvoiceState::Accepted)).await;
+    assert_eq!(
+        ours.settle_hold(preimage, Required).await.expect("an answer"),
+        InvoiceState::Settled
+    );
+    assert_eq!(ours.cancel_hold(hash).await.expect("an answer"), InvoiceState::Settled);
+    assert_eq!(last(ours.watch(hash)).await, InvoiceState::Settled);
     let bolt11 = fixture.invoice(Some(Sats(500))).await;
     let payment = payment(&bolt11);
     let hash = payment.hash;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use devnet::Lightning;
-use mostrod::lightning::{AddedHold, HoldWord, LightningError, LightningNode, NewHold, invoice};
+use mostrod::lightning::{
+    AddedHold, InvoiceState, LightningError, LightningNode, NewHold, invoice,
+};
 use trade::EscrowEvidence::Required;
 use trade::{BlockHeight, Destination, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
@@ -22,13 +24,13 @@ pub(crate) async fn adding_a_hold_again_returns_the_existing_hold(
     let first = fixture.ours.add_hold(hold.clone()).await.expect("added");
     let again = async || fixture.ours.add_hold(hold.clone()).await.expect("adopted");
 
-    assert_eq!(first.word, HoldWord::Open);
+    assert_eq!(first.state, InvoiceState::Open);
     assert_eq!(again().await, first);
     let bolt11 = first.bolt11;
     fixture.seller_pays(&Escrow { hash, preimage, bolt11: bolt11.clone() }).await;
-    assert!(matches!(again().await.word, HoldWord::Accepted));
+    assert!(matches!(again().await.state, InvoiceState::Accepted));
     fixture.ours.settle_hold(preimage, Required).await.expect("settled");
-    assert_eq!(again().await, AddedHold { bolt11, word: HoldWord::Settled });
+    assert_eq!(again().await, AddedHold { bolt11, state: InvoiceState::Settled });
 }
 
 // measured: add_duplicate
@@ -44,13 +46,13 @@ pub(crate) async fn a_hold_that_has_ended_is_adopted_in_its_state(
         if hold.expiry > Duration::from_secs(1) {
             fixture.ours.cancel_hold(hold.hash).await.expect("canceled");
         } else {
-            let is_over = |status: &HoldWord| *status == HoldWord::Canceled;
+            let is_over = |status: &InvoiceState| *status == InvoiceState::Canceled;
             until(fixture.ours.watch(hold.hash), is_over).await;
         }
 
         let adopted = fixture.ours.add_hold(hold).await.expect("adopted");
 
-        assert_eq!(adopted, AddedHold { word: HoldWord::Canceled, ..first });
+        assert_eq!(adopted, AddedHold { state: InvoiceState::Canceled, ..first });
     }
 }
 
@@ -109,30 +111,30 @@ pub(crate) async fn a_watch_reports_every_change_up_to_settled(fixture: &Fixture
     let escrow = fixture.open_escrow().await;
     let mut watch = fixture.ours.watch(escrow.hash);
 
-    assert_eq!(next(&mut watch).await, Some(HoldWord::Open));
+    assert_eq!(next(&mut watch).await, Some(InvoiceState::Open));
     fixture.seller_pays(&escrow).await;
-    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
+    assert!(matches!(next(&mut watch).await, Some(InvoiceState::Accepted)));
     fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
-    assert_eq!(all(watch).await, [HoldWord::Settled]);
+    assert_eq!(all(watch).await, [InvoiceState::Settled]);
 
-    assert_eq!(all(fixture.ours.watch(escrow.hash)).await, [HoldWord::Settled], "replayed");
+    assert_eq!(all(fixture.ours.watch(escrow.hash)).await, [InvoiceState::Settled], "replayed");
 }
 
 // measured: sub_to_canceled
 pub(crate) async fn a_watch_reports_every_change_up_to_canceled(fixture: &Fixture<impl Lightning>) {
     let open = fixture.open_escrow().await;
     let mut watch = fixture.ours.watch(open.hash);
-    assert_eq!(next(&mut watch).await, Some(HoldWord::Open));
+    assert_eq!(next(&mut watch).await, Some(InvoiceState::Open));
     fixture.ours.cancel_hold(open.hash).await.expect("an answer");
-    assert_eq!(all(watch).await, [HoldWord::Canceled]);
+    assert_eq!(all(watch).await, [InvoiceState::Canceled]);
 
     let held = fixture.held_escrow().await;
     let mut watch = fixture.ours.watch(held.hash);
-    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
+    assert!(matches!(next(&mut watch).await, Some(InvoiceState::Accepted)));
     fixture.ours.cancel_hold(held.hash).await.expect("an answer");
-    assert_eq!(all(watch).await, [HoldWord::Canceled]);
+    assert_eq!(all(watch).await, [InvoiceState::Canceled]);
 
-    assert_eq!(all(fixture.ours.watch(held.hash)).await, [HoldWord::Canceled], "replayed");
+    assert_eq!(all(fixture.ours.watch(held.hash)).await, [InvoiceState::Canceled], "replayed");
     crate::contract::payments::assert_refused(fixture.end_of_seller_payment(held.hash).await);
 }
 
@@ -151,10 +153,10 @@ pub(crate) async fn a_watch_started_before_the_hold_is_added_reports_it(
     let (hold, _) = new_hold();
     let mut watch = fixture.ours.watch(hold.hash);
 
-    let (word, added) = futures::join!(next(&mut watch), fixture.ours.add_hold(hold));
+    let (state, added) = futures::join!(next(&mut watch), fixture.ours.add_hold(hold));
 
     added.expect("added");
-    assert_eq!(word, Some(HoldWord::Open));
+    assert_eq!(state, Some(InvoiceState::Open));
 }
 
 // measured: lookup_v1_unknown, settle_unknown, cancel_unknown
@@ -163,8 +165,11 @@ pub(crate) async fn an_unknown_hash_is_unknown_to_every_call(fixture: &Fixture<i
     let node = &fixture.ours;
 
     assert_eq!(node.hold_status(hold.hash).await.expect("an answer"), HoldStatus::Unknown);
-    assert_eq!(node.settle_hold(preimage, Required).await.expect("an answer"), HoldWord::Unknown);
-    assert_eq!(node.cancel_hold(hold.hash).await.expect("an answer"), HoldWord::Unknown);
+    assert_eq!(
+        node.settle_hold(preimage, Required).await.expect("an answer"),
+        InvoiceState::Unknown
+    );
+    assert_eq!(node.cancel_hold(hold.hash).await.expect("an answer"), InvoiceState::Unknown);
 }
 
 // measured: settle_twice
@@ -174,7 +179,7 @@ pub(crate) async fn settling_twice_has_the_effect_of_once(fixture: &Fixture<impl
 
     for _ in 0..2 {
         let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
-        assert_eq!(status, HoldWord::Settled);
+        assert_eq!(status, InvoiceState::Settled);
     }
 
     let learned = fixture.end_of_seller_payment(escrow.hash).await;
@@ -188,7 +193,7 @@ pub(crate) async fn an_open_hold_is_not_settled(fixture: &Fixture<impl Lightning
 
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
-    assert_eq!(status, HoldWord::Open);
+    assert_eq!(status, InvoiceState::Open);
 }
 
 // measured: settle_canceled, settle_canceled_held, lookup_v2_canceled
@@ -200,7 +205,7 @@ pub(crate) async fn a_canceled_hold_is_never_settled(fixture: &Fixture<impl Ligh
         let settled = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
         let looked_up = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
 
-        assert_eq!((settled, looked_up), (HoldWord::Canceled, HoldStatus::Canceled));
+        assert_eq!((settled, looked_up), (InvoiceState::Canceled, HoldStatus::Canceled));
     }
 }
 
@@ -211,7 +216,7 @@ pub(crate) async fn canceling_twice_has_the_effect_of_once(fixture: &Fixture<imp
 
     for _ in 0..2 {
         let status = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
-        assert_eq!(status, HoldWord::Canceled);
+        assert_eq!(status, InvoiceState::Canceled);
     }
 }
 
@@ -223,7 +228,7 @@ pub(crate) async fn a_settled_hold_is_never_canceled(fixture: &Fixture<impl Ligh
 
     let status = fixture.ours.cancel_hold(escrow.hash).await.expect("an answer");
 
-    assert_eq!(status, HoldWord::Settled);
+    assert_eq!(status, InvoiceState::Settled);
 }
 
 // measured: settle_cancel_race
@@ -241,7 +246,7 @@ pub(crate) async fn of_concurrent_settle_and_cancel_one_wins_and_both_report_it(
 
         let (settled, canceled) = (settled.expect("an answer"), canceled.expect("an answer"));
         assert_eq!(settled, canceled);
-        assert!(matches!(settled, HoldWord::Settled | HoldWord::Canceled), "{settled:?}");
+        assert!(matches!(settled, InvoiceState::Settled | InvoiceState::Canceled), "{settled:?}");
     }
 }
 
@@ -281,7 +286,10 @@ pub(crate) async fn an_escrow_is_worth_every_millisat_although_its_channel_shows
 pub(crate) async fn an_unpaid_hold_is_canceled_when_it_expires(fixture: &Fixture<impl Lightning>) {
     let escrow = hold_at(&fixture.ours, short_lived).await;
 
-    assert_eq!(all(fixture.ours.watch(escrow.hash)).await, [HoldWord::Open, HoldWord::Canceled]);
+    assert_eq!(
+        all(fixture.ours.watch(escrow.hash)).await,
+        [InvoiceState::Open, InvoiceState::Canceled]
+    );
 }
 
 // measured: expiry_accepted
@@ -291,12 +299,12 @@ pub(crate) async fn an_accepted_hold_does_not_expire_by_time(fixture: &Fixture<i
     let held = hold_at(&fixture.ours, brief).await;
     fixture.seller_pays(&held).await;
     let unpaid = hold_at(&fixture.ours, brief).await;
-    until(fixture.ours.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
+    until(fixture.ours.watch(unpaid.hash), |status| *status == InvoiceState::Canceled).await;
 
     let status = fixture.ours.hold_status(held.hash).await.expect("an answer");
     assert!(matches!(status, HoldStatus::Accepted { .. }), "{status:?}");
     let status = fixture.ours.settle_hold(held.preimage, Required).await.expect("an answer");
-    assert_eq!(status, HoldWord::Settled);
+    assert_eq!(status, InvoiceState::Settled);
 }
 
 // measured: auto_cancel
@@ -312,9 +320,9 @@ pub(crate) async fn an_accepted_hold_is_refunded_at_its_horizon_and_not_a_block_
     assert_eq!(fixture.ours.hold_status(escrow.hash).await.expect("an answer"), status);
 
     fixture.mine(1).await;
-    until(fixture.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
+    until(fixture.ours.watch(escrow.hash), |status| *status == InvoiceState::Canceled).await;
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
-    assert_eq!(status, HoldWord::Canceled);
+    assert_eq!(status, InvoiceState::Canceled);
 }
 
 fn short_lived(hold: NewHold) -> NewHold {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use devnet::{BUYER, Lightning};
-use mostrod::lightning::{HoldWord, LightningError, LightningNode, NewHold, NewPayment};
+use mostrod::lightning::{InvoiceState, LightningError, LightningNode, NewHold, NewPayment};
 use trade::EscrowEvidence::Required;
 use trade::{FailureReason, HoldStatus, Msats, PaymentHash, PaymentStatus, Sats};
 
@@ -22,7 +22,7 @@ pub(crate) async fn a_payment_reports_in_flight_at_once_and_its_preimage_at_the_
     let PaymentStatus::InFlight { index } = first else { panic!("{first:?}") };
     let mut follow = fixture.ours.follow(invoice.hash);
     assert_eq!(next(&mut follow).await, Some(first));
-    let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
+    let held = |status: &InvoiceState| matches!(status, InvoiceState::Accepted);
     until(fixture.buyer.watch(invoice.hash), held).await;
     fixture.buyer.settle_hold(invoice.preimage, Required).await.expect("an answer");
     let paid = PaymentStatus::Succeeded { index, receipt: invoice.preimage, fee: Msats::ZERO };
@@ -144,7 +144,7 @@ pub(crate) async fn an_expired_invoice_that_was_never_sent_stays_unknown(
     fixture: &Fixture<impl Lightning>,
 ) {
     let invoice = hold_at(&fixture.buyer, short_lived).await;
-    until(fixture.buyer.watch(invoice.hash), |status| *status == HoldWord::Canceled).await;
+    until(fixture.buyer.watch(invoice.hash), |status| *status == InvoiceState::Canceled).await;
 
     assert_refused_call(&fixture.ours.send(payment(&invoice.bolt11)).await);
 
@@ -160,7 +160,7 @@ pub(crate) async fn an_expired_invoice_hides_the_payment_that_is_in_flight(
     let invoice = hold_at(&fixture.buyer, short_lived).await;
     fixture.ours.send(payment(&invoice.bolt11)).await.expect("an answer");
     let unpaid = hold_at(&fixture.buyer, short_lived).await;
-    until(fixture.buyer.watch(unpaid.hash), |status| *status == HoldWord::Canceled).await;
+    until(fixture.buyer.watch(unpaid.hash), |status| *status == InvoiceState::Canceled).await;
 
     assert_refused_call(&fixture.ours.send(payment(&invoice.bolt11)).await);
 
@@ -237,7 +237,7 @@ pub(crate) async fn a_time_lock_just_long_enough_is_enough(fixture: &Fixture<imp
     let first = fixture.ours.send(limited).await.expect("an answer");
 
     assert!(matches!(first, PaymentStatus::InFlight { .. }), "{first:?}");
-    let held = |status: &HoldWord| matches!(status, HoldWord::Accepted);
+    let held = |status: &InvoiceState| matches!(status, InvoiceState::Accepted);
     until(fixture.buyer.watch(invoice.hash), held).await;
 }
 

@@ -5,7 +5,7 @@ use std::future::ready;
 use devnet::{HUB, Lightning, SELLER};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use mostrod::lightning::{HoldWord, LightningNode, Lnd};
+use mostrod::lightning::{InvoiceState, LightningNode, Lnd};
 use trade::EscrowEvidence::Required;
 use trade::{HoldStatus, PaymentStatus};
 
@@ -22,7 +22,7 @@ pub(crate) async fn an_open_hold_survives_a_kill_and_can_be_paid(
 
     fixture.seller_pays(&escrow).await;
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
-    assert_eq!(status, HoldWord::Settled);
+    assert_eq!(status, InvoiceState::Settled);
 }
 
 // measured: kill_accepted
@@ -35,11 +35,11 @@ pub(crate) async fn an_accepted_hold_survives_a_kill_and_can_be_settled_or_cance
     restart(fixture, HUB).await;
 
     let mut watch = fixture.ours.watch(to_settle.hash);
-    assert!(matches!(next(&mut watch).await, Some(HoldWord::Accepted)));
+    assert!(matches!(next(&mut watch).await, Some(InvoiceState::Accepted)));
     let status = fixture.ours.settle_hold(to_settle.preimage, Required).await.expect("an answer");
-    assert_eq!(status, HoldWord::Settled);
+    assert_eq!(status, InvoiceState::Settled);
     let status = fixture.ours.cancel_hold(to_cancel.hash).await.expect("an answer");
-    assert_eq!(status, HoldWord::Canceled);
+    assert_eq!(status, InvoiceState::Canceled);
     let learned = fixture.end_of_seller_payment(to_settle.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
     assert_refused(fixture.end_of_seller_payment(to_cancel.hash).await);
@@ -73,11 +73,11 @@ pub(crate) async fn a_settle_interrupted_by_a_kill_can_be_repeated(
     let found = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(found, HoldStatus::Accepted { .. } | HoldStatus::Settled), "{found:?}");
     if let Ok(told) = answer {
-        let is_settled = (told == HoldWord::Settled, found == HoldStatus::Settled);
+        let is_settled = (told == InvoiceState::Settled, found == HoldStatus::Settled);
         assert_eq!(is_settled.0, is_settled.1, "the state before the kill is the state after it");
     }
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
-    assert_eq!(status, HoldWord::Settled);
+    assert_eq!(status, InvoiceState::Settled);
 }
 
 // measured: payer_restart
@@ -87,7 +87,7 @@ pub(crate) async fn a_settle_works_while_the_payer_is_down(fixture: &Fixture<imp
 
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
 
-    assert_eq!(status, HoldWord::Settled);
+    assert_eq!(status, InvoiceState::Settled);
     fixture.start(SELLER).await;
     let learned = fixture.end_of_seller_payment(escrow.hash).await;
     assert!(matches!(learned, PaymentStatus::Succeeded { .. }), "{learned:?}");
@@ -106,7 +106,7 @@ pub(crate) async fn a_horizon_that_passes_while_lnd_is_down_cancels_the_hold_whe
     fixture.mine(left).await;
     fixture.start(HUB).await;
 
-    until(fixture.ours.watch(escrow.hash), |status| *status == HoldWord::Canceled).await;
+    until(fixture.ours.watch(escrow.hash), |status| *status == InvoiceState::Canceled).await;
     assert_refused(fixture.end_of_seller_payment(escrow.hash).await);
 }
 
@@ -215,13 +215,13 @@ pub(super) async fn attached<'a>(
     node: &'a Lnd,
     escrow: &Escrow,
     invoice: &Escrow,
-) -> (BoxStream<'a, HoldWord>, BoxStream<'a, PaymentStatus>) {
+) -> (BoxStream<'a, InvoiceState>, BoxStream<'a, PaymentStatus>) {
     let mut watch = node.watch(escrow.hash);
-    let word = next(&mut watch).await;
-    assert!(matches!(word, Some(HoldWord::Accepted)), "{word:?}");
+    let first = next(&mut watch).await;
+    assert!(matches!(first, Some(InvoiceState::Accepted)), "{first:?}");
     let mut follow = node.follow(invoice.hash);
-    let word = next(&mut follow).await;
-    assert!(matches!(word, Some(PaymentStatus::InFlight { .. })), "{word:?}");
+    let first = next(&mut follow).await;
+    assert!(matches!(first, Some(PaymentStatus::InFlight { .. })), "{first:?}");
     // The payment's stream may still report its HTLC.
     let is_news = |status: &PaymentStatus| !matches!(status, PaymentStatus::InFlight { .. });
     (watch, follow.filter(move |status| ready(is_news(status))).boxed())
