@@ -1,4 +1,4 @@
-//! `cancel` of an order that no fiat was sent for: T13, T14, T17, T18, T21.
+//! `cancel` of an order that no fiat was sent for.
 
 use super::{Asked, Undecided, hold};
 use crate::{
@@ -35,7 +35,7 @@ pub(super) fn untaken(order: &Order, asked: Asked) -> Result<Decision, Refusal> 
     Ok(Decision::on(order, Cause::MakerCanceledUntaken).canceled(asked.request_id))
 }
 
-/// Nobody has the hold invoice yet, so nobody can have paid it (D17).
+/// Nobody has the hold invoice yet, so nobody can have paid it.
 pub(super) fn before_hold(order: &Order, asked: Asked) -> Result<Decision, Refusal> {
     by_party(order, asked, CANCELED_BEFORE_PAYMENT)
 }
@@ -44,8 +44,8 @@ pub(super) fn before_invoice(order: &Order, asked: Asked) -> Result<Decision, Re
     by_party(order, asked, CANCELED_BEFORE_INVOICE)
 }
 
-/// C6: LND is asked before anything is voided. If the seller has paid after all, the decision on the
-/// cancel *is* the acceptance, and whoever canceled is refused.
+/// LND is asked before anything is canceled. If the seller has paid after all, the trade goes on, and
+/// whoever canceled is refused (C6).
 pub(super) fn unless_paid(
     order: &Order,
     hash: PaymentHash,
@@ -58,7 +58,7 @@ pub(super) fn unless_paid(
         Some(HoldStatus::Open | HoldStatus::Canceled) => Ok(canceled),
         Some(status) => {
             let decision = hold::seen(order, hash, status, env)?;
-            // An escrow that is given back at once (D10, D21) does not stand in the way.
+            // An escrow that is given back at once does not prevent the cancel.
             match decision.order.state {
                 OrderState::Pending | OrderState::Ended(_) => {
                     Ok(canceled.with_alarms_of(&decision))

@@ -1,4 +1,4 @@
-//! How an order is born (T1), and the trade index that creating and taking use up.
+//! How an order is created, and the trade index that creating and taking use up.
 
 use super::invoice::payable;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     policy::{MAX_FIAT_CODE_CHARS, MAX_PAYMENT_METHOD_CHARS},
 };
 
-/// Decides whether an order may be born (T1). `id` was drawn by the shell.
+/// Decides whether an order may be created. `id` was drawn by the shell.
 ///
 /// # Errors
 /// The first refusal in the order of behaviour §3.3; the trade index is checked last (D22).
@@ -95,7 +95,7 @@ fn check_amounts(new: &NewOrder, env: &Env<'_>) -> Result<Sats, Refusal> {
     if new.names_a_mint {
         return Err(Refusal::InvalidMintUrl);
     }
-    // Orders priced by the market are not built yet (D26).
+    // Orders priced by the market are not built yet.
     if range.is_some() || amount == Sats::ZERO {
         return Err(Refusal::InvalidParameters);
     }

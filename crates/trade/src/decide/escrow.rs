@@ -1,4 +1,4 @@
-//! The seller's sats: LND's word about them, and what they are good for: T8 to T12, T27, T29, T34.
+//! The seller's sats: what LND says of them, and what that means for the trade.
 
 use super::table::Event;
 use super::{Asked, Undecided, expiry, hold, payout};
@@ -31,7 +31,7 @@ pub(super) fn event(hash: PaymentHash, status: HoldStatus) -> Option<Event> {
     }
 }
 
-/// T8 and T9 are complete, and both sides may know.
+/// LND has the hold invoice: the seller is asked to pay it.
 pub(super) fn opened(
     order: &Order,
     preparing: &Preparing,
@@ -130,9 +130,9 @@ pub(super) fn broken(order: &Order, broken: Broken) -> Decision {
     }
 }
 
-/// The seller has paid: T10 or T11, unless it paid too little (D33), far too much (D10) or too late
-/// (D21). Whether it is too late shows at the tip of the chain: until that is known, LND's word is kept
-/// and asked for again.
+/// The seller has paid, unless too little (D33), far too much (D10) or too late (D21). Whether it is too
+/// late shows at the tip of the chain: until that is known, what LND said is recorded, and LND is asked
+/// again.
 pub(super) fn accepted(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     let decision = Decision::on(order, Cause::HoldSeen).record(held.hash, held.seen());
     if is_below_asked(order, held.paid) {
@@ -181,7 +181,7 @@ fn asked(order: &Order) -> Option<Msats> {
     order.terms.quote?.to_hold().to_msats()
 }
 
-/// T12: the buyer's invoice is here; the escrow must still be (K-20).
+/// The buyer's invoice is here; LND is asked whether the escrow still is (K-20).
 pub(super) fn rely_on(
     order: &Order,
     hash: PaymentHash,
@@ -213,7 +213,7 @@ pub(super) fn rely_on(
     }
 }
 
-/// The trade is on: fiat may be sent (INV-1).
+/// The trade is on: the buyer is told to send fiat (INV-1).
 fn active(
     decision: Decision,
     held: Held,
@@ -237,7 +237,7 @@ fn active(
     )
 }
 
-/// T29, T34: LND has the preimage, the sats are in the node, the buyer is owed.
+/// LND has the preimage, the sats are in the node, and the buyer is owed.
 pub(super) fn settled(
     order: &Order,
     held: Held,
@@ -262,7 +262,7 @@ pub(super) fn settled(
 }
 
 /// What came in, and whose it is: the buyer's part, both fees, and a tip if there was one. What an
-/// escrow lacks that was accepted for less than was asked, as before D33, the node bears.
+/// escrow lacks that an older version accepted for less than was asked, the node bears.
 fn income(quote: &Quote, paid: Msats) -> Vec<Posting> {
     let owed = quote.to_pay_out().to_msats().unwrap_or_default();
     let asked = quote.to_hold().to_msats().unwrap_or_default();

@@ -1,5 +1,4 @@
-//! What time and blocks do: T15, T16, T19, T20, T23, T27, the horizon of a paid trade, and the end of
-//! a request that LND did not answer in time.
+//! What time and blocks do to an order.
 
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ pub(super) fn deadline(order: &Order, env: &Env<'_>) -> Result<Decision, Undecid
     table::apply(order, Event::Due, env)
 }
 
-/// Moves every deadline that a trader could not meet because we did not hear (D5, D17).
+/// Moves every deadline that a trader could not meet because no relay was reachable (D5).
 pub(super) fn extend_deadlines(order: &Order, offline_for: Duration) -> Decision {
     let mut decision = Decision::on(order, Cause::ExtendDeadlines);
     match &mut decision.order.state {
@@ -77,7 +76,7 @@ pub(super) fn at_margin(order: &Order, held: Held, env: &Env<'_>) -> Decision {
     }
 }
 
-/// LND has no invoice for us: the order goes back to where it was, and the requester is told (D17).
+/// LND has no invoice for us: the order goes back to where it was, and the requester is told.
 pub(super) fn undo(mut decision: Decision, preparing: &Preparing) -> Decision {
     decision = decision.give_back(HoldPurpose::Escrow);
     let requester = match preparing.from {
@@ -113,7 +112,7 @@ pub(super) fn undo(mut decision: Decision, preparing: &Preparing) -> Decision {
     }
 }
 
-/// C7: as C6, with the timer as the one who cancels.
+/// As a cancel: LND is asked whether the seller has paid after all (C7).
 pub(super) fn abandoned_unless_paid(
     order: &Order,
     hash: PaymentHash,

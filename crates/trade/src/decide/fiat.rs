@@ -36,10 +36,10 @@ pub(super) fn may_release(order: &Order, asked: Asked) -> Result<(), Refusal> {
     }
 }
 
-/// The decision to settle. Nobody is told before LND says SETTLED (D16).
+/// The decision to settle. Nobody is told before LND has settled (D16).
 pub(super) fn release(order: &Order, held: Held, warned: HorizonWarning, asked: Asked) -> Decision {
-    // At the margin the operator was told to get a release. Should LND not carry it out, he must hear
-    // that as well.
+    // At the margin the operator was told to get a release. Should LND not settle, the operator is
+    // told that as well.
     let warned = warned.min(HorizonWarning::Near);
     let request_id = asked.request_id;
     Decision::on(order, Cause::Released)

@@ -70,7 +70,7 @@ fn rank(seen: Seen) -> u8 {
     }
 }
 
-/// A debt to the payer. The order has moved on and is not touched (C10, C11).
+/// A debt to the payer. The order has moved on and does not change (C10, C11).
 fn given_back(order: &Order, hold: &Hold, news: Seen) -> Decision {
     let hash = hold.hash;
     let decision = Decision::on(order, Cause::Refund).record(hash, news);

@@ -15,7 +15,7 @@ pub(super) fn may_give(order: &Order, asked: Asked) -> Result<(), Refusal> {
     }
 }
 
-/// The seller is asked to pay next. Until LND has the hold invoice, the way back is kept (D17).
+/// The seller is asked to pay next. Until LND has the hold invoice, the order can still go back.
 pub(super) fn before_hold(
     order: &Order,
     until: Timestamp,

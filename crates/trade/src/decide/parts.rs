@@ -104,7 +104,7 @@ impl Decision {
         self
     }
 
-    /// Turns every hold of this purpose that nobody decided on into a refund to be made (E7, INV-3).
+    /// Decides to give back every hold of this purpose that nothing is decided on (INV-3).
     pub(super) fn give_back(mut self, purpose: HoldPurpose) -> Self {
         for hold in &mut self.order.holds {
             if hold.purpose != purpose || hold.decision.is_some() {
@@ -119,7 +119,7 @@ impl Decision {
         self
     }
 
-    /// Saves the preimage of the escrow and asks LND for its invoice (E1).
+    /// Saves the preimage of the escrow, and asks LND for its invoice (E1).
     pub(super) fn prepare_hold(
         mut self,
         secret: HoldSecret,
@@ -142,13 +142,13 @@ impl Decision {
         Ok(self.to(OrderState::PreparingHold(preparing)).then(add))
     }
 
-    /// Stops and calls a person (D13).
+    /// A person decides from now on; the operator is told.
     pub(super) fn freeze(self, because: FrozenBecause) -> Self {
         let state = self.order.state.clone().frozen(because);
         self.to(state).alarm(Alarm::Frozen(because))
     }
 
-    /// T13, T15, T17, T19: clears the take (behaviour §2.4). The taker is answered if it asked.
+    /// Undoes the take: the order is in the book again. The taker is answered if it asked.
     pub(super) fn back_to_book(mut self, request_id: Option<u64>) -> Self {
         self = self.give_back(HoldPurpose::Escrow);
         let maker = self.order.maker;
@@ -167,7 +167,7 @@ impl Decision {
         self.tell(&maker, Notice::NewOrder(view))
     }
 
-    /// T14, T16, T18, T20, T27: ends the trade. The maker is answered if it asked.
+    /// Ends the trade, and gives the escrow back. The maker is answered if it asked.
     pub(super) fn canceled(mut self, request_id: Option<u64>) -> Self {
         self = self.give_back(HoldPurpose::Escrow).to(OrderState::Ended(Outcome::Canceled));
         let maker = self.order.maker;
@@ -179,7 +179,7 @@ impl Decision {
     }
 
     /// The party with the duty did not do it: a taker's fault returns the order to the book, a
-    /// maker's ends it (behaviour §2.2, T15, T16, T19, T20).
+    /// maker's ends it (behaviour §2.2).
     pub(super) fn abandoned_by(self, side: Side) -> Self {
         let is_maker = match side {
             Side::Buyer => self.order.terms.kind == Kind::Buy,

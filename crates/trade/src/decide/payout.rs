@@ -1,4 +1,4 @@
-//! Paying what is owed: T32, and every way a payment can fail to (FL-F8, P1 to P9). What a debt is
+//! Paying what is owed, and every way in which a payment can fail. What a debt is
 //! owed for says whom its news concerns.
 
 mod calls;
@@ -19,7 +19,7 @@ use crate::{
 /// this decision, before the first byte leaves (P1).
 pub(super) fn send(decision: Decision, purpose: PayoutPurpose, env: &Env<'_>) -> Decision {
     let Some(payout) = decision.order.payout(purpose).cloned() else { return decision };
-    // An expired invoice is not worth a try (K-63).
+    // An expired invoice cannot be paid any more (K-63).
     let named = decision.order.destination_of(purpose).cloned();
     let Some(invoice) = named.filter(|invoice| invoice.expires_at > env.now) else {
         return ask_for_invoice(decision, purpose);
@@ -243,7 +243,7 @@ fn acknowledge(attempt: &mut Attempt, index: u64) {
     attempt.missing_since = None;
 }
 
-/// T32. The receipt, the end of the debt and the messages are one commit (P4).
+/// LND has paid. The receipt, the end of the debt and the messages are one commit (P4).
 fn paid(mut decision: Decision, purpose: PayoutPurpose, fee: Msats) -> Decision {
     if let Some(payout) = decision.order.payout_mut(purpose) {
         payout.state = PayoutState::Paid { fee };
@@ -333,7 +333,7 @@ fn retry_slowly(mut decision: Decision, purpose: PayoutPurpose, env: &Env<'_>) -
     }
 }
 
-/// P12: LND calls a payment in flight, and its channels were searched for the HTLC.
+/// LND calls a payment in flight, and its channels were searched for the HTLC (P12).
 ///
 /// LND writes an attempt down before it signs the HTLC, and signs when the peer lets it: missing is
 /// lost only if LND was restarted since, and its channel has long been active again. The buyer hears

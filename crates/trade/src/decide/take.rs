@@ -1,4 +1,4 @@
-//! Taking an order: T7, and T8 as far as LND's word.
+//! Taking an order, up to the request for the hold invoice.
 
 use super::Asked;
 use super::create::{check_limits, use_index};
@@ -8,7 +8,7 @@ use crate::{
     PreparingFrom, Quote, Refusal, Sender, Status,
 };
 
-/// A buyer takes a sell order: T7 without a destination, else towards T8.
+/// A buyer takes a sell order, with an invoice or without.
 pub(super) fn take_sell(
     order: &Order,
     asked: Asked,
@@ -43,7 +43,7 @@ pub(super) fn take_sell(
         .answer_indexed(&seller, None, Notice::WaitingBuyerInvoice))
 }
 
-/// A seller takes a buy order: towards T8.
+/// A seller takes a buy order.
 pub(super) fn take_buy(
     order: &Order,
     asked: Asked,

@@ -1,4 +1,4 @@
-//! What came of a call to LND, and what LND's "not known" means after it (P5, P6, P8, D39).
+//! The result of a call to LND, and what it means if LND then does not know the payment.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use crate::{
     Alarm, Attempt, Decision, Env, LnCommand, Msats, Note, Order, Payout, PayoutPurpose, Sats,
 };
 
-/// A call is to be made, with the limits in force now (D39).
+/// A call is to be made, with the limits in force now.
 pub(super) fn call(
     mut decision: Decision,
     purpose: PayoutPurpose,
