@@ -273,6 +273,7 @@ impl Resources {
             pow: self.settings.mostro.pow,
             transports: self.transports.clone(),
             catch_up: self.settings.nostr.inbox_catch_up,
+            policy: self.settings.policy(),
             reader: self.reader.clone(),
             engine: self.engine.clone(),
             facts: Facts::new(Arc::clone(&self.lnd)),

@@ -25,6 +25,7 @@ use crate::store::{Delivery, Notification, OutboxId, StoreError, Writer};
 
 pub use surroundings::is_reachable;
 pub use write::Write;
+use writer::Queues;
 pub use writer::WriterTask;
 
 /// Jobs that may wait for the writer; further callers wait for room.
@@ -37,6 +38,9 @@ const MAX_FACTS: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Engine {
     jobs: mpsc::Sender<Job>,
+    jobs_of_strangers: mpsc::Sender<Job>,
+    /// Whether its jobs are those of strangers.
+    is_for_strangers: bool,
     commits: watch::Receiver<u64>,
     backlog: watch::Sender<Backlog>,
 }
@@ -105,10 +109,19 @@ impl Engine {
     #[must_use]
     pub fn new(writer: Writer, policy: Policy, clock: Arc<dyn Clock>) -> (Self, WriterTask) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
+        let (jobs_of_strangers, strangers) = mpsc::channel(QUEUE);
+        let queues = Queues { waiting, strangers };
         let (committed, commits) = watch::channel(0);
         let (backlog, judged_by) = watch::channel(Backlog::default());
-        let task = WriterTask::new(writer, policy, clock, waiting, committed, judged_by);
-        (Self { jobs, commits, backlog }, task)
+        let task = WriterTask::new(writer, policy, clock, queues, committed, judged_by);
+        (Self { jobs, jobs_of_strangers, is_for_strangers: false, commits, backlog }, task)
+    }
+
+    /// The same for messages of who is party to no running order: a few of them are applied at once,
+    /// and everything else goes first (D42).
+    #[must_use]
+    pub fn for_strangers(&self) -> Self {
+        Self { is_for_strangers: true, ..self.clone() }
     }
 
     /// Changes after every commit that wrote something: there may be something to send or to publish.
@@ -290,7 +303,8 @@ impl Engine {
 
     async fn run(&self, task: Task) -> Result<Applied, EngineError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { task, answer }).await.map_err(|_| EngineError::Stopped)?;
+        let queue = if self.is_for_strangers { &self.jobs_of_strangers } else { &self.jobs };
+        queue.send(Job { task, answer }).await.map_err(|_| EngineError::Stopped)?;
         answered.await.map_err(|_| EngineError::Stopped)?
     }
 }

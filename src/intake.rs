@@ -24,7 +24,7 @@ use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use trade::{Destination, Timestamp};
+use trade::{Destination, Policy, Timestamp};
 
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -70,6 +70,7 @@ pub struct Setup {
     pub pow: u8,
     pub transports: Vec<Transport>,
     pub catch_up: Duration,
+    pub policy: Policy,
     pub reader: Reader,
     pub engine: Engine,
     pub facts: Facts,
@@ -119,7 +120,7 @@ impl Intake {
         remembered: &DaemonState,
         oldest_take: Option<Timestamp>,
     ) -> (Self, watch::Receiver<Timestamp>) {
-        let Setup { events, subscriptions, node, pow, transports, catch_up, .. } = setup;
+        let Setup { events, subscriptions, node, pow, transports, catch_up, policy, .. } = setup;
         let Setup { reader, engine, facts, read_destination, clock, entropy, .. } = setup;
         let backlog_state = backlog::BacklogState::new(clock.monotonic());
         let period = HonouredPeriod { catch_up, oldest_take };
@@ -129,7 +130,7 @@ impl Intake {
             events,
             subscriptions,
             engine: engine.clone(),
-            opener: Opener { node, pow, transports: transports.into(), catch_up, reader },
+            opener: Opener { node, pow, transports: transports.into(), catch_up, policy, reader },
             reachability,
             handler: Handler { engine, facts, read_destination, entropy },
             in_flight: InFlight::default(),
@@ -350,7 +351,10 @@ impl Intake {
         backlog.sort_by_key(|(_, received)| age::sort_key(&received.opened));
         for (ticket, Received { opened, lane, age, .. }) in backlog {
             let todo = if age == Age::Honoured { Todo::Act } else { Todo::Remember };
-            let (handler, strangers) = (self.handler.clone(), Arc::clone(&self.strangers));
+            let (mut handler, strangers) = (self.handler.clone(), Arc::clone(&self.strangers));
+            if lane.is_of_stranger() {
+                handler.engine = handler.engine.for_strangers();
+            }
             self.lanes.push(lane, ticket, async move {
                 let permit =
                     if lane.is_of_stranger() { strangers.acquire().await.ok() } else { None };

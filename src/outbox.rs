@@ -178,14 +178,15 @@ impl Outbox {
     pub async fn carry_out(&self, row: OutboxRow) {
         match self.act(&row).await {
             Ok(Delivered::Done(news)) => {
-                match self.engine.finish_act(row.id, news.map(Input::Lightning)).await {
+                let engine = engine_for(&row, &self.engine);
+                match engine.finish_act(row.id, news.map(Input::Lightning)).await {
                     Ok(_) => self.log_recovery(&row),
                     Err(error) => self.retry_later(&row, &error.into()).await,
                 }
             }
             Ok(Delivered::NotYet(reason)) => {
                 tracing::debug!(outbox.lane = row.lane, reason, "not yet");
-                self.postpone(row.id, not_yet(row.attempts)).await;
+                self.postpone(&self.engine, row.id, not_yet(row.attempts)).await;
             }
             Err(error) => self.retry_later(&row, &error).await,
         }
@@ -213,7 +214,7 @@ impl Outbox {
                 "an outbox row failed and is retried, up to once a minute; its lane waits for it"
             );
         }
-        self.postpone(row.id, backoff(row.attempts)).await;
+        self.postpone(&engine_for(row, &self.engine), row.id, backoff(row.attempts)).await;
     }
 
     fn log_recovery(&self, row: &OutboxRow) {
@@ -227,12 +228,12 @@ impl Outbox {
         if self.reported.is_news(lane, Trouble::Ours) {
             tracing::error!(outbox.id = id.0, %error, "an outbox row cannot be read; its lane is blocked");
         }
-        self.postpone(id, LONGEST_RETRY).await;
+        self.postpone(&self.engine, id, LONGEST_RETRY).await;
     }
 
-    async fn postpone(&self, id: OutboxId, wait: Duration) {
+    async fn postpone(&self, engine: &Engine, id: OutboxId, wait: Duration) {
         let at = self.clock.now().after(wait);
-        if let Err(error) = self.engine.write(Write::RetryAct { id, at }).await {
+        if let Err(error) = engine.write(Write::RetryAct { id, at }).await {
             tracing::debug!(outbox.id = id.0, %error, "an outbox row could not be postponed");
             // It is still due: without a pause it would be retried in a tight loop.
             tokio::time::sleep(FIRST_RETRY).await;
@@ -271,6 +272,11 @@ impl Delivered {
     fn with(news: Observation) -> Self {
         Self::Done(Some(news))
     }
+}
+
+/// What is written about answers to strangers waits behind everything else.
+fn engine_for(row: &OutboxRow, engine: &Engine) -> Engine {
+    if row.to_stranger { engine.for_strangers() } else { engine.clone() }
 }
 
 fn not_yet(tries: u32) -> Duration {

@@ -32,12 +32,13 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use daemon_state::DaemonState;
 pub use error::{OpenError, StoreError, Stuck};
-pub use inbox::{Delivery, EventId, Transport};
+pub use inbox::{Delivery, EventId, Known, Part, Transport};
 pub use journal::JournalLine;
 pub use open::{open, open_reader};
-pub use orders::{Part, TimesAhead};
+pub use orders::TimesAhead;
 pub use outbox::{Act, Class, Due, Notification, OutboxId, OutboxRow, Render, Sealed};
 pub use publications::{Publication, PublicationId, Published};
+pub use strangers::Place;
 pub use waiting::WaitingOrder;
 
 /// The one connection that writes, and the lock that keeps a second daemon out.

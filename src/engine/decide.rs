@@ -10,7 +10,7 @@ use trade::{
 };
 
 use super::{Applied, EngineError, Task, surroundings};
-use crate::store::{DaemonState, Delivery, JournalLine, Notification, TimesAhead, WriteTx};
+use crate::store::{DaemonState, Delivery, JournalLine, Notification, Place, TimesAhead, WriteTx};
 
 /// What every job of one batch shares.
 #[derive(Debug)]
@@ -39,11 +39,8 @@ impl Deciding<'_> {
                 self.create(tx, delivery, id, sender, request_id, *new).await
             }
             Task::Answer { delivery, message } => {
-                if tx.is_repeat(&delivery).await? {
-                    return Ok(Applied::Repeat);
-                }
-                let is_trader = tx.is_trader(message.to).await?;
-                self.answer(tx, Some(&delivery), &message, is_trader, Applied::Saved).await
+                let place = tx.place_for_answer(message.to).await?;
+                self.answer(tx, Some(&delivery), &message, place, Applied::Saved).await
             }
             Task::Finish { id, news } => {
                 tx.finish_act(id, self.now).await?;
@@ -82,11 +79,6 @@ impl Deciding<'_> {
         input: Input,
         facts: &[Fact],
     ) -> Result<Applied, EngineError> {
-        if let Some(delivery) = &delivery
-            && tx.is_repeat(delivery).await?
-        {
-            return Ok(Applied::Repeat);
-        }
         let asked = match &input {
             Input::User(Request { sender, request_id, .. }) => {
                 Some(Asked { delivery, sender: *sender, request_id: *request_id, order: Some(id) })
@@ -130,9 +122,6 @@ impl Deciding<'_> {
         request_id: Option<u64>,
         new: NewOrder,
     ) -> Result<Applied, EngineError> {
-        if tx.is_repeat(&delivery).await? {
-            return Ok(Applied::Repeat);
-        }
         let user = tx.user(sender.identity, self.now).await?;
         let found = Found {
             daemon: tx.daemon_state().await?,
@@ -176,10 +165,10 @@ impl Deciding<'_> {
         let Asked { delivery, sender, request_id, order } = asked;
         let to = sender.trade;
         let is_party = of.is_some_and(|order| !order.state.is_final() && order.is_party(to));
-        let is_trader = is_party || tx.is_trader(to).await?;
+        let place = if is_party { Place::Trader } else { tx.place_for_answer(to).await? };
         let notice = Notice::CantDo(refusal);
         let message = Notification { to, order, request_id, trade_index: None, notice };
-        self.answer(tx, delivery.as_ref(), &message, is_trader, Applied::Refused(refusal)).await
+        self.answer(tx, delivery.as_ref(), &message, place, Applied::Refused(refusal)).await
     }
 
     /// Strangers are answered while there is room. Otherwise nothing is written, not even that
@@ -189,16 +178,16 @@ impl Deciding<'_> {
         tx: &mut WriteTx<'_>,
         delivery: Option<&Delivery>,
         message: &Notification,
-        is_trader: bool,
+        place: Place,
         answered: Applied,
     ) -> Result<Applied, EngineError> {
-        if !is_trader && !tx.may_answer_stranger(message.to).await? {
+        if place == Place::Full {
             return Ok(Applied::Unanswered);
         }
         if !self.remember(tx, delivery).await? {
             return Ok(Applied::Repeat);
         }
-        if is_trader {
+        if place == Place::Trader {
             tx.send(message, self.now).await?;
         } else {
             tx.answer_stranger(message, self.now).await?;

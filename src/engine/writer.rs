@@ -16,11 +16,46 @@ use crate::{crash, error_chain};
 /// Jobs in one transaction. Those beyond come in the next one.
 const BATCH: usize = 64;
 
-/// Applies jobs in order of arrival until the last [`super::Engine`] is gone.
+/// Jobs of strangers in one transaction, when no other waits and beside others.
+const STRANGERS_ALONE: usize = 8;
+const STRANGERS_BESIDE: usize = 1;
+
+/// What waits for the writer.
+#[derive(Debug)]
+pub(super) struct Queues {
+    pub(super) waiting: mpsc::Receiver<Job>,
+    pub(super) strangers: mpsc::Receiver<Job>,
+}
+
+impl Queues {
+    /// The next batch; empty once the last [`super::Engine`] is gone and all is done.
+    async fn next(&mut self) -> Vec<Job> {
+        let Self { waiting, strangers } = self;
+        let mut batch = Vec::new();
+        let strangers_left = tokio::select! {
+            biased;
+            Some(job) = waiting.recv() => {
+                batch.push(job);
+                batch.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(BATCH - 1));
+                STRANGERS_BESIDE
+            }
+            Some(job) = strangers.recv() => {
+                batch.push(job);
+                STRANGERS_ALONE - 1
+            }
+            else => return batch,
+        };
+        batch.extend(std::iter::from_fn(|| strangers.try_recv().ok()).take(strangers_left));
+        batch
+    }
+}
+
+/// Applies jobs in order of arrival, those of strangers after all others, until the last
+/// [`super::Engine`] is gone.
 #[derive(Debug)]
 pub struct WriterTask {
     writer: Writer,
-    waiting: mpsc::Receiver<Job>,
+    queues: Queues,
     committed: watch::Sender<u64>,
     backlog: watch::Receiver<Backlog>,
     policy: Policy,
@@ -37,13 +72,13 @@ impl WriterTask {
         writer: Writer,
         policy: Policy,
         clock: Arc<dyn Clock>,
-        waiting: mpsc::Receiver<Job>,
+        queues: Queues,
         committed: watch::Sender<u64>,
         backlog: watch::Receiver<Backlog>,
     ) -> Self {
         Self {
             writer,
-            waiting,
+            queues,
             committed,
             backlog,
             policy,
@@ -61,10 +96,13 @@ impl WriterTask {
     /// Other failures are the answers of jobs.
     pub async fn run(mut self) -> Result<(), EngineError> {
         self.refresh_deadlines().await?;
-        let mut batch = Vec::with_capacity(BATCH);
-        while self.waiting.recv_many(&mut batch, BATCH).await > 0 {
+        loop {
+            let batch = self.queues.next().await;
+            if batch.is_empty() {
+                break;
+            }
             let (tasks, answers): (Vec<_>, Vec<_>) =
-                batch.drain(..).map(|job: Job| (job.task, job.answer)).unzip();
+                batch.into_iter().map(|job| (job.task, job.answer)).unzip();
             let results = self.transact(tasks).await;
             if let Err(error) = &results
                 && error.is_fatal()

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trade::Timestamp;
+use trade::{Destination, Policy, Timestamp};
 
 use super::age::{self, Age};
 use super::handler::order_id;
 use super::lanes::Lane;
 use crate::nostr::{Dropped, Event, EventRequirements, Keys, Opened, Transport, open, precheck};
-use crate::store::{EventId, Part, Reader, StoreError};
+use crate::store::{EventId, Known, Part, Reader, StoreError};
+use crate::wire::action::Action;
+use crate::wire::command;
 use crate::wire::message::MAX_EVENT_BYTES;
+use crate::wire::payload::Payload;
 
 /// How long to wait when the database does not answer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -21,6 +24,7 @@ pub(super) struct Opener {
     pub(super) pow: u8,
     pub(super) transports: Arc<[Transport]>,
     pub(super) catch_up: Duration,
+    pub(super) policy: Policy,
     pub(super) reader: Reader,
 }
 
@@ -53,13 +57,30 @@ impl Opener {
             tracing::error!(%error, "opening an event panicked; please report this");
         });
         let opened = opened.ok()??;
+        let known = self.known(&opened).await;
         // The same message may come in another wrap.
-        if let Some(rumor) = opened.rumor_id
-            && self.is_remembered(EventId(rumor.to_bytes())).await
-        {
+        if known.is_remembered || self.is_pointless(&opened, &known) {
             return None;
         }
-        self.judged(opened, bytes, at).await
+        self.judged(opened, known.part, bytes, at)
+    }
+
+    /// Whether all that could come of a stranger's message is a refusal, which has no place: then the
+    /// writer need not decide it (D42).
+    fn is_pointless(&self, opened: &Opened, known: &Known) -> bool {
+        if known.has_place {
+            return false;
+        }
+        let body = &opened.message.body;
+        match (&body.payload, body.id) {
+            (_, Some(_)) => !known.order_exists,
+            (Some(Payload::Order(order)), None) if body.action == Action::NewOrder => {
+                command::new_order(order, |_| Destination::Unsupported)
+                    .amount(&self.policy)
+                    .is_err()
+            }
+            (_, None) => false,
+        }
     }
 
     fn required(&self) -> EventRequirements<'_> {
@@ -67,8 +88,13 @@ impl Opener {
         EventRequirements { pow: self.pow, max_bytes, transports: &self.transports }
     }
 
-    async fn judged(&self, opened: Opened, bytes: usize, at: Timestamp) -> Option<Received> {
-        let part = self.part_of(&opened).await;
+    fn judged(
+        &self,
+        opened: Opened,
+        part: Option<Part>,
+        bytes: usize,
+        at: Timestamp,
+    ) -> Option<Received> {
         let taken_at = part.and_then(|part| part.taken_at);
         let age = self.age(&opened, at, taken_at);
         if let Age::Stale(reason) = age {
@@ -87,11 +113,12 @@ impl Opener {
         age::judge(opened, at, self.catch_up, taken_at)
     }
 
-    async fn part_of(&self, opened: &Opened) -> Option<Part> {
-        let order = order_id(opened.message.body.id?);
+    async fn known(&self, opened: &Opened) -> Known {
+        let rumor = opened.rumor_id.map(|id| EventId(id.to_bytes()));
+        let order = opened.message.body.id.map(order_id);
         loop {
-            match self.reader.find_part(order, opened.sender).await {
-                Ok(part) => return part,
+            match self.reader.find_known(rumor, order, opened.sender).await {
+                Ok(known) => return known,
                 Err(error) => pause_after(&error).await,
             }
         }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use trade::TradeKey;
 
-use super::{Delivered, OutboxError};
+use super::{Delivered, OutboxError, engine_for};
 use crate::clock::Clock;
 use crate::crash;
 use crate::engine::{Engine, Write};
 use crate::nostr::{
     Event, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, Relays, Transport, reseal, seal, time_of,
 };
-use crate::store::{self, OutboxId, OutboxRow, Reader, Sealed};
+use crate::store::{self, OutboxRow, Reader, Sealed};
 use crate::wire::Message;
 
 /// By how many seconds the time of an event that relays refuse must differ from now to reseal it.
@@ -50,7 +50,7 @@ impl Messenger {
         let event = match &row.event {
             Some(event) => Event::from_json(event)
                 .map_err(|_| OutboxError::Unreadable("the saved event of a message"))?,
-            None => self.seal(row.id, to, &message).await?,
+            None => self.seal(row, to, &message).await?,
         };
         let now = self.clock.now();
         if time_of(&event) > now.after(FROM_A_FAST_CLOCK) {
@@ -77,7 +77,7 @@ impl Messenger {
 
     async fn seal(
         &self,
-        row: OutboxId,
+        row: &OutboxRow,
         to: TradeKey,
         message: &Message,
     ) -> Result<Event, OutboxError> {
@@ -86,7 +86,7 @@ impl Messenger {
         let expires_at = now.after(self.retention);
         let event = seal(message, to, transport, &self.node, now, expires_at)?;
         let sealed = Sealed { event: event.as_json(), written_at: now, expires_at };
-        self.engine.write(Write::SealMessage { id: row, sealed }).await?;
+        engine_for(row, &self.engine).write(Write::SealMessage { id: row.id, sealed }).await?;
         Ok(event)
     }
 
@@ -105,7 +105,8 @@ impl Messenger {
         let times = [written_at, now];
         let event = reseal(message, to, transport, &self.node, times, expires_at)?;
         let sealed = Sealed { event: event.as_json(), written_at, expires_at };
-        self.engine.write(Write::SealMessageAnew { id: row.id, sealed }).await?;
+        let write = Write::SealMessageAnew { id: row.id, sealed };
+        engine_for(row, &self.engine).write(write).await?;
         Ok(event)
     }
 

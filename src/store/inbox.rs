@@ -1,9 +1,9 @@
 //! Which messages were acted on, and on which transport each key wrote last.
 
-use trade::{Timestamp, TradeKey};
+use trade::{OrderId, Timestamp, TradeKey};
 
 use super::text::{At, Text as _};
-use super::{Reader, StoreError, WriteTx};
+use super::{Reader, StoreError, WriteTx, strangers};
 
 /// The id of a signed event, whose signature was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,28 +31,28 @@ pub struct Delivery {
     pub transport: Transport,
 }
 
-impl WriteTx<'_> {
-    /// Whether a message was acted on before, or is as old as what was forgotten, so that it may
-    /// have been: [`WriteTx::remember`] would not accept it.
-    pub async fn is_repeat(&mut self, delivery: &Delivery) -> Result<bool, StoreError> {
-        let event = delivery.event_id.to_text();
-        let rumor = delivery.rumor_id.map(|id| id.to_text());
-        let found = sqlx::query_scalar!(
-            r#"select exists (select 1 from inbox where event_id = ?1)
-                or exists (select 1 from inbox where rumor_id = ?2)
-                or exists (
-                    select 1 from daemon_state
-                    where key = 'forgotten_until' and cast(value as integer) >= ?3
-                ) as "found!: bool""#,
-            event,
-            rumor,
-            delivery.created_at.0
-        )
-        .fetch_one(&mut *self.tx)
-        .await?;
-        Ok(found)
-    }
+/// What is known of a message once it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Whether its rumor was acted on.
+    pub is_remembered: bool,
+    /// Whether an answer to its author can be stored: to a party of any order that has not ended
+    /// always, to a stranger while few such answers wait.
+    pub has_place: bool,
+    /// Whether there is an order of the id that it names.
+    pub order_exists: bool,
+    /// What its author has to do with that order, if it has not ended.
+    pub part: Option<Part>,
+}
 
+/// What a trade key has to do with an order that has not ended and that it is a party of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// When the present taker took it; `None` in the book.
+    pub taken_at: Option<Timestamp>,
+}
+
+impl WriteTx<'_> {
     /// Remembers a message and the transport of its author. False: it was acted on before, or is as
     /// old as what was forgotten, so that it may have been.
     ///
@@ -121,6 +121,46 @@ impl Reader {
         .fetch_one(&mut *self.connection().await?)
         .await?;
         Ok(found)
+    }
+
+    /// What is known of an opened message.
+    pub async fn find_known(
+        &self,
+        rumor: Option<EventId>,
+        order: Option<OrderId>,
+        author: TradeKey,
+    ) -> Result<Known, StoreError> {
+        let rumor = rumor.map(|id| id.to_text());
+        let (order, author) = (order.map(|id| id.to_text()), author.to_text());
+        let row = sqlx::query!(
+            r#"select
+                exists (select 1 from inbox where event_id = ?1 or rumor_id = ?1)
+                    as "is_remembered!: bool",
+                exists (select 1 from orders where maker_key = ?3 and ended = 0)
+                    or exists (select 1 from orders where taker_key = ?3 and ended = 0)
+                    or (
+                        select count(*) from (select 1 from outbox where to_stranger = 1 limit ?4)
+                    ) < ?4
+                    as "has_place!: bool",
+                exists (select 1 from orders where id = ?2) as "order_exists!: bool",
+                exists (
+                    select 1 from orders
+                    where id = ?2 and ended = 0 and ?3 in (maker_key, taker_key)
+                ) as "is_party!: bool",
+                (select taken_at from orders where id = ?2) as taken_at"#,
+            rumor,
+            order,
+            author,
+            strangers::MOST
+        )
+        .fetch_one(&mut *self.connection().await?)
+        .await?;
+        Ok(Known {
+            is_remembered: row.is_remembered,
+            has_place: row.has_place,
+            order_exists: row.order_exists,
+            part: row.is_party.then(|| Part { taken_at: row.taken_at.map(Timestamp) }),
+        })
     }
 
     /// The transport a trade key last wrote on.

@@ -48,7 +48,8 @@ pub async fn open(path: &Path, render: Render) -> Result<(Writer, Reader), OpenE
         .await
         .map_err(|source| OpenError::of(path, source))?;
 
-    let pool = PoolOptions::new().max_connections(READERS);
+    // A file cannot be lost as a server can: a test of each connection is a thread hop for nothing.
+    let pool = PoolOptions::new().max_connections(READERS).test_before_acquire(false);
     let pool = pool
         .connect_with(options.clone().read_only(true))
         .await

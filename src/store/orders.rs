@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use trade::{
     BlockHeight, Decision, IdentityKey, Invoice, Kind, Order, OrderId, OrderState, Party,
-    PaymentHash, PublicStatus, Side, Terms, Timestamp, TradeKey,
+    PaymentHash, PublicStatus, Side, Terms, Timestamp,
 };
 
 use super::journal::{self, JournalLine};
@@ -12,13 +12,6 @@ use super::text::{At, Text as _};
 use super::{
     PublicationId, Reader, StoreError, WriteTx, holds, outbox, payouts, publications, users,
 };
-
-/// What a trade key has to do with an order that has not ended and that it is a party of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    /// When the present taker took it; `None` in the book.
-    pub taken_at: Option<Timestamp>,
-}
 
 impl WriteTx<'_> {
     /// The order as it is now, with its unclosed holds and its payouts.
@@ -225,21 +218,6 @@ impl Reader {
     /// `Corrupt` if its rows contradict one another.
     pub async fn find_order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         find(&mut *self.snapshot().await?, id).await
-    }
-
-    /// The part that a trade key has in an order; `None` if the order has ended, or the key is no party
-    /// of it.
-    pub async fn find_part(&self, id: OrderId, key: TradeKey) -> Result<Option<Part>, StoreError> {
-        let (id, key) = (id.to_text(), key.to_text());
-        let row = sqlx::query!(
-            "select taken_at from orders where id = ?1 and ?2 in (maker_key, taker_key)
-            and ended = 0",
-            id,
-            key
-        )
-        .fetch_optional(&mut *self.connection().await?)
-        .await?;
-        Ok(row.map(|row| Part { taken_at: row.taken_at.map(Timestamp) }))
     }
 
     /// When the oldest trade that has not ended began; messages since then can still matter.

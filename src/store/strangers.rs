@@ -21,44 +21,49 @@ pub(super) const MOST: u32 = 500;
 /// Expired answers that are deleted at once.
 const EXPIRED_AT_ONCE: u32 = 500;
 
-impl WriteTx<'_> {
-    /// Whether a key is the maker's or taker's of an order that has not ended.
-    pub async fn is_trader(&mut self, key: TradeKey) -> Result<bool, StoreError> {
-        let key = key.to_text();
-        let found = sqlx::query_scalar!(
-            r#"select exists (
-                select 1 from orders where maker_key = ?1 and ended = 0
-                union all
-                select 1 from orders where taker_key = ?1 and ended = 0
-            ) as "found!: bool""#,
-            key
-        )
-        .fetch_one(&mut *self.tx)
-        .await?;
-        Ok(found)
-    }
+/// Where an answer is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// With the messages to traders, which are kept until they are sent.
+    Trader,
+    /// With the answers to strangers, which expire.
+    Stranger,
+    /// Nowhere: too many answers to strangers wait.
+    Full,
+}
 
-    /// Whether one more answer to a stranger may be stored.
-    pub async fn may_answer_stranger(&mut self, key: TradeKey) -> Result<bool, StoreError> {
-        let lane = lane_to(key);
-        let may = sqlx::query_scalar!(
-            r#"select (
-                select count(*) from (select 1 from outbox where to_stranger = 1 limit ?2)
-            ) < ?2 and (
-                select count(*) from (
-                    select 1 from outbox where to_stranger = 1 and lane = ?1 limit ?3
-                )
-            ) < ?3 as "may!: bool""#,
+impl WriteTx<'_> {
+    /// Where an answer to this key is stored. A trader is the maker or taker of an order that has not
+    /// ended.
+    pub async fn place_for_answer(&mut self, key: TradeKey) -> Result<Place, StoreError> {
+        let (lane, key) = (lane_to(key), key.to_text());
+        let row = sqlx::query!(
+            r#"select
+                exists (select 1 from orders where maker_key = ?1 and ended = 0)
+                    or exists (select 1 from orders where taker_key = ?1 and ended = 0)
+                    as "is_trader!: bool",
+                (select count(*) from (select 1 from outbox where to_stranger = 1 limit ?3)) < ?3
+                    and (
+                        select count(*) from (
+                            select 1 from outbox where to_stranger = 1 and lane = ?2 limit ?4
+                        )
+                    ) < ?4
+                    as "has_room!: bool""#,
+            key,
             lane,
             MOST,
             MOST_TO_ONE
         )
         .fetch_one(&mut *self.tx)
         .await?;
-        Ok(may)
+        Ok(match (row.is_trader, row.has_room) {
+            (true, _) => Place::Trader,
+            (false, true) => Place::Stranger,
+            (false, false) => Place::Full,
+        })
     }
 
-    /// Stores an answer to a stranger; see [`WriteTx::may_answer_stranger`].
+    /// Stores an answer to a stranger; see [`WriteTx::place_for_answer`].
     pub async fn answer_stranger(
         &mut self,
         message: &Notification,

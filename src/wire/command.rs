@@ -77,7 +77,7 @@ pub fn read(
 }
 
 /// A maker's values for id, status, creation time and keys are ignored.
-fn new_order(order: &SmallOrder, decode: impl Fn(&str) -> Destination) -> NewOrder {
+pub fn new_order(order: &SmallOrder, decode: impl Fn(&str) -> Destination) -> NewOrder {
     NewOrder {
         kind: order.kind.map(Into::into),
         fiat_code: order.fiat_code.clone(),

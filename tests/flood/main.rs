@@ -32,10 +32,9 @@ const MOST_TIMES: u32 = 2;
 // spec: D42
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_strangers_does_not_slow_down_trades() -> Result<()> {
-    let quiet = Run::measure(None).await.context("the quiet run")?;
+    let quiet = Run::measure(false).await.context("the quiet run")?;
     println!("quiet run:\n{quiet}");
-    let flood = Flood::prepare().await?;
-    let flooded = Run::measure(Some(flood)).await.context("the run with the flood")?;
+    let flooded = Run::measure(true).await.context("the run with the flood")?;
     println!("with {STRANGERS} messages, {MESSAGES_A_SECOND} a second:\n{flooded}");
 
     for (what, quiet, flooded) in [
@@ -62,11 +61,12 @@ struct Run {
 }
 
 impl Run {
-    async fn measure(flood: Option<Flood>) -> Result<Self> {
+    async fn measure(is_flooded: bool) -> Result<Self> {
         let exchange =
             Box::pin(Exchange::start(Settings::template()?.set("mostro", "fee", 0.006))).await?;
         let before = exchange.settled_totals().await?;
         let reader = store::open_reader(&exchange.daemon.dir().join("mostro.db")).await?;
+        let flood = if is_flooded { Some(Flood::prepare(exchange.node()).await?) } else { None };
         let mut most_waiting = 0;
         let (replies, escrows, payouts) = tokio::select! {
             traded = Box::pin(trade_all(&exchange, flood)) => traded?,
@@ -165,27 +165,33 @@ async fn watch_outbox(reader: &Reader, most: &mut i64) -> Result<Infallible> {
     }
 }
 
-/// Messages of strangers without an order, one each, prepared before the node starts.
+/// Messages of strangers without an order, one each.
 struct Flood {
-    keys: Vec<Keys>,
+    messages: Vec<Event>,
+    senders: Vec<PublicKey>,
 }
 
 impl Flood {
-    async fn prepare() -> Result<Self> {
-        let keys =
-            tokio::task::spawn_blocking(|| (0..STRANGERS).map(|_| Keys::generate()).collect());
-        Ok(Self { keys: keys.await? })
+    /// Sealed before anything is measured: strangers do that on machines of their own.
+    async fn prepare(node: PublicKey) -> Result<Self> {
+        let (mut messages, mut senders) = (Vec::new(), Vec::new());
+        for number in 0..STRANGERS {
+            let keys = Keys::generate();
+            messages.push(message(number, &keys, node).await?);
+            senders.push(keys.public_key());
+        }
+        Ok(Self { messages, senders })
     }
 
     /// The relay refuses all answers to them.
     async fn run(self, exchange: &Exchange, started: Instant) -> Result<()> {
-        exchange.relay.block(self.keys.iter().map(Keys::public_key));
+        exchange.relay.block(self.senders);
         sleep_until(started).await;
         let mut beat = interval(Duration::from_secs(1) / MESSAGES_A_SECOND);
         beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        for (number, keys) in self.keys.into_iter().enumerate() {
+        for message in self.messages {
             beat.tick().await;
-            exchange.relay.push(message(number, &keys, exchange.node()).await?);
+            exchange.relay.push(message);
         }
         Ok(())
     }

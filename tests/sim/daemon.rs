@@ -296,6 +296,7 @@ impl DrivenIntake {
             pow: 0,
             transports: Transport::ALL.to_vec(),
             catch_up: CATCH_UP,
+            policy: policy(),
             reader: reader.clone(),
             engine: engine.clone(),
             facts,

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use futures::future::join_all;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
-use trade::{Command, Input, OrderId, Request, Status};
+use trade::{Command, Input, Notice, OrderId, Refusal, Request, Status, TradeKey};
 
 use super::{EngineFixture, START, answers, buyer, policy, secret, sell_order, seller};
 use crate::clock::ManualClock;
 use crate::engine::{Applied, Engine, EngineError};
-use crate::store::StoreError;
 use crate::store::tests::open;
+use crate::store::{Delivery, Notification, StoreError};
 
 /// Commits so far.
 fn commits(engine: &Engine) -> u64 {
@@ -25,6 +25,35 @@ async fn all_that_waits_is_one_commit() {
 
     assert_eq!(orders.len(), 20);
     assert_eq!(commits(&fixture.engine), before + 1);
+}
+
+// spec: D42
+#[tokio::test]
+async fn messages_of_strangers_wait_for_all_others_and_a_few_share_a_commit() {
+    let fixture = EngineFixture::new().await;
+    let before = commits(&fixture.engine);
+    let engine = fixture.engine.for_strangers();
+    let strangers = (1..=17).map(|n| {
+        let (delivery, refusal) = refusal_of_a_stranger(&fixture, n);
+        engine.answer(delivery, refusal)
+    });
+    let trader = async {
+        fixture.create(1).await;
+        commits(&fixture.engine)
+    };
+
+    let (_, first) = tokio::join!(join_all(strangers), trader);
+
+    assert_eq!(first, before + 1);
+    // One beside the trader's, then eight at once.
+    assert_eq!(commits(&fixture.engine), before + 3);
+}
+
+fn refusal_of_a_stranger(fixture: &EngineFixture, n: u8) -> (Delivery, Notification) {
+    let to = TradeKey([n | 0x80; 32]);
+    let notice = Notice::CantDo(Refusal::NotFound);
+    let refusal = Notification { to, order: None, request_id: None, trade_index: None, notice };
+    (fixture.delivery(to), refusal)
 }
 
 #[tokio::test]

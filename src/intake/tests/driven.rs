@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use trade::{FrozenBecause, HoldStatus, Input, Observation, OrderState, Timestamp};
+use trade::{FrozenBecause, HoldStatus, Input, Observation, OrderId, OrderState, Timestamp};
 
 use super::fixture::{Fixture, Trader, buyer, seller};
 use crate::clock::Clock as _;
 use crate::engine::Write;
 use crate::engine::tests::HEIGHT;
-use crate::nostr::{Phase, Transport};
+use crate::nostr::{Event, Phase, Transport};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -233,5 +233,42 @@ impl Fixture {
 
     async fn is_fiat_sent(&self, order: trade::OrderId) -> bool {
         matches!(self.order(order).await.state, OrderState::FiatSent { .. })
+    }
+}
+
+// spec: D42
+#[tokio::test]
+async fn a_strangers_request_that_can_only_be_refused_is_dropped_while_no_answer_has_a_place() {
+    let mut fixture = Fixture::new().await;
+    let (known, unknown) = (fixture.pending().await, OrderId([99; 16]));
+    let at = fixture.base.clock.now();
+    let stranger = Trader::new(40);
+    let offer = |sats: u32| {
+        let json = format!(
+            r#"{{"order":{{"version":2,"trade_index":1,"action":"new-order","payload":{{"order":{{
+                "kind":"sell","status":"pending","amount":{sats},"fiat_code":"EUR",
+                "fiat_amount":10,"payment_method":"SEPA","premium":0}}}}}}}}"#
+        );
+        fixture.sealed(&stranger, &json, at, Transport::Nip44)
+    };
+    let refused = [fixture.message(&stranger, unknown, "take-sell", at), offer(1)];
+    let others = [
+        offer(10_000),
+        fixture.message(&stranger, known, "take-sell", at),
+        fixture.message(&seller(), unknown, "release", at),
+    ];
+    let is_opened =
+        async |event: &Event| fixture.intake.opener.clone().open(event.clone(), at).await.is_some();
+    for event in refused.iter().chain(&others) {
+        assert!(is_opened(event).await, "there is room to answer");
+    }
+
+    fixture.fill_answers().await;
+
+    for event in &refused {
+        assert!(!is_opened(event).await);
+    }
+    for event in &others {
+        assert!(is_opened(event).await);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use trade::{
     BlockHeight, Command, Destination, HoldStatus, IdentityKey, Input, Kind, Msats, NewOrder,
-    Observation, Order, OrderId, Request, Sender, Timestamp, TradeKey,
+    Notice, Observation, Order, OrderId, Refusal, Request, Sender, Timestamp, TradeKey,
 };
 
 use crate::clock::Clock as _;
@@ -17,7 +17,7 @@ use crate::facts::Facts;
 use crate::intake::{Intake, Setup, reachability};
 use crate::lightning::{self, Lnd, LndAccess};
 use crate::nostr::{Event, Keys, Phase, SecretKey, Subscriptions, Transport, seal};
-use crate::store::{Delivery, EventId, Transport as Stored};
+use crate::store::{Delivery, EventId, Notification, Transport as Stored};
 use crate::wire::Message;
 
 pub(super) const PAID: HoldStatus =
@@ -92,6 +92,7 @@ impl Fixture {
             pow: 0,
             transports: vec![Transport::Nip44, Transport::GiftWrap],
             catch_up: Duration::from_hours(24),
+            policy: crate::engine::tests::policy(),
             reader: base.reader.clone(),
             engine: base.engine.clone(),
             facts: Facts::new(Arc::new(Lnd::new(nowhere).unwrap())),
@@ -152,7 +153,17 @@ impl Fixture {
         transport: Transport,
     ) -> Event {
         let json = format!(r#"{{"order":{{"version":2,"id":"{order}","action":"{action}"}}}}"#);
-        let message = Message::parse(&json).unwrap();
+        self.sealed(by, &json, at, transport)
+    }
+
+    pub(super) fn sealed(
+        &self,
+        by: &Trader,
+        json: &str,
+        at: Timestamp,
+        transport: Transport,
+    ) -> Event {
+        let message = Message::parse(json).unwrap();
         let node = TradeKey(self.node.public_key().to_bytes());
         let expires = at.after(Duration::from_hours(24 * 30));
         seal(&message, node, transport, &by.0, at, expires).unwrap()
@@ -171,6 +182,25 @@ impl Fixture {
 
     pub(super) async fn order(&self, id: OrderId) -> Order {
         self.base.reader.find_order(id).await.unwrap().unwrap()
+    }
+
+    /// As many answers to strangers wait as can be stored.
+    pub(super) async fn fill_answers(&self) {
+        for n in 0_u16..500 {
+            let mut key = [0xee; 32];
+            key[..2].copy_from_slice(&n.to_be_bytes());
+            let delivery =
+                Delivery { event_id: EventId(key), ..self.delivery(TradeKey([0xee; 32])) };
+            let answer = Notification {
+                to: TradeKey(key),
+                order: None,
+                request_id: None,
+                trade_index: None,
+                notice: Notice::CantDo(Refusal::NotFound),
+            };
+            let applied = self.base.engine.answer(delivery, answer).await;
+            assert_eq!(applied.unwrap(), Applied::Saved);
+        }
     }
 
     /// A sell order of [`seller`] in the book.

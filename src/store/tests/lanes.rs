@@ -5,7 +5,7 @@ use trade::{Effect, LnCommand, Notice, Refusal, Timestamp, TradeKey};
 
 use super::{Disk, awaiting_hold, hash, party, pending};
 use crate::store::strangers::{MOST, MOST_TO_ONE};
-use crate::store::{Class, Notification, OutboxRow, Sealed};
+use crate::store::{Class, Notification, OutboxRow, Place, Sealed};
 
 const STRANGER: TradeKey = TradeKey([77; 32]);
 
@@ -170,15 +170,15 @@ async fn one_stranger_and_all_of_them_have_a_limit() {
     let mut disk = Disk::new().await;
     let mut tx = disk.begin().await;
     for _ in 0..MOST_TO_ONE {
-        assert!(tx.may_answer_stranger(STRANGER).await.unwrap());
+        assert_eq!(tx.place_for_answer(STRANGER).await.unwrap(), Place::Stranger);
         tx.answer_stranger(&refusal(STRANGER), Timestamp(1)).await.unwrap();
     }
-    assert!(!tx.may_answer_stranger(STRANGER).await.unwrap());
+    assert_eq!(tx.place_for_answer(STRANGER).await.unwrap(), Place::Full);
     for n in MOST_TO_ONE..MOST {
-        assert!(tx.may_answer_stranger(key(n)).await.unwrap());
+        assert_eq!(tx.place_for_answer(key(n)).await.unwrap(), Place::Stranger);
         tx.answer_stranger(&refusal(key(n)), Timestamp(1)).await.unwrap();
     }
-    assert!(!tx.may_answer_stranger(key(MOST)).await.unwrap());
+    assert_eq!(tx.place_for_answer(key(MOST)).await.unwrap(), Place::Full);
     tx.commit().await.unwrap();
 }
 

@@ -487,7 +487,8 @@ async fn who_speaks_of_an_order_may_be_its_party_or_not() {
     disk.create(&pending(3)).await;
     disk.create(&ended(4, Outcome::Expired)).await;
     let part = async |order: u8, n| {
-        disk.reader.find_part(pending(order).id, party(n).trade).await.unwrap()
+        let id = Some(pending(order).id);
+        disk.reader.find_known(None, id, party(n).trade).await.unwrap().part
     };
 
     let taken = Some(Part { taken_at: Some(Timestamp(2)) });

@@ -7,11 +7,12 @@ use super::Disk;
 
 /// What is short however long the daemon runs: indexes of what is not over, a table of a few rows,
 /// and results of parts of a query.
-const SHORT: [&str; 15] = [
+const SHORT: [&str; 16] = [
     "(subquery-1)",
     "(subquery-2)",
     "(subquery-3)",
     "(subquery-4)",
+    "(subquery-5)",
     "CONSTANT ROW",
     "attempt USING INDEX payout_attempts_open",
     "daemon_state",

@@ -3,7 +3,7 @@
 use super::invoice::payable;
 use crate::{
     AccountChange, Cause, Decision, Env, Fiat, FiatAmount, Kind, NewOrder, Notice, Order, OrderId,
-    OrderState, OrderView, Price, Quote, Refusal, Sats, Sender, Status, Terms, Timestamp,
+    OrderState, OrderView, Policy, Price, Quote, Refusal, Sats, Sender, Status, Terms, Timestamp,
     policy::{MAX_FIAT_CODE_CHARS, MAX_PAYMENT_METHOD_CHARS},
 };
 
@@ -22,7 +22,7 @@ pub fn create(
         return Err(Refusal::NotAuthorized);
     }
     let kind = new.kind.ok_or(Refusal::InvalidOrderKind)?;
-    let amount = check_amounts(&new, env)?;
+    let amount = new.amount(env.policy)?;
     let fee = amount.side_fee(env.policy.fee).ok_or(Refusal::OutOfRangeSatsAmount)?;
     let fiat_amount =
         u64::try_from(new.fiat_amount).map(Fiat).map_err(|_| Refusal::InvalidAmount)?;
@@ -64,48 +64,55 @@ pub fn create(
     Ok(decision)
 }
 
-/// Checks 2 to 12 of behaviour §3.3. Answers the fixed amount.
-fn check_amounts(new: &NewOrder, env: &Env<'_>) -> Result<Sats, Refusal> {
-    let policy = env.policy;
-    let code_chars = new.fiat_code.chars().count();
-    if !policy.accepts_fiat(&new.fiat_code) || code_chars == 0 || code_chars > MAX_FIAT_CODE_CHARS {
-        return Err(Refusal::InvalidFiatCurrency);
+impl NewOrder {
+    /// The fixed amount, if nothing in the order's own content forbids it.
+    ///
+    /// # Errors
+    /// The first of checks 2 to 12 of behaviour §3.3 that fails.
+    pub fn amount(&self, policy: &Policy) -> Result<Sats, Refusal> {
+        let code_chars = self.fiat_code.chars().count();
+        if !policy.accepts_fiat(&self.fiat_code)
+            || code_chars == 0
+            || code_chars > MAX_FIAT_CODE_CHARS
+        {
+            return Err(Refusal::InvalidFiatCurrency);
+        }
+        let range = match (self.min_amount, self.max_amount) {
+            (None, None) => None,
+            (Some(min), Some(max)) => Some((min, max)),
+            _ => return Err(Refusal::InvalidAmount),
+        };
+        if range.is_none() && self.fiat_amount < 1 {
+            return Err(Refusal::InvalidAmount);
+        }
+        let amount = u64::try_from(self.amount).map(Sats).map_err(|_| Refusal::InvalidAmount)?;
+        if let Some((min, max)) = range
+            && (min < 0 || max < 0 || min >= max || amount != Sats::ZERO)
+        {
+            return Err(Refusal::InvalidAmount);
+        }
+        if self.premium != 0 && amount != Sats::ZERO {
+            return Err(Refusal::InvalidParameters);
+        }
+        let method_chars = self.payment_method.chars().count();
+        if self.payment_method.trim().is_empty() || method_chars > MAX_PAYMENT_METHOD_CHARS {
+            return Err(Refusal::InvalidParameters);
+        }
+        if self.names_a_mint {
+            return Err(Refusal::InvalidMintUrl);
+        }
+        // Orders priced by the market are not built yet.
+        if range.is_some() || amount == Sats::ZERO {
+            return Err(Refusal::InvalidParameters);
+        }
+        check_limits(amount, policy)?;
+        Ok(amount)
     }
-    let range = match (new.min_amount, new.max_amount) {
-        (None, None) => None,
-        (Some(min), Some(max)) => Some((min, max)),
-        _ => return Err(Refusal::InvalidAmount),
-    };
-    if range.is_none() && new.fiat_amount < 1 {
-        return Err(Refusal::InvalidAmount);
-    }
-    let amount = u64::try_from(new.amount).map(Sats).map_err(|_| Refusal::InvalidAmount)?;
-    if let Some((min, max)) = range
-        && (min < 0 || max < 0 || min >= max || amount != Sats::ZERO)
-    {
-        return Err(Refusal::InvalidAmount);
-    }
-    if new.premium != 0 && amount != Sats::ZERO {
-        return Err(Refusal::InvalidParameters);
-    }
-    let method_chars = new.payment_method.chars().count();
-    if new.payment_method.trim().is_empty() || method_chars > MAX_PAYMENT_METHOD_CHARS {
-        return Err(Refusal::InvalidParameters);
-    }
-    if new.names_a_mint {
-        return Err(Refusal::InvalidMintUrl);
-    }
-    // Orders priced by the market are not built yet.
-    if range.is_some() || amount == Sats::ZERO {
-        return Err(Refusal::InvalidParameters);
-    }
-    check_limits(amount, env)?;
-    Ok(amount)
 }
 
 /// Whether the node trades this amount at all (behaviour §4.3).
-pub(super) fn check_limits(amount: Sats, env: &Env<'_>) -> Result<(), Refusal> {
-    let limits = env.policy.min_order_amount..=env.policy.max_order_amount;
+pub(super) fn check_limits(amount: Sats, policy: &Policy) -> Result<(), Refusal> {
+    let limits = policy.min_order_amount..=policy.max_order_amount;
     if limits.contains(&amount) { Ok(()) } else { Err(Refusal::OutOfRangeSatsAmount) }
 }
 

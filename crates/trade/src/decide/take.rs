@@ -89,7 +89,7 @@ fn check(order: &Order, sender: Sender, env: &Env<'_>) -> Result<Quote, Refusal>
         return Err(Refusal::InvalidPubkey);
     }
     let quote = order.terms.quote.ok_or(Refusal::OutOfRangeSatsAmount)?;
-    check_limits(quote.amount(), env)?;
+    check_limits(quote.amount(), env.policy)?;
     Ok(quote)
 }
 
