@@ -6,6 +6,7 @@
 
 mod decide;
 mod surroundings;
+mod unanswered;
 mod write;
 mod writer;
 
@@ -13,6 +14,7 @@ mod writer;
 pub(crate) mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use trade::{
@@ -24,6 +26,7 @@ use crate::clock::Clock;
 use crate::store::{Delivery, Notification, OutboxId, StoreError, Writer};
 
 pub use surroundings::is_reachable;
+use unanswered::Unanswered;
 pub use write::Write;
 use writer::Queues;
 pub use writer::WriterTask;
@@ -41,6 +44,7 @@ pub struct Engine {
     jobs_of_strangers: mpsc::Sender<Job>,
     /// Whether its jobs are those of strangers.
     is_for_strangers: bool,
+    unanswered: Arc<Unanswered>,
     commits: watch::Receiver<u64>,
     backlog: watch::Sender<Backlog>,
 }
@@ -111,10 +115,21 @@ impl Engine {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let (jobs_of_strangers, strangers) = mpsc::channel(QUEUE);
         let queues = Queues { waiting, strangers };
+        let unanswered = Arc::new(Unanswered::default());
         let (committed, commits) = watch::channel(0);
         let (backlog, judged_by) = watch::channel(Backlog::default());
-        let task = WriterTask::new(writer, policy, clock, queues, committed, judged_by);
-        (Self { jobs, jobs_of_strangers, is_for_strangers: false, commits, backlog }, task)
+        let task = WriterTask::new(
+            writer,
+            policy,
+            clock,
+            queues,
+            Arc::clone(&unanswered),
+            committed,
+            judged_by,
+        );
+        let engine =
+            Self { jobs, jobs_of_strangers, is_for_strangers: false, unanswered, commits, backlog };
+        (engine, task)
     }
 
     /// The same for messages of who is party to no running order: a few of them are applied at once,
@@ -122,6 +137,12 @@ impl Engine {
     #[must_use]
     pub fn for_strangers(&self) -> Self {
         Self { is_for_strangers: true, ..self.clone() }
+    }
+
+    /// A stranger's message that could only be refused, and not be answered, was dropped: it counts in
+    /// the log as one that came to the writer.
+    pub fn count_unanswered(&self, monotonic: Duration) {
+        self.unanswered.count(monotonic);
     }
 
     /// Changes after every commit that wrote something: there may be something to send or to publish.

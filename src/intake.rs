@@ -37,7 +37,7 @@ pub use age::memory;
 use handler::{Handler, Todo};
 use in_flight::{InFlight, NotAdmitted};
 use lanes::Lanes;
-use opener::{Opener, Received};
+use opener::{Opener, Opening, Received};
 use reachability::{HonouredPeriod, Reachability};
 
 /// Events that are decrypted at once.
@@ -89,7 +89,7 @@ pub struct Intake {
     reachability: Reachability,
     handler: Handler,
     in_flight: InFlight,
-    opening: FuturesOrdered<BoxFuture<'static, (Ticket, Option<Received>)>>,
+    opening: FuturesOrdered<BoxFuture<'static, (Ticket, Option<Opening>)>>,
     backlog: Vec<(Ticket, Received)>,
     backlog_bytes: usize,
     /// How many events are still to be opened until all stored events of the relays have arrived; none
@@ -105,7 +105,7 @@ pub struct Intake {
 enum Happened {
     Arrived(Box<Event>),
     /// An event was opened; none if it is not to be handled.
-    Opened(Ticket, Option<Box<Received>>),
+    Opened(Ticket, Option<Opening>),
     SubscriptionsChanged,
     /// A message was decided.
     Handled(Ticket),
@@ -193,8 +193,8 @@ impl Intake {
         let has_room = self.opening.len() < MAX_OPENING && may_wait;
         tokio::select! {
             Some(event) = self.events.recv(), if has_room => Happened::Arrived(Box::new(event)),
-            Some((ticket, received)) = self.opening.next() => {
-                Happened::Opened(ticket, received.map(Box::new))
+            Some((ticket, opening)) = self.opening.next() => {
+                Happened::Opened(ticket, opening)
             }
             Ok(()) = self.subscriptions.changed() => Happened::SubscriptionsChanged,
             Some(ticket) = self.lanes.next() => Happened::Handled(ticket),
@@ -205,10 +205,14 @@ impl Intake {
     fn process(&mut self, happened: Happened) {
         match happened {
             Happened::Arrived(event) => self.start_opening(*event),
-            Happened::Opened(ticket, received) => {
+            Happened::Opened(ticket, opening) => {
                 self.flush_after = self.flush_after.map(|left| left.saturating_sub(1));
-                match received {
-                    Some(received) => self.admit(ticket, *received),
+                match opening {
+                    Some(Opening::Handle(received)) => self.admit(ticket, *received),
+                    Some(Opening::Unanswerable) => {
+                        self.engine.count_unanswered(self.reachability.monotonic());
+                        self.in_flight.finish(ticket);
+                    }
                     None => self.in_flight.finish(ticket),
                 }
             }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use trade::{Backlog, OrderId, Policy};
 
 use super::decide::Deciding;
+use super::unanswered::Unanswered;
 use super::{Applied, EngineError, Job, Task};
 use crate::clock::Clock;
 use crate::store::{OutboxId, WriteTx, Writer};
@@ -64,7 +65,7 @@ pub struct WriterTask {
     reachable_at: Option<Duration>,
     /// What failed and was reported; each is reported once.
     set_aside: BTreeSet<Subject>,
-    unanswered: Unanswered,
+    unanswered: Arc<Unanswered>,
 }
 
 impl WriterTask {
@@ -73,6 +74,7 @@ impl WriterTask {
         policy: Policy,
         clock: Arc<dyn Clock>,
         queues: Queues,
+        unanswered: Arc<Unanswered>,
         committed: watch::Sender<u64>,
         backlog: watch::Receiver<Backlog>,
     ) -> Self {
@@ -85,7 +87,7 @@ impl WriterTask {
             clock,
             reachable_at: None,
             set_aside: BTreeSet::new(),
-            unanswered: Unanswered::default(),
+            unanswered,
         }
     }
 
@@ -198,29 +200,6 @@ impl WriterTask {
                 error = error_chain(error),
                 "an input could not be applied; nothing was changed"
             );
-        }
-    }
-}
-
-/// Strangers who got no answer, for the log: anybody can cause it, as often as he likes.
-#[derive(Debug, Default)]
-struct Unanswered {
-    since_report: u64,
-    reported_at: Option<Duration>,
-}
-
-impl Unanswered {
-    const REPORT: Duration = Duration::from_mins(10);
-
-    fn count(&mut self, monotonic: Duration) {
-        self.since_report = self.since_report.saturating_add(1);
-        let rests = |at: Duration| monotonic.saturating_sub(at) < Self::REPORT;
-        if !self.reported_at.is_some_and(rests) {
-            tracing::warn!(
-                messages = self.since_report,
-                "strangers get no answer for now: too many wait. Raise `pow` if this goes on"
-            );
-            *self = Self { since_report: 0, reported_at: Some(monotonic) };
         }
     }
 }

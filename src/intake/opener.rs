@@ -39,10 +39,18 @@ pub(super) struct Received {
     pub(super) taken_at: Option<Timestamp>,
 }
 
+/// What an event turned out to be.
+#[derive(Debug)]
+pub(super) enum Opening {
+    Handle(Box<Received>),
+    /// A stranger's request that nothing is done about, and that gets no answer.
+    Unanswerable,
+}
+
 impl Opener {
     /// Decrypts and checks an event, on a thread for blocking work. None if it is to be ignored, which
     /// includes an event that was acted on before.
-    pub(super) async fn open(self, event: Event, at: Timestamp) -> Option<Received> {
+    pub(super) async fn open(self, event: Event, at: Timestamp) -> Option<Opening> {
         let bytes = event.content.len();
         let id = event.id;
         let log = move |dropped: &Dropped| tracing::debug!(event.id = %id, %dropped, "dropped");
@@ -59,15 +67,19 @@ impl Opener {
         let opened = opened.ok()??;
         let known = self.known(&opened).await;
         // The same message may come in another wrap.
-        if known.is_remembered || self.is_pointless(&opened, &known) {
+        if known.is_remembered {
             return None;
         }
+        if self.is_unanswerable(&opened, &known) {
+            return Some(Opening::Unanswerable);
+        }
         self.judged(opened, known.part, bytes, at)
+            .map(|received| Opening::Handle(Box::new(received)))
     }
 
-    /// Whether all that could come of a stranger's message is a refusal, which has no place: then the
-    /// writer need not decide it (D42).
-    fn is_pointless(&self, opened: &Opened, known: &Known) -> bool {
+    /// Whether a stranger's message can only be refused while no refusal can be stored: then the writer
+    /// need not decide it (D42).
+    fn is_unanswerable(&self, opened: &Opened, known: &Known) -> bool {
         if known.has_place {
             return false;
         }

@@ -8,6 +8,7 @@ use super::fixture::{Fixture, Trader, buyer, seller};
 use crate::clock::Clock as _;
 use crate::engine::Write;
 use crate::engine::tests::HEIGHT;
+use crate::intake::opener::Opening;
 use crate::nostr::{Event, Phase, Transport};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -257,18 +258,20 @@ async fn a_strangers_request_that_can_only_be_refused_is_dropped_while_no_answer
         fixture.message(&stranger, known, "take-sell", at),
         fixture.message(&seller(), unknown, "release", at),
     ];
-    let is_opened =
-        async |event: &Event| fixture.intake.opener.clone().open(event.clone(), at).await.is_some();
+    let is_handled = async |event: &Event| {
+        let opening = fixture.intake.opener.clone().open(event.clone(), at).await;
+        matches!(opening.expect("of use"), Opening::Handle(_))
+    };
     for event in refused.iter().chain(&others) {
-        assert!(is_opened(event).await, "there is room to answer");
+        assert!(is_handled(event).await, "there is room to answer");
     }
 
     fixture.fill_answers().await;
 
     for event in &refused {
-        assert!(!is_opened(event).await);
+        assert!(!is_handled(event).await);
     }
     for event in &others {
-        assert!(is_opened(event).await);
+        assert!(is_handled(event).await);
     }
 }
