@@ -49,7 +49,8 @@ pub(super) fn judge(
         };
     }
     let age = received_at.since(written_at);
-    let is_of_this_trade = taken_at.is_some_and(|taken_at| taken_at <= written_at);
+    // The sender's clock may be behind ours.
+    let is_of_this_trade = taken_at.is_some_and(|taken_at| taken_at <= written_at.after(FRESH));
     if age <= FRESH || (helps && (age <= longest(catch_up) || is_of_this_trade)) {
         Age::Honoured
     } else if helps {

@@ -204,6 +204,16 @@ fn a_fiat_sent_that_a_slow_clock_sees_in_the_future_counts_once_the_clock_is_rig
     }
 }
 
+// spec: D40 D41
+#[test]
+fn a_fiat_sent_by_a_slow_phone_counts_soon_after_the_take_whatever_the_daemons_clock_shows() {
+    let slow_phone = Op::ClientClock { trade: 0, who: Taker, ahead: -250 };
+    let fast_clock = [Op::Clock { ahead: 700_000 }, FIAT_SENT[4]];
+    let longer_than_what_is_asked_for_twice = [Offline { secs: 400 }; 2];
+    let then = [&fast_clock[..], &longer_than_what_is_asked_for_twice, &[RELEASE]].concat();
+    check(&[&[FIAT_SENT[0], slow_phone], &FIAT_SENT[1..4], &then].concat(), "success");
+}
+
 // spec: D42
 #[test]
 fn a_flood_by_the_seller_leaves_room_for_the_buyers_fiat_sent() {
