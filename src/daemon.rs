@@ -218,7 +218,6 @@ impl Resources {
         let messenger = Messenger {
             relays: self.relays.clone(),
             node: self.node.clone(),
-            reader: self.reader.clone(),
             engine: self.engine.clone(),
             clock: Arc::clone(&self.clock),
             retention: self.settings.expiration.dm,

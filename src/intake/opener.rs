@@ -55,9 +55,6 @@ impl Opener {
         let id = event.id;
         let log = move |dropped: &Dropped| tracing::debug!(event.id = %id, %dropped, "dropped");
         let candidate = precheck(event, &self.node, &self.required()).inspect_err(log).ok()?;
-        if self.is_remembered(EventId(id.to_bytes())).await {
-            return None;
-        }
         let node = self.node.clone();
         let opening =
             tokio::task::spawn_blocking(move || open(&candidate, &node).inspect_err(log).ok());
@@ -66,7 +63,6 @@ impl Opener {
         });
         let opened = opened.ok()??;
         let known = self.known(&opened).await;
-        // The same message may come in another wrap.
         if known.is_remembered {
             return None;
         }
@@ -126,20 +122,12 @@ impl Opener {
     }
 
     async fn known(&self, opened: &Opened) -> Known {
+        let event = EventId(opened.event_id.to_bytes());
         let rumor = opened.rumor_id.map(|id| EventId(id.to_bytes()));
         let order = opened.message.body.id.map(order_id);
         loop {
-            match self.reader.find_known(rumor, order, opened.sender).await {
+            match self.reader.find_known(event, rumor, order, opened.sender).await {
                 Ok(known) => return known,
-                Err(error) => pause_after(&error).await,
-            }
-        }
-    }
-
-    async fn is_remembered(&self, id: EventId) -> bool {
-        loop {
-            match self.reader.is_remembered(id).await {
-                Ok(answer) => return answer,
                 Err(error) => pause_after(&error).await,
             }
         }

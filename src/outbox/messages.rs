@@ -12,7 +12,7 @@ use crate::engine::{Engine, Write};
 use crate::nostr::{
     Event, FROM_A_FAST_CLOCK, JsonUtil as _, Keys, Relays, Transport, reseal, seal, time_of,
 };
-use crate::store::{self, OutboxRow, Reader, Sealed};
+use crate::store::{self, OutboxRow, Sealed};
 use crate::wire::Message;
 
 /// By how many seconds the time of an event that relays refuse must differ from now to reseal it.
@@ -22,7 +22,6 @@ const RESEAL_AFTER_SECS: u64 = 60;
 pub struct Messenger {
     pub relays: Relays,
     pub node: Keys,
-    pub reader: Reader,
     pub engine: Engine,
     pub clock: Arc<dyn Clock>,
     /// How long relays are asked to keep a message, and how long sending is retried.
@@ -81,7 +80,7 @@ impl Messenger {
         to: TradeKey,
         message: &Message,
     ) -> Result<Event, OutboxError> {
-        let transport = self.transport_of(to).await?;
+        let transport = self.transport_of(row);
         let now = self.clock.now();
         let expires_at = now.after(self.retention);
         let event = seal(message, to, transport, &self.node, now, expires_at)?;
@@ -110,13 +109,13 @@ impl Messenger {
         Ok(event)
     }
 
-    /// The transport that the key last used.
-    async fn transport_of(&self, key: TradeKey) -> Result<Transport, OutboxError> {
-        let last = self.reader.find_transport(key).await?.map(|last| match last {
+    /// The transport that the reader of the message last used.
+    fn transport_of(&self, row: &OutboxRow) -> Transport {
+        let last = row.transport.map(|last| match last {
             store::Transport::GiftWrap => Transport::GiftWrap,
             store::Transport::Nip44 => Transport::Nip44,
         });
         let default = self.transports.first().copied().unwrap_or(Transport::Nip44);
-        Ok(last.filter(|last| self.transports.contains(last)).unwrap_or(default))
+        last.filter(|last| self.transports.contains(last)).unwrap_or(default)
     }
 }

@@ -87,7 +87,6 @@ impl OutboxFixture {
         let messenger = Messenger {
             relays,
             node,
-            reader: reader.clone(),
             engine: engine.clone(),
             clock: clock.clone(),
             retention: Duration::from_hours(1),

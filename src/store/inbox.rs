@@ -2,7 +2,7 @@
 
 use trade::{OrderId, Timestamp, TradeKey};
 
-use super::text::{At, Text as _};
+use super::text::Text as _;
 use super::{Reader, StoreError, WriteTx, strangers};
 
 /// The id of a signed event, whose signature was checked.
@@ -34,7 +34,7 @@ pub struct Delivery {
 /// What is known of a message once it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// Whether its rumor was acted on.
+    /// Whether it was acted on, in this event or another one.
     pub is_remembered: bool,
     /// Whether an answer to its author can be stored: to a party of any order that has not ended
     /// always, to a stranger while few such answers wait.
@@ -110,31 +110,19 @@ impl WriteTx<'_> {
 }
 
 impl Reader {
-    /// Whether a message was acted on: cheaper than asking the writer. A yes is certain.
-    pub async fn is_remembered(&self, event_id: EventId) -> Result<bool, StoreError> {
-        let event = event_id.to_text();
-        let found = sqlx::query_scalar!(
-            r#"select exists (select 1 from inbox where event_id = ?1 or rumor_id = ?1)
-            as "found!: bool""#,
-            event
-        )
-        .fetch_one(&mut *self.connection().await?)
-        .await?;
-        Ok(found)
-    }
-
     /// What is known of an opened message.
     pub async fn find_known(
         &self,
+        event: EventId,
         rumor: Option<EventId>,
         order: Option<OrderId>,
         author: TradeKey,
     ) -> Result<Known, StoreError> {
-        let rumor = rumor.map(|id| id.to_text());
+        let (event, rumor) = (event.to_text(), rumor.map(|id| id.to_text()));
         let (order, author) = (order.map(|id| id.to_text()), author.to_text());
         let row = sqlx::query!(
             r#"select
-                exists (select 1 from inbox where event_id = ?1 or rumor_id = ?1)
+                exists (select 1 from inbox where event_id in (?1, ?5) or rumor_id in (?1, ?5))
                     as "is_remembered!: bool",
                 exists (select 1 from orders where maker_key = ?3 and ended = 0)
                     or exists (select 1 from orders where taker_key = ?3 and ended = 0)
@@ -148,10 +136,11 @@ impl Reader {
                     where id = ?2 and ended = 0 and ?3 in (maker_key, taker_key)
                 ) as "is_party!: bool",
                 (select taken_at from orders where id = ?2) as taken_at"#,
-            rumor,
+            event,
             order,
             author,
-            strangers::MOST
+            strangers::MOST,
+            rumor
         )
         .fetch_one(&mut *self.connection().await?)
         .await?;
@@ -161,14 +150,5 @@ impl Reader {
             order_exists: row.order_exists,
             part: row.is_party.then(|| Part { taken_at: row.taken_at.map(Timestamp) }),
         })
-    }
-
-    /// The transport a trade key last wrote on.
-    pub async fn find_transport(&self, key: TradeKey) -> Result<Option<Transport>, StoreError> {
-        let key = key.to_text();
-        let transport = sqlx::query_scalar!("select transport from trade_keys where key = ?", key)
-            .fetch_optional(&mut *self.connection().await?)
-            .await?;
-        At::new("trade_keys", key).read_some("transport", transport.as_deref())
     }
 }

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use trade::{Alarm, Effect, LnCommand, Notice, OrderId, PaymentHash, Sats, Timestamp, TradeKey};
 
 use super::text::{At, Spelled, Text};
-use super::{Reader, StoreError, Stuck, WriteTx};
+use super::{Reader, StoreError, Stuck, Transport, WriteTx};
 use crate::retry::LONGEST_RETRY;
 
 /// The order of commitment, and of execution within a lane.
@@ -34,6 +34,8 @@ pub struct OutboxRow {
     pub expires_at: Option<Timestamp>,
     /// An answer to a key that is party to no open order.
     pub to_stranger: bool,
+    /// The transport on which the reader of the message last wrote.
+    pub transport: Option<Transport>,
 }
 
 /// The signed event of a message, as it is sent.
@@ -224,9 +226,12 @@ impl Reader {
             let name = class.to_text();
             let rows = sqlx::query_as!(
                 Row,
-                r#"select act.id, act.order_id, act.lane, act.kind, act.body, act.attempts,
+                r#"select act.id as "id!", act.order_id, act.lane, act.kind, act.body, act.attempts,
                     act.begun_at, act.event, act.written_at, act.expires_at,
-                    act.to_stranger as "to_stranger: bool"
+                    act.to_stranger as "to_stranger: bool",
+                    -- The lane of messages is 'dm:' and the key of their reader.
+                    (select transport from trade_keys where key = substr(act.lane, 4))
+                        as "transport?"
                 from lanes join outbox act on act.id = lanes.head
                 where lanes.class = ? and lanes.due_at <= ?
                 order by lanes.due_at, lanes.head limit ?"#,
@@ -371,6 +376,7 @@ impl CommandV1 {
     }
 }
 
+/// The lane of messages to a key.
 pub(super) fn lane_to(key: TradeKey) -> String {
     format!("dm:{}", key.to_text())
 }
@@ -430,6 +436,7 @@ struct Row {
     written_at: Option<i64>,
     expires_at: Option<i64>,
     to_stranger: bool,
+    transport: Option<String>,
 }
 
 impl Row {
@@ -446,6 +453,7 @@ impl Row {
             written_at: self.written_at.map(Timestamp),
             expires_at: self.expires_at.map(Timestamp),
             to_stranger: self.to_stranger,
+            transport: at.read_some("transport", self.transport.as_deref())?,
         })
     }
 }

@@ -23,13 +23,16 @@ use trade::{
     Seen, Terms, Timestamp, TradeKey,
 };
 
-use super::{Class, JournalLine, OpenError, OutboxRow, Reader, StoreError, WriteTx, Writer};
+use super::text::{At, Text as _};
+use super::{
+    Class, EventId, JournalLine, OpenError, OutboxRow, Reader, StoreError, Transport, WriteTx,
+    Writer,
+};
 
 /// The escrow margin of these tests.
 const MARGIN: u32 = 24;
 
-/// A database of its own, gone when dropped.
-/// Words for what is said, which show all of it.
+/// The text of a message in these tests; it shows everything that is rendered.
 pub(crate) fn spoken(
     notice: &Notice,
     order: Option<OrderId>,
@@ -43,6 +46,27 @@ pub(crate) async fn open(path: &Path) -> Result<(Writer, Reader), OpenError> {
     super::open(path, spoken).await
 }
 
+impl Reader {
+    /// Whether a message with this event or rumor was acted on.
+    pub(crate) async fn is_remembered(&self, id: EventId) -> Result<bool, StoreError> {
+        Ok(self.find_known(id, None, None, TradeKey([0; 32])).await?.is_remembered)
+    }
+
+    /// The transport a trade key last wrote on.
+    pub(crate) async fn find_transport(
+        &self,
+        key: TradeKey,
+    ) -> Result<Option<Transport>, StoreError> {
+        let text: Option<String> =
+            sqlx::query_scalar("select transport from trade_keys where key = ?")
+                .bind(key.to_text())
+                .fetch_optional(&mut *self.connection().await?)
+                .await?;
+        At::new("trade_keys", key).read_some("transport", text.as_deref())
+    }
+}
+
+/// A database of its own, gone when dropped.
 struct Disk {
     folder: TempDir,
     writer: Writer,

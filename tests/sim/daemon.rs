@@ -112,7 +112,7 @@ impl Daemon {
             inbox_memory: memory(CATCH_UP),
         };
         let guard = JumpGuard::new(&**clock);
-        let messenger = messenger(&reader, &engine, clock, node).await?;
+        let messenger = messenger(&engine, clock, node).await?;
         let outbox = {
             let (reader, engine, clock) = (reader.clone(), engine.clone(), Arc::clone(clock) as _);
             Outbox::new(lightning, messenger, reader, engine, clock, MARGIN)
@@ -338,7 +338,6 @@ fn is_last(news: News) -> bool {
 
 /// A messenger without relays: the simulation takes messages out of the outbox itself.
 async fn messenger(
-    reader: &Reader,
     engine: &Engine,
     clock: &Arc<ManualClock>,
     node: &Keys,
@@ -354,7 +353,6 @@ async fn messenger(
     Ok(Messenger {
         relays,
         node: node.clone(),
-        reader: reader.clone(),
         engine: engine.clone(),
         clock: Arc::clone(clock) as _,
         retention: Duration::from_hours(24),

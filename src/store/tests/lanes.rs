@@ -103,9 +103,11 @@ async fn a_look_at_what_is_due_walks_an_index_and_sorts_nothing() {
 
     let is_indexed =
         |step: &String, index: &str| step.starts_with("SEARCH") && step.contains(index);
-    assert_eq!(plans.len(), 2, "{plans:?}");
+    assert_eq!(plans.len(), 4, "{plans:?}");
     assert!(is_indexed(&plans[0], "lanes_by_due_at (class=? AND due_at<?)"), "{plans:?}");
     assert!(is_indexed(&plans[1], "INTEGER PRIMARY KEY"), "{plans:?}");
+    assert_eq!(plans[2], "CORRELATED SCALAR SUBQUERY 1", "{plans:?}");
+    assert!(is_indexed(&plans[3], "sqlite_autoindex_trade_keys_1 (key=?)"), "{plans:?}");
 }
 
 // spec: I8 INV-7

@@ -11,7 +11,7 @@ use trade::{
 };
 
 use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, party, pending};
-use crate::store::{Part, StoreError};
+use crate::store::{EventId, Part, StoreError};
 
 #[test]
 fn an_order_comes_back_from_its_rows_as_it_was() {
@@ -488,7 +488,7 @@ async fn who_speaks_of_an_order_may_be_its_party_or_not() {
     disk.create(&ended(4, Outcome::Expired)).await;
     let part = async |order: u8, n| {
         let id = Some(pending(order).id);
-        disk.reader.find_known(None, id, party(n).trade).await.unwrap().part
+        disk.reader.find_known(EventId([0; 32]), None, id, party(n).trade).await.unwrap().part
     };
 
     let taken = Some(Part { taken_at: Some(Timestamp(2)) });

@@ -13,7 +13,7 @@ use nostr_sdk::{
     Client, Event, Filter, JsonUtil as _, Keys, Kind, PublicKey, Tag, Timestamp, UnsignedEvent,
 };
 use serde_json::{Value, json};
-use trade::{Order, OrderId};
+use trade::{Order, OrderId, TradeKey};
 use uuid::Uuid;
 
 use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, on_both_transports, order, settings};
@@ -185,7 +185,8 @@ async fn is_refused(fixture: &mut Fixture, request_id: u64, reason: &str) -> Res
 async fn has_no_effect(fixture: &Fixture, forger: &Forger, flawed: &[Flawed]) -> Result<()> {
     let reader = store::open_reader(&fixture.exchange.daemon.dir().join("mostro.db")).await?;
     for (flaw, event) in flawed {
-        let is_remembered = reader.is_remembered(EventId(event.id.to_bytes())).await?;
+        let (id, nobody) = (EventId(event.id.to_bytes()), TradeKey([0; 32]));
+        let is_remembered = reader.find_known(id, None, None, nobody).await?.is_remembered;
         // An event from the future is remembered, or it would be accepted later.
         ensure!(is_remembered == (*flaw == AHEAD), "wrongly remembered or forgotten: {flaw}");
     }
