@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use super::envelope::Transport;
 
 mod listen;
+mod socket;
 mod subscriptions;
 
 pub use listen::Listener;
@@ -144,7 +145,8 @@ impl Relays {
         let (events, received) = mpsc::channel(options.queue);
         let stats: HashMap<_, _> = urls.iter().map(|url| (url.clone(), Arc::default())).collect();
         let sink = listen::EventSink { events, stats: stats.clone() };
-        let pool = RelayPoolBuilder::new().admit_policy(sink).build();
+        let builder = RelayPoolBuilder::new().admit_policy(sink);
+        let pool = builder.websocket_transport(socket::Sockets).build();
         // Some relays deliver messages only to their authenticated recipient (NIP-42).
         pool.state().set_signer(node.clone()).await;
 

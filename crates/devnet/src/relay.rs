@@ -1,7 +1,7 @@
 //! A relay on a websocket, with its events in memory and without the limits of public relays.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,15 +10,25 @@ use nostr_relay_builder::LocalRelay;
 use nostr_relay_builder::builder::{PolicyResult, RateLimit, RelayBuilder, WritePolicy};
 use nostr_sdk::util::BoxedFuture;
 use nostr_sdk::{Event, PublicKey};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// A relay in this process. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Relay {
     /// None while it is down.
-    local: Option<LocalRelay>,
+    running: Option<Running>,
+    address: SocketAddr,
     url: String,
     blocked: Blocked,
+}
+
+#[derive(Debug)]
+struct Running {
+    local: LocalRelay,
+    /// Accepts connections, and has a task for each.
+    _listening: JoinSet<()>,
 }
 
 /// Events addressed to these keys are refused.
@@ -56,7 +66,7 @@ impl Relay {
     /// # Errors
     /// If no port can be opened.
     pub async fn start() -> Result<Self> {
-        Self::open(RelayBuilder::default()).await
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await
     }
 
     /// Starts a relay at this address.
@@ -64,12 +74,26 @@ impl Relay {
     /// # Errors
     /// If the port is taken.
     pub async fn start_at(address: SocketAddr) -> Result<Self> {
-        Self::open(RelayBuilder::default().addr(address.ip()).port(address.port())).await
+        let listener = TcpListener::bind(address).await;
+        let listener =
+            listener.with_context(|| format!("the relay cannot open a port on {address}"))?;
+        let address = listener.local_addr()?;
+        let blocked = Blocked::default();
+        let limits = RateLimit { max_reqs: 10_000, notes_per_minute: NOTES_PER_MINUTE };
+        let builder = RelayBuilder::default()
+            .write_policy(blocked.clone())
+            .rate_limit(limits)
+            .default_filter_limit(STORED_EVENTS_PER_ANSWER);
+        let local = LocalRelay::new(builder);
+        let mut listening = JoinSet::new();
+        listening.spawn(listen(listener, local.clone()));
+        let running = Some(Running { local, _listening: listening });
+        Ok(Self { running, address, url: format!("ws://{address}"), blocked })
     }
 
     /// Stops it: closes its port and every connection, and drops its stored events.
     pub fn die(&mut self) {
-        self.local = None;
+        self.running = None;
     }
 
     /// Starts it again at its old address, without stored events.
@@ -78,10 +102,9 @@ impl Relay {
     /// If its port cannot be opened again.
     pub async fn come_back(&mut self) -> Result<()> {
         self.die();
-        let address = self.url.trim_start_matches("ws://").parse()?;
         let reopened = async {
             loop {
-                match Self::start_at(address).await {
+                match Self::start_at(self.address).await {
                     Ok(relay) => return relay,
                     // The old listener ends when its task is next run.
                     Err(_) => tokio::task::yield_now().await,
@@ -100,8 +123,8 @@ impl Relay {
 
     /// Sends an event to all matching subscriptions without any check.
     pub fn push(&self, event: Event) {
-        if let Some(local) = &self.local {
-            local.notify_event(event);
+        if let Some(running) = &self.running {
+            running.local.notify_event(event);
         }
     }
 
@@ -109,16 +132,27 @@ impl Relay {
     pub fn block(&self, keys: impl IntoIterator<Item = PublicKey>) {
         self.blocked.0.write().unwrap_or_else(PoisonError::into_inner).extend(keys);
     }
+}
 
-    async fn open(builder: RelayBuilder) -> Result<Self> {
-        let blocked = Blocked::default();
-        let builder = builder.write_policy(blocked.clone());
-        let limits = RateLimit { max_reqs: 10_000, notes_per_minute: NOTES_PER_MINUTE };
-        let builder = builder.rate_limit(limits).default_filter_limit(STORED_EVENTS_PER_ANSWER);
-        let local = LocalRelay::new(builder);
-        local.run().await.context("the relay cannot open a port on 127.0.0.1")?;
-        // The relay's address ends with a slash; the daemon's settings and tags have none.
-        let url = local.url().await.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { local: Some(local), url, blocked })
+/// Accepts connections, which end with this. What is sent on them is sent at once: the listener of
+/// `LocalRelay` leaves Nagle's algorithm on, with which each short message waits up to 40 ms.
+async fn listen(listener: TcpListener, relay: LocalRelay) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((tcp, from)) = listener.accept() => {
+                connections.spawn(serve(relay.clone(), tcp, from));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// What goes wrong on a connection is the client's to notice.
+async fn serve(relay: LocalRelay, tcp: TcpStream, from: SocketAddr) {
+    if tcp.set_nodelay(true).is_ok()
+        && let Ok(mut websocket) = tokio_tungstenite::accept_async(tcp).await
+    {
+        drop(relay.take_connection(websocket.get_mut(), from).await);
     }
 }
