@@ -13,6 +13,32 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn monotonic(&self) -> Duration;
 }
 
+/// By how many seconds two clocks that are read in whole seconds may differ without having been set.
+const ROUNDING: u64 = 2;
+
+/// When the monotonic clock started, by the wall clock: it changes when the wall clock is set.
+#[derive(Debug, Clone, Copy)]
+pub struct Epoch(i64);
+
+impl Epoch {
+    #[must_use]
+    pub fn of(clock: &dyn Clock) -> Self {
+        let elapsed = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
+        Self(clock.now().0.saturating_sub(elapsed))
+    }
+
+    /// By how many seconds the wall clock was set since the last call; ahead is positive.
+    pub fn update(&mut self, clock: &dyn Clock) -> i64 {
+        let epoch = Self::of(clock);
+        let step = epoch.0.saturating_sub(self.0);
+        if step.unsigned_abs() <= ROUNDING {
+            return 0;
+        }
+        *self = epoch;
+        step
+    }
+}
+
 /// The machine's own clock.
 #[derive(Debug)]
 pub struct SystemClock {

@@ -17,6 +17,8 @@ use crate::store::{DaemonState, Delivery, JournalLine, Notification, Place, Time
 pub(super) struct Deciding<'a> {
     pub(super) policy: &'a Policy,
     pub(super) now: Timestamp,
+    /// When the clock was last set, since the start.
+    pub(super) clock_set_at: Option<Timestamp>,
     pub(super) backlog: Backlog,
     /// How long ago this process last wrote down that a relay was reachable, whatever the wall clock
     /// says.
@@ -215,7 +217,7 @@ impl Deciding<'_> {
             let waiting = tx.list_waiting().await?;
             self.apply_to_each(tx, waiting, &Input::ExtendDeadlines { offline_for }).await?;
         }
-        tx.set_heard_at(self.now).await?;
+        tx.set_relays_reachable_at(self.now).await?;
         Ok(Applied::Saved)
     }
 
@@ -261,11 +263,12 @@ impl Deciding<'_> {
     fn env<'e>(&'e self, found: &'e Found, facts: &'e [Fact]) -> Env<'e> {
         Env {
             now: self.now,
+            clock_set_at: self.clock_set_at,
             height: found.daemon.height.unwrap_or_default(),
             is_at_tip: surroundings::is_at_tip(&found.daemon, self.now),
             policy: self.policy,
             node: found.daemon.node.as_ref(),
-            lnd_unwell_at: surroundings::lnd_unwell_by(&found.daemon, self.now),
+            lnd_unwell_at: surroundings::lnd_unhealthy_by(&found.daemon, self.now),
             lnd_restarted_at: found.daemon.lnd_restarted_at,
             refused_orders: &found.daemon.refused_orders,
             backlog: self.backlog,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use trade::{Backlog, OrderId, Policy};
+use trade::{Backlog, OrderId, Policy, Timestamp};
 
 use super::decide::Deciding;
 use super::unanswered::Unanswered;
 use super::{Applied, EngineError, Job, Task};
-use crate::clock::Clock;
+use crate::clock::{Clock, Epoch};
 use crate::store::{OutboxId, WriteTx, Writer};
 use crate::{crash, error_chain};
 
@@ -60,6 +60,9 @@ pub struct WriterTask {
     committed: watch::Sender<u64>,
     backlog: watch::Receiver<Backlog>,
     policy: Policy,
+    epoch: Epoch,
+    /// When the clock was last set, since the start.
+    clock_set_at: Option<Timestamp>,
     clock: Arc<dyn Clock>,
     /// When a relay was last reachable, in monotonic time; `None` before the first time.
     reachable_at: Option<Duration>,
@@ -84,6 +87,8 @@ impl WriterTask {
             committed,
             backlog,
             policy,
+            epoch: Epoch::of(&*clock),
+            clock_set_at: None,
             clock,
             reachable_at: None,
             set_aside: BTreeSet::new(),
@@ -139,10 +144,14 @@ impl WriterTask {
         &mut self,
         tasks: Vec<Task>,
     ) -> Result<Vec<Result<Applied, EngineError>>, EngineError> {
-        let monotonic = self.clock.monotonic();
+        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+        if self.epoch.update(&*self.clock) != 0 {
+            self.clock_set_at = Some(now);
+        }
         let mut deciding = Deciding {
             policy: &self.policy,
-            now: self.clock.now(),
+            now,
+            clock_set_at: self.clock_set_at,
             backlog: *self.backlog.borrow(),
             reachable_before: self.reachable_at.map(|at| monotonic.saturating_sub(at)),
             failures: Vec::new(),

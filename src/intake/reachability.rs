@@ -7,16 +7,13 @@ use tokio::sync::watch;
 use trade::Timestamp;
 
 use super::Ticket;
-use crate::clock::Clock;
+use crate::clock::{Clock, Epoch};
 use crate::engine::{Engine, Write};
 use crate::nostr::Subscriptions;
 use crate::store::DaemonState;
 
 /// How often it is saved that the node is reachable.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// By how many seconds two clocks that are read in whole seconds may differ without having been set.
-const ROUNDING: i64 = 2;
 
 /// Saves the heartbeats, by which waiting deadlines are extended, and the cursor.
 #[derive(Debug)]
@@ -26,8 +23,7 @@ pub(super) struct Reachability {
     subscriptions: watch::Receiver<Subscriptions>,
     is_reachable: bool,
     cursor: watch::Sender<Timestamp>,
-    /// The time of the wall clock at the start of the monotonic one, when both were last compared.
-    epoch: i64,
+    epoch: Epoch,
     /// Where the cursor moves next.
     next: Option<Next>,
 }
@@ -66,11 +62,6 @@ fn first_cursor(remembered: &DaemonState, period: HonouredPeriod, now: Timestamp
     remembered.missed_since.map_or(cursor, |since| checked(since).max(oldest).min(cursor))
 }
 
-fn epoch(clock: &dyn Clock) -> i64 {
-    let elapsed = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
-    clock.now().0.saturating_sub(elapsed)
-}
-
 impl Reachability {
     pub(super) fn new(
         engine: Engine,
@@ -80,7 +71,7 @@ impl Reachability {
         period: HonouredPeriod,
     ) -> (Self, watch::Receiver<Timestamp>) {
         let (cursor, receiver) = watch::channel(first_cursor(remembered, period, clock.now()));
-        let epoch = epoch(&*clock);
+        let epoch = Epoch::of(&*clock);
         let reachability =
             Self { engine, clock, subscriptions, is_reachable: false, cursor, epoch, next: None };
         (reachability, receiver)
@@ -124,9 +115,8 @@ impl Reachability {
     /// relays without a subscription receive now. When the clock is set forward, the cursor stays: then
     /// more is requested than necessary.
     fn follow_clock(&mut self) {
-        let epoch = epoch(&*self.clock);
-        let set_back = std::mem::replace(&mut self.epoch, epoch).saturating_sub(epoch);
-        if set_back > ROUNDING {
+        let set_back = self.epoch.update(&*self.clock).saturating_neg();
+        if set_back > 0 {
             let back = |at: Timestamp| Timestamp(at.0.saturating_sub(set_back));
             self.cursor.send_modify(|cursor| *cursor = back(*cursor));
             self.next = self.next.map(|next| Next {

@@ -241,3 +241,17 @@ fn messages_missed_while_a_clock_was_fast_are_fetched_once_it_is_right() {
     let then = [&heard_ahead[..], &away, &longer_than_what_is_asked_for_twice, &right].concat();
     check(&[&FIAT_SENT[..4], &then].concat(), "success");
 }
+
+// spec: D41 P6 INV-2
+#[test]
+fn a_clock_that_is_set_does_not_end_the_wait_for_a_send_that_is_on_its_way() {
+    let fails = [RELEASE, Resolve { nth: 0, how: Refused }, Hear { news: 4 }];
+    let delayed = [DelayRequest, Say { trade: 0, who: Taker, what: AddInvoice }];
+    let set = [Op::Clock { ahead: 400 }, Reconcile, Hear { news: 4 }];
+    let ends = [Resolve { nth: 0, how: NoRoute }];
+    let ops = [&FIAT_SENT[..], &fails, &delayed, &set, &ends].concat();
+    for seed in 0..8 {
+        let ended = run(&ops, seed, None).map(|ended| ended.as_what);
+        assert_eq!(ended, Ok([("success".to_owned(), 1)].into()), "seed {seed}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What a decision may know beside the order and the input.
 
+use std::time::Duration;
+
 use crate::policy::UNREACHABLE_BLOCKS;
 use crate::{
     BlockHeight, Fact, Held, LightningIdentity, OrderId, Policy, Reputation, RoutingBudget,
@@ -9,6 +11,9 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Env<'a> {
     pub now: Timestamp,
+    /// When the clock was last set while the daemon ran: how long ago anything before that was is
+    /// unknown. A start needs no mention: LND is unhealthy until it first answers.
+    pub clock_set_at: Option<Timestamp>,
     /// How high our node's chain is at least.
     pub height: BlockHeight,
     /// Whether that was its tip a moment ago. Nobody is told to rely on an escrow on an older word:
@@ -51,6 +56,11 @@ pub enum Backlog {
 }
 
 impl Env<'_> {
+    /// Whether this moment is certainly so long ago, whatever was done to the clock since.
+    pub(crate) fn has_passed_since(&self, at: Timestamp, wait: Duration) -> bool {
+        self.clock_set_at.map_or(at, |set_at| set_at.max(at)).after(wait) <= self.now
+    }
+
     /// Whether nobody can still bring up a `fiat-sent` that was written in time.
     pub(crate) fn has_heard_all_about(&self, held: Held) -> bool {
         match self.backlog {

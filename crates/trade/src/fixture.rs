@@ -74,6 +74,7 @@ pub(crate) fn policy() -> Policy {
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) now: Timestamp,
+    pub(crate) clock_set_at: Option<Timestamp>,
     pub(crate) height: BlockHeight,
     pub(crate) is_at_tip: bool,
     pub(crate) policy: Policy,
@@ -94,6 +95,7 @@ impl Scene {
     pub(crate) fn new() -> Self {
         Self {
             now: NOW,
+            clock_set_at: None,
             height: TIP,
             is_at_tip: true,
             policy: policy(),
@@ -113,6 +115,7 @@ impl Scene {
     pub(crate) fn env(&self) -> Env<'_> {
         Env {
             now: self.now,
+            clock_set_at: self.clock_set_at,
             height: self.height,
             is_at_tip: self.is_at_tip,
             policy: &self.policy,

@@ -363,7 +363,7 @@ fn htlc_searched(
     };
     let missing_since = *attempt.htlc_missing_since.get_or_insert(env.now);
     let patience = env.policy.payout_quiet.saturating_mul(HTLC_PATIENCE);
-    if restarted_at.max(missing_since).after(patience) > env.now {
+    if !env.has_passed_since(restarted_at.max(missing_since), patience) {
         return decision;
     }
     decision.cause = Cause::PayoutDangling;

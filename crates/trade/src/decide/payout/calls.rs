@@ -177,11 +177,11 @@ fn end_refused(mut decision: Decision, purpose: PayoutPurpose, env: &Env<'_>) ->
     }
 }
 
-/// An LND that was away may still have an old copy of the send before it: the quiet time begins when
-/// it was last back.
+/// Until the quiet time has passed, a send may still be on its way to LND. An LND that was away may have
+/// an old one before it: then the time begins when it was back.
 fn is_quiet_since(at: Timestamp, env: &Env<'_>) -> bool {
     let calm_since = env.lnd_unwell_at.map_or(at, |unwell_at| unwell_at.max(at));
-    calm_since.after(env.policy.payout_quiet) <= env.now
+    env.has_passed_since(calm_since, env.policy.payout_quiet)
 }
 
 /// Whether LND has taken no send for so long that a person has to look.

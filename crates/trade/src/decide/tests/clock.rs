@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::fixture::{Scene, Story, add_invoice, unanswered};
+use crate::fixture::{Scene, Story, add_invoice, payment, unanswered};
 use crate::{
-    Input, Kind, Order, OrderState, PayoutPurpose, PayoutState, Preparing, PreparingFrom, Timestamp,
+    Input, Kind, Order, OrderState, PaymentStatus, PayoutPurpose, PayoutState, Preparing,
+    PreparingFrom, Timestamp,
 };
 
 const DUTY: Duration = Duration::from_mins(15);
@@ -110,4 +111,20 @@ fn nothing_moves_that_its_kind_can_have_asked_for() {
 
         assert_eq!(story.order, before);
     }
+}
+
+// spec: D41 P6
+#[test]
+fn the_quiet_time_of_a_send_begins_anew_when_the_clock_is_set() {
+    let mut story = Story::paying(Kind::Sell);
+    let unknown = || payment(1, PaymentStatus::Unknown);
+    story.hears(unanswered(1));
+    story.after(MONTH);
+    story.scene.clock_set_at = Some(story.scene.now);
+
+    assert_eq!(story.hears(unknown()).lines, [""; 0]);
+    story.after(Duration::from_secs(59));
+    assert_eq!(story.hears(unknown()).lines, [""; 0]);
+    story.after(Duration::from_secs(1));
+    assert_ne!(story.hears(unknown()).lines, [""; 0]);
 }
