@@ -18,7 +18,7 @@ const IDLE_KEYS: Duration = Duration::from_hours(30 * 24);
 /// A key whose row is dated further ahead than this was written while our clock was wrong.
 const MOST_AHEAD: Duration = Duration::from_hours(24);
 
-/// How far the clock of a sender is ahead of ours, at most, whose message is acted on.
+/// How far the clock of a sender may differ from ours.
 const SKEW: Duration = Duration::from_mins(5);
 
 /// Rows of each table that are deleted at once: some 40 ms of the writer's time in a database of 1 GiB.
@@ -26,7 +26,7 @@ pub(super) const AT_ONCE: u32 = 100;
 
 impl WriteTx<'_> {
     /// Forgets a little of what is of no more use: ids of messages written longer than
-    /// `inbox_memory` ago and before the oldest running trade began, acts done long ago, the
+    /// `inbox_memory` ago and before any running trade could have begun, acts done long ago, the
     /// transports of idle keys. `now` is a time that LND's chain confirms.
     pub async fn forget(
         &mut self,
@@ -36,7 +36,8 @@ impl WriteTx<'_> {
         self.take_in_messages_again(now).await?;
         let useless = before(now, inbox_memory);
         let trades = orders::oldest_take(&mut self.tx).await?;
-        self.forget_messages(trades.map_or(useless, |began| began.min(useless))).await?;
+        let useless = trades.map_or(useless, |began| before(began, SKEW).min(useless));
+        self.forget_messages(useless).await?;
         self.forget_acts(before(now, DONE_ACTS)).await?;
         self.forget_keys(i64::MIN..=before(now, IDLE_KEYS).0.saturating_sub(1)).await?;
         self.forget_keys(now.after(MOST_AHEAD).0..=i64::MAX).await

@@ -116,7 +116,7 @@ async fn a_forgetting_that_is_not_committed_forgot_nothing() {
 #[tokio::test]
 async fn no_message_is_forgotten_that_is_younger_than_a_running_trade() {
     let mut disk = Disk::new().await;
-    for (n, at) in [(1, 1), (2, 2), (3, 3)] {
+    for (n, at) in [(1, -299), (2, -298), (3, 2)] {
         assert!(remember(&mut disk, &message(n, at)).await);
     }
     disk.create(&awaiting_hold(1, 9)).await;
@@ -124,8 +124,8 @@ async fn no_message_is_forgotten_that_is_younger_than_a_running_trade() {
     forget(&mut disk, Timestamp(1_000_000)).await;
 
     assert_eq!(disk.reader.oldest_take().await.unwrap(), Some(Timestamp(2)));
-    assert!(!disk.reader.is_remembered(message(1, 1).event_id).await.unwrap());
-    assert!(disk.reader.is_remembered(message(2, 2).event_id).await.unwrap());
+    assert!(!disk.reader.is_remembered(message(1, 0).event_id).await.unwrap());
+    assert!(disk.reader.is_remembered(message(2, 0).event_id).await.unwrap(), "by a slow clock");
 }
 
 // spec: D41
