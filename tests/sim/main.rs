@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ops::Op;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use simulation::{Ended, Plant};
 
 /// Seeds of one run. `SIM_SEEDS` can raise it.
@@ -53,11 +54,26 @@ fn seeds() -> u64 {
     more.unwrap_or(0).max(SEEDS)
 }
 
+/// The cores that this process may use.
+fn cores() -> Vec<usize> {
+    let usable = sched_getaffinity(None).expect("the cores of this process are known");
+    (0..CpuSet::MAX_CPU).filter(|core| usable.is_set(*core)).collect()
+}
+
+/// Keeps this thread, and all that it starts, on one core. The threads of a seed wait for each other:
+/// on several cores they would take twice as long.
+fn stay_on(core: usize) {
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only).expect("a thread may choose among its cores");
+}
+
 /// Runs the seeds on all cores. Returns the results before the first failure, and that failure.
 fn run_all(seeds: u64, plant: Option<Plant>) -> (Vec<Ended>, Option<(u64, String)>) {
     let next = AtomicU64::new(0);
     let outcomes = Mutex::new(BTreeMap::new());
-    let work = || {
+    let work = |core: usize| {
+        stay_on(core);
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds {
@@ -74,9 +90,8 @@ fn run_all(seeds: u64, plant: Option<Plant>) -> (Vec<Ended>, Option<(u64, String
         }
     };
     std::thread::scope(|scope| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..cores {
-            scope.spawn(work);
+        for core in cores() {
+            scope.spawn(move || work(core));
         }
     });
     let mut ended = Vec::new();
