@@ -45,15 +45,15 @@ async fn track(node: &dyn LightningNode, engine: &Engine, order: OrderId, hash: 
         Err(error) => {
             tracing::debug!(%error, ln.hash = %hash, "LND did not answer; retrying later");
             if error.is_node_away() {
-                note_unwell(engine).await;
+                note_unhealthy(engine).await;
             }
         }
     }
 }
 
 /// Saves that LND is unhealthy: a payment that fails after this does not count against the buyer (P9).
-async fn note_unwell(engine: &Engine) {
-    if let Err(error) = engine.write(Write::LndIsUnwell).await {
+async fn note_unhealthy(engine: &Engine) {
+    if let Err(error) = engine.write(Write::LndIsUnhealthy).await {
         tracing::error!(%error, "that LND is unhealthy could not be saved");
     }
 }

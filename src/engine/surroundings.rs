@@ -23,9 +23,9 @@ pub fn is_reachable(state: &DaemonState, now: Timestamp) -> bool {
 /// How long no relay was reachable, if that is long enough to matter; zero if it is not known.
 pub(super) fn offline_for(state: &DaemonState, now: Timestamp) -> Option<Duration> {
     // If the clock ran ahead when it was written, it says nothing.
-    let heard_at = state.heard_at.filter(|at| *at <= now.after(UNREACHABLE_AFTER));
-    let Some(heard_at) = heard_at else { return Some(Duration::ZERO) };
-    Some(now.since(heard_at)).filter(|gap| *gap > UNREACHABLE_AFTER)
+    let last = state.relays_reachable_at.filter(|at| *at <= now.after(UNREACHABLE_AFTER));
+    let Some(last) = last else { return Some(Duration::ZERO) };
+    Some(now.since(last)).filter(|gap| *gap > UNREACHABLE_AFTER)
 }
 
 /// Whether the known height was the tip a moment ago.
@@ -33,9 +33,9 @@ pub(super) fn is_at_tip(state: &DaemonState, now: Timestamp) -> bool {
     state.tip_seen_at.is_some_and(|at| at <= now && now.since(at) <= TIP_LASTS)
 }
 
-/// When LND was last unwell. If the clock ran ahead then, it may have been a moment ago.
-pub(super) fn lnd_unwell_by(state: &DaemonState, now: Timestamp) -> Option<Timestamp> {
-    state.lnd_unwell_at.map(|at| at.min(now))
+/// When LND was last unhealthy. If the clock ran ahead then, it may have been a moment ago.
+pub(super) fn lnd_unhealthy_by(state: &DaemonState, now: Timestamp) -> Option<Timestamp> {
+    state.lnd_unhealthy_at.map(|at| at.min(now))
 }
 
 /// This is the tip of our node's chain now.
@@ -44,9 +44,9 @@ pub(super) async fn set_tip(
     height: BlockHeight,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    // Written by a clock that ran ahead, it would make LND seem unwell until that time.
-    if tx.daemon_state().await?.lnd_unwell_at.is_some_and(|unwell| unwell > now) {
-        tx.set_lnd_unwell_at(now).await?;
+    // Written by a clock that ran ahead, it would make LND seem unhealthy until that time.
+    if tx.daemon_state().await?.lnd_unhealthy_at.is_some_and(|unhealthy| unhealthy > now) {
+        tx.set_lnd_unhealthy_at(now).await?;
     }
     tx.set_height(height).await?;
     tx.set_tip_seen_at(now).await
@@ -85,14 +85,16 @@ mod tests {
     // spec: D5
     #[test]
     fn relays_count_as_reachable_for_thirty_seconds() {
-        for (heard_at, reachable) in [(None, false), (Some(960), false), (Some(995), true)] {
-            let heard_at = heard_at.map(Timestamp);
-            let state = DaemonState { heard_at, ..DaemonState::default() };
+        for (relays_reachable_at, reachable) in
+            [(None, false), (Some(960), false), (Some(995), true)]
+        {
+            let relays_reachable_at = relays_reachable_at.map(Timestamp);
+            let state = DaemonState { relays_reachable_at, ..DaemonState::default() };
 
             assert_eq!(
                 is_reachable(&state, Timestamp(999)),
                 reachable,
-                "reachable at {heard_at:?}"
+                "reachable at {relays_reachable_at:?}"
             );
         }
     }
@@ -102,15 +104,15 @@ mod tests {
     fn a_time_that_a_clock_wrote_which_ran_ahead_is_not_believed() {
         let ahead = Timestamp(3 * 86_400);
         let state = DaemonState {
-            heard_at: Some(ahead),
-            lnd_unwell_at: Some(ahead),
+            relays_reachable_at: Some(ahead),
+            lnd_unhealthy_at: Some(ahead),
             ..DaemonState::default()
         };
         let now = Timestamp(1_000);
 
-        assert_eq!(lnd_unwell_by(&state, now), Some(now), "perhaps now");
+        assert_eq!(lnd_unhealthy_by(&state, now), Some(now), "perhaps now");
         assert_eq!(offline_for(&state, now), Some(Duration::ZERO), "it is not known");
-        assert_eq!(lnd_unwell_by(&state, ahead), Some(ahead));
+        assert_eq!(lnd_unhealthy_by(&state, ahead), Some(ahead));
         assert_eq!(offline_for(&state, ahead.after(Duration::from_secs(30))), None);
     }
 
@@ -130,16 +132,16 @@ mod tests {
 
     // spec: D24 P9
     #[tokio::test]
-    async fn a_tip_takes_back_a_time_ahead_at_which_lnd_was_unwell() {
+    async fn a_tip_takes_back_a_time_ahead_at_which_lnd_was_unhealthy() {
         let fixture = EngineFixture::new().await;
         let right = fixture.clock.now();
         fixture.clock.set(right.after(Duration::from_hours(72)));
-        fixture.engine.write(Write::LndIsUnwell).await.unwrap();
+        fixture.engine.write(Write::LndIsUnhealthy).await.unwrap();
         fixture.clock.set(right);
 
         fixture.engine.write(Write::SetTip(HEIGHT)).await.unwrap();
 
         let state = fixture.reader.daemon_state().await.unwrap();
-        assert_eq!(state.lnd_unwell_at, Some(right));
+        assert_eq!(state.lnd_unhealthy_at, Some(right));
     }
 }

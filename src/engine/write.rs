@@ -56,7 +56,7 @@ pub enum Write {
     /// Who our Lightning node is; decisions see it from now on.
     SetNode(LightningIdentity),
     /// LND is unreachable or out of sync at this moment.
-    LndIsUnwell,
+    LndIsUnhealthy,
     /// LND was seen starting at that moment, or later: no call of ours from before is on its way.
     LndHasRestarted(Timestamp),
 
@@ -97,7 +97,7 @@ impl Write {
             Self::SetTip(height) => surroundings::set_tip(tx, height, now).await,
             Self::RaiseHeight(height) => surroundings::raise_height(tx, height).await,
             Self::SetNode(node) => tx.set_node(node).await,
-            Self::LndIsUnwell => tx.set_lnd_unwell_at(now).await,
+            Self::LndIsUnhealthy => tx.set_lnd_unhealthy_at(now).await,
             Self::LndHasRestarted(at) => tx.set_lnd_restarted_at(at).await,
             Self::SetCursor { at, missed_since } => tx.set_cursor(at, missed_since).await,
         }

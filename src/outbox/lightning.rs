@@ -156,7 +156,7 @@ impl LightningCommands {
     ) -> Result<Observation, OutboxError> {
         if error.is_node_away() {
             tracing::warn!(order.id = %order, ln.hash = %hash, %error, "LND did not answer the send of a payout: looking up the payment from now on");
-            self.engine.write(Write::LndIsUnwell).await?;
+            self.engine.write(Write::LndIsUnhealthy).await?;
             return Ok(Observation::PayoutUnanswered { hash });
         }
         if let Some(because) = error.refusal_of(SEND)

@@ -9,7 +9,7 @@ use super::{Reader, StoreError, WriteTx};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DaemonState {
     /// When a relay was last reachable: waiting deadlines do not run after it.
-    pub heard_at: Option<Timestamp>,
+    pub relays_reachable_at: Option<Timestamp>,
     /// Every message that was sent before, to a relay that was reachable then, is decided or dropped:
     /// relays are asked for what came since.
     pub cursor: Option<Timestamp>,
@@ -22,7 +22,7 @@ pub struct DaemonState {
     pub tip_seen_at: Option<Timestamp>,
     /// When LND was last unreachable or out of sync, or answered for the first time since the daemon
     /// was down.
-    pub lnd_unwell_at: Option<Timestamp>,
+    pub lnd_unhealthy_at: Option<Timestamp>,
     /// When LND was last seen starting.
     pub lnd_restarted_at: Option<Timestamp>,
     /// The orders whose payouts LND refused since it last took any.
@@ -42,8 +42,8 @@ impl WriteTx<'_> {
         read(&mut self.tx).await
     }
 
-    pub async fn set_heard_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
-        self.set("heard_at", &at.0.to_string()).await
+    pub async fn set_relays_reachable_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
+        self.set("relays_reachable_at", &at.0.to_string()).await
     }
 
     pub async fn set_height(&mut self, height: BlockHeight) -> Result<(), StoreError> {
@@ -71,8 +71,8 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    pub async fn set_lnd_unwell_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
-        self.set("lnd_unwell_at", &at.0.to_string()).await
+    pub async fn set_lnd_unhealthy_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
+        self.set("lnd_unhealthy_at", &at.0.to_string()).await
     }
 
     pub async fn set_lnd_restarted_at(&mut self, at: Timestamp) -> Result<(), StoreError> {
@@ -145,12 +145,12 @@ async fn read(connection: &mut SqliteConnection) -> Result<DaemonState, StoreErr
     let key = at("node_key").read_some("value", value("node_key"))?;
     let network = at("node_network").read_some("value", value("node_network"))?;
     Ok(DaemonState {
-        heard_at: time("heard_at")?,
+        relays_reachable_at: time("relays_reachable_at")?,
         cursor: time("cursor")?,
         missed_since: time("missed_since")?,
         height: value("height").map(|text| number("height", text).map(BlockHeight)).transpose()?,
         tip_seen_at: time("tip_seen_at")?,
-        lnd_unwell_at: time("lnd_unwell_at")?,
+        lnd_unhealthy_at: time("lnd_unhealthy_at")?,
         lnd_restarted_at: time("lnd_restarted_at")?,
         routing_half_told: day("routing_half_told")?,
         routing_short_told: day("routing_short_told")?,

@@ -150,7 +150,7 @@ impl HealthMonitor {
         // If the check before had no answer, or there was none, LND may have been restarted since.
         let had_answer = self.health.borrow().is_some();
         if !had_answer || !readiness.is_some_and(Readiness::may_escrow) {
-            self.engine.write(Write::LndIsUnwell).await?;
+            self.engine.write(Write::LndIsUnhealthy).await?;
         }
         let Some(readiness) = readiness else { return Ok(()) };
         if self.remembered.is_none() {

@@ -250,7 +250,7 @@ async fn an_lnd_that_does_not_answer_is_unhealthy_and_one_that_refuses_is_not() 
         (|| Err(LightningError::Locked), true),
         (|| Err(unreachable()), true),
     ];
-    for (answer, is_unwell) in answers {
+    for (answer, is_unhealthy) in answers {
         let it = Watched::new().await;
         let order = it.fixture.awaiting_hold(1).await;
         it.node.says_of_a_payment(answer);
@@ -259,7 +259,7 @@ async fn an_lnd_that_does_not_answer_is_unhealthy_and_one_that_refuses_is_not() 
         streams::follow_payment(it.node.clone(), it.fixture.engine.clone(), order, HASH).await;
 
         let known = it.fixture.reader.daemon_state().await.unwrap();
-        assert_eq!(known.lnd_unwell_at.is_some(), is_unwell, "{:?}", answer());
+        assert_eq!(known.lnd_unhealthy_at.is_some(), is_unhealthy, "{:?}", answer());
     }
 }
 
@@ -269,13 +269,13 @@ async fn an_lnd_that_was_not_checked_before_may_have_been_restarted() {
     let mut it = Watched::new().await;
     it.node.is_synced_at(HEIGHT);
     it.monitor.check().await;
-    let first = it.fixture.reader.daemon_state().await.unwrap().lnd_unwell_at;
+    let first = it.fixture.reader.daemon_state().await.unwrap().lnd_unhealthy_at;
     it.fixture.clock.advance(OUTAGE);
     it.monitor.check().await;
 
     let known = it.fixture.reader.daemon_state().await.unwrap();
     assert!(first.is_some(), "it had not been checked before");
-    assert_eq!(known.lnd_unwell_at, first, "it has been healthy since");
+    assert_eq!(known.lnd_unhealthy_at, first, "it has been healthy since");
 }
 
 // spec: D39

@@ -103,7 +103,7 @@ async fn the_time_since_which_events_may_be_missing_is_saved() {
     let written = fixture.reader.daemon_state().await.unwrap();
     assert_eq!(written.missed_since, Some(Timestamp(NOW)));
     assert_eq!(written.cursor, Some(Timestamp(NOW + HOUR)));
-    assert_eq!(written.heard_at, Some(Timestamp(NOW + HOUR)));
+    assert_eq!(written.relays_reachable_at, Some(Timestamp(NOW + HOUR)));
 }
 
 // spec: D41

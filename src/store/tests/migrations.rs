@@ -133,3 +133,17 @@ async fn terms_that_were_spelled_in_columns_are_read_from_their_document() {
         assert_eq!(order, Some(pending(n)));
     }
 }
+
+#[tokio::test]
+async fn moments_whose_keys_were_renamed_are_known_afterwards() {
+    const ROWS: &str = "
+        insert into daemon_state (key, value) values ('heard_at', '5'), ('lnd_unwell_at', '6');
+    ";
+    let (_folder, path) = written_before(24, &[ROWS]).await;
+
+    let (_writer, reader) = open(&path).await.unwrap();
+
+    let state = reader.daemon_state().await.unwrap();
+    assert_eq!(state.relays_reachable_at, Some(Timestamp(5)));
+    assert_eq!(state.lnd_unhealthy_at, Some(Timestamp(6)));
+}

@@ -29,7 +29,7 @@ async fn nobody_else_may_read_the_files() {
     let (_folder, path) = folder();
     let (mut writer, _reader) = open(&path).await.unwrap();
     let mut tx = writer.begin().await.unwrap();
-    tx.set_heard_at(trade::Timestamp(1)).await.unwrap();
+    tx.set_relays_reachable_at(trade::Timestamp(1)).await.unwrap();
     tx.commit().await.unwrap();
 
     let folder = path.parent().unwrap();

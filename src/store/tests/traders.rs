@@ -79,12 +79,12 @@ async fn what_the_daemon_knows_outlives_a_restart() {
     let mut disk = Disk::new().await;
     assert_eq!(disk.reader.daemon_state().await.unwrap(), DaemonState::default());
     let state = DaemonState {
-        heard_at: Some(Timestamp(1)),
+        relays_reachable_at: Some(Timestamp(1)),
         cursor: Some(Timestamp(9)),
         missed_since: Some(Timestamp(2)),
         height: Some(BlockHeight(3)),
         tip_seen_at: Some(Timestamp(2)),
-        lnd_unwell_at: Some(Timestamp(4)),
+        lnd_unhealthy_at: Some(Timestamp(4)),
         lnd_restarted_at: Some(Timestamp(5)),
         routing_half_told: Some(Day(6)),
         routing_short_told: Some(Day(7)),
@@ -92,11 +92,11 @@ async fn what_the_daemon_knows_outlives_a_restart() {
         node: Some(LightningIdentity { key: NodeKey([2; 33]), network: Network::Regtest }),
     };
     let mut tx = disk.begin().await;
-    tx.set_heard_at(Timestamp(1)).await.unwrap();
+    tx.set_relays_reachable_at(Timestamp(1)).await.unwrap();
     tx.set_height(BlockHeight(3)).await.unwrap();
     tx.set_tip_seen_at(Timestamp(2)).await.unwrap();
     tx.set_cursor(Timestamp(9), Some(Timestamp(2))).await.unwrap();
-    tx.set_lnd_unwell_at(Timestamp(4)).await.unwrap();
+    tx.set_lnd_unhealthy_at(Timestamp(4)).await.unwrap();
     tx.set_lnd_restarted_at(Timestamp(5)).await.unwrap();
     tx.take_note(&Note::RoutingHalfTold(Day(6))).await.unwrap();
     tx.take_note(&Note::RoutingShortTold(Day(7))).await.unwrap();
