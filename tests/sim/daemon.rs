@@ -35,7 +35,7 @@ const QUEUE: usize = 1_024;
 pub(crate) const MARGIN: u32 = 24;
 
 /// The greatest age of a message of an active trade.
-const CATCH_UP: Duration = Duration::from_hours(24);
+pub(crate) const CATCH_UP: Duration = Duration::from_hours(24);
 
 /// What remains when the daemon crashes.
 pub(crate) struct Environment {

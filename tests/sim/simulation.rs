@@ -24,7 +24,7 @@ use trade::{
 };
 
 use crate::check::Checker;
-use crate::daemon::{Daemon, Environment, MARGIN, invoice_text};
+use crate::daemon::{CATCH_UP, Daemon, Environment, MARGIN, invoice_text};
 use crate::lnd::{FakeLnd, Fault, Payee, hash_of};
 use crate::ops::{End, Op, Random, Said, Who, is_buy};
 use crate::relay::{Asked, LAST_TRADE, Relays, Request, Sent, Trader};
@@ -400,7 +400,7 @@ impl Simulation {
             _ if self.flooded.contains(&by) => {}
             (Said::FiatSent, OrderState::Active { held }) if is_buyer => {
                 let guard = held.guard_height(MARGIN);
-                if self.lnd.ledger().height() < guard {
+                if self.lnd.ledger().height() < guard && !self.clock_is_far_behind() {
                     self.fiat_sent.insert(id, guard);
                 }
                 self.expected.push(Expected { order: id, by, said, is_plain });
@@ -609,8 +609,17 @@ impl Simulation {
     /// Sets the daemon's clock. A heartbeat follows at once.
     async fn set_clock(&mut self, ahead: i32) {
         self.clock_ahead = ahead.into();
+        if self.clock_is_far_behind() {
+            self.fiat_sent.clear();
+        }
         self.environment.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
         self.daemon.beat().await;
+    }
+
+    /// Whether messages are dated further ahead than any is honoured: they wait until the clock is right,
+    /// and blocks do not wait for them (D41).
+    fn clock_is_far_behind(&self) -> bool {
+        self.clock_ahead < -CATCH_UP.as_secs().cast_signed()
     }
 
     /// Without a reachable relay for so long, a `fiat-sent` may arrive too late.
