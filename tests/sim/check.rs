@@ -12,7 +12,7 @@ use trade::{Cause, HoldStatus, OrderId, PaymentHash, PaymentStatus, TradeKey};
 use crate::lnd::{Ledger, Refusals};
 use crate::simulation::{Simulation, text};
 
-/// How often LND may refuse a payout before the buyer or the operator is notified.
+/// How many refusals of a payout by LND are allowed before the buyer or the operator is notified.
 const MOST_REFUSALS: u32 = 6;
 
 /// The allowed changes of status.
@@ -37,7 +37,7 @@ const GRAPH: [(&str, &str); 18] = [
     ("pending", "pending"),
 ];
 
-/// Statuses in which somebody relies on the escrow.
+/// Statuses in which a party relies on the escrow.
 const RELIED_ON: [&str; 4] =
     ["waiting-buyer-invoice", "active", "fiat-sent", "settled-hold-invoice"];
 
@@ -46,8 +46,8 @@ const FINAL: [&str; 3] = ["success", "canceled", "expired"];
 /// Reads the daemon's database and compares it with LND.
 #[derive(Default)]
 pub(crate) struct Checker {
-    books: Option<SqliteConnection>,
-    last_line: i64,
+    database: Option<SqliteConnection>,
+    last_entry: i64,
     /// The status of each order by the journal.
     statuses: BTreeMap<String, String>,
     /// The messages that were acted on.
@@ -75,8 +75,8 @@ struct Attempt {
 impl Checker {
     pub(crate) async fn open(file: &Path) -> Result<Self, String> {
         let options = SqliteConnectOptions::new().filename(file).read_only(true);
-        let books = options.disable_statement_logging().connect().await.map_err(text)?;
-        Ok(Self { books: Some(books), ..Self::default() })
+        let database = options.disable_statement_logging().connect().await.map_err(text)?;
+        Ok(Self { database: Some(database), ..Self::default() })
     }
 
     pub(crate) fn trace(&self) -> [u8; 32] {
@@ -127,10 +127,10 @@ impl Checker {
         self.check_ends(simulation, &holds)?;
         let balance = simulation.lnd.ledger().balance;
         self.check_ledger(balance).await?;
-        self.check_last_words(simulation).await
+        self.check_completion_messages(simulation).await
     }
 
-    /// The buyer is paid once and from its seller's escrow, or the seller has its sats.
+    /// Either the escrow is settled and the buyer is paid once, or neither.
     fn check_ends(&self, simulation: &Simulation, holds: &[Hold]) -> Result<(), String> {
         let lnd = simulation.lnd.ledger();
         for (order, status) in &self.statuses {
@@ -157,13 +157,13 @@ impl Checker {
         Ok(())
     }
 
-    /// I6 and I7, line by line.
+    /// I6 and I7, for each new entry of the journal.
     async fn follow_journal(&mut self, simulation: &Simulation) -> Result<(), String> {
         let lines = self
             .ask(
                 "select id, order_id, version, input, event_id, from_status, to_status, cause, at
                 from journal where id > ? order by id",
-                self.last_line,
+                self.last_entry,
             )
             .await?;
         for line in lines {
@@ -171,31 +171,31 @@ impl Checker {
             let (event, from): (Option<String>, Option<String>) = (line.get(4), line.get(5));
             let (input, cause): (String, String) = (line.get(3), line.get(7));
             let (version, at): (i64, i64) = (line.get(2), line.get(8));
-            let told = format!("{order} {version} {input} {from:?} {to} {cause} {at}");
+            let entry = format!("{order} {version} {input} {from:?} {to} {cause} {at}");
             let before = self.statuses.insert(order.clone(), to.clone());
             if before != from {
-                return Err(format!("I6: {told}, and it was {before:?}"));
+                return Err(format!("I6: {entry}, and the status before is {before:?}"));
             }
             let is_allowed = match from.as_deref() {
                 None => to == "pending",
                 Some(from) => from == to || GRAPH.contains(&(from, to.as_str())),
             };
             if !is_allowed {
-                return Err(format!("I6: {told}"));
+                return Err(format!("I6: {entry}"));
             }
             if cause == Cause::Released.text() && event.is_none() {
-                return Err(format!("I5: a release without a message: {told}"));
+                return Err(format!("I5: a release without a message: {entry}"));
             }
             let number = event.and_then(|event| simulation.number_of(&event));
             if number.is_some_and(|number| !self.messages.insert(number)) {
-                return Err(format!("I7: one message acted on twice: {told}"));
+                return Err(format!("I7: one message acted on twice: {entry}"));
             }
             let is_in_time = simulation.fiat_sent.keys().any(|id| id.to_string() == order);
             if to == "canceled" && is_in_time {
-                return Err(format!("D40: canceled although fiat-sent was sent in time: {told}"));
+                return Err(format!("D40: canceled although fiat-sent was sent in time: {entry}"));
             }
-            self.last_line = line.get(0);
-            self.trace.update(told);
+            self.last_entry = line.get(0);
+            self.trace.update(entry);
         }
         Ok(())
     }
@@ -207,10 +207,11 @@ impl Checker {
         for hold in holds.iter().filter(|hold| !self.frozen_before.contains(&hold.order)) {
             let status = lnd.hold(hold.hash);
             let was_paid = lnd.holds.get(&hold.hash).is_some_and(|invoice| invoice.was_paid);
-            let says = hold.decision.as_deref();
+            let decision = hold.decision.as_deref();
             if let (Accepted { paid, .. }, Some(order)) = (status, self.statuses.get(&hold.order)) {
                 let asked = lnd.holds.get(&hold.hash).and_then(|invoice| invoice.amount.to_msats());
-                let is_relied_on = says != Some("cancel") && RELIED_ON.contains(&order.as_str());
+                let is_relied_on =
+                    decision != Some("cancel") && RELIED_ON.contains(&order.as_str());
                 if is_relied_on && asked.is_none_or(|asked| paid < asked) {
                     let id = &hold.order;
                     return Err(format!(
@@ -225,16 +226,18 @@ impl Checker {
                 | ("canceled", Canceled) => true,
                 // Nobody has paid the invoice.
                 ("wanted", Canceled) | ("canceled", Unknown | Open) => !was_paid,
-                ("open" | "accepted" | "settled", Settled) => says == Some("settle"),
+                ("open" | "accepted" | "settled", Settled) => decision == Some("settle"),
                 _ => false,
             };
             let Hold { hash, order, seen, .. } = hold;
             if !is_allowed {
-                return Err(format!("I3: {order} {hash}: {seen}, {says:?}, and LND: {status:?}"));
+                return Err(format!(
+                    "I3: {order} {hash}: {seen}, {decision:?}, and LND: {status:?}"
+                ));
             }
-            let is_asked =
+            let is_released =
                 simulation.released.iter().any(|released| released.to_string() == *order);
-            if says == Some("settle") && !is_asked {
+            if decision == Some("settle") && !is_released {
                 return Err(format!("I5: {order} is settled without a release of its seller"));
             }
             if matches!(status, Accepted { .. }) {
@@ -283,7 +286,7 @@ impl Checker {
                 ));
             }
             if !is_settled(&lnd, holds, &order) {
-                return Err(format!("I5: {order} is paid for before its escrow is settled"));
+                return Err(format!("I5: {order} is paid out before its escrow is settled"));
             }
             let (under_way, paid) = open.entry(order).or_default();
             match payment.status {
@@ -306,23 +309,24 @@ impl Checker {
         simulation: &Simulation,
         attempts: &[Attempt],
     ) -> Result<(), String> {
-        let called =
+        let alarms =
             self.ask("select 1 from outbox where id > ? and kind like 'alarm%'", 0).await?;
-        if !called.is_empty() {
+        if !alarms.is_empty() {
             return Ok(());
         }
         let lnd = simulation.lnd.ledger();
-        let often = lnd.refusals.iter().filter(|(_, it)| !it.in_doubt && it.count >= MOST_REFUSALS);
+        let often =
+            lnd.refusals.iter().filter(|(_, it)| !it.is_uncertain && it.count >= MOST_REFUSALS);
         for (hash, Refusals { count, .. }) in often {
             let Some(order) = simulation.order_of(*hash) else { continue };
-            let is_told = simulation.told.values().flatten().any(|message| {
+            let is_notified = simulation.delivered.values().flatten().any(|message| {
                 matches!(
                     (message.body.action, &message.body.payload),
                     (Action::PaymentFailed, _) | (Action::AddInvoice, Some(Payload::Order(_)))
                 )
             });
             let is_open = attempts.iter().any(|it| it.hash == *hash && it.state == "dispatching");
-            if is_open && !is_told {
+            if is_open && !is_notified {
                 return Err(format!(
                     "I12: LND refused {hash} of {order} {count} times without a notification"
                 ));
@@ -337,7 +341,7 @@ impl Checker {
         for row in rows {
             let (id, done, lane): (i64, Option<i64>, String) = (row.get(0), row.get(1), row.get(2));
             match done {
-                Some(_) if lane.starts_with("dm:") && !simulation.taken.contains(&id) => {
+                Some(_) if lane.starts_with("dm:") && !simulation.accepted.contains(&id) => {
                     return Err(format!("I8: message {id} is marked as sent, and no relay has it"));
                 }
                 Some(_) => {}
@@ -366,7 +370,7 @@ impl Checker {
             let (id, status): (String, String) = (order.get(0), order.get(1));
             let is_frozen: bool = order.get(3);
             if is_frozen {
-                // This LND loses no payment, and settles nothing by itself.
+                // This LND loses no payment and settles no hold by itself, so only a lost escrow freezes.
                 if !order.get::<bool, _>(6) && !self.frozen_before.contains(&id) {
                     return Err(format!("I12: {id} is frozen without a reason"));
                 }
@@ -383,8 +387,8 @@ impl Checker {
                 || attempts
                     .iter()
                     .any(|attempt| attempt.order == id && attempt.state == "dispatching");
-            let wakes: [bool; 3] = [order.get(2), order.get(4), order.get(5)];
-            if !is_watched && !wakes.contains(&true) {
+            let continues: [bool; 3] = [order.get(2), order.get(4), order.get(5)];
+            if !is_watched && !continues.contains(&true) {
                 return Err(format!("I9: {id} is {status} without a deadline or an act"));
             }
         }
@@ -411,24 +415,24 @@ impl Checker {
             }
             *sums.entry(account).or_default() += msat;
         }
-        let ours = sums.get("lightning").copied().unwrap_or_default();
-        if sums.values().sum::<i64>() != 0 || ours != balance {
+        let lightning = sums.get("lightning").copied().unwrap_or_default();
+        if sums.values().sum::<i64>() != 0 || lightning != balance {
             return Err(format!("I2: LND gained {balance} msats, and the ledger has {sums:?}"));
         }
         Ok(())
     }
 
-    /// Exactly the buyers of successful trades got the completion message.
-    async fn check_last_words(&self, simulation: &Simulation) -> Result<(), String> {
+    /// The buyers of successful trades, and nobody else, received the completion message.
+    async fn check_completion_messages(&self, simulation: &Simulation) -> Result<(), String> {
         let paid = simulation.buyers_paid().await?;
-        let told = simulation.told.iter();
+        let notified = simulation.delivered.iter();
         let is_completed = |message: &Message| message.body.action == Action::PurchaseCompleted;
-        let told = told.filter(|(_, messages)| messages.iter().any(is_completed));
-        let told = told.map(|(key, _)| *key).collect::<BTreeSet<_>>();
-        if told == paid {
+        let notified = notified.filter(|(_, messages)| messages.iter().any(is_completed));
+        let notified = notified.map(|(key, _)| *key).collect::<BTreeSet<_>>();
+        if notified == paid {
             return Ok(());
         }
-        Err(format!("I12: paid buyers: {paid:?}, notified ones: {told:?}"))
+        Err(format!("I12: paid buyers: {paid:?}, notified: {notified:?}"))
     }
 
     async fn holds(&mut self) -> Result<Vec<Hold>, String> {
@@ -453,12 +457,13 @@ impl Checker {
     }
 
     async fn ask(&mut self, sql: &'static str, after: i64) -> Result<Vec<SqliteRow>, String> {
-        let books = self.books.as_mut().ok_or("the database is not open")?;
-        sqlx::query(sql).bind(after).fetch_all(books).await.map_err(text)
+        let database = self.database.as_mut().ok_or("the database is not open")?;
+        sqlx::query(sql).bind(after).fetch_all(database).await.map_err(text)
     }
 }
 
 fn is_settled(lnd: &Ledger, holds: &[Hold], order: &str) -> bool {
-    let is_ours = |hold: &Hold| hold.order == order && lnd.hold(hold.hash) == HoldStatus::Settled;
-    holds.iter().any(is_ours)
+    let is_settled =
+        |hold: &Hold| hold.order == order && lnd.hold(hold.hash) == HoldStatus::Settled;
+    holds.iter().any(is_settled)
 }

@@ -24,7 +24,7 @@ use trade::{
     PaymentHash, PaymentStatus, Policy, Ppm, Sats, Timestamp,
 };
 
-use crate::lnd::{FakeLnd, News};
+use crate::lnd::{FakeLnd, Update};
 use crate::relay::Relays;
 use crate::simulation::text;
 
@@ -37,7 +37,7 @@ pub(crate) const MARGIN: u32 = 24;
 /// The greatest age of a message of an active trade.
 pub(crate) const CATCH_UP: Duration = Duration::from_hours(24);
 
-/// What remains when the daemon crashes.
+/// What a crash of the daemon does not change.
 pub(crate) struct Environment {
     pub(crate) folder: TempDir,
     /// The daemon's clock.
@@ -72,10 +72,10 @@ struct DrivenIntake {
     cursor: watch::Receiver<Timestamp>,
 }
 
-/// A stream of LND with the updates that it has still to deliver.
+/// A stream of LND, with the updates that are still to be delivered.
 struct Stream {
     order: OrderId,
-    waiting: VecDeque<News>,
+    waiting: VecDeque<Update>,
     /// How many of LND's updates it has read.
     read: usize,
 }
@@ -138,8 +138,8 @@ impl Daemon {
         })
     }
 
-    /// Ends it as by SIGKILL.
-    pub(crate) async fn die(&mut self) {
+    /// Ends the daemon as SIGKILL does.
+    pub(crate) async fn kill(&mut self) {
         self.acts.shutdown().await;
         self.writer.shutdown().await;
     }
@@ -152,32 +152,34 @@ impl Daemon {
     /// The relays send their stored events, then the end of them.
     pub(crate) async fn connect(&mut self, relays: &Relays) -> Result<(), String> {
         let cursor = *self.intake.cursor.borrow();
-        self.intake.stands(Phase::Requested).await;
+        self.intake.set_phase(Phase::Requested).await;
         for event in relays.since(cursor) {
             for _ in 0..relays.count {
                 self.intake.receive(event.clone()).await?;
             }
         }
-        self.intake.stands(Phase::Open).await;
-        self.beat().await;
+        self.intake.set_phase(Phase::Open).await;
+        self.heartbeat().await;
         Ok(())
     }
 
     pub(crate) async fn disconnect(&mut self) {
-        self.intake.stands(Phase::Closed).await;
+        self.intake.set_phase(Phase::Closed).await;
     }
 
-    pub(crate) async fn beat(&mut self) {
+    pub(crate) async fn heartbeat(&mut self) {
         self.intake.intake.heartbeat().await;
         self.intake.intake.until_idle().await;
     }
 
-    pub(crate) async fn look(&mut self) -> Result<(), String> {
-        let rests = self.timers.watch_clock(&mut self.guard).await;
-        if !rests {
+    pub(crate) async fn run_timers(&mut self) -> Result<(), String> {
+        let time_is_paused = self.timers.watch_clock(&mut self.guard).await;
+        if !time_is_paused {
             self.timers.forget().await;
         }
-        for (order, question) in self.timers.look(rests, &HashSet::new()).await.map_err(text)? {
+        for (order, question) in
+            self.timers.look(time_is_paused, &HashSet::new()).await.map_err(text)?
+        {
             self.timers.ask(order, question).await;
         }
         Ok(())
@@ -193,7 +195,7 @@ impl Daemon {
         Ok(due)
     }
 
-    /// The next act that is due, of a lane that is free.
+    /// The next due act whose lane is free.
     pub(crate) async fn next_act(&self) -> Result<Option<OutboxRow>, String> {
         let due = self.due().await?;
         Ok(due.into_iter().find(|row| !self.busy.contains(&row.lane)))
@@ -203,7 +205,7 @@ impl Daemon {
         self.clock.now()
     }
 
-    pub(crate) async fn compare(&self) -> Result<(), String> {
+    pub(crate) async fn reconcile(&self) -> Result<(), String> {
         self.reconciliation.round().await.map_err(text)
     }
 
@@ -217,7 +219,7 @@ impl Daemon {
     }
 
     /// Waits until every act has ended or waits for LND.
-    pub(crate) async fn wait(&mut self, lnd: &FakeLnd) {
+    pub(crate) async fn wait_for_acts(&mut self, lnd: &FakeLnd) {
         while self.acts.len() > lnd.ledger().waiting() {
             tokio::select! {
                 biased;
@@ -230,23 +232,23 @@ impl Daemon {
     }
 
     /// Delivers one update of a stream, if there is one.
-    pub(crate) async fn hear_one(&mut self, lnd: &FakeLnd) -> Result<bool, String> {
+    pub(crate) async fn deliver_one_update(&mut self, lnd: &FakeLnd) -> Result<bool, String> {
         let holds = self.reader.list_holds_to_watch().await.map_err(text)?;
         let payments = self.reader.list_payments_to_follow().await.map_err(text)?;
         {
             let ledger = lnd.ledger();
-            let now = ledger.news.len();
+            let now = ledger.updates.len();
             for (order, hash) in holds {
-                let first = News::Hold(ledger.hold(hash));
+                let first = Update::Hold(ledger.hold(hash));
                 self.streams.entry(hash).or_insert_with(|| Stream::new(order, first, now));
             }
             for (order, hash) in payments {
-                let first = News::Payment(ledger.payment(hash));
+                let first = Update::Payment(ledger.payment(hash));
                 self.streams.entry(hash).or_insert_with(|| Stream::new(order, first, now));
             }
             for (hash, stream) in &mut self.streams {
-                let fresh = ledger.news.iter().skip(stream.read).filter(|(of, _)| of == hash);
-                stream.waiting.extend(fresh.map(|(_, news)| *news));
+                let fresh = ledger.updates.iter().skip(stream.read).filter(|(of, _)| of == hash);
+                stream.waiting.extend(fresh.map(|(_, update)| *update));
                 stream.read = now;
             }
         }
@@ -256,23 +258,23 @@ impl Daemon {
             return Ok(false);
         };
         let (hash, order) = (*hash, stream.order);
-        let Some(news) = stream.waiting.pop_front() else { return Ok(false) };
-        if is_last(news) {
+        let Some(update) = stream.waiting.pop_front() else { return Ok(false) };
+        if is_last(update) {
             self.streams.remove(&hash);
         }
-        let told = match news {
-            // LND sends no update about unknown hashes; an open hold is no change.
-            News::Hold(HoldStatus::Unknown | HoldStatus::Open)
-            | News::Payment(PaymentStatus::Unknown) => return Ok(true),
-            // The stream does not contain what the escrow is worth.
-            News::Hold(HoldStatus::Accepted { .. }) => {
+        let observation = match update {
+            // LND sends no update about unknown hashes, and an open hold has not changed.
+            Update::Hold(HoldStatus::Unknown | HoldStatus::Open)
+            | Update::Payment(PaymentStatus::Unknown) => return Ok(true),
+            // The stream does not show the amount of the escrow.
+            Update::Hold(HoldStatus::Accepted { .. }) => {
                 let Ok(status) = lnd.hold_status(hash).await else { return Ok(true) };
                 Observation::Hold { hash, status }
             }
-            News::Hold(status) => Observation::Hold { hash, status },
-            News::Payment(status) => Observation::Payment { hash, status },
+            Update::Hold(status) => Observation::Hold { hash, status },
+            Update::Payment(status) => Observation::Payment { hash, status },
         };
-        self.engine.apply(order, Input::Lightning(told)).await.map_err(text)?;
+        self.engine.apply(order, Input::Lightning(observation)).await.map_err(text)?;
         Ok(true)
     }
 }
@@ -288,10 +290,10 @@ impl DrivenIntake {
         oldest_take: Option<Timestamp>,
     ) -> Self {
         let (events, received) = mpsc::channel(QUEUE);
-        let (subscriptions, heard) = watch::channel(Subscriptions::new(1));
+        let (subscriptions, received_subscriptions) = watch::channel(Subscriptions::new(1));
         let setup = Setup {
             events: received,
-            subscriptions: heard,
+            subscriptions: received_subscriptions,
             node: node.clone(),
             pow: 0,
             transports: Transport::ALL.to_vec(),
@@ -314,25 +316,25 @@ impl DrivenIntake {
         Ok(())
     }
 
-    async fn stands(&mut self, phase: Phase) {
+    async fn set_phase(&mut self, phase: Phase) {
         self.subscriptions.send_modify(|subscriptions| subscriptions.set(0, phase));
         self.intake.until_idle().await;
     }
 }
 
 impl Stream {
-    fn new(order: OrderId, first: News, read: usize) -> Self {
+    fn new(order: OrderId, first: Update, read: usize) -> Self {
         Self { order, waiting: VecDeque::from([first]), read }
     }
 }
 
 /// Whether a stream ends with this update.
-fn is_last(news: News) -> bool {
-    match news {
-        News::Hold(status) => {
+fn is_last(update: Update) -> bool {
+    match update {
+        Update::Hold(status) => {
             matches!(status, HoldStatus::Settled | HoldStatus::Canceled | HoldStatus::Unknown)
         }
-        News::Payment(status) => !matches!(status, PaymentStatus::InFlight { .. }),
+        Update::Payment(status) => !matches!(status, PaymentStatus::InFlight { .. }),
     }
 }
 

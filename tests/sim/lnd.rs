@@ -28,13 +28,13 @@ pub(crate) const IDENTITY: LightningIdentity =
 /// How many blocks before an HTLC's expiry LND refunds it by itself.
 const OWN_DELTA: u32 = 18;
 
-/// The difference of two payment indexes; LND skips some too.
+/// The difference of two payment indexes. LND skips indexes too.
 const INDEX_STEP: u64 = 10;
 
-/// Not a whole number of sats, to check that ledgers are exact to the msat.
+/// Not a whole number of sats, so that the ledgers must be exact to the msat.
 const ROUTING_FEE: Msats = Msats(1_237);
 
-/// The longest delay of a request. The quiet time of payouts relies on it (P6).
+/// The longest delay of a request. A payout is sent again only after a longer quiet time (P6).
 const MOST_LATE: Duration = Duration::from_secs(45);
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct FakeLnd {
     ledger: Mutex<Ledger>,
     plant: Option<Plant>,
     clock: Arc<ManualClock>,
-    /// Notifies that a call hangs.
+    /// Notified when a call begins to hang.
     parked: Notify,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Ledger {
     /// The gain of our channels.
     pub(crate) balance: i64,
     /// All updates for streams, in order.
-    pub(crate) news: Vec<(PaymentHash, News)>,
+    pub(crate) updates: Vec<(PaymentHash, Update)>,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) fails: bool,
     /// Refuses every send.
@@ -76,8 +76,8 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Refusals {
     pub(crate) count: u32,
-    /// A call was lost, late or interrupted: then a refusal proves nothing.
-    pub(crate) in_doubt: bool,
+    /// A call was lost, late or interrupted, so a refusal does not show that LND has no payment.
+    pub(crate) is_uncertain: bool,
 }
 
 #[derive(Debug)]
@@ -103,7 +103,7 @@ pub(crate) struct Payee {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum Update {
     Hold(HoldStatus),
     Payment(PaymentStatus),
 }
@@ -136,7 +136,7 @@ impl FakeLnd {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.now = self.clock.now();
         let most_late = match self.plant {
-            Some(Plant::ArrivesAfterTheQuiet) => MOST_LATE * 9,
+            Some(Plant::ArrivesAfterQuietTime) => MOST_LATE * 9,
             _ => MOST_LATE,
         };
         ledger.expire();
@@ -150,13 +150,13 @@ impl FakeLnd {
         self.parked.notified().await;
     }
 
-    /// Whether the daemon crashes here. Called before every step at which it can crash.
+    /// Whether the daemon crashes now. Called before every step at which it can crash.
     pub(crate) fn crashes_here(&self) -> bool {
         let mut ledger = self.ledger();
-        let dies = ledger.steps_to_crash == Some(0);
+        let crashes = ledger.steps_to_crash == Some(0);
         ledger.steps_to_crash =
-            ledger.steps_to_crash.and_then(|steps| steps.checked_sub(1)).or(dies.then_some(0));
-        dies
+            ledger.steps_to_crash.and_then(|steps| steps.checked_sub(1)).or(crashes.then_some(0));
+        crashes
     }
 
     async fn call(&self, name: &'static str, call: Call) -> Result<(), LightningError> {
@@ -164,8 +164,8 @@ impl FakeLnd {
             let mut ledger = self.ledger();
             (ledger.faults.pop_front(), ledger.fails)
         };
-        let doubted = call.clone();
-        let was_in_doubt = self.ledger().doubt(&doubted);
+        let call_made = call.clone();
+        let was_uncertain = self.ledger().mark_uncertain(&call_made);
         if self.crashes_here() {
             self.park().await;
         }
@@ -188,7 +188,7 @@ impl FakeLnd {
         if fault == Some(Fault::LoseReply) {
             return Err(lost(name));
         }
-        self.ledger().answered(&doubted, was_in_doubt || fault.is_some(), done.is_err());
+        self.ledger().record_answer(&call_made, was_uncertain || fault.is_some(), done.is_err());
         done.map_err(|reason| LightningError::Refused {
             call: name,
             code: tonic::Code::Unknown,
@@ -197,10 +197,10 @@ impl FakeLnd {
     }
 
     async fn park(&self) {
-        let (go, gone) = oneshot::channel();
-        self.ledger().waiting.push_back(go);
+        let (resume, resumed) = oneshot::channel();
+        self.ledger().waiting.push_back(resume);
         self.parked.notify_one();
-        drop(gone.await);
+        drop(resumed.await);
     }
 
     fn look(&self, name: &'static str) -> Result<MutexGuard<'_, Ledger>, LightningError> {
@@ -238,18 +238,18 @@ impl Ledger {
         self.waiting.iter().filter(|call| !call.is_closed()).count()
     }
 
-    /// Marks the result of a send as unknown. Returns whether it was unknown before.
-    fn doubt(&mut self, call: &Call) -> bool {
+    /// Marks the result of a send as uncertain. Returns whether it was uncertain before.
+    fn mark_uncertain(&mut self, call: &Call) -> bool {
         let Call::Send(payment) = call else { return false };
         let refusals = self.refusals.entry(payment.hash).or_default();
-        std::mem::replace(&mut refusals.in_doubt, true)
+        std::mem::replace(&mut refusals.is_uncertain, true)
     }
 
-    fn answered(&mut self, call: &Call, in_doubt: bool, is_refused: bool) {
+    fn record_answer(&mut self, call: &Call, is_uncertain: bool, is_refused: bool) {
         let Call::Send(payment) = call else { return };
         let refusals = self.refusals.entry(payment.hash).or_default();
         *refusals = if is_refused {
-            Refusals { count: refusals.count + 1, in_doubt }
+            Refusals { count: refusals.count + 1, is_uncertain }
         } else {
             Refusals::default()
         };
@@ -258,8 +258,8 @@ impl Ledger {
     /// Continues the oldest hanging call.
     pub(crate) fn answer_late(&mut self) {
         self.waiting.retain(|call| !call.is_closed());
-        if let Some(go) = self.waiting.pop_front() {
-            go.send(()).expect("the call waits");
+        if let Some(resume) = self.waiting.pop_front() {
+            resume.send(()).expect("the call waits");
         }
     }
 
@@ -270,7 +270,7 @@ impl Ledger {
         }
     }
 
-    /// No fault from now on; what was late arrives.
+    /// Ends all faults. Delayed requests arrive, and hanging calls continue.
     pub(crate) fn clear_faults(&mut self) {
         self.faults.clear();
         (self.fails, self.has_no_channel, self.steps_to_crash) = (false, false, None);
@@ -288,22 +288,22 @@ impl Ledger {
         self.expire();
     }
 
-    /// Pays an open hold invoice: its amount, `over` per mille more, and `lacks` msats less, which LND's
-    /// invoice does not show.
-    pub(crate) fn pay(&mut self, hash: PaymentHash, over: u8, lacks: u64) {
+    /// Pays an open hold invoice: its amount, `over` per mille more, and `missing` msats less. LND's
+    /// invoice does not show the difference.
+    pub(crate) fn pay(&mut self, hash: PaymentHash, over: u8, missing: u64) {
         let Some(invoice) = self.holds.get_mut(&hash) else { return };
         if invoice.status != HoldStatus::Open {
             return;
         }
         let asked = invoice.amount.0 * 1_000;
-        let paid = Msats((asked + asked * u64::from(over) / 1_000).saturating_sub(lacks));
+        let paid = Msats((asked + asked * u64::from(over) / 1_000).saturating_sub(missing));
         let expires_at = BlockHeight(self.height.0 + invoice.cltv_delta + 3);
         invoice.was_paid = true;
         invoice.status = HoldStatus::Accepted { paid, expires_at };
-        self.news.push((hash, News::Hold(invoice.status)));
+        self.updates.push((hash, Update::Hold(invoice.status)));
     }
 
-    /// Ends one of the payments in flight.
+    /// Ends the `nth` of the payments in flight.
     pub(crate) fn resolve(&mut self, nth: u8, how: End) {
         let under_way =
             |payment: &Payment| matches!(payment.status, PaymentStatus::InFlight { .. });
@@ -328,11 +328,10 @@ impl Ledger {
             End::NoRoute => failed(FailureReason::NoRoute),
             End::Refused => failed(FailureReason::IncorrectPaymentDetails),
         };
-        self.news.push((hash, News::Payment(payment.status)));
+        self.updates.push((hash, Update::Payment(payment.status)));
     }
 
-    /// Adds a hold from an old database in the state that was seen; `earned` was received if it is
-    /// settled.
+    /// Adds a hold from an old database in the state that the daemon saw. A settled one was paid `earned`.
     pub(crate) fn restore_hold(
         &mut self,
         hash: PaymentHash,
@@ -411,7 +410,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// One payment per hash, and none of an expired invoice. A refusal comes before any lookup.
+    /// Sends one payment per hash, and none to an expired invoice. A refusal comes before any lookup.
     fn send(&mut self, payment: &NewPayment) -> Result<(), &'static str> {
         let hash = payment.hash;
         let Some(payee) = self.payees.get(&hash).filter(|payee| payee.expires_at > self.now) else {
@@ -430,7 +429,7 @@ impl Ledger {
         self.last_index += INDEX_STEP;
         let status = PaymentStatus::InFlight { index: self.last_index };
         self.payments.insert(hash, Payment { status, amount });
-        self.news.push((hash, News::Payment(status)));
+        self.updates.push((hash, Update::Payment(status)));
         Ok(())
     }
 
@@ -456,7 +455,7 @@ impl Ledger {
     fn change(&mut self, hash: PaymentHash, status: HoldStatus) {
         if let Some(invoice) = self.holds.get_mut(&hash) {
             invoice.status = status;
-            self.news.push((hash, News::Hold(status)));
+            self.updates.push((hash, Update::Hold(status)));
         }
     }
 }
@@ -503,14 +502,14 @@ impl LightningNode for FakeLnd {
         Ok(status)
     }
 
-    /// The simulation delivers the updates of streams itself.
-    /// None is ever lost here.
+    /// No HTLC is ever lost in this simulation.
     async fn find_htlc(&self, hash: PaymentHash) -> Result<Option<Htlc>, LightningError> {
         let status = self.payment_status(hash).await?;
         let PaymentStatus::InFlight { index } = status else { return Ok(None) };
         Ok(Some(Htlc { index, missing_from: None }))
     }
 
+    /// The simulation delivers the updates of streams itself.
     fn watch(&self, _: PaymentHash) -> BoxStream<'_, InvoiceState> {
         futures::stream::empty().boxed()
     }

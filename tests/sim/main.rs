@@ -1,6 +1,6 @@
-//! The daemon without its sockets, under seeds: messages, payments, losses, delays and repeats in any
-//! order, with crashes between any two steps. After each step all invariants must hold; after the
-//! faults every trade must end.
+//! The daemon without its sockets, driven by random lists of operations: messages, payments, losses,
+//! delays and repeats in any order, with crashes between any two steps. After each step all invariants
+//! must hold. After the faults every trade must end.
 
 mod check;
 mod daemon;
@@ -18,10 +18,10 @@ use ops::Op;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use simulation::{Ended, Plant};
 
-/// Seeds of one run. `SIM_SEEDS` can raise it.
+/// The number of seeds of one run. `SIM_SEEDS` can raise it.
 const SEEDS: u64 = 80;
 
-/// The number of seeds in which a planted fault must be noticed.
+/// The number of seeds in which a planted fault must be detected.
 const PLANT_SEEDS: u64 = 200;
 
 fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<Ended, String> {
@@ -106,19 +106,19 @@ fn run_all(seeds: u64, plant: Option<Plant>) -> (Vec<Ended>, Option<(u64, String
 
 // spec: I1 I2 I3 I4 I5 I6 I7 I9 I12 INV-2 INV-9 D39 D40 D41 D42
 #[test]
-fn trades_are_safe_and_end_whatever_fails() {
+fn trades_are_safe_and_end_under_random_faults() {
     let (ended, wrong) = run_all(seeds(), None);
     if let Some((seed, wrong)) = wrong {
-        eprintln!("seed {seed}: {wrong}\nshortening its list");
+        eprintln!("seed {seed}: {wrong}\nshortening its list of operations");
         let ops = shrink(ops::draw(seed), seed);
         let wrong = run(&ops, seed, None);
         panic!("seed {seed}: {wrong:?}\n[\n{}]", ops::text(&ops));
     }
     let mut ends = BTreeMap::<String, u64>::new();
-    for (end, times) in ended.into_iter().flat_map(|ended| ended.as_what) {
+    for (end, times) in ended.into_iter().flat_map(|ended| ended.orders_by_end) {
         *ends.entry(end).or_default() += u64::from(times);
     }
-    // Lists without enough successful trades would prove little.
+    // Every kind of end must occur, and enough trades must succeed.
     let all: Vec<_> = ends.keys().map(String::as_str).collect();
     assert_eq!(all, ["canceled", "expired", "frozen", "success"], "{ends:?}");
     assert!(ends["success"] > seeds(), "{ends:?}");
@@ -126,42 +126,42 @@ fn trades_are_safe_and_end_whatever_fails() {
 
 // spec: I13
 #[test]
-fn the_same_seed_twice_leaves_the_same_trace() {
+fn a_seed_always_gives_the_same_trace() {
     for seed in 0..4 {
         let ops = ops::draw(seed);
         assert_eq!(run(&ops, seed, None), run(&ops, seed, None), "seed {seed}");
     }
 }
 
-/// A planted fault must be noticed by a check.
+/// A check must detect a planted fault.
 #[track_caller]
-fn notices(plant: Plant, law: &str) {
+fn is_detected(plant: Plant, check: &str) {
     let (_, wrong) = run_all(PLANT_SEEDS, Some(plant));
-    let (_, wrong) = wrong.expect("the fault is not noticed");
-    assert!(wrong.contains(law), "{plant:?}: {wrong}");
+    let (_, wrong) = wrong.expect("the fault is not detected");
+    assert!(wrong.contains(check), "{plant:?}: {wrong}");
 }
 
 #[test]
-fn a_payment_taken_for_failed_is_noticed() {
-    notices(Plant::NotFoundMeansFailed, "I3");
+fn an_unknown_payment_counted_as_failed_is_detected() {
+    is_detected(Plant::NotFoundMeansFailed, "I3");
 }
 
 #[test]
-fn an_answer_taken_for_a_refund_is_noticed() {
-    notices(Plant::LostMeansCanceled, "I3");
+fn a_lost_answer_counted_as_canceled_is_detected() {
+    is_detected(Plant::LostMeansCanceled, "I3");
 }
 
 #[test]
-fn a_message_that_is_dropped_is_noticed() {
-    notices(Plant::DropsRefusedMessages, "I8");
+fn a_dropped_message_is_detected() {
+    is_detected(Plant::DropsRefusedMessages, "I8");
 }
 
 #[test]
-fn a_release_by_the_wrong_party_is_noticed() {
-    notices(Plant::AnybodyReleases, "I5");
+fn a_release_by_the_wrong_party_is_detected() {
+    is_detected(Plant::AnybodyReleases, "I5");
 }
 
 #[test]
-fn an_act_that_a_crash_interrupted_and_nobody_resumes_is_noticed() {
-    notices(Plant::BegunMeansDone, "I12");
+fn an_act_not_resumed_after_a_crash_is_detected() {
+    is_detected(Plant::StartedMeansDone, "I12");
 }

@@ -1,4 +1,5 @@
-//! The operations of a simulation as plain values, so that a failure can be printed as a list.
+//! The operations of a simulation as plain values, so that a failing list can be printed and pasted
+//! into a test.
 
 use std::fmt::Write as _;
 
@@ -6,13 +7,14 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     /// A maker creates the order.
-    Make {
+    CreateOrder {
         trade: u8,
     },
-    Say {
+    /// A trader sends a message about the order.
+    Send {
         trade: u8,
         who: Who,
-        what: Said,
+        action: ClientAction,
     },
     /// A relay sends an old message again, this many messages back.
     Duplicate {
@@ -23,11 +25,11 @@ pub(crate) enum Op {
         trade: u8,
         over: u8,
     },
-    /// The same with `lacks` msats less: an HTLC modifier makes LND accept them, and LND's invoice shows
-    /// the full amount. Only the channels show the real one.
+    /// The same with this many msats too few: an HTLC modifier makes LND accept the payment. LND's invoice
+    /// shows the full amount, and only the channels show the real one.
     Underpay {
         trade: u8,
-        lacks: u64,
+        missing: u64,
     },
     /// A payment in flight ends.
     Resolve {
@@ -35,28 +37,28 @@ pub(crate) enum Op {
         how: End,
     },
     /// LND's streams deliver up to this many updates.
-    Hear {
-        news: u8,
+    DeliverUpdates {
+        max: u8,
     },
-    /// Old lookups of payments are answered now.
-    HearLate,
-    /// The next call never reaches LND, and ends in an error.
+    /// The current status of every payment is delivered, also of those that are not watched any more.
+    DeliverAllPayments,
+    /// The next call ends in an error, and never reaches LND.
     LoseRequest,
     /// The next call takes effect and its answer is lost.
     LoseReply,
-    /// The next call ends in an error, and reaches LND only at [`Op::LnArrives`].
+    /// The next call ends in an error, and reaches LND only at [`Op::DeliverDelayedRequest`].
     DelayRequest,
-    LnArrives,
-    /// The next call hangs until [`Op::LnAnswersLate`], after its effect or before.
+    DeliverDelayedRequest,
+    /// The next call hangs until [`Op::ResumeHangingCall`], after its effect or before it.
     HangAfter,
     HangBefore,
-    LnAnswersLate,
-    /// LND answers no lookup.
-    LndFails,
-    LndIsBack,
+    ResumeHangingCall,
+    /// Every call and every lookup fails without reaching LND.
+    LndUnreachable,
+    LndReachable,
     /// LND has no active channel and sends no payment.
-    PeersLeave,
-    PeersReturn,
+    PeersDisconnect,
+    PeersReconnect,
     /// Seconds pass.
     Advance {
         secs: u16,
@@ -66,14 +68,14 @@ pub(crate) enum Op {
         secs: u16,
     },
     /// No relay is reachable from now on. They store messages until they are reachable again.
-    RelaysLeave,
-    RelaysReturn,
+    RelaysUnreachable,
+    RelaysReachable,
     /// Sets the daemon's clock this many seconds ahead of the right time, or behind it.
-    Clock {
+    SetDaemonClock {
         ahead: i32,
     },
     /// Sets a client's clock this many seconds ahead, or behind.
-    ClientClock {
+    SetClientClock {
         trade: u8,
         who: Who,
         ahead: i16,
@@ -84,14 +86,14 @@ pub(crate) enum Op {
         who: Who,
         times: u8,
     },
-    /// LND refuses every send of a payment.
-    LndRefuses,
-    LndPaysAgain,
+    /// LND refuses to send any payment.
+    LndRefusesPayments,
+    LndAcceptsPayments,
     Mine {
         blocks: u8,
     },
     /// No relay accepts the next messages.
-    RelayRefuses {
+    RelaysRefuse {
         times: u8,
     },
     /// The daemon crashes after this many more steps and is restarted.
@@ -100,7 +102,7 @@ pub(crate) enum Op {
     },
     /// The daemon crashes between two steps and is restarted.
     Restart,
-    /// The daemon compares its holds and payments with LND.
+    /// The daemon looks up its holds and payments at LND.
     Reconcile,
 }
 
@@ -113,7 +115,7 @@ pub(crate) enum Who {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum ClientAction {
     Take,
     TakeWithInvoice,
     /// The take of a buy order; other takes become this one.
@@ -171,7 +173,7 @@ pub(crate) const TRADES: u8 = 5;
 pub(crate) fn draw(seed: u64) -> Vec<Op> {
     let mut random = Random::new(seed);
     let mut scenarios: Vec<_> = (0..TRADES).map(|trade| scenario(trade, &mut random)).collect();
-    // Drawn per list, from quiet to everything at once.
+    // From no faults to several after each operation.
     let fault_share = random.of(&[0, 10, 25, 45]);
     let mut ops = Vec::new();
     while !scenarios.is_empty() {
@@ -184,7 +186,7 @@ pub(crate) fn draw(seed: u64) -> Vec<Op> {
             ops.push(fault(&mut random));
         }
         if random.percent(35) {
-            ops.push(passing(&mut random));
+            ops.push(progress(&mut random));
         }
     }
     ops
@@ -206,68 +208,78 @@ pub(crate) fn is_buy(trade: u8) -> bool {
 fn scenario(trade: u8, random: &mut Random) -> Vec<Op> {
     let (buyer, seller) =
         if is_buy(trade) { (Who::Maker, Who::Taker) } else { (Who::Taker, Who::Maker) };
-    let say = |who, what| Op::Say { trade, who, what };
-    let mut scenario = vec![Op::Make { trade }];
+    let send = |who, action| Op::Send { trade, who, action };
+    let mut scenario = vec![Op::CreateOrder { trade }];
     if random.percent(20) {
         let who = random.of(&[Who::Maker, Who::Taker]);
-        scenario.push(Op::ClientClock { trade, who, ahead: random.of(&[-800, -250, 250, 4_000]) });
+        scenario.push(Op::SetClientClock {
+            trade,
+            who,
+            ahead: random.of(&[-800, -250, 250, 4_000]),
+        });
     }
     if random.percent(20) {
-        scenario.push(say(Who::Rival, random.of(&[Said::Take, Said::TakeWithInvoice])));
-        scenario.push(say(Who::Rival, Said::Cancel));
+        scenario.push(send(
+            Who::Rival,
+            random.of(&[ClientAction::Take, ClientAction::TakeWithInvoice]),
+        ));
+        scenario.push(send(Who::Rival, ClientAction::Cancel));
     }
-    let is_bare = random.percent(50);
-    scenario.push(say(Who::Taker, if is_bare { Said::Take } else { Said::TakeWithInvoice }));
-    if is_bare && !is_buy(trade) {
-        scenario.push(say(buyer, Said::AddInvoice));
+    let is_without_invoice = random.percent(50);
+    scenario.push(send(
+        Who::Taker,
+        if is_without_invoice { ClientAction::Take } else { ClientAction::TakeWithInvoice },
+    ));
+    if is_without_invoice && !is_buy(trade) {
+        scenario.push(send(buyer, ClientAction::AddInvoice));
     }
     let over = random.of(&[0, 0, 0, 0, 5, 20]);
     scenario.push(match random.below(12) {
-        0 => Op::Underpay { trade, lacks: random.of(&[1, 1_000, u64::MAX]) },
+        0 => Op::Underpay { trade, missing: random.of(&[1, 1_000, u64::MAX]) },
         _ => Op::Pay { trade, over },
     });
-    scenario.push(Op::Hear { news: 4 });
+    scenario.push(Op::DeliverUpdates { max: 4 });
     if is_buy(trade) {
-        scenario.push(say(buyer, Said::AddInvoice));
+        scenario.push(send(buyer, ClientAction::AddInvoice));
     }
     if random.percent(6) {
-        // Sent without a reachable relay, and received when the escrow has reached its margin.
-        scenario.extend([Op::RelaysLeave, say(buyer, Said::FiatSent)]);
+        // Sent while no relay is reachable, and received when the escrow has reached its margin.
+        scenario.extend([Op::RelaysUnreachable, send(buyer, ClientAction::FiatSent)]);
         scenario.push(Op::Mine { blocks: 123 + random.below(3) });
         scenario.extend(random.percent(50).then_some(Op::Restart));
-        scenario.push(Op::RelaysReturn);
+        scenario.push(Op::RelaysReachable);
     } else {
-        scenario.push(say(buyer, Said::FiatSent));
+        scenario.push(send(buyer, ClientAction::FiatSent));
     }
-    scenario.push(say(seller, Said::Release));
-    scenario.push(Op::Hear { news: 4 });
+    scenario.push(send(seller, ClientAction::Release));
+    scenario.push(Op::DeliverUpdates { max: 4 });
     for _ in 0..random.below(3) {
         scenario.push(Op::Resolve { nth: 0, how: random.of(&[End::NoRoute, End::Refused]) });
-        scenario.push(Op::Hear { news: 4 });
-        // LND is asked about the send that follows before it arrives.
+        scenario.push(Op::DeliverUpdates { max: 4 });
+        // The payment is looked up at LND before the send reaches LND.
         let is_late = random.percent(30);
         scenario.extend(is_late.then_some(Op::DelayRequest));
-        scenario.push(say(buyer, Said::AddInvoice));
+        scenario.push(send(buyer, ClientAction::AddInvoice));
         scenario.extend(is_late.then_some(Op::Reconcile));
     }
     scenario.push(Op::Resolve { nth: 0, how: End::Paid });
-    // Messages out of order, and missing ones.
+    // Some messages are missing, or come in the wrong order.
     for _ in 0..random.below(3) {
         let at = usize::from(random.below(u8::try_from(scenario.len()).unwrap_or(1)));
         let who = random.of(&[Who::Maker, Who::Taker, Who::Rival]);
         let all = [
-            Said::Take,
-            Said::TakeWithInvoice,
-            Said::AddInvoice,
-            Said::FiatSent,
-            Said::Release,
-            Said::Cancel,
-            Said::Cancel,
+            ClientAction::Take,
+            ClientAction::TakeWithInvoice,
+            ClientAction::AddInvoice,
+            ClientAction::FiatSent,
+            ClientAction::Release,
+            ClientAction::Cancel,
+            ClientAction::Cancel,
         ];
-        let what = random.of(&all);
+        let action = random.of(&all);
         match random.below(4) {
             0 => drop(scenario.remove(at)),
-            _ => scenario.insert(at, say(who, what)),
+            _ => scenario.insert(at, send(who, action)),
         }
     }
     scenario
@@ -280,15 +292,15 @@ fn fault(random: &mut Random) -> Op {
         3 => Op::DelayRequest,
         4 => Op::HangAfter,
         5 => Op::HangBefore,
-        6 => Op::LndFails,
+        6 => Op::LndUnreachable,
         7 => Op::Offline { secs: random.of(&[20, 45, 400]) },
-        8 => Op::RelayRefuses { times: 1 + random.below(4) },
+        8 => Op::RelaysRefuse { times: 1 + random.below(4) },
         9 => Op::Restart,
         10 => Op::Duplicate { back: random.below(20) },
-        11 => Op::PeersLeave,
-        12 | 13 => Op::RelaysLeave,
-        14 => Op::LndRefuses,
-        15 => Op::Clock { ahead: random.of(&AHEAD) },
+        11 => Op::PeersDisconnect,
+        12 | 13 => Op::RelaysUnreachable,
+        14 => Op::LndRefusesPayments,
+        15 => Op::SetDaemonClock { ahead: random.of(&AHEAD) },
         16 => Op::Flood {
             trade: random.below(TRADES),
             who: random.of(&[Who::Maker, Who::Taker, Who::Rival]),
@@ -301,20 +313,20 @@ fn fault(random: &mut Random) -> Op {
 /// How wrong a clock may be, from minutes to days.
 const AHEAD: [i32; 8] = [-700_000, -100_000, -4_000, -400, 400, 4_000, 100_000, 700_000];
 
-fn passing(random: &mut Random) -> Op {
+fn progress(random: &mut Random) -> Op {
     match random.below(23) {
-        0..=3 => Op::Hear { news: 1 + random.below(4) },
+        0..=3 => Op::DeliverUpdates { max: 1 + random.below(4) },
         4 | 5 => Op::Reconcile,
         6..=8 => Op::Advance { secs: random.of(&[2, 10, 20, 65, 140]) },
         9 => Op::Mine { blocks: random.of(&[1, 3, 12, 40, 130]) },
-        10 | 11 => Op::LnAnswersLate,
-        12 => Op::LnArrives,
-        13 | 14 => Op::LndIsBack,
-        15 => Op::PeersReturn,
-        16 => Op::HearLate,
-        17 | 18 => Op::RelaysReturn,
-        19 | 20 => Op::LndPaysAgain,
-        21 => Op::Clock { ahead: 0 },
+        10 | 11 => Op::ResumeHangingCall,
+        12 => Op::DeliverDelayedRequest,
+        13 | 14 => Op::LndReachable,
+        15 => Op::PeersReconnect,
+        16 => Op::DeliverAllPayments,
+        17 | 18 => Op::RelaysReachable,
+        19 | 20 => Op::LndAcceptsPayments,
+        21 => Op::SetDaemonClock { ahead: 0 },
         _ => Op::Resolve { nth: random.below(3), how: random.of(&[End::Paid, End::NoRoute]) },
     }
 }

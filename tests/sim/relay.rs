@@ -9,14 +9,14 @@ use nostr_sdk::{Kind, Tag, UnsignedEvent};
 use sha2::{Digest as _, Sha256};
 use trade::{OrderId, Timestamp, TradeKey};
 
-use crate::ops::{Said, Who};
+use crate::ops::{ClientAction, Who};
 
 /// How far gift wraps are dated back; clients choose up to two days at random.
 const BACK_DATED: i64 = 90_000;
 
 /// How far before its cursor the daemon's subscriptions start, as over sockets.
 const WRAP_OVERLAP: i64 = 49 * 3_600;
-const DIRECT_OVERLAP: i64 = 15 * 60;
+const NIP44_OVERLAP: i64 = 15 * 60;
 
 /// The last trade whose traders have keys.
 pub(crate) const LAST_TRADE: u8 = 25;
@@ -33,15 +33,16 @@ pub(crate) struct Trader {
 pub(crate) struct Request<'a> {
     pub(crate) order: Option<OrderId>,
     pub(crate) id: u64,
-    pub(crate) what: Asked<'a>,
+    pub(crate) content: RequestContent<'a>,
 }
 
-pub(crate) enum Asked<'a> {
-    New(Box<SmallOrder>),
-    Say(Said, &'a str),
+pub(crate) enum RequestContent<'a> {
+    NewOrder(Box<SmallOrder>),
+    /// The invoice is used by the actions that have one.
+    Action(ClientAction, &'a str),
 }
 
-/// An event, and its seal, with which it can be wrapped again.
+/// An event. The seal of a gift wrap is kept, so that the message can be wrapped again.
 #[derive(Clone)]
 pub(crate) struct Sent {
     pub(crate) event: Event,
@@ -57,7 +58,7 @@ pub(crate) struct Relays {
 }
 
 impl Trader {
-    /// `seed` determines its client's transport.
+    /// The client's transport depends on `seed`.
     pub(crate) fn of(trade: u8, who: Who, seed: u64) -> Self {
         let role = match who {
             Who::Maker => 1,
@@ -65,11 +66,11 @@ impl Trader {
             Who::Rival => 3,
         };
         let number = trade * 10 + role;
-        let speaks_v1 = (seed / 2 + u64::from(number)).is_multiple_of(3);
+        let uses_v1 = (seed / 2 + u64::from(number)).is_multiple_of(3);
         Self {
             trade: keys(number),
             identity: (who == Who::Maker).then(|| identity(trade)),
-            transport: if speaks_v1 { Transport::GiftWrap } else { Transport::Nip44 },
+            transport: if uses_v1 { Transport::GiftWrap } else { Transport::Nip44 },
         }
     }
 
@@ -77,23 +78,23 @@ impl Trader {
         TradeKey(self.trade.public_key().to_bytes())
     }
 
-    /// The event that this client writes when its clock shows `at`.
+    /// The event of this client for a request, at the time `at` of its clock.
     pub(crate) fn write(&self, request: Request<'_>, node: &Keys, at: Timestamp) -> Sent {
         let message = message(request, self.transport, self.identity.is_some()).to_json();
         match self.transport {
             Transport::Nip44 => {
-                let content = self.direct(&message);
+                let content = self.nip44_content(&message);
                 let kind = Kind::PrivateDirectMessage;
                 Sent { event: encrypted(&self.trade, kind, &content, node, at), seal: None }
             }
             Transport::GiftWrap => {
-                let seal = self.sealed(&message, node, at).as_json();
+                let seal = self.seal(&message, node, at).as_json();
                 Sent { event: wrapped(&seal, node, at), seal: Some(seal) }
             }
         }
     }
 
-    fn direct(&self, message: &str) -> String {
+    fn nip44_content(&self, message: &str) -> String {
         let Some(identity) = &self.identity else { return format!("[{message},null,null]") };
         let statement =
             format!("mostro-transport-v2-identity:{}:{message}", self.trade.public_key().to_hex());
@@ -102,7 +103,7 @@ impl Trader {
         format!(r#"[{message},"{signature}",["{key}","{proof}"]]"#)
     }
 
-    fn sealed(&self, message: &str, node: &Keys, at: Timestamp) -> Event {
+    fn seal(&self, message: &str, node: &Keys, at: Timestamp) -> Event {
         let content = match &self.identity {
             Some(_) => format!(r#"[{message},"{}"]"#, sign(&self.trade, message)),
             None => format!("[{message},null]"),
@@ -116,7 +117,7 @@ impl Trader {
 }
 
 impl Sent {
-    /// The same message again: on v1 in a new gift wrap, as clients repeat it.
+    /// The same message again. A gift wrap is a new one, as when a client repeats a message.
     pub(crate) fn again(&self, node: &Keys, at: Timestamp) -> Self {
         match &self.seal {
             Some(seal) => Self { event: wrapped(seal, node, at), seal: Some(seal.clone()) },
@@ -132,20 +133,20 @@ impl Relays {
 
     /// The events for a subscription that starts at `cursor`, the newest first.
     pub(crate) fn since(&self, cursor: Timestamp) -> impl Iterator<Item = Event> {
-        let is_asked_for = move |event: &&Event| {
-            let overlap = if event.kind == Kind::GiftWrap { WRAP_OVERLAP } else { DIRECT_OVERLAP };
+        let is_requested = move |event: &&Event| {
+            let overlap = if event.kind == Kind::GiftWrap { WRAP_OVERLAP } else { NIP44_OVERLAP };
             let from = u64::try_from(cursor.0.saturating_sub(overlap)).unwrap_or_default();
             event.created_at.as_secs() >= from
         };
-        self.stored.iter().rev().map(|sent| &sent.event).filter(is_asked_for).cloned()
+        self.stored.iter().rev().map(|sent| &sent.event).filter(is_requested).cloned()
     }
 }
 
 fn message(request: Request<'_>, transport: Transport, has_identity: bool) -> Message {
-    let Request { order, id, what } = request;
-    let (action, payload) = match what {
-        Asked::New(order) => (Action::NewOrder, Some(Payload::Order(order))),
-        Asked::Say(said, invoice) => said_as(said, invoice),
+    let Request { order, id, content } = request;
+    let (action, payload) = match content {
+        RequestContent::NewOrder(order) => (Action::NewOrder, Some(Payload::Order(order))),
+        RequestContent::Action(action, invoice) => action_and_payload(action, invoice),
     };
     // Only a sender with an identity has a trade index.
     let trade_index = (has_identity && action == Action::NewOrder).then_some(1);
@@ -155,17 +156,17 @@ fn message(request: Request<'_>, transport: Transport, has_identity: bool) -> Me
     Message { wrapper: Wrapper::Order, body }
 }
 
-fn said_as(said: Said, invoice: &str) -> (Action, Option<Payload>) {
-    let to_be_paid = || Some(Payload::PaymentRequest(None, Private(invoice.to_owned()), None));
-    match said {
-        Said::Take => (Action::TakeSell, None),
-        Said::TakeWithInvoice => (Action::TakeSell, to_be_paid()),
-        Said::TakeBuy => (Action::TakeBuy, None),
-        Said::AddInvoice => (Action::AddInvoice, to_be_paid()),
-        Said::FiatSent => (Action::FiatSent, None),
-        Said::Release => (Action::Release, None),
-        Said::Cancel => (Action::Cancel, None),
-        Said::Dispute => (Action::Dispute, None),
+fn action_and_payload(action: ClientAction, invoice: &str) -> (Action, Option<Payload>) {
+    let payment_request = || Some(Payload::PaymentRequest(None, Private(invoice.to_owned()), None));
+    match action {
+        ClientAction::Take => (Action::TakeSell, None),
+        ClientAction::TakeWithInvoice => (Action::TakeSell, payment_request()),
+        ClientAction::TakeBuy => (Action::TakeBuy, None),
+        ClientAction::AddInvoice => (Action::AddInvoice, payment_request()),
+        ClientAction::FiatSent => (Action::FiatSent, None),
+        ClientAction::Release => (Action::Release, None),
+        ClientAction::Cancel => (Action::Cancel, None),
+        ClientAction::Dispute => (Action::Dispute, None),
     }
 }
 

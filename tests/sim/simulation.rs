@@ -3,7 +3,7 @@
 //! Intake, engine, store, core, timers, reconciliation, health and the Lightning part of the outbox are
 //! the real ones, on a real file. Only parts that would open a socket are replaced: users' messages
 //! are real events in intake's channel, messages to users are delivered directly, and LND's streams
-//! deliver updates at [`Op::Hear`]. Time passes only by operations; no timer of the runtime is used.
+//! deliver updates at [`Op::DeliverUpdates`]. Time passes only by operations; no timer of the runtime is used.
 
 mod databases;
 
@@ -26,24 +26,24 @@ use trade::{
 use crate::check::Checker;
 use crate::daemon::{CATCH_UP, Daemon, Environment, MARGIN, invoice_text};
 use crate::lnd::{FakeLnd, Fault, Payee, hash_of};
-use crate::ops::{End, Op, Random, Said, Who, is_buy};
-use crate::relay::{Asked, LAST_TRADE, Relays, Request, Sent, Trader};
+use crate::ops::{ClientAction, End, Op, Random, Who, is_buy};
+use crate::relay::{LAST_TRADE, Relays, Request, RequestContent, Sent, Trader};
 
-/// A fault that is planted to test whether the checks notice it.
+/// A fault that is planted to test whether the checks detect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plant {
     /// A payment that LND does not know counts as failed.
     NotFoundMeansFailed,
-    /// A call about a hold without an answer counts as a cancel.
+    /// A call about a hold without an answer counts as canceled.
     LostMeansCanceled,
     /// A message that no relay accepted counts as sent.
     DropsRefusedMessages,
     /// Anybody can release.
     AnybodyReleases,
     /// A request can reach LND long after the quiet time of payouts.
-    ArrivesAfterTheQuiet,
+    ArrivesAfterQuietTime,
     /// Acts that were started before a crash count as done.
-    BegunMeansDone,
+    StartedMeansDone,
 }
 
 pub(crate) const START: Timestamp = Timestamp(1_800_000_000);
@@ -51,16 +51,16 @@ const HEIGHT: u32 = 1_000;
 const AMOUNT: Sats = Sats(100_000);
 /// Two percent, half from each side.
 const OWED: Sats = Sats(99_000);
-/// The most messages of one sender for one order that wait.
+/// How many messages of one sender for one order may wait.
 const PER_SENDER: u8 = 32;
 
 /// Seconds between two heartbeats, short enough not to count as unreachable.
-const BEAT_SECS: u16 = 20;
-/// Beats between two reconciliations with LND, as in the daemon.
-const COMPARE_EVERY: u64 = 3;
-/// Beats within which everything must end once there are no more faults: most of an hour, in which the
-/// longest wait ends, also after a clock change, every mined horizon passes and every debt is paid.
-const END_BEATS: u16 = 150;
+const HEARTBEAT_SECS: u16 = 20;
+/// Heartbeats between two reconciliations with LND, as in the daemon.
+const RECONCILE_EVERY: u64 = 3;
+/// Heartbeats within which everything must end once there are no more faults: most of an hour. That is
+/// enough for the longest deadline after a clock change, for every escrow's horizon and for every retry.
+const END_HEARTBEATS: u16 = 150;
 /// Blocks past the guard height after which a trade may end although no relay was reachable.
 const UNREACHABLE_BLOCKS: u32 = 3;
 /// A clock error in seconds up to which every message is accepted.
@@ -80,7 +80,7 @@ pub(crate) struct Simulation {
     relays: Relays,
     /// How many seconds each client's clock is ahead.
     client_clocks: BTreeMap<(u8, Who), i64>,
-    made: BTreeSet<u8>,
+    created: BTreeSet<u8>,
     pub(crate) orders: BTreeMap<u8, OrderId>,
     /// The message number of each event; copies of a message have the same number.
     numbers: BTreeMap<String, u64>,
@@ -90,17 +90,19 @@ pub(crate) struct Simulation {
     flooded: BTreeSet<(u8, Who)>,
     /// Orders whose buyer sent `fiat-sent` in time, and their guard heights.
     pub(crate) fiat_sent: BTreeMap<OrderId, BlockHeight>,
-    /// The messages to each key.
-    pub(crate) told: BTreeMap<TradeKey, Vec<wire::Message>>,
-    pub(crate) taken: BTreeSet<i64>,
+    /// The messages that each key was sent.
+    pub(crate) delivered: BTreeMap<TradeKey, Vec<wire::Message>>,
+    /// The ids of messages that a relay accepted.
+    pub(crate) accepted: BTreeSet<i64>,
     /// Orders whose seller sent `release`.
     pub(crate) released: BTreeSet<OrderId>,
     /// The trade of each payout hash.
     payout_of: BTreeMap<PaymentHash, u8>,
+    /// How many of the next messages no relay accepts.
     refusals: u8,
-    said: u64,
-    beats: u64,
-    /// Whether traders take every step to complete a trade.
+    requests: u64,
+    heartbeats: u64,
+    /// Whether the traders complete every trade that they can.
     complete_all: bool,
     checker: Checker,
 }
@@ -109,7 +111,7 @@ pub(crate) struct Simulation {
 struct Expected {
     order: OrderId,
     by: (u8, Who),
-    said: Said,
+    action: ClientAction,
     /// Whether all clocks were right.
     is_plain: bool,
 }
@@ -140,7 +142,7 @@ pub(crate) struct Ended {
     /// A hash of all decisions, messages and payments in their order.
     trace: [u8; 32],
     /// The number of orders by their end.
-    pub(crate) as_what: BTreeMap<String, u32>,
+    pub(crate) orders_by_end: BTreeMap<String, u32>,
 }
 
 /// Performs the list, waits until everything has ended, and returns the first error.
@@ -154,7 +156,7 @@ pub(crate) async fn run(ops: &[Op], seed: u64, plant: Option<Plant>) -> Result<E
         done.map_err(|wrong| format!("after op {at}, {op:?}: {wrong}"))?;
     }
     simulation.finish().await.map_err(|wrong| format!("at the end: {wrong}"))?;
-    Ok(Ended { trace: simulation.trace(), as_what: simulation.checker.ends() })
+    Ok(Ended { trace: simulation.trace(), orders_by_end: simulation.checker.ends() })
 }
 
 impl Simulation {
@@ -193,19 +195,19 @@ impl Simulation {
             daemon,
             relays,
             client_clocks: BTreeMap::new(),
-            made: BTreeSet::new(),
+            created: BTreeSet::new(),
             orders: BTreeMap::new(),
             numbers: BTreeMap::new(),
             expected: Vec::new(),
             flooded: BTreeSet::new(),
             fiat_sent: BTreeMap::new(),
-            told: BTreeMap::new(),
-            taken: BTreeSet::new(),
+            delivered: BTreeMap::new(),
+            accepted: BTreeSet::new(),
             released: BTreeSet::new(),
             payout_of: BTreeMap::new(),
             refusals: 0,
-            said: 0,
-            beats: 0,
+            requests: 0,
+            heartbeats: 0,
             complete_all: false,
             checker,
         })
@@ -213,48 +215,48 @@ impl Simulation {
 
     async fn perform(&mut self, op: Op) -> Result<(), String> {
         match op {
-            Op::Make { trade } => self.make(trade).await?,
-            Op::Say { trade, who, what } => self.say(trade, who, what).await?,
-            Op::Duplicate { back } => self.say_again(back).await?,
+            Op::CreateOrder { trade } => self.create_order(trade).await?,
+            Op::Send { trade, who, action } => self.send(trade, who, action).await?,
+            Op::Duplicate { back } => self.resend(back).await?,
             Op::Pay { trade, over } => self.pay(trade, over, 0),
-            Op::Underpay { trade, lacks } => self.pay(trade, 0, lacks),
+            Op::Underpay { trade, missing } => self.pay(trade, 0, missing),
             Op::Resolve { nth, how } => self.lnd.ledger().resolve(nth, how),
-            Op::Hear { news } => self.hear(news).await?,
-            Op::HearLate => self.hear_late().await?,
+            Op::DeliverUpdates { max } => self.deliver_updates(max).await?,
+            Op::DeliverAllPayments => self.deliver_all_payments().await?,
             Op::LoseRequest => self.lnd.ledger().faults.push_back(Fault::LoseRequest),
             Op::LoseReply => self.lnd.ledger().faults.push_back(Fault::LoseReply),
             Op::DelayRequest => self.lnd.ledger().faults.push_back(Fault::DelayRequest),
             Op::HangBefore => self.lnd.ledger().faults.push_back(Fault::HangBefore),
             Op::HangAfter => self.lnd.ledger().faults.push_back(Fault::HangAfter),
-            Op::LnArrives => self.lnd.ledger().arrive(),
-            Op::LnAnswersLate => self.lnd.ledger().answer_late(),
-            Op::LndFails => self.lnd.ledger().fails = true,
-            Op::LndIsBack => self.lnd.ledger().fails = false,
-            Op::PeersLeave => self.lnd.ledger().has_no_channel = true,
-            Op::PeersReturn => self.lnd.ledger().has_no_channel = false,
+            Op::DeliverDelayedRequest => self.lnd.ledger().arrive(),
+            Op::ResumeHangingCall => self.lnd.ledger().answer_late(),
+            Op::LndUnreachable => self.lnd.ledger().fails = true,
+            Op::LndReachable => self.lnd.ledger().fails = false,
+            Op::PeersDisconnect => self.lnd.ledger().has_no_channel = true,
+            Op::PeersReconnect => self.lnd.ledger().has_no_channel = false,
             Op::Advance { secs } => self.advance(secs).await?,
-            Op::Offline { secs } => self.be_offline(secs).await?,
-            Op::RelaysLeave => self.lose_relays().await,
-            Op::RelaysReturn => self.find_relays().await?,
-            Op::Clock { ahead } => self.set_clock(ahead).await,
-            Op::ClientClock { trade, who, ahead } => {
+            Op::Offline { secs } => self.go_offline(secs).await?,
+            Op::RelaysUnreachable => self.disconnect_relays().await,
+            Op::RelaysReachable => self.connect_relays().await?,
+            Op::SetDaemonClock { ahead } => self.set_clock(ahead).await,
+            Op::SetClientClock { trade, who, ahead } => {
                 _ = self.client_clocks.insert((trade, who), ahead.into());
             }
             Op::Flood { trade, who, times } => self.flood(trade, who, times).await?,
-            Op::LndRefuses => self.lnd.ledger().refuses = true,
-            Op::LndPaysAgain => self.lnd.ledger().refuses = false,
+            Op::LndRefusesPayments => self.lnd.ledger().refuses = true,
+            Op::LndAcceptsPayments => self.lnd.ledger().refuses = false,
             Op::Mine { blocks } => {
                 self.lnd.ledger().mine(blocks.into());
                 self.daemon.monitor.check().await;
-                self.daemon.look().await?;
+                self.daemon.run_timers().await?;
                 self.drop_late_fiat_sent();
             }
-            Op::RelayRefuses { times } => self.refusals = times,
+            Op::RelaysRefuse { times } => self.refusals = times,
             Op::Crash { steps } => self.lnd.ledger().steps_to_crash = Some(steps),
             Op::Restart => self.crash().await?,
-            Op::Reconcile => self.daemon.compare().await?,
+            Op::Reconcile => self.daemon.reconcile().await?,
         }
-        self.settle().await?;
+        self.run_outbox().await?;
         self.find_new_orders().await
     }
 
@@ -268,25 +270,25 @@ impl Simulation {
         verdict
     }
 
-    /// Without more faults, lets traders and time end every trade.
+    /// Ends all faults, and continues until every trade has ended.
     async fn finish(&mut self) -> Result<(), String> {
         self.lnd.ledger().clear_faults();
         self.refusals = 0;
         self.client_clocks.clear();
         self.set_clock(0).await;
-        self.lose_relays().await;
-        self.find_relays().await?;
+        self.disconnect_relays().await;
+        self.connect_relays().await?;
         self.check_expected(true).await?;
         self.run_to_the_end().await
     }
 
     async fn run_to_the_end(&mut self) -> Result<(), String> {
-        for beat in 0..END_BEATS {
-            self.settle().await?;
-            self.hear(u8::MAX).await?;
+        for beat in 0..END_HEARTBEATS {
+            self.run_outbox().await?;
+            self.deliver_updates(u8::MAX).await?;
             self.lnd.ledger().resolve(0, End::Paid);
-            self.daemon.compare().await?;
-            self.settle().await?;
+            self.daemon.reconcile().await?;
+            self.run_outbox().await?;
             self.check().await?;
             self.find_new_orders().await?;
             if self.checker.is_over() {
@@ -296,12 +298,12 @@ impl Simulation {
                 self.act_for_traders(trade, id).await?;
             }
             if self.complete_all {
-                self.settle().await?;
+                self.run_outbox().await?;
             }
             if beat % 3 == 2 {
                 self.lnd.ledger().mine(6);
             }
-            self.advance(BEAT_SECS).await?;
+            self.advance(HEARTBEAT_SECS).await?;
         }
         let mut checker = std::mem::take(&mut self.checker);
         let verdict = checker.check_end(self).await;
@@ -315,39 +317,41 @@ impl Simulation {
             return Ok(());
         };
         let (buyer, seller) = (order.buyer().copied(), order.seller().copied());
-        let needs = order.payout(PayoutPurpose::Buyer).map(|payout| payout.state)
+        let needs_invoice = order.payout(PayoutPurpose::Buyer).map(|payout| payout.state)
             == Some(PayoutState::NeedsInvoice);
-        let (sender, what) = match (&order.state, buyer, seller) {
+        let (sender, action) = match (&order.state, buyer, seller) {
             (OrderState::Pending, ..) if self.complete_all => {
-                return self.say(trade, Who::Rival, Said::TakeWithInvoice).await;
+                return self.send(trade, Who::Rival, ClientAction::TakeWithInvoice).await;
             }
             (OrderState::AwaitingHold { hash, .. }, ..) if self.complete_all => {
                 self.lnd.ledger().pay(*hash, 0, 0);
                 return Ok(());
             }
             (OrderState::AwaitingInvoice { .. }, Some(buyer), _) if self.complete_all => {
-                (buyer, Said::AddInvoice)
+                (buyer, ClientAction::AddInvoice)
             }
-            (OrderState::FiatSent { .. }, _, Some(seller)) => (seller, Said::Release),
+            (OrderState::FiatSent { .. }, _, Some(seller)) => (seller, ClientAction::Release),
             (OrderState::Active { .. }, Some(buyer), _)
                 if self.complete_all || trade.is_multiple_of(2) =>
             {
-                (buyer, Said::FiatSent)
+                (buyer, ClientAction::FiatSent)
             }
-            (OrderState::PayingBuyer, Some(buyer), _) if needs => (buyer, Said::AddInvoice),
+            (OrderState::PayingBuyer, Some(buyer), _) if needs_invoice => {
+                (buyer, ClientAction::AddInvoice)
+            }
             _ => return Ok(()),
         };
         let who = [Who::Maker, Who::Taker, Who::Rival]
             .into_iter()
             .find(|who| self.trader(trade, *who).key() == sender.trade);
         match who {
-            Some(who) => self.say(trade, who, what).await,
+            Some(who) => self.send(trade, who, action).await,
             None => Err("an order has an unknown party".to_owned()),
         }
     }
 
-    async fn make(&mut self, trade: u8) -> Result<(), String> {
-        if trade > LAST_TRADE || !self.made.insert(trade) {
+    async fn create_order(&mut self, trade: u8) -> Result<(), String> {
+        if trade > LAST_TRADE || !self.created.insert(trade) {
             return Ok(());
         }
         let (kind, has_invoice) = (is_buy(trade), trade % 4 == 3);
@@ -369,25 +373,33 @@ impl Simulation {
             expires_at: None,
             cashu_mint_url: None,
         });
-        self.speak(trade, Who::Maker, None, Asked::New(new)).await
+        self.send_request(trade, Who::Maker, None, RequestContent::NewOrder(new)).await
     }
 
-    async fn say(&mut self, trade: u8, who: Who, what: Said) -> Result<(), String> {
+    async fn send(&mut self, trade: u8, who: Who, action: ClientAction) -> Result<(), String> {
         let Some(id) = self.orders.get(&trade).copied() else { return Ok(()) };
-        let what = match what {
-            Said::Take | Said::TakeWithInvoice if is_buy(trade) => Said::TakeBuy,
-            what => what,
+        let action = match action {
+            ClientAction::Take | ClientAction::TakeWithInvoice if is_buy(trade) => {
+                ClientAction::TakeBuy
+            }
+            action => action,
         };
-        let invoice = match what {
-            Said::TakeWithInvoice | Said::AddInvoice => self.invoice(trade),
+        let invoice = match action {
+            ClientAction::TakeWithInvoice | ClientAction::AddInvoice => self.invoice(trade),
             _ => String::new(),
         };
-        let who = self.note(trade, id, who, what).await?;
-        self.speak(trade, who, Some(id), Asked::Say(what, &invoice)).await
+        let who = self.record_expectations(trade, id, who, action).await?;
+        self.send_request(trade, who, Some(id), RequestContent::Action(action, &invoice)).await
     }
 
     /// Records what must follow from a message. Returns the sender that the daemon sees.
-    async fn note(&mut self, trade: u8, id: OrderId, who: Who, said: Said) -> Result<Who, String> {
+    async fn record_expectations(
+        &mut self,
+        trade: u8,
+        id: OrderId,
+        who: Who,
+        action: ClientAction,
+    ) -> Result<Who, String> {
         let order = self.daemon.reader.find_order(id).await.map_err(text)?;
         let Some(order) = order else { return Ok(who) };
         let key = self.trader(trade, who).key();
@@ -396,21 +408,21 @@ impl Simulation {
         let ahead = self.client_clocks.get(&(trade, who)).copied().unwrap_or_default();
         let is_plain = self.clock_ahead == 0 && ahead.abs() <= FRESH;
         let by = (trade, who);
-        match (said, &order.state) {
+        match (action, &order.state) {
             _ if self.flooded.contains(&by) => {}
-            (Said::FiatSent, OrderState::Active { held }) if is_buyer => {
+            (ClientAction::FiatSent, OrderState::Active { held }) if is_buyer => {
                 let guard = held.guard_height(MARGIN);
                 if self.lnd.ledger().height() < guard && !self.clock_is_far_behind() {
                     self.fiat_sent.insert(id, guard);
                 }
-                self.expected.push(Expected { order: id, by, said, is_plain });
+                self.expected.push(Expected { order: id, by, action, is_plain });
             }
-            (Said::Release, OrderState::FiatSent { .. }) if is_seller => {
-                self.expected.push(Expected { order: id, by, said, is_plain });
+            (ClientAction::Release, OrderState::FiatSent { .. }) if is_seller => {
+                self.expected.push(Expected { order: id, by, action, is_plain });
             }
             _ => {}
         }
-        if said == Said::Release {
+        if action == ClientAction::Release {
             if is_seller {
                 self.released.insert(id);
             } else if self.plant == Some(Plant::AnybodyReleases) {
@@ -423,19 +435,19 @@ impl Simulation {
         Ok(who)
     }
 
-    async fn speak(
+    async fn send_request(
         &mut self,
         trade: u8,
         who: Who,
         order: Option<OrderId>,
-        what: Asked<'_>,
+        content: RequestContent<'_>,
     ) -> Result<(), String> {
-        self.said += 1;
+        self.requests += 1;
         let ahead = self.client_clocks.get(&(trade, who)).copied().unwrap_or_default();
         let at = Timestamp(self.time.now().0 + ahead);
-        let request = Request { order, id: self.said, what };
+        let request = Request { order, id: self.requests, content };
         let sent = self.trader(trade, who).write(request, &self.relays.node, at);
-        self.numbers.insert(sent.event.id.to_hex(), self.said);
+        self.numbers.insert(sent.event.id.to_hex(), self.requests);
         self.publish(sent).await
     }
 
@@ -449,7 +461,7 @@ impl Simulation {
         self.find_new_orders().await
     }
 
-    async fn say_again(&mut self, back: u8) -> Result<(), String> {
+    async fn resend(&mut self, back: u8) -> Result<(), String> {
         let at = self.relays.stored.len().checked_sub(usize::from(back) + 1);
         let Some(sent) = at.map(|at| self.relays.stored[at].clone()) else { return Ok(()) };
         let number = self.number_of(&sent.event.id.to_hex()).ok_or("an unknown event")?;
@@ -461,21 +473,21 @@ impl Simulation {
     /// Many messages of one party without effect.
     async fn flood(&mut self, trade: u8, who: Who, times: u8) -> Result<(), String> {
         for _ in 0..times {
-            self.say(trade, who, Said::Dispute).await?;
+            self.send(trade, who, ClientAction::Dispute).await?;
         }
-        let is_kept = !self.relays.are_reachable || self.clock_ahead != 0;
-        if is_kept && times >= PER_SENDER {
+        let is_stored = !self.relays.are_reachable || self.clock_ahead != 0;
+        if is_stored && times >= PER_SENDER {
             self.drop_displaced(trade, who);
         }
         Ok(())
     }
 
-    /// Of one sender's stored messages for an order only so many are read: a flood displaces messages of
-    /// the same sender, which need not be decided then.
+    /// The daemon reads a limited number of one sender's stored messages for an order. A flood displaces
+    /// messages of the same sender, and these need not be decided.
     fn drop_displaced(&mut self, trade: u8, who: Who) {
         self.flooded.insert((trade, who));
         for message in self.expected.extract_if(.., |message| message.by == (trade, who)) {
-            if message.said == Said::FiatSent {
+            if message.action == ClientAction::FiatSent {
                 self.fiat_sent.remove(&message.order);
             }
         }
@@ -497,11 +509,11 @@ impl Simulation {
 
     /// Finds the ids of new orders.
     async fn find_new_orders(&mut self) -> Result<(), String> {
-        if self.orders.len() == self.made.len() {
+        if self.orders.len() == self.created.len() {
             return Ok(());
         }
         for (maker, id) in self.checker.makers().await? {
-            let made = self.made.iter().copied();
+            let made = self.created.iter().copied();
             let of = made.clone().find(|trade| self.trader(*trade, Who::Maker).key() == maker);
             let trade = of.ok_or("an order of an unknown maker")?;
             self.orders.insert(trade, id);
@@ -513,8 +525,8 @@ impl Simulation {
     fn invoice(&mut self, trade: u8) -> String {
         let preimage = Preimage(self.random.draw());
         let (hash, traits) = (hash_of(preimage), preimage.0[0]);
-        let lives = Duration::from_secs(if traits.is_multiple_of(3) { 200 } else { 86_400 });
-        let expires_at = self.time.now().after(lives);
+        let lifetime = Duration::from_secs(if traits.is_multiple_of(3) { 200 } else { 86_400 });
+        let expires_at = self.time.now().after(lifetime);
         let amount = (!traits.is_multiple_of(2)).then_some(OWED);
         self.lnd.ledger().payees.insert(hash, Payee { preimage, amount, expires_at });
         self.payout_of.insert(hash, trade);
@@ -522,11 +534,11 @@ impl Simulation {
     }
 
     /// The seller pays the newest hold invoice that it received.
-    fn pay(&mut self, trade: u8, over: u8, lacks: u64) {
+    fn pay(&mut self, trade: u8, over: u8, missing: u64) {
         let sellers: &[Who] = if is_buy(trade) { &[Who::Taker, Who::Rival] } else { &[Who::Maker] };
         for who in sellers {
-            let told = self.told.get(&self.trader(trade, *who).key());
-            let asked = told.into_iter().flatten().rev().find_map(|message| {
+            let messages = self.delivered.get(&self.trader(trade, *who).key());
+            let requested = messages.into_iter().flatten().rev().find_map(|message| {
                 match (message.body.action, &message.body.payload) {
                     (Action::PayInvoice, Some(Payload::PaymentRequest(_, bolt11, _))) => {
                         PaymentHash::from_hex(&bolt11.0)
@@ -534,29 +546,29 @@ impl Simulation {
                     _ => None,
                 }
             });
-            if let Some(hash) = asked {
-                self.lnd.ledger().pay(hash, over, lacks);
+            if let Some(hash) = requested {
+                self.lnd.ledger().pay(hash, over, missing);
             }
         }
     }
 
-    async fn hear(&mut self, news: u8) -> Result<(), String> {
+    async fn deliver_updates(&mut self, max: u8) -> Result<(), String> {
         let lnd = Arc::clone(&self.lnd);
-        for _ in 0..news {
-            if !self.daemon.hear_one(&lnd).await? {
+        for _ in 0..max {
+            if !self.daemon.deliver_one_update(&lnd).await? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Delivers updates of all payments, also of those that are not watched any more.
-    async fn hear_late(&mut self) -> Result<(), String> {
+    /// Delivers the status of every payment, also of those that are not watched any more.
+    async fn deliver_all_payments(&mut self) -> Result<(), String> {
         for (hash, trade) in &self.payout_of {
             let Some(order) = self.orders.get(trade) else { continue };
             let status = self.lnd.ledger().payment(*hash);
-            let news = Input::Lightning(Observation::Payment { hash: *hash, status });
-            self.daemon.engine.apply(*order, news).await.map_err(text)?;
+            let input = Input::Lightning(Observation::Payment { hash: *hash, status });
+            self.daemon.engine.apply(*order, input).await.map_err(text)?;
         }
         Ok(())
     }
@@ -564,41 +576,41 @@ impl Simulation {
     async fn advance(&mut self, secs: u16) -> Result<(), String> {
         let mut left = secs;
         while left > 0 {
-            let step = left.min(BEAT_SECS);
+            let step = left.min(HEARTBEAT_SECS);
             left -= step;
-            self.pass(step);
-            self.beats += 1;
+            self.advance_clocks(step);
+            self.heartbeats += 1;
             self.daemon.monitor.check().await;
-            self.daemon.beat().await;
-            if self.beats.is_multiple_of(COMPARE_EVERY) {
-                self.daemon.compare().await?;
+            self.daemon.heartbeat().await;
+            if self.heartbeats.is_multiple_of(RECONCILE_EVERY) {
+                self.daemon.reconcile().await?;
             }
-            self.daemon.look().await?;
-            self.settle().await?;
+            self.daemon.run_timers().await?;
+            self.run_outbox().await?;
         }
         Ok(())
     }
 
-    fn pass(&self, secs: u16) {
+    fn advance_clocks(&self, secs: u16) {
         for clock in [&self.time, &self.environment.clock] {
             clock.advance(Duration::from_secs(secs.into()));
         }
     }
 
-    async fn be_offline(&mut self, secs: u16) -> Result<(), String> {
-        self.lose_relays().await;
-        self.pass(secs);
-        self.daemon.look().await?;
-        self.settle().await?;
-        self.find_relays().await
+    async fn go_offline(&mut self, secs: u16) -> Result<(), String> {
+        self.disconnect_relays().await;
+        self.advance_clocks(secs);
+        self.daemon.run_timers().await?;
+        self.run_outbox().await?;
+        self.connect_relays().await
     }
 
-    async fn lose_relays(&mut self) {
+    async fn disconnect_relays(&mut self) {
         self.relays.are_reachable = false;
         self.daemon.disconnect().await;
     }
 
-    async fn find_relays(&mut self) -> Result<(), String> {
+    async fn connect_relays(&mut self) -> Result<(), String> {
         if !std::mem::replace(&mut self.relays.are_reachable, true) {
             self.daemon.connect(&self.relays).await?;
             self.flooded.clear();
@@ -606,14 +618,14 @@ impl Simulation {
         Ok(())
     }
 
-    /// Sets the daemon's clock. A heartbeat follows at once.
+    /// Sets the daemon's clock. A heartbeat follows immediately.
     async fn set_clock(&mut self, ahead: i32) {
         self.clock_ahead = ahead.into();
         if self.clock_is_far_behind() {
             self.fiat_sent.clear();
         }
         self.environment.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
-        self.daemon.beat().await;
+        self.daemon.heartbeat().await;
     }
 
     /// Whether messages are dated further ahead than any is honoured: they wait until the clock is right,
@@ -622,7 +634,7 @@ impl Simulation {
         self.clock_ahead < -CATCH_UP.as_secs().cast_signed()
     }
 
-    /// Without a reachable relay for so long, a `fiat-sent` may arrive too late.
+    /// After so many blocks without a reachable relay, a `fiat-sent` may arrive too late.
     fn drop_late_fiat_sent(&mut self) {
         if self.relays.are_reachable {
             return;
@@ -640,24 +652,24 @@ impl Simulation {
             .into_iter()
             .partition::<Vec<_>, _>(|message| message.is_plain || at_the_end);
         self.expected = later;
-        for Expected { order: id, said, .. } in now {
+        for Expected { order: id, action, .. } in now {
             let order = self.daemon.reader.find_order(id).await.map_err(text)?;
             let still_waits = order.is_some_and(|order| match order.state {
-                OrderState::Active { .. } => said == Said::FiatSent,
-                OrderState::FiatSent { .. } => said == Said::Release,
+                OrderState::Active { .. } => action == ClientAction::FiatSent,
+                OrderState::FiatSent { .. } => action == ClientAction::Release,
                 _ => false,
             });
             if still_waits {
-                return Err(format!("INV-9: {said:?} of {id} was received and is not decided"));
+                return Err(format!("INV-9: {action:?} of {id} was received and is not decided"));
             }
         }
         Ok(())
     }
 
     /// Carries out every due act, one after the other, until only hanging calls are left.
-    async fn settle(&mut self) -> Result<(), String> {
+    async fn run_outbox(&mut self) -> Result<(), String> {
         loop {
-            self.daemon.wait(&self.lnd).await;
+            self.daemon.wait_for_acts(&self.lnd).await;
             if self.lnd.ledger().steps_to_crash == Some(0) && self.lnd.ledger().waiting() > 0 {
                 self.crash().await?;
                 continue;
@@ -676,7 +688,7 @@ impl Simulation {
         match &row.act {
             Act::Lightning(_) => self.daemon.start_act(row),
             Act::Alarm(_) => _ = self.daemon.engine.finish_act(id, None).await.map_err(text)?,
-            Act::Notify { to, text: said } => {
+            Act::Notify { to, text: json } => {
                 let is_refused = self.refusals > 0;
                 self.refusals = self.refusals.saturating_sub(1);
                 if is_refused && self.plant != Some(Plant::DropsRefusedMessages) {
@@ -685,11 +697,11 @@ impl Simulation {
                     return Ok(());
                 }
                 if !is_refused {
-                    self.taken.insert(id.0);
-                    let message = wire::Message::parse(said).map_err(text)?;
-                    self.told.entry(*to).or_default().push(message);
+                    self.accepted.insert(id.0);
+                    let message = wire::Message::parse(json).map_err(text)?;
+                    self.delivered.entry(*to).or_default().push(message);
                 }
-                // The relay has it, and the daemon can crash before it knows that.
+                // The daemon can crash after the relay accepted the message, and before that is saved.
                 if self.lnd.crashes_here() {
                     return self.crash().await;
                 }
@@ -702,12 +714,12 @@ impl Simulation {
     /// A crash: only what is on disk remains.
     async fn crash(&mut self) -> Result<(), String> {
         self.lnd.ledger().steps_to_crash = None;
-        self.daemon.die().await;
+        self.daemon.kill().await;
         self.daemon = Daemon::start(&self.environment, &self.relays.node).await?;
         if self.relays.are_reachable {
             self.daemon.connect(&self.relays).await?;
         }
-        if self.plant == Some(Plant::BegunMeansDone) {
+        if self.plant == Some(Plant::StartedMeansDone) {
             let due = self.daemon.due().await?;
             for row in due.into_iter().filter(|row| row.begun_at.is_some()) {
                 self.daemon.engine.finish_act(row.id, None).await.map_err(text)?;
@@ -730,8 +742,8 @@ impl Simulation {
     fn trace(&self) -> [u8; 32] {
         let mut trace = Sha256::new();
         trace.update(self.checker.trace());
-        trace.update(format!("{:?}", self.told));
-        trace.update(format!("{:?}", self.lnd.ledger().news));
+        trace.update(format!("{:?}", self.delivered));
+        trace.update(format!("{:?}", self.lnd.ledger().updates));
         trace.finalize().into()
     }
 }
