@@ -139,7 +139,7 @@ impl Lightning for LndSim {
 }
 
 /// Simulator and real nodes have types of their own.
-pub(crate) fn access_of(simulated: lnd_sim::NodeAccess) -> NodeAccess {
-    let lnd_sim::NodeAccess { name, pubkey, address, tls_cert, macaroon } = simulated;
+pub(crate) fn access_of(simulated: lnd_sim::SimulatedNode) -> NodeAccess {
+    let lnd_sim::SimulatedNode { name, pubkey, address, tls_cert, macaroon } = simulated;
     NodeAccess { name, pubkey, address, tls_cert, macaroon }
 }

@@ -6,6 +6,7 @@
 mod envelope;
 mod keys;
 mod received;
+mod transport;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,9 +20,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-pub use envelope::Transport;
 pub use keys::Seed;
 pub use received::{Received, Unexpected, on_the_wire};
+pub use transport::Transport;
 
 /// How long a client waits for an answer.
 pub const TIMEOUT: Duration = Duration::from_secs(15);

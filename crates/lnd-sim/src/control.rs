@@ -21,7 +21,7 @@ use crate::identity::write;
 use crate::invoice::InvoiceState;
 use crate::ledger::Balance;
 use crate::node::{LndState, hub};
-use crate::sim::{LndSim, NodeAccess};
+use crate::sim::{LndSim, SimulatedNode};
 
 /// A method of the handle; the default `node` is the hub.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -226,7 +226,7 @@ async fn execute(sim: &LndSim, command: Command) -> Result<Value, SimError> {
         C::Mine { blocks } => sim.mine(blocks),
         C::Height => answer = json!(sim.height()),
         C::Nodes => {
-            let nodes: Result<Vec<NodeAccess>, SimError> =
+            let nodes: Result<Vec<SimulatedNode>, SimError> =
                 sim.nodes().iter().map(|name| sim.node(name)).collect();
             answer = json!(nodes?.iter().map(access).collect::<Vec<Value>>());
         }
@@ -259,7 +259,7 @@ async fn more_than(sim: &LndSim, since: u64) -> u64 {
     *changes.borrow()
 }
 
-fn access(node: &NodeAccess) -> Value {
+fn access(node: &SimulatedNode) -> Value {
     json!({
         "name": node.name,
         "pubkey": node.pubkey,
@@ -313,6 +313,6 @@ pub fn read_balances(answer: Value) -> Result<Vec<Balance>, ControlError> {
 ///
 /// # Errors
 /// As [`read_balances`].
-pub fn read_nodes(answer: Value) -> Result<Vec<NodeAccess>, ControlError> {
+pub fn read_nodes(answer: Value) -> Result<Vec<SimulatedNode>, ControlError> {
     Ok(serde_json::from_value(answer)?)
 }

@@ -42,4 +42,4 @@ pub use lnd_error::LndError;
 pub use node::{HUB, LndState, Payee};
 pub use payment::{FailureReason, PaymentStatus};
 pub use shared::{Clock, system_clock};
-pub use sim::{Config, LndSim, NodeAccess};
+pub use sim::{Config, LndSim, SimulatedNode};

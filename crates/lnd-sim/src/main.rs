@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use lnd_sim::control::{self, Command};
-use lnd_sim::{Config, LndSim, NodeAccess};
+use lnd_sim::{Config, LndSim, SimulatedNode};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated LND network: a hub and wallets around it, each an LND endpoint.
@@ -122,7 +122,7 @@ async fn simulate(run: Run) -> anyhow::Result<()> {
     let sim = LndSim::start(config).await?;
     let _control = control::serve(sim.clone()).await?;
     for name in sim.nodes() {
-        let NodeAccess { address, tls_cert, macaroon, .. } = sim.node(&name)?;
+        let SimulatedNode { address, tls_cert, macaroon, .. } = sim.node(&name)?;
         let (cert, macaroon) = (tls_cert.display(), macaroon.display());
         say(&format!("{name:<12} https://{address}  {cert}  {macaroon}"))?;
     }

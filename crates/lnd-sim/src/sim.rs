@@ -69,9 +69,9 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// How a client reaches a node.
+/// A node of the simulation, as a client needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct NodeAccess {
+pub struct SimulatedNode {
     pub name: String,
     /// The node's public key, as hex.
     pub pubkey: String,
@@ -80,7 +80,7 @@ pub struct NodeAccess {
     pub macaroon: PathBuf,
 }
 
-impl NodeAccess {
+impl SimulatedNode {
     /// `https://host:port`.
     #[must_use]
     pub fn url(&self) -> String {
@@ -164,7 +164,7 @@ impl LndSim {
     ///
     /// # Errors
     /// A name that is taken or not valid; files or a port as in [`LndSim::start`].
-    pub async fn add_wallet(&self, name: &str) -> Result<NodeAccess, SimError> {
+    pub async fn add_wallet(&self, name: &str) -> Result<SimulatedNode, SimError> {
         let access = self.add_node(name).await?;
         self.open_channel(HUB, name)?;
         Ok(access)
@@ -174,7 +174,7 @@ impl LndSim {
     ///
     /// # Errors
     /// As [`LndSim::add_wallet`].
-    pub async fn add_node(&self, name: &str) -> Result<NodeAccess, SimError> {
+    pub async fn add_node(&self, name: &str) -> Result<SimulatedNode, SimError> {
         if self.ensure_node(name).await? {
             self.node(name)
         } else {
@@ -186,12 +186,12 @@ impl LndSim {
     ///
     /// # Errors
     /// No such node.
-    pub fn node(&self, name: &str) -> Result<NodeAccess, SimError> {
+    pub fn node(&self, name: &str) -> Result<SimulatedNode, SimError> {
         let pubkey = self.shared.read(|network| network.nodes.get(name).map(|n| n.pubkey.clone()));
         let pubkey = pubkey.ok_or_else(|| no_node(name))?;
         let endpoints = self.shared.endpoints();
         let endpoint = endpoints.get(name).ok_or_else(|| no_node(name))?;
-        Ok(NodeAccess {
+        Ok(SimulatedNode {
             name: name.to_owned(),
             pubkey,
             address: endpoint.address,

@@ -1,59 +1,16 @@
-//! The two transports by `mostro-core`, with checks of the node's envelopes that it does not make.
+//! Opens the node's envelopes with `mostro-core`, and checks what `mostro-core` does not check.
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mostro_core::message::Message;
-use mostro_core::nip59::{WrapOptions, unwrap_message, wrap_message};
-use mostro_core::transport::{unwrap_message_nip44, wrap_message_nip44};
+use mostro_core::nip59::unwrap_message;
+use mostro_core::transport::unwrap_message_nip44;
 use nostr_sdk::nips::nip44;
 use nostr_sdk::{Event, JsonUtil as _, Keys, Kind, PublicKey};
 use serde_json::Value;
 
 use super::received::Received;
-
-/// The envelope of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// A gift wrap, kind 1059: older clients.
-    GiftWrap,
-    /// A signed direct message, kind 14.
-    Nip44,
-}
-
-impl Transport {
-    pub(super) fn version(self) -> u8 {
-        match self {
-            Self::GiftWrap => 1,
-            Self::Nip44 => 2,
-        }
-    }
-
-    /// Seals a message as a client does: signed by the trade key, with proof of the identity.
-    ///
-    /// # Errors
-    /// If the message cannot be encrypted or signed.
-    pub async fn seal(
-        self,
-        message: &Message,
-        identity: &Keys,
-        trade: &Keys,
-        node: PublicKey,
-    ) -> Result<Event> {
-        let options = WrapOptions::default();
-        Ok(match self {
-            Self::GiftWrap => wrap_message(message, identity, trade, node, options).await?,
-            Self::Nip44 => wrap_message_nip44(message, identity, trade, node, options)?,
-        })
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v{}", self.version())
-    }
-}
+use super::transport::Transport;
 
 /// Opens an event for a trade key and checks the rules for the node's envelopes: the node's key on
 /// every layer, no inner signature, the version of the transport.

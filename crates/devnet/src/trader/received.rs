@@ -7,7 +7,7 @@ use mostro_core::message::{Action, Message, MessageKind, Payload};
 use nostr_sdk::{EventId, PublicKey};
 use serde_json::Value;
 
-use super::Transport;
+use super::transport::Transport;
 
 /// One message of the node.
 #[derive(Debug, Clone)]
