@@ -8,7 +8,9 @@ pub mod queries; // .sqlx
 pub mod rules; // the lists in docs/rules
 #[cfg(feature = "database")]
 pub mod schema; // schema.sql
+mod source; // Rust and SQL files, split into code and comments
 pub mod tidy; // the rules of the tree
+mod tree; // the files of the tree
 
 use std::path::{Path, PathBuf};
 

@@ -9,26 +9,21 @@ pub(crate) mod proof;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::tidy;
+use crate::tree::list_files;
 use code::FAMILIES;
 use page::{Page, Status};
-use proof::Proof;
+use proof::by_rule;
 
-pub(crate) const FOLDER: &str = "docs/rules";
 const INDEX: &str = "docs/rules/README.md";
 
 /// The lines around the table in the index.
 const BEGIN: &str = "<!-- by `cargo xtask rules` -->";
 const END: &str = "<!-- until here -->";
-
-/// The tests that name each rule: file and name.
-pub(crate) type Proofs = BTreeMap<String, Vec<(PathBuf, String)>>;
 
 /// # Errors
 /// If a page cannot be read or written.
@@ -52,7 +47,7 @@ pub fn check(root: &Path) -> Result<()> {
 /// Every page as it should be.
 fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut proofs = Vec::new();
-    for file in tidy::list_files(root)? {
+    for file in list_files(root)? {
         if file.extension().is_some_and(|extension| extension == "rs") {
             proofs.extend(proof::read(&file, &read(root, &file)?).proofs);
         }
@@ -69,20 +64,6 @@ fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let index = read(root, Path::new(INDEX))?;
     pages.push((PathBuf::from(INDEX), with_table(&index, &rows)?));
     Ok(pages)
-}
-
-pub(crate) fn by_rule(proofs: &[Proof]) -> Proofs {
-    let mut by_rule = Proofs::new();
-    for Proof { file, test, codes, .. } in proofs {
-        for code in codes {
-            by_rule.entry(code.clone()).or_default().push((file.clone(), test.clone()));
-        }
-    }
-    for tests in by_rule.values_mut() {
-        tests.sort();
-        tests.dedup();
-    }
-    by_rule
 }
 
 /// The line of a page in the index.

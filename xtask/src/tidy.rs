@@ -5,25 +5,26 @@
 
 mod arrows;
 mod documents;
+mod fault;
 mod rules;
-pub(crate) mod source;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::source::{Source, numbered, sql_comments};
+use crate::tree::list_files;
 use crate::{laws, planted};
-use source::Source;
+use fault::fault;
+
+pub use fault::Fault;
 
 /// Files longer than this do more than one job; tests may be long.
 const MAX_LINES: usize = 600;
-/// The folders to check; the rest of the tree is generated.
-const FOLDERS: [&str; 6] = ["crates", "docs", "migrations", "src", "tests", "xtask"];
 /// Words that announce work.
 const PROMISES: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
 /// Beginnings of SQL statements, lower case.
@@ -36,15 +37,6 @@ const SQL: [&str; 7] = [
     "begin immediate",
     "pragma ",
 ];
-
-/// A rule that is broken, and where.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub file: PathBuf,
-    /// Zero for the file as a whole.
-    pub line: usize,
-    pub what: String,
-}
 
 /// Prints every fault there is.
 ///
@@ -163,59 +155,8 @@ fn is_sql(text: &str) -> bool {
         || text.starts_with("update ") && text.contains(" set ")
 }
 
-fn sql_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    numbered(text).filter_map(|(at, line)| Some((at, line.split_once("--")?.1)))
-}
-
 /// Tests may be long, may use every module, and may write SQL.
 fn is_test(file: &Path) -> bool {
     let is_tests = |name: &std::ffi::OsStr| name == "tests" || name == "tests.rs";
     file.iter().any(is_tests)
-}
-
-pub(crate) fn list_files(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = FOLDERS.map(PathBuf::from).to_vec();
-    folders.retain(|folder| root.join(folder).is_dir());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root.join(&folder))? {
-            let entry = entry?;
-            let path = folder.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                folders.push(path);
-            } else if is_ours(&path) {
-                found.push(path);
-            }
-        }
-    }
-    for entry in fs::read_dir(root)? {
-        let path = PathBuf::from(entry?.file_name());
-        if is_ours(&path) && root.join(&path).is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_ours(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("rs" | "md" | "sql" | "toml" | "proto" | "yml"))
-}
-
-fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(at, line)| (at + 1, line))
-}
-
-fn fault(file: impl AsRef<Path>, line: usize, what: impl Into<String>) -> Fault {
-    Fault { file: file.as_ref().to_path_buf(), line, what: what.into() }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.file.display(), self.what),
-            line => write!(f, "{}:{line}: {}", self.file.display(), self.what),
-        }
-    }
 }

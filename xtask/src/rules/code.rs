@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The folder of the pages.
+pub(crate) const FOLDER: &str = "docs/rules";
+
 /// Rules with a common prefix, which are on one page.
 #[derive(Debug)]
 pub(crate) struct Family {
@@ -34,7 +37,7 @@ impl Family {
     }
 
     pub(crate) fn file(&self) -> PathBuf {
-        Path::new(super::FOLDER).join(self.page)
+        Path::new(FOLDER).join(self.page)
     }
 }
 

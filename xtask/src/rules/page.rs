@@ -11,7 +11,7 @@
 //! (here comes the list)
 //! ```
 
-use super::Proofs;
+use super::proof::Proofs;
 
 const HEADING: &str = "### ";
 const BUILT: &str = "Built: ";

@@ -1,9 +1,10 @@
 //! Which tests name which rules: a line `// spec: T10 INV-1` above a test.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::code::Family;
-use crate::tidy::source::{Line, Source};
+use crate::source::{Line, Source};
 
 /// Lines after the comment on which the test must begin, and those on which its name must stand.
 const BEGINS_WITHIN: usize = 3;
@@ -17,6 +18,9 @@ pub(crate) struct Proof {
     pub(crate) test: String,
     pub(crate) codes: Vec<String>,
 }
+
+/// The tests that name each rule: file and name.
+pub(crate) type Proofs = BTreeMap<String, Vec<(PathBuf, String)>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -47,6 +51,20 @@ pub(crate) fn read(file: &Path, source: &str) -> Found {
         }
     }
     found
+}
+
+pub(crate) fn by_rule(proofs: &[Proof]) -> Proofs {
+    let mut by_rule = Proofs::new();
+    for Proof { file, test, codes, .. } in proofs {
+        for code in codes {
+            by_rule.entry(code.clone()).or_default().push((file.clone(), test.clone()));
+        }
+    }
+    for tests in by_rule.values_mut() {
+        tests.sort();
+        tests.dedup();
+    }
+    by_rule
 }
 
 /// A function without a test attribute is called by tests, like the laws of LND.

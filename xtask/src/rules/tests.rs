@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use super::code::cited;
-use super::{by_rule, page, proof, row, with_table};
+use super::proof::by_rule;
+use super::{page, proof, row, with_table};
 
 const PAGE: &str = "# Transitions
 

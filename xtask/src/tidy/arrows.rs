@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::source::Source;
-use super::{Fault, fault};
+use super::fault::{Fault, fault};
+use crate::source::Source;
 
 /// Each module of the daemon, and the modules it may name.
 const ARROWS: [(&str, &[&str]); 23] = [

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{Fault, fault, numbered};
+use super::fault::{Fault, fault};
+use crate::source::numbered;
 
 const ADR_FOLDER: &str = "docs/adr";
 const ADR_INDEX: &str = "docs/adr/README.md";

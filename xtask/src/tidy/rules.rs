@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::source::Source;
-use super::{Fault, fault, sql_comments};
-use crate::rules::code::{Family, cited, cited_in_document};
+use super::fault::{Fault, fault};
+use crate::rules::code::{FOLDER, Family, cited, cited_in_document};
 use crate::rules::page::{Page, Rule, Status};
-use crate::rules::{FOLDER, by_rule, proof};
+use crate::rules::proof::{self, by_rule};
+use crate::source::{Source, numbered, sql_comments};
 
 /// Checks `files` against the pages of rules among them.
 pub(super) fn check(root: &Path, files: &[(PathBuf, String)]) -> Vec<Fault> {
@@ -100,5 +100,5 @@ fn cited_on((line, comment): (usize, &str)) -> impl Iterator<Item = (usize, &str
 }
 
 fn toml_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    super::numbered(text).filter_map(|(at, line)| Some((at, line.split_once('#')?.1)))
+    numbered(text).filter_map(|(at, line)| Some((at, line.split_once('#')?.1)))
 }

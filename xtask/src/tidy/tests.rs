@@ -91,8 +91,9 @@ fn a_comment_that_announces_work_is_found() {
 fn a_file_is_split_into_code_text_and_comment() {
     let check = |source: &str, code: &str, text: &str, comment: &str| {
         let lines = Source::read(source).lines;
-        let joined =
-            |part: fn(&source::Line) -> &str| lines.iter().map(part).collect::<Vec<_>>().join("\n");
+        let joined = |part: fn(&crate::source::Line) -> &str| {
+            lines.iter().map(part).collect::<Vec<_>>().join("\n")
+        };
         assert_eq!(joined(|line| &line.code), code, "{source}");
         assert_eq!(joined(|line| &line.text), text, "{source}");
         assert_eq!(joined(|line| &line.comment), comment, "{source}");

@@ -157,3 +157,13 @@ impl Reader<'_> {
 fn ends_in_name(code: &str) -> bool {
     code.ends_with(|last: char| last.is_alphanumeric() || last == '_')
 }
+
+/// The lines of a text with their numbers, from 1.
+pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(at, line)| (at + 1, line))
+}
+
+/// The comments of an SQL file, with their line numbers.
+pub(crate) fn sql_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    numbered(text).filter_map(|(at, line)| Some((at, line.split_once("--")?.1)))
+}
