@@ -62,7 +62,7 @@ fn check_in_trade(took: i64, action: &str, age: i64, expected: Age) {
 
 // spec: D5
 #[test]
-fn any_message_within_five_minutes_of_our_clock_is_honoured() {
+fn any_message_within_five_minutes_of_the_clock_is_accepted() {
     for action in ["take-sell", "release"] {
         for age in [300, 0, -300] {
             check(action, age, Age::Honoured);
@@ -72,7 +72,7 @@ fn any_message_within_five_minutes_of_our_clock_is_honoured() {
 
 // spec: D41
 #[test]
-fn a_message_that_helps_a_trade_is_honoured_as_far_ahead_as_it_may_be_late() {
+fn a_message_that_advances_a_trade_is_accepted_as_far_ahead_as_it_may_be_late() {
     check("release", -301, Age::Honoured);
     check("release", -24 * HOUR, Age::Honoured);
     check("release", -24 * HOUR - 1, Age::Stale("dated too far ahead"));
@@ -80,7 +80,7 @@ fn a_message_that_helps_a_trade_is_honoured_as_far_ahead_as_it_may_be_late() {
 
 // spec: D41
 #[test]
-fn of_any_other_message_ahead_the_id_is_kept_up_to_a_day_and_beyond_that_nothing() {
+fn the_id_of_any_other_message_ahead_is_kept_up_to_one_day_ahead() {
     check("take-sell", -301, Age::Ahead);
     check("take-sell", -24 * HOUR, Age::Ahead);
     check("take-sell", -24 * HOUR - 1, Age::Stale("dated too far ahead"));
@@ -95,7 +95,7 @@ fn a_partys_message_dated_far_ahead_waits_until_the_clock_is_corrected() {
 
 // spec: D40
 #[test]
-fn a_message_that_helps_a_trade_is_honoured_at_any_age_since_its_take_but_not_from_before() {
+fn a_message_that_advances_a_trade_is_accepted_at_any_age_since_its_take() {
     let old = Age::Stale("older than inbox_catch_up_hours and than the trade");
     check_in_trade(500 * HOUR, "fiat-sent", 500 * HOUR, Age::Honoured);
     check_in_trade(500 * HOUR, "fiat-sent", 500 * HOUR + 300, Age::Honoured); // by a slow clock
@@ -106,7 +106,7 @@ fn a_message_that_helps_a_trade_is_honoured_at_any_age_since_its_take_but_not_fr
 
 // spec: D5
 #[test]
-fn a_message_that_helps_a_trade_is_honoured_up_to_the_catch_up_time() {
+fn a_message_that_advances_a_trade_is_accepted_up_to_the_catch_up_time() {
     check("release", 301, Age::Honoured);
     check("release", 24 * HOUR, Age::Honoured);
     check(
@@ -127,7 +127,7 @@ fn an_old_order_take_or_query_is_stale() {
 proptest! {
     // spec: D5 I7
     #[test]
-    fn a_message_whose_id_may_be_forgotten_is_stale_whenever_it_comes_again(
+    fn a_message_whose_id_may_be_deleted_is_stale_when_repeated(
         catch_up in 0_u64..=720,
         older_by in 1_i64..1_000_000,
         later_by in -3 * 24 * HOUR..10_000_000,
@@ -170,7 +170,7 @@ const MESSAGES: usize = 4;
 
 // spec: I7 C25 D5 D24
 #[test]
-fn no_message_is_acted_on_twice_whatever_is_forgotten_and_however_the_clock_is_set() {
+fn no_message_is_acted_on_twice_after_any_deletion_and_at_any_clock() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(ProptestConfig::with_cases(32));
     let times = vec(0..48 * HOUR, MESSAGES);

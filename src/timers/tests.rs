@@ -38,7 +38,7 @@ async fn two_overdue(fixture: &EngineFixture) -> [(OrderId, Question); 2] {
 
 // spec: INV-9 C7
 #[tokio::test]
-async fn a_look_names_who_has_to_ask_and_leaves_out_who_asks_already() {
+async fn a_timer_round_lists_orders_that_must_ask_lnd_except_those_already_asking() {
     let fixture = EngineFixture::new().await;
     let timers = timers(&fixture);
     let overdue = two_overdue(&fixture).await;

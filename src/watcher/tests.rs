@@ -304,7 +304,7 @@ async fn an_lnd_that_was_seen_starting_was_restarted_and_an_unreachable_one_was_
 
 // spec: D39
 #[tokio::test]
-async fn another_node_that_starts_says_nothing_about_ours() {
+async fn a_start_of_another_node_is_no_restart_of_the_known_node() {
     let mut it = Watched::new().await;
     it.node.is_synced_at(HEIGHT);
     it.monitor.check().await;

@@ -13,7 +13,7 @@ const NOBODYS_HASH: PaymentHash = PaymentHash([7; 32]);
 // simulated only: real nodes are out of sync for milliseconds
 // spec: E6 P9
 #[tokio::test]
-async fn a_node_out_of_sync_may_begin_nothing() {
+async fn an_unsynced_node_may_start_nothing() {
     let fixture = fixture().await;
     fixture.network.set_synced(HUB, false).expect("the node exists");
 

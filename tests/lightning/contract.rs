@@ -30,7 +30,7 @@ macro_rules! every_law {
             holds::of_concurrent_settle_and_cancel_one_wins_and_both_report_it,
             holds::an_accepted_hold_has_its_amount_and_expiry_height,
             holds::an_overpayment_is_accepted_and_reported,
-            holds::an_escrow_is_worth_every_millisat_although_its_channel_shows_whole_sats,
+            holds::an_escrow_is_exact_to_the_millisat_although_its_channel_shows_whole_sats,
             holds::an_unpaid_hold_is_canceled_when_it_expires,
             holds::an_accepted_hold_does_not_expire_by_time,
             holds::an_accepted_hold_is_refunded_at_its_horizon_and_not_a_block_earlier,

@@ -79,7 +79,7 @@ pub(crate) fn is_as_expected(expected: Option<&str>, said: Option<&str>) -> bool
 }
 
 #[test]
-fn the_corpus_is_what_is_written_here() {
+fn the_corpus_file_matches_the_cases_in_the_code() {
     let written: Vec<Case> = right::cases().into_iter().chain(wrong::cases()).collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let text = serde_json::to_string_pretty(&written).expect("JSON");

@@ -109,7 +109,7 @@ async fn a_call_whose_deadline_passed_may_still_take_effect() {
 // simulated only: a connection loses bytes, not answers
 // spec: P5
 #[tokio::test]
-async fn a_send_whose_answer_was_lost_is_found_by_asking() {
+async fn a_send_whose_answer_was_lost_is_found_by_a_lookup() {
     for fault in [Fault::LoseAnswer, Fault::WithholdAnswer, Fault::End { after: 0 }] {
         let fixture = fixture().await;
         let invoice = fixture.buyer_hold().await;
@@ -261,7 +261,7 @@ async fn an_escrow_that_is_gone_is_not_settled_even_if_the_channel_list_is_waive
 // simulated only: real nodes do not count calls
 // spec: D33
 #[tokio::test]
-async fn one_list_of_channels_shows_what_an_escrow_is_worth() {
+async fn one_list_of_channels_shows_the_amount_of_an_escrow() {
     let fixture = fixture().await;
     let escrow = fixture.open_escrow().await;
     fixture.ours.hold_status(escrow.hash).await.expect("an answer");
@@ -276,7 +276,7 @@ async fn one_list_of_channels_shows_what_an_escrow_is_worth() {
 // simulated only: shown on real nodes with a real modifier, by `tests/it/nodes/modifier.rs`
 // spec: D33 E4
 #[tokio::test]
-async fn an_htlc_modifier_does_not_change_what_an_escrow_is_worth() {
+async fn an_htlc_modifier_does_not_change_the_amount_of_an_escrow() {
     for (paid, said, worth) in [
         (1_000, 10_003_000, 1_000),
         (10_002_999, 10_003_000, 10_002_000),

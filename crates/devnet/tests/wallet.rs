@@ -6,7 +6,7 @@ use fedimint_tonic_lnd::lnrpc::payment::PaymentStatus;
 use lnd_sim::{Config, LndSim, Payee};
 
 #[tokio::test]
-async fn a_wallet_pays_what_another_asks_for() -> Result<()> {
+async fn a_wallet_pays_the_invoice_of_another_wallet() -> Result<()> {
     let (lnd, seller, buyer, _dir) = wallets().await?;
     let before = lnd.balance("buyer")?.available_msat;
 

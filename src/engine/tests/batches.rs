@@ -17,7 +17,7 @@ fn commits(engine: &Engine) -> u64 {
 }
 
 #[tokio::test]
-async fn all_that_waits_is_one_commit() {
+async fn all_waiting_jobs_are_one_commit() {
     let fixture = EngineFixture::new().await;
     let before = commits(&fixture.engine);
 
@@ -29,7 +29,7 @@ async fn all_that_waits_is_one_commit() {
 
 // spec: D42
 #[tokio::test]
-async fn messages_of_strangers_wait_for_all_others_and_a_few_share_a_commit() {
+async fn messages_of_strangers_come_last_and_a_few_share_a_commit() {
     let fixture = EngineFixture::new().await;
     let before = commits(&fixture.engine);
     let engine = fixture.engine.for_strangers();
@@ -71,7 +71,7 @@ async fn jobs_are_decided_in_order_of_arrival() {
 }
 
 #[tokio::test]
-async fn a_failed_job_spoils_nobody_elses() {
+async fn a_failed_job_does_not_affect_the_other_jobs() {
     let fixture = EngineFixture::new().await;
     let unknown = fixture.engine.apply(OrderId([99; 16]), Input::Deadline);
 
@@ -84,7 +84,7 @@ async fn a_failed_job_spoils_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_corrupt_order_is_set_aside_and_the_others_go_on() {
+async fn a_corrupt_order_is_skipped_and_the_others_continue() {
     let fixture = EngineFixture::new().await;
     let broken = fixture.create(1).await;
     let sound = fixture.create(2).await;
@@ -104,7 +104,7 @@ async fn a_corrupt_order_is_set_aside_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_corrupt_order_does_not_keep_the_others_from_being_heard_again() {
+async fn a_corrupt_order_does_not_block_extending_the_deadlines_of_others() {
     let fixture = EngineFixture::new().await;
     let broken = fixture.awaiting_hold(1).await;
     let sound = fixture.awaiting_hold(2).await;
@@ -131,7 +131,7 @@ async fn a_daemon_starts_with_a_corrupt_order() {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_on_disk() {
+async fn an_answered_request_is_on_disk() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
 
@@ -141,7 +141,7 @@ async fn what_was_answered_is_on_disk() {
 }
 
 #[tokio::test]
-async fn a_stopped_writer_says_so() {
+async fn a_stopped_writer_returns_an_error() {
     let folder = TempDir::new().unwrap();
     let (writer, _reader) = open(&folder.path().join("trades.db")).await.unwrap();
     let clock = Arc::new(ManualClock::at(START));
@@ -154,7 +154,7 @@ async fn a_stopped_writer_says_so() {
 }
 
 #[tokio::test]
-async fn a_failing_database_fails_the_batch_and_not_the_writer() {
+async fn a_database_error_fails_the_batch_and_not_the_writer() {
     let fixture = EngineFixture::new().await;
     let id = OrderId([1; 16]);
     tamper(&fixture, "alter table journal rename to elsewhere").await;
@@ -169,7 +169,7 @@ async fn a_failing_database_fails_the_batch_and_not_the_writer() {
 }
 
 #[tokio::test]
-async fn a_database_that_only_a_person_can_mend_ends_the_writer() {
+async fn a_database_that_needs_repair_by_a_person_stops_the_writer() {
     let fixture = EngineFixture::new().await;
     // Another's write makes the writer read its pages anew, from the file.
     tamper(&fixture, "create table elsewhere (id)").await;
@@ -190,7 +190,7 @@ async fn a_database_that_only_a_person_can_mend_ends_the_writer() {
 
 // spec: K-08
 #[tokio::test]
-async fn what_could_not_be_saved_is_not_said() {
+async fn no_act_remains_of_a_decision_that_was_not_saved() {
     let fixture = EngineFixture::new().await;
     let no_room = "create trigger no_room before insert on publications
         begin select raise(abort, 'no room'); end";

@@ -9,7 +9,7 @@ const AHEAD: Duration = Duration::from_hours(10);
 
 // spec: D41
 #[tokio::test]
-async fn a_wait_that_a_fast_clock_made_endless_has_one_full_window_once_the_clock_is_right() {
+async fn a_deadline_set_by_a_fast_clock_gets_one_full_window_once_the_clock_is_right() {
     let fixture = EngineFixture::new().await;
     fixture.clock.set(START.after(AHEAD));
     let id = fixture.awaiting_hold(1).await;
@@ -24,7 +24,7 @@ async fn a_wait_that_a_fast_clock_made_endless_has_one_full_window_once_the_cloc
 
 // spec: D41
 #[tokio::test]
-async fn an_order_whose_times_are_right_is_left_as_it_is() {
+async fn an_order_with_correct_times_is_not_changed() {
     let fixture = EngineFixture::new().await;
     let (waits, in_book) = (fixture.awaiting_hold(1).await, fixture.create(2).await);
     let before = [fixture.order(waits).await, fixture.order(in_book).await];
@@ -37,7 +37,7 @@ async fn an_order_whose_times_are_right_is_left_as_it_is() {
 
 // spec: D41
 #[tokio::test]
-async fn what_a_fast_clock_asked_for_is_done_at_once_when_it_is_right() {
+async fn work_scheduled_by_a_fast_clock_is_done_immediately_once_the_clock_is_right() {
     let fixture = EngineFixture::new().await;
     fixture.clock.set(START.after(AHEAD));
     fixture.awaiting_hold(1).await;

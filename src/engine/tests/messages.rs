@@ -60,7 +60,7 @@ async fn a_message_is_still_known_after_a_restart() {
 
 // spec: D5
 #[tokio::test]
-async fn a_message_that_was_disregarded_is_not_acted_on_later() {
+async fn a_message_that_was_ignored_is_not_acted_on_later() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     let delivery = fixture.delivery(seller().trade);
@@ -97,7 +97,7 @@ async fn an_order_that_does_not_exist_is_not_found() {
 }
 
 #[tokio::test]
-async fn news_of_an_order_that_does_not_exist_is_an_error() {
+async fn an_observation_of_an_unknown_order_is_an_error() {
     let fixture = EngineFixture::new().await;
     let error = fixture.engine.apply(OrderId([99; 16]), Input::Deadline).await.unwrap_err();
     assert!(matches!(error, EngineError::NoSuchOrder(_)), "{error}");
@@ -105,7 +105,7 @@ async fn news_of_an_order_that_does_not_exist_is_an_error() {
 
 // spec: D18 D22 T1
 #[tokio::test]
-async fn an_order_is_born_once_for_one_message() {
+async fn one_message_creates_at_most_one_order() {
     let fixture = EngineFixture::new().await;
     let delivery = fixture.delivery(seller().trade);
     let create =
@@ -137,7 +137,7 @@ async fn an_order_that_is_refused_is_answered_without_an_id() {
 
 // spec: D19
 #[tokio::test]
-async fn an_answer_without_an_order_is_given_once() {
+async fn an_answer_without_an_order_is_stored_once() {
     let fixture = EngineFixture::new().await;
     let delivery = fixture.delivery(buyer().trade);
     let notice = Notice::CantDo(Refusal::InvalidAction);
@@ -153,7 +153,7 @@ async fn an_answer_without_an_order_is_given_once() {
 
 // spec: D4
 #[tokio::test]
-async fn an_answer_goes_the_way_the_message_came() {
+async fn an_answer_uses_the_transport_of_the_message() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     fixture.say(buyer(), id, Command::Release).await;
@@ -199,7 +199,7 @@ async fn the_second_taker_comes_too_late() {
 
 // spec: INV-6
 #[tokio::test]
-async fn an_act_is_done_in_the_commit_of_its_news() {
+async fn an_act_is_marked_done_in_the_commit_of_its_result() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     let destination = Some(Destination::Bolt11(invoice(101)));
@@ -219,7 +219,7 @@ async fn an_act_is_done_in_the_commit_of_its_news() {
 
 // spec: T21
 #[tokio::test]
-async fn the_bell_rings_before_the_answer_comes() {
+async fn a_failure_is_signaled_before_the_answer_is_returned() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     let mut commits = fixture.engine.commits();

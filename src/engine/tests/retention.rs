@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 // spec: I7 C25
 #[tokio::test]
-async fn a_message_whose_id_was_forgotten_is_a_repeat_all_the_same() {
+async fn a_message_whose_id_was_deleted_is_still_detected_as_a_repeat() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     let delivery = fixture.delivery(seller().trade);
@@ -36,7 +36,7 @@ async fn a_message_whose_id_was_forgotten_is_a_repeat_all_the_same() {
 
 // spec: I7
 #[tokio::test]
-async fn a_trade_goes_on_after_its_first_messages_were_forgotten() {
+async fn a_trade_continues_after_its_first_message_ids_were_deleted() {
     let fixture = EngineFixture::new().await;
     let id = fixture.awaiting_hold(1).await;
     fixture.acts().await;
@@ -52,7 +52,7 @@ async fn a_trade_goes_on_after_its_first_messages_were_forgotten() {
 }
 
 #[tokio::test]
-async fn what_was_kept_long_enough_is_forgotten_while_the_daemon_runs() {
+async fn expired_rows_are_deleted_while_the_daemon_runs() {
     let fixture = EngineFixture::new().await;
     let delivery = fixture.delivery(seller().trade);
     let release = Request { sender: seller(), request_id: None, command: Command::Release };

@@ -93,7 +93,7 @@ async fn a_flood_of_strangers_fills_the_outbox_up_to_its_limit() {
 
 // spec: D42 D19
 #[tokio::test]
-async fn whoever_is_party_to_an_open_order_is_answered_always() {
+async fn a_party_to_an_open_order_is_always_answered() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     strangers_ask(&fixture, 0, MOST).await;
@@ -114,7 +114,7 @@ async fn whoever_is_party_to_an_open_order_is_answered_always() {
 
 // spec: C25 D42
 #[tokio::test]
-async fn a_message_that_was_not_answered_is_judged_again_when_it_comes_again() {
+async fn a_repeated_message_that_was_not_answered_is_handled_again() {
     let fixture = EngineFixture::new().await;
     strangers_ask(&fixture, 0, MOST).await;
     assert_eq!(strangers_ask(&fixture, MOST, MOST + 1).await, [Applied::Unanswered]);

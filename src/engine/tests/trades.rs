@@ -52,7 +52,7 @@ async fn a_trade_goes_from_the_book_to_success() {
 
 // spec: P1 P7
 #[tokio::test]
-async fn a_send_begins_only_while_its_attempt_wants_it() {
+async fn a_send_starts_only_while_its_attempt_is_open() {
     let fixture = EngineFixture::new().await;
     let id = fixture.awaiting_hold(1).await;
     let seen = |status| Observation::Hold { hash: secret(1).hash, status };
@@ -77,7 +77,7 @@ async fn a_send_begins_only_while_its_attempt_wants_it() {
 
 // spec: E1
 #[tokio::test]
-async fn the_secret_is_on_disk_before_lnd_is_asked() {
+async fn the_preimage_is_on_disk_before_lnd_is_called() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     let destination = Some(Destination::Bolt11(invoice(101)));
@@ -127,7 +127,7 @@ async fn a_second_release_is_refused_and_changes_nothing() {
 
 // spec: C9
 #[tokio::test]
-async fn news_that_came_before_changes_nothing() {
+async fn a_repeated_observation_changes_nothing() {
     let fixture = EngineFixture::new().await;
     let id = fixture.awaiting_hold(1).await;
     let paid = || Observation::Hold { hash: secret(1).hash, status: PAID };
@@ -143,7 +143,7 @@ async fn news_that_came_before_changes_nothing() {
 
 // spec: C6
 #[tokio::test]
-async fn a_cancel_of_a_paid_hold_is_its_acceptance() {
+async fn a_cancel_of_a_paid_hold_is_refused_and_the_hold_accepted() {
     let fixture = EngineFixture::new().await;
     let id = fixture.awaiting_hold(1).await;
     fixture.acts().await;
@@ -159,7 +159,7 @@ async fn a_cancel_of_a_paid_hold_is_its_acceptance() {
 
 // spec: C6 D9
 #[tokio::test]
-async fn a_cancel_is_refused_while_lnd_is_silent() {
+async fn a_cancel_is_refused_while_lnd_does_not_answer() {
     let fixture = EngineFixture::new().await;
     let id = fixture.awaiting_hold(1).await;
     let before = fixture.order(id).await;
@@ -176,7 +176,7 @@ async fn a_cancel_is_refused_while_lnd_is_silent() {
 
 // spec: C7
 #[tokio::test]
-async fn a_timeout_waits_while_lnd_is_silent() {
+async fn a_timeout_waits_while_lnd_does_not_answer() {
     let fixture = EngineFixture::new().await;
     let id = fixture.awaiting_hold(1).await;
     let before = fixture.order(id).await;
@@ -208,7 +208,7 @@ async fn a_refused_request_costs_no_trade_index() {
 
 // spec: D22 K-01
 #[tokio::test]
-async fn a_trade_index_is_used_up_by_the_request_that_moved_the_order() {
+async fn a_trade_index_is_consumed_by_the_request_that_changed_the_order() {
     let fixture = EngineFixture::new().await;
     let first = fixture.create(1).await;
     let second = fixture.create(2).await;
@@ -223,7 +223,7 @@ async fn a_trade_index_is_used_up_by_the_request_that_moved_the_order() {
 
 // spec: D17
 #[tokio::test]
-async fn an_index_comes_back_when_lnd_was_too_slow() {
+async fn a_trade_index_is_returned_when_lnd_was_too_slow() {
     let fixture = EngineFixture::new().await;
     let id = fixture.create(1).await;
     let take = |n| Command::TakeSell {
@@ -242,7 +242,7 @@ async fn an_index_comes_back_when_lnd_was_too_slow() {
 
 // spec: D5
 #[tokio::test]
-async fn waiting_deadlines_move_by_the_silence() {
+async fn waiting_deadlines_are_extended_by_the_unreachable_time() {
     let fixture = EngineFixture::new().await;
     let waiting = fixture.awaiting_hold(1).await;
     let pending = fixture.create(2).await;
@@ -260,7 +260,7 @@ async fn waiting_deadlines_move_by_the_silence() {
 
 // spec: D5
 #[tokio::test]
-async fn a_silence_counts_when_the_daemon_was_down() {
+async fn downtime_of_the_daemon_counts_as_unreachable() {
     let fixture = EngineFixture::new().await;
     let waiting = fixture.awaiting_hold(1).await;
     fixture.clock.advance(Duration::from_hours(1));
@@ -280,7 +280,7 @@ async fn a_silence_counts_when_the_daemon_was_down() {
 
 // spec: D5 D24
 #[tokio::test]
-async fn a_clock_that_was_wrong_for_a_moment_is_no_silence() {
+async fn a_short_clock_error_is_not_counted_as_downtime() {
     let fixture = EngineFixture::new().await;
     let waiting = fixture.awaiting_hold(1).await;
     let before = until(&fixture, waiting).await;

@@ -62,7 +62,7 @@ async fn unreachable_relay() -> (Relays, crate::nostr::Listener) {
 
 // spec: D5 D40 D41
 #[test]
-fn the_cursor_starts_where_the_first_relay_was_lost_if_messages_of_then_are_honoured() {
+fn the_cursor_starts_at_the_loss_of_the_first_relay_within_the_accepted_age() {
     let hours = |ago: i64| Timestamp(NOW - ago * HOUR);
     for (cursor, missed_since, oldest_take, from) in [
         (None, None, None, hours(0)),

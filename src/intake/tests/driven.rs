@@ -100,7 +100,7 @@ async fn after_ten_minutes_without_a_relay_blocks_end_a_trade_three_later() {
 
 // spec: D40
 #[tokio::test]
-async fn a_fiat_sent_is_honoured_at_any_age_since_the_take() {
+async fn a_fiat_sent_is_accepted_at_any_age_since_the_take() {
     let mut fixture = Fixture::new().await;
     let order = fixture.active().await;
     let fiat_sent = fixture.message(&buyer(), order, "fiat-sent", fixture.base.clock.now());
@@ -239,7 +239,7 @@ impl Fixture {
 
 // spec: D42
 #[tokio::test]
-async fn a_strangers_request_that_can_only_be_refused_is_dropped_while_no_answer_has_a_place() {
+async fn a_strangers_refused_request_is_dropped_while_answers_are_at_their_limit() {
     let mut fixture = Fixture::new().await;
     let (known, unknown) = (fixture.pending().await, OrderId([99; 16]));
     let at = fixture.base.clock.now();

@@ -6,7 +6,7 @@ const PREIMAGE: Preimage = Preimage([7; 32]);
 
 // spec: E4 D33
 #[test]
-fn an_escrow_expires_with_the_first_of_its_held_parts_and_is_worth_all_of_them() {
+fn an_escrow_expires_with_its_first_held_part_and_its_amount_is_their_sum() {
     let invoice = Invoice {
         htlcs: vec![
             part(InvoiceHtlcState::Canceled, 9_000, 100),
@@ -23,7 +23,7 @@ fn an_escrow_expires_with_the_first_of_its_held_parts_and_is_worth_all_of_them()
 
 // spec: D33 E4
 #[test]
-fn a_part_is_worth_what_lnd_says_of_it_only_if_its_channel_shows_as_many_whole_sats() {
+fn the_amount_of_a_part_counts_only_if_its_channel_shows_as_many_whole_sats() {
     for (said, shown, worth) in [
         (100_300_000, 100_300, 100_300_000),
         (100_300_999, 100_300, 100_300_999),
@@ -71,7 +71,7 @@ fn two_parts_over_one_channel_are_told_apart() {
 
 // spec: D33
 #[test]
-fn nobody_can_see_what_a_part_is_worth_whose_channel_closes() {
+fn the_amount_of_a_part_in_a_closing_channel_is_unknown() {
     let held = Invoice {
         htlcs: vec![part(InvoiceHtlcState::Accepted, 100_300_000, 145)],
         ..invoice(LndInvoiceState::Accepted)
@@ -149,7 +149,7 @@ fn a_success_with_another_preimage_is_no_answer() {
 }
 
 #[test]
-fn news_of_another_payment_is_no_answer() {
+fn an_update_of_another_payment_is_not_an_answer() {
     let payment =
         Payment { payment_hash: hex::encode([9; 32]), ..payment(LndPaymentStatus::Failed) };
     let answer = payment_status("TrackPaymentV2", hash(), &payment);
@@ -188,7 +188,7 @@ fn a_failure_keeps_lnds_reason() {
 }
 
 #[test]
-fn a_node_that_is_not_started_says_what_to_do() {
+fn the_error_of_a_stopped_node_has_a_remedy() {
     assert!(is_active(WalletState::ServerActive as i32).expect("answers"));
     assert!(!is_active(WalletState::RpcActive as i32).expect("answers"));
     for (state, remedy) in [

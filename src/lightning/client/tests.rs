@@ -23,7 +23,7 @@ async fn a_host_without_https_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens_is_unreachable() {
+async fn a_closed_port_is_unreachable() {
     let files = Files::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -95,7 +95,7 @@ async fn a_macaroon_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn an_escrow_of_any_amount_or_without_an_end_is_never_asked_for() {
+async fn a_hold_with_impossible_terms_is_never_requested() {
     let hold = NewHold {
         hash: HASH,
         amount: Sats(100_300),
@@ -118,7 +118,7 @@ async fn an_escrow_of_any_amount_or_without_an_end_is_never_asked_for() {
 
 // spec: P2
 #[test]
-fn a_payment_has_its_own_limits_and_goes_on_without_us() {
+fn a_payment_has_its_own_limits_and_continues_without_the_caller() {
     let bolt11 = golden("regtest-9997-sat");
     let request = send_request("SendPaymentV2", payment(&bolt11)).expect("possible");
 
@@ -134,7 +134,7 @@ fn a_payment_has_its_own_limits_and_goes_on_without_us() {
 }
 
 #[test]
-fn a_payment_that_could_not_be_asked_about_is_never_sent() {
+fn a_payment_that_could_not_be_looked_up_is_never_sent() {
     let payment = payment(&golden("regtest-9997-sat"));
     for wrong in [
         NewPayment { hash: HASH, ..payment.clone() },

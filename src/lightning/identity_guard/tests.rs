@@ -88,7 +88,7 @@ fn ours(node: FakeLnd) -> (IdentityGuard, Arc<FakeLnd>) {
 }
 
 #[tokio::test]
-async fn a_thousand_callers_ask_once_who_the_node_is() {
+async fn a_thousand_callers_cause_one_identity_check() {
     for is_away in [false, true] {
         let (ours, node) = ours(FakeLnd { is_away: is_away.into(), ..FakeLnd::default() });
 
@@ -100,7 +100,7 @@ async fn a_thousand_callers_ask_once_who_the_node_is() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_rings() {
+async fn a_failed_call_signals_a_failure() {
     let (ours, node) = ours(FakeLnd::default());
     let mut failures = ours.failures();
     ours.hold_status(HASH).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_call_that_fails_rings() {
 
 // spec: E3
 #[tokio::test]
-async fn a_stream_that_breaks_off_rings_and_one_that_said_its_last_word_does_not() {
+async fn a_stream_that_breaks_off_signals_a_failure_and_one_that_ended_does_not() {
     let stories: [(&[InvoiceState], bool); 4] = [
         (&[InvoiceState::Open], true),
         (&[InvoiceState::Open, InvoiceState::Settled], false),

@@ -10,7 +10,7 @@ const EVERY_STATE: [InvoiceState; 5] = [
 
 // spec: E2
 #[test]
-fn a_cancel_is_repeated_until_lnd_holds_nothing_any_more() {
+fn a_cancel_is_repeated_until_lnd_has_no_htlc_of_the_hold() {
     use HoldStatus::{Canceled, Settled};
 
     let verdicts = EVERY_STATE.map(|state| of_hold(HoldDecision::Cancel, state));

@@ -299,7 +299,7 @@ fn a_rumor_without_an_id_or_with_foreign_fields_is_read() {
 }
 
 #[test]
-fn a_message_of_ours_to_the_node_key_is_dropped() {
+fn a_message_of_the_node_to_its_own_key_is_dropped() {
     let own = TradeKey(node().public_key().to_bytes());
     for transport in Transport::ALL {
         let event = seal(&answer(), own, transport, &node(), NOW, NOW).unwrap();

@@ -207,7 +207,7 @@ async fn a_relay_with_a_small_page_limit_is_asked_until_all_events_have_arrived(
 
 // spec: D5
 #[tokio::test]
-async fn a_second_that_fills_a_page_does_not_hide_what_is_older() {
+async fn a_page_full_of_events_of_one_second_does_not_hide_older_events() {
     let full_page = (0..15).map(|n| event(&node(), Kind::GiftWrap, 60, &n.to_string()));
     let older = [message(Kind::GiftWrap, 61), message(Kind::GiftWrap, 3_600)];
     let stored: Vec<_> = full_page.chain(older.clone()).collect();
@@ -269,7 +269,7 @@ async fn relay_at(url: &str, stored: &[Event]) -> LocalRelay {
 
 // spec: D5
 #[tokio::test]
-async fn after_a_lost_connection_events_are_requested_from_the_cursor_of_that_moment() {
+async fn after_a_lost_connection_events_are_requested_from_the_cursor_of_the_loss() {
     let old = direct(0);
     let (first, url) = relay_with(std::slice::from_ref(&old), builder()).await;
     let mut fixture = Fixture::subscribed_at(std::slice::from_ref(&url)).await;
@@ -303,7 +303,7 @@ async fn a_relay_that_connects_late_is_asked_for_what_it_stored_meanwhile() {
 
 // spec: D5
 #[tokio::test]
-async fn a_relay_that_is_lost_alone_is_asked_from_the_cursor_of_that_moment() {
+async fn a_single_disconnected_relay_is_requested_from_the_cursor_of_the_disconnect() {
     let (_other, other_url) = relay(builder()).await;
     let (lost, url) = relay(builder()).await;
     let mut fixture = Fixture::subscribed_at(&[other_url, url.clone()]).await;

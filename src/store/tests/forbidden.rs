@@ -53,7 +53,7 @@ async fn the_decision_on_a_hold_is_written_once() {
 }
 
 #[tokio::test]
-async fn lnd_is_never_seen_to_go_back() {
+async fn a_hold_seen_as_canceled_is_never_open_again() {
     let mut disk = Disk::new().await;
     let closed = Hold { seen: Seen::Canceled, ..canceled_hold(9) };
     disk.create(&Order { holds: vec![closed], ..pending(1) }).await;
@@ -64,7 +64,7 @@ async fn lnd_is_never_seen_to_go_back() {
 
 // spec: E1
 #[tokio::test]
-async fn the_secret_of_a_hold_is_kept_for_ever() {
+async fn the_preimage_of_a_hold_is_never_deleted() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 9)).await;
 
@@ -112,7 +112,7 @@ async fn two_running_orders_never_pay_to_one_invoice() {
 
 // spec: INV-2 I4
 #[tokio::test]
-async fn a_debt_has_one_attempt_in_the_open() {
+async fn a_payout_has_at_most_one_attempt_in_flight() {
     let mut disk = Disk::new().await;
     disk.create(&paying(1, Some(attempt(9)))).await;
 
@@ -123,7 +123,7 @@ async fn a_debt_has_one_attempt_in_the_open() {
 
 // spec: INV-2 I4
 #[tokio::test]
-async fn a_debt_is_paid_once() {
+async fn a_payout_is_paid_once() {
     let mut disk = Disk::new().await;
     disk.create(&paying(1, Some(attempt(9)))).await;
     let paid = Payout {
@@ -158,7 +158,7 @@ async fn an_attempt_succeeds_with_a_receipt_only() {
 
 // spec: P2
 #[tokio::test]
-async fn an_attempt_is_always_of_the_same_invoice() {
+async fn an_attempt_never_changes_its_invoice() {
     let mut disk = Disk::new().await;
     disk.create(&paying(1, Some(attempt(9)))).await;
 
@@ -166,7 +166,7 @@ async fn an_attempt_is_always_of_the_same_invoice() {
 }
 
 #[tokio::test]
-async fn the_past_is_not_rewritten() {
+async fn journal_and_ledger_rows_cannot_be_changed() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     disk.tamper(
@@ -208,7 +208,7 @@ async fn a_posting_moves_something_from_one_account_to_another() {
 
 // spec: I7
 #[tokio::test]
-async fn a_message_is_forgotten_only_once_those_as_old_are_refused() {
+async fn a_message_id_is_deleted_only_once_messages_of_that_age_are_refused() {
     let mut disk = Disk::new().await;
     let remember = "insert into inbox (event_id, created_at, at)
         select printf('%064d', 1), 10, 10";
@@ -224,7 +224,7 @@ async fn a_message_is_forgotten_only_once_those_as_old_are_refused() {
 
 // spec: I7
 #[tokio::test]
-async fn what_was_forgotten_stays_forgotten() {
+async fn the_deletion_limit_cannot_be_lowered_or_removed() {
     let mut disk = Disk::new().await;
     disk.tamper("insert into daemon_state (key, value) values ('forgotten_until', '10')")
         .await
@@ -237,7 +237,7 @@ async fn what_was_forgotten_stays_forgotten() {
 
 // spec: I7 D41
 #[tokio::test]
-async fn what_was_forgotten_goes_back_to_no_time_but_a_confirmed_one() {
+async fn the_deletion_limit_moves_back_only_to_a_confirmed_time() {
     let mut disk = Disk::new().await;
     disk.tamper(
         "insert into daemon_state (key, value)
@@ -252,7 +252,7 @@ async fn what_was_forgotten_goes_back_to_no_time_but_a_confirmed_one() {
 
 // spec: I8
 #[tokio::test]
-async fn what_is_to_be_done_is_never_deleted() {
+async fn waiting_acts_are_never_deleted() {
     let mut disk = Disk::new().await;
     disk.tamper("insert into outbox (lane, kind, body, at) values ('a', 'b', '{}', 1)")
         .await

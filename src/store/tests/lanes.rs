@@ -86,7 +86,7 @@ async fn lightning_commands_and_messages_to_traders_are_found_beside_any_number_
 
 // spec: D42
 #[tokio::test]
-async fn a_look_at_what_is_due_walks_an_index_and_sorts_nothing() {
+async fn a_query_for_due_rows_uses_an_index_and_no_sort() {
     let disk = Disk::new().await;
     let queries = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     let mut plans = Vec::new();
@@ -112,7 +112,7 @@ async fn a_look_at_what_is_due_walks_an_index_and_sorts_nothing() {
 
 // spec: I8 INV-7
 #[tokio::test]
-async fn every_lane_with_something_to_do_is_known_by_the_first_of_it() {
+async fn every_lane_with_due_acts_is_listed_by_its_first_act() {
     let mut disk = Disk::new().await;
     let mut chance = 7_u32;
     for step in 0..600_u32 {
@@ -168,7 +168,7 @@ async fn lanes_take_turns() {
 
 // spec: D42
 #[tokio::test]
-async fn one_stranger_and_all_of_them_have_a_limit() {
+async fn each_stranger_and_all_strangers_together_have_a_limit() {
     let mut disk = Disk::new().await;
     let mut tx = disk.begin().await;
     for _ in 0..MOST_TO_ONE {
@@ -205,7 +205,7 @@ async fn answers_to_strangers_expire_after_minutes_and_leave_nothing() {
 
 // spec: D42
 #[tokio::test]
-async fn nothing_is_kept_of_an_answer_that_a_stranger_was_sent() {
+async fn no_row_is_kept_of_an_answer_to_a_stranger() {
     let mut disk = Disk::new().await;
     answer_stranger(&mut disk, STRANGER, 1).await;
     let row = of_class(&disk, Class::Stranger, 1).await.remove(0);
@@ -224,7 +224,7 @@ async fn nothing_is_kept_of_an_answer_that_a_stranger_was_sent() {
 
 // spec: I8
 #[tokio::test]
-async fn an_older_database_goes_on_with_all_that_waits_in_it() {
+async fn an_older_database_continues_with_all_its_waiting_work() {
     let mut old = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     for migration in [
         include_str!("../../../migrations/0001_orders.sql"),

@@ -71,7 +71,7 @@ async fn a_lane_is_done_in_order_of_commitment() {
 }
 
 #[tokio::test]
-async fn a_failure_holds_up_its_own_lane_only() {
+async fn a_failure_blocks_only_its_own_lane() {
     let mut disk = with_effects(vec![settle(9), settle(9), settle(8)]).await;
     let first = due(&disk, 2).await[0].id;
     let mut tx = disk.begin().await;
@@ -85,7 +85,7 @@ async fn a_failure_holds_up_its_own_lane_only() {
 
 // spec: INV-6 I8
 #[tokio::test]
-async fn what_was_not_done_is_still_due_after_a_restart() {
+async fn undone_acts_are_still_due_after_a_restart() {
     let disk = with_effects(vec![settle(9)]).await;
 
     let disk = disk.reopened().await;
@@ -95,7 +95,7 @@ async fn what_was_not_done_is_still_due_after_a_restart() {
 }
 
 #[tokio::test]
-async fn what_was_done_is_due_no_more() {
+async fn done_acts_are_not_due() {
     let mut disk = with_effects(vec![settle(9)]).await;
     let row = due(&disk, 2).await.remove(0);
     finish(&mut disk, row.id).await;
@@ -106,7 +106,7 @@ async fn what_was_done_is_due_no_more() {
 }
 
 #[tokio::test]
-async fn the_moment_an_act_was_first_tried_is_kept() {
+async fn the_time_of_the_first_try_of_an_act_is_kept() {
     let mut disk = with_effects(vec![settle(9)]).await;
     let id = due(&disk, 2).await[0].id;
     for at in [7, 8] {
@@ -138,7 +138,7 @@ async fn a_message_is_sealed_once() {
 
 // spec: D31 INV-6
 #[tokio::test]
-async fn a_message_whose_time_is_refused_is_sealed_anew_and_lives_no_longer_for_it() {
+async fn a_message_whose_date_is_refused_is_resealed_with_the_same_expiration() {
     let mut disk = with_effects(vec![tell(BUYER, Notice::Rate)]).await;
     let id = due(&disk, 2).await[0].id;
     let mut tx = disk.begin().await;
@@ -154,7 +154,7 @@ async fn a_message_whose_time_is_refused_is_sealed_anew_and_lives_no_longer_for_
 
 // spec: D41
 #[tokio::test]
-async fn retries_that_a_fast_clock_put_off_are_due_once_it_is_right() {
+async fn retries_postponed_by_a_fast_clock_are_due_once_the_clock_is_right() {
     let mut disk = with_effects(vec![settle(9), tell(BUYER, Notice::Rate)]).await;
     let (far, near) = (due(&disk, 2).await[0].id, due(&disk, 2).await[1].id);
     let mut tx = disk.begin().await;
@@ -176,7 +176,7 @@ async fn retries_that_a_fast_clock_put_off_are_due_once_it_is_right() {
 
 // spec: INV-6
 #[tokio::test]
-async fn what_relays_took_lately_is_listed_until_it_expires() {
+async fn events_accepted_by_relays_are_listed_until_they_expire() {
     let messages = (1..=4).map(|n| tell(TradeKey([n; 32]), Notice::Rate));
     let mut disk = with_effects(messages.collect()).await;
     let ids: Vec<_> = due(&disk, 2).await.iter().map(|row| row.id).collect();
@@ -217,7 +217,7 @@ async fn an_unreadable_row_stops_its_own_lane_only() {
 
 // spec: D14
 #[tokio::test]
-async fn every_act_comes_back_as_it_was_asked_for() {
+async fn every_act_is_read_back_unchanged() {
     let view = OrderView {
         buyer_invoice: Some("lnbcrt1".to_owned()),
         ..OrderView::parties(&awaiting_hold(1, 9), Status::Active, Sats(99_000))
@@ -444,7 +444,7 @@ async fn a_new_revision_does_not_send_the_event_of_the_old_one() {
 
 // spec: D15 K-09
 #[tokio::test]
-async fn what_a_relay_may_still_show_of_orders_is_listed() {
+async fn order_events_that_relays_may_still_show_are_listed() {
     let mut disk = Disk::new().await;
     let (in_book, gone, taken, unsigned) = (pending(1), pending(2), pending(3), pending(4));
     for order in [&in_book, &gone, &taken, &unsigned] {
@@ -470,7 +470,7 @@ async fn what_a_relay_may_still_show_of_orders_is_listed() {
 
 // spec: INV-7 D30
 #[tokio::test]
-async fn a_public_event_is_later_than_what_a_relay_took() {
+async fn a_public_event_is_dated_after_the_one_that_a_relay_accepted() {
     let mut disk = Disk::new().await;
     let id = PublicationId::Info;
     let mut revision = 0;
@@ -505,7 +505,7 @@ async fn a_public_event_is_later_than_what_a_relay_took() {
 
 // spec: INV-7 D30
 #[tokio::test]
-async fn a_revision_is_sealed_anew_until_a_relay_has_it_and_not_before_what_a_relay_has() {
+async fn a_revision_is_resealed_until_a_relay_accepts_it_and_dated_after_the_accepted_one() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     let id = PublicationId::Order(pending(1).id);
@@ -528,7 +528,7 @@ async fn a_revision_is_sealed_anew_until_a_relay_has_it_and_not_before_what_a_re
 }
 
 #[tokio::test]
-async fn the_depth_of_the_outbox_counts_what_is_not_done() {
+async fn the_depth_of_the_outbox_counts_undone_acts() {
     let mut disk = with_effects(vec![settle(9), settle(8)]).await;
     let first = due(&disk, 2).await[0].id;
     finish(&mut disk, first).await;

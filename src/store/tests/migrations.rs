@@ -42,7 +42,7 @@ const ORDERS: &str = r#"
 
 // spec: INV-7 D30
 #[tokio::test]
-async fn what_was_published_and_what_is_still_to_be_published_is_known_afterwards() {
+async fn published_and_waiting_revisions_are_migrated() {
     const ROWS: &str = "
         insert into book (order_id, revision, published, event, event_revision, last_created_at,
             taken_at, attempts, retry_at)
@@ -73,7 +73,7 @@ async fn what_was_published_and_what_is_still_to_be_published_is_known_afterward
 }
 
 #[tokio::test]
-async fn what_queries_ask_of_a_state_is_known_of_orders_that_were_saved_before() {
+async fn query_columns_are_filled_for_orders_saved_before() {
     const ROWS: &str = "
         insert into orders (id, version, kind, status, state, maker_key, maker_identity,
             taker_key, taker_identity, fiat_code, fiat_amount, payment_method, premium, amount, fee,

@@ -10,7 +10,7 @@ use super::{
 
 // spec: INV-3 E3
 #[tokio::test]
-async fn lnd_is_watched_over_every_hold_it_has_and_did_not_end() {
+async fn holds_that_lnd_has_and_has_not_ended_are_watched() {
     let mut disk = Disk::new().await;
     let acknowledged = |hold: Hold| Hold { bolt11: Some("lnbcrt".to_owned()), ..hold };
     let debt = acknowledged(canceled_hold(7));
@@ -56,7 +56,7 @@ async fn a_payment_is_followed_once_its_send_was_begun_and_until_it_ends() {
 
 // spec: D20
 #[tokio::test]
-async fn another_try_of_a_hash_is_the_same_row() {
+async fn another_send_of_a_hash_uses_the_same_row() {
     let mut disk = Disk::new().await;
     disk.create(&paying(1, Some(attempt(9)))).await;
     disk.save(&failed(1, 9), vec![]).await.unwrap();
@@ -86,7 +86,7 @@ async fn the_newest_attempt_is_the_one_that_counts() {
 
 // spec: P4
 #[tokio::test]
-async fn a_receipt_is_kept_with_the_end_of_the_debt() {
+async fn a_receipt_is_saved_with_the_end_of_its_payout() {
     let mut disk = Disk::new().await;
     disk.create(&paying(1, Some(attempt(9)))).await;
     let receipt = Attempt { receipt: Some(Preimage([3; 32])), acked: true, ..attempt(9) };
@@ -189,7 +189,7 @@ async fn a_hold_keeps_what_was_paid_into_it() {
 }
 
 #[tokio::test]
-async fn a_preimage_is_on_disk_with_the_wish_for_its_hold() {
+async fn a_preimage_is_on_disk_with_the_wanted_hold() {
     let mut disk = Disk::new().await;
     let holds = vec![Hold { decision: Some(trade::HoldDecision::Cancel), ..wanted_hold(9) }];
     disk.create(&Order { holds, ..pending(1) }).await;
@@ -210,7 +210,7 @@ fn failed(n: u8, of: u8) -> Order {
 
 // spec: D43
 #[tokio::test]
-async fn what_routes_may_cost_is_summed_up_by_day_and_by_destination() {
+async fn routing_fees_are_summed_by_day_and_by_destination() {
     let mut disk = Disk::new().await;
     let subsidy = |day, payee, amount| {
         Some(Subsidy { day: Day(day), payee: NodeKey([payee; 33]), amount: Msats(amount) })

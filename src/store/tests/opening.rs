@@ -44,7 +44,7 @@ async fn nobody_else_may_read_the_files() {
 }
 
 #[tokio::test]
-async fn a_second_daemon_is_told_that_the_first_one_runs() {
+async fn a_second_daemon_reports_that_the_first_one_runs() {
     let (_folder, path) = folder();
     let _first = open(&path).await.unwrap();
 
@@ -65,7 +65,7 @@ async fn a_file_can_be_opened_again_after_it_was_closed() {
 }
 
 #[tokio::test]
-async fn a_database_of_another_program_is_left_alone() {
+async fn a_database_of_another_program_is_not_changed() {
     let (_folder, path) = folder();
     let mut other = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(&path)
@@ -102,7 +102,7 @@ async fn refusal(harm: impl FnOnce(Vec<u8>) -> Vec<u8>) -> OpenError {
 }
 
 #[tokio::test]
-async fn a_damaged_page_a_file_that_was_cut_short_and_a_text_are_for_a_person_to_mend() {
+async fn a_damaged_page_a_truncated_file_and_a_text_file_need_repair_by_a_person() {
     let damaged = refusal(|mut bytes| {
         let half = bytes.len() / 2;
         bytes[half..half + 4096].fill(0xff);
@@ -118,7 +118,7 @@ async fn a_damaged_page_a_file_that_was_cut_short_and_a_text_are_for_a_person_to
 }
 
 #[tokio::test]
-async fn what_is_in_the_place_of_the_file_is_named_with_what_to_do() {
+async fn the_error_of_a_wrong_file_names_what_it_is_and_the_remedy() {
     let (_folder, path) = folder();
     std::fs::create_dir(&path).unwrap();
     let error = open(&path).await.unwrap_err();

@@ -14,7 +14,7 @@ use super::{Disk, MARGIN, awaiting_hold, canceled_hold, decision, ended, line, p
 use crate::store::{EventId, Part, StoreError};
 
 #[test]
-fn an_order_comes_back_from_its_rows_as_it_was() {
+fn an_order_is_read_back_unchanged() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let disk = std::cell::RefCell::new(runtime.block_on(Disk::new()));
     let mut runner = TestRunner::new(ProptestConfig::with_cases(256));
@@ -63,13 +63,13 @@ async fn a_saved_order_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn an_order_that_nobody_made_is_none() {
+async fn an_order_that_was_never_created_is_not_found() {
     let disk = Disk::new().await;
     assert_eq!(disk.reader.find_order(OrderId([7; 16])).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn what_is_not_committed_is_not_there() {
+async fn uncommitted_changes_are_not_visible() {
     let mut disk = Disk::new().await;
     let mut tx = disk.begin().await;
     tx.create(&decision(pending(1), vec![]), &line(1), MARGIN).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_savepoint_is_undone_alone() {
 }
 
 #[tokio::test]
-async fn a_full_disk_leaves_no_half_step_and_writes_go_on_when_there_is_room() {
+async fn a_full_disk_leaves_no_partial_write_and_writes_continue_once_there_is_space() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     disk.tamper("pragma max_page_count = 1").await.unwrap();
@@ -125,7 +125,7 @@ async fn a_full_disk_leaves_no_half_step_and_writes_go_on_when_there_is_room() {
 
 // spec: INV-5
 #[tokio::test]
-async fn a_decision_on_an_order_that_moved_is_not_saved() {
+async fn a_decision_on_an_order_that_has_changed_is_not_saved() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     let stale = disk.order(pending(1).id).await;
@@ -139,7 +139,7 @@ async fn a_decision_on_an_order_that_moved_is_not_saved() {
 }
 
 #[tokio::test]
-async fn an_ended_hold_is_loaded_no_more() {
+async fn an_ended_hold_is_not_loaded_any_more() {
     let mut disk = Disk::new().await;
     let two = Order { holds: vec![canceled_hold(8), canceled_hold(9)], ..pending(1) };
     disk.create(&two).await;
@@ -161,7 +161,7 @@ async fn a_status_that_does_not_fit_its_state_is_corrupt() {
 }
 
 #[tokio::test]
-async fn what_queries_ask_of_a_state_is_corrupt_if_it_does_not_fit_the_state() {
+async fn query_columns_that_contradict_the_state_are_corrupt() {
     for change in [
         "update orders set ended = 1, version = 2",
         "update orders set in_book = 0, version = 2",
@@ -191,7 +191,7 @@ async fn a_state_from_the_future_is_corrupt_and_not_guessed_at() {
 }
 
 #[tokio::test]
-async fn an_order_that_breaks_a_law_of_the_core_is_corrupt() {
+async fn an_order_that_breaks_an_invariant_is_corrupt() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 9)).await;
     disk.tamper("update holds set decision = 'settle'").await.unwrap();
@@ -202,7 +202,7 @@ async fn an_order_that_breaks_a_law_of_the_core_is_corrupt() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_no_trouble_of_the_database() {
+async fn an_unreadable_row_is_not_a_database_error() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     disk.tamper("update orders set terms = cast(x'22e16322' as text), version = 2").await.unwrap();
@@ -214,7 +214,7 @@ async fn what_cannot_be_read_is_no_trouble_of_the_database() {
 
 // spec: INV-9 E3
 #[tokio::test]
-async fn a_hold_that_cannot_be_read_stops_no_other() {
+async fn an_unreadable_hold_does_not_block_the_others() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 8)).await;
     disk.create(&awaiting_hold(2, 9)).await;
@@ -229,7 +229,7 @@ async fn a_hold_that_cannot_be_read_stops_no_other() {
 
 // spec: INV-9
 #[tokio::test]
-async fn an_order_that_cannot_be_read_is_named_and_stops_no_other() {
+async fn an_unreadable_order_is_named_and_does_not_block_the_others() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     disk.create(&pending(2)).await;
@@ -370,7 +370,7 @@ async fn an_escrow_is_due_at_its_guard_height() {
 }
 
 #[tokio::test]
-async fn a_waiting_deadline_stands_still_while_relays_are_unreachable() {
+async fn a_waiting_deadline_is_paused_while_relays_are_unreachable() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 9)).await;
     for is_reachable in [false, true] {
@@ -417,7 +417,7 @@ async fn each_version_has_its_journal_line() {
 }
 
 #[tokio::test]
-async fn only_a_changed_public_face_needs_a_new_event() {
+async fn only_a_changed_public_projection_needs_a_new_event() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     let taken = awaiting_hold(1, 9);
@@ -444,7 +444,7 @@ fn with_child(n: u8) -> Decision {
 }
 
 #[tokio::test]
-async fn a_child_is_born_in_the_transaction_of_its_parent() {
+async fn a_child_order_is_saved_in_the_transaction_of_its_parent() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
 
@@ -465,7 +465,7 @@ async fn a_child_is_born_in_the_transaction_of_its_parent() {
 }
 
 #[tokio::test]
-async fn a_child_that_cannot_be_saved_leaves_its_parent_as_it_was() {
+async fn a_child_order_that_cannot_be_saved_leaves_its_parent_unchanged() {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
     disk.create(&pending(2)).await;
@@ -481,7 +481,7 @@ async fn a_child_that_cannot_be_saved_leaves_its_parent_as_it_was() {
 }
 
 #[tokio::test]
-async fn who_speaks_of_an_order_may_be_its_party_or_not() {
+async fn a_sender_is_a_party_only_of_a_running_order() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 9)).await;
     disk.create(&pending(3)).await;
@@ -499,7 +499,7 @@ async fn who_speaks_of_an_order_may_be_its_party_or_not() {
 }
 
 #[tokio::test]
-async fn a_duty_is_of_the_side_that_must_act() {
+async fn a_waiting_deadline_belongs_to_the_party_that_must_act() {
     let mut disk = Disk::new().await;
     disk.create(&awaiting_hold(1, 9)).await;
     let (maker, taker) = (party(1).identity, party(2).identity);

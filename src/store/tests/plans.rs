@@ -28,7 +28,7 @@ const SHORT: [&str; 16] = [
 
 // `mostrod check` alone sums up the ledger and counts what waits.
 #[tokio::test]
-async fn no_query_of_a_running_daemon_reads_the_whole_past() {
+async fn no_query_of_a_running_daemon_scans_a_whole_table() {
     let disk = Disk::new().await;
     let queries = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     let mut long = BTreeSet::new();

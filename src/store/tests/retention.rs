@@ -43,7 +43,7 @@ async fn count(disk: &Disk, table: &str) -> u32 {
 
 // spec: D5
 #[tokio::test]
-async fn a_message_is_remembered_for_its_time_and_then_forgotten() {
+async fn a_message_id_is_kept_for_its_retention_and_then_deleted() {
     let mut disk = Disk::new().await;
     let (old, newer) = (message(1, 10), message(2, 11));
     for message in [&newer, &old] {
@@ -60,7 +60,7 @@ async fn a_message_is_remembered_for_its_time_and_then_forgotten() {
 
 // spec: I7 C25
 #[tokio::test]
-async fn nothing_as_old_as_what_was_forgotten_is_taken_even_after_a_restart() {
+async fn messages_as_old_as_deleted_ids_are_refused_even_after_a_restart() {
     let mut disk = Disk::new().await;
     assert!(remember(&mut disk, &message(1, 10)).await);
     forget(&mut disk, Timestamp(2_000)).await;
@@ -74,7 +74,7 @@ async fn nothing_as_old_as_what_was_forgotten_is_taken_even_after_a_restart() {
 
 // spec: D24
 #[tokio::test]
-async fn a_clock_that_runs_ahead_does_not_keep_messages_out_once_it_was_set_right() {
+async fn a_clock_that_was_ahead_does_not_exclude_messages_once_it_is_corrected() {
     let mut disk = Disk::new().await;
     assert!(remember(&mut disk, &message(1, 10)).await);
     forget(&mut disk, Timestamp(1_000_000_000)).await;
@@ -83,7 +83,7 @@ async fn a_clock_that_runs_ahead_does_not_keep_messages_out_once_it_was_set_righ
 }
 
 #[tokio::test]
-async fn little_is_forgotten_at_once_and_the_oldest_first() {
+async fn old_rows_are_deleted_in_small_steps_oldest_first() {
     let mut disk = Disk::new().await;
     for n in (0..=AT_ONCE).rev() {
         remember(&mut disk, &message(n, i64::from(n))).await;
@@ -99,7 +99,7 @@ async fn little_is_forgotten_at_once_and_the_oldest_first() {
 
 // spec: I7
 #[tokio::test]
-async fn a_forgetting_that_is_not_committed_forgot_nothing() {
+async fn a_deletion_that_is_not_committed_deletes_nothing() {
     let mut disk = Disk::new().await;
     assert!(remember(&mut disk, &message(1, 10)).await);
     let mut tx = disk.begin().await;
@@ -114,7 +114,7 @@ async fn a_forgetting_that_is_not_committed_forgot_nothing() {
 
 // spec: D40
 #[tokio::test]
-async fn no_message_is_forgotten_that_is_younger_than_a_running_trade() {
+async fn no_message_id_younger_than_a_running_trade_is_deleted() {
     let mut disk = Disk::new().await;
     for (n, at) in [(1, -299), (2, -298), (3, 2)] {
         assert!(remember(&mut disk, &message(n, at)).await);
@@ -130,7 +130,7 @@ async fn no_message_is_forgotten_that_is_younger_than_a_running_trade() {
 
 // spec: D41
 #[tokio::test]
-async fn a_database_that_a_wrong_clock_made_refuse_everything_is_healed_by_a_confirmed_one() {
+async fn a_confirmed_clock_corrects_a_deletion_limit_that_a_wrong_clock_set() {
     let mut disk = Disk::new().await;
     disk.tamper("insert into daemon_state (key, value) values ('forgotten_until', '90000000')")
         .await
@@ -145,7 +145,7 @@ async fn a_database_that_a_wrong_clock_made_refuse_everything_is_healed_by_a_con
 
 // spec: D41 D4
 #[tokio::test]
-async fn no_date_keeps_a_key_from_changing_its_transport_or_from_being_forgotten() {
+async fn a_message_dated_ahead_blocks_neither_a_transport_change_nor_its_deletion() {
     let mut disk = Disk::new().await;
     let now = Timestamp(1_000);
     let ahead = message(1, now.after(365 * DAY).0);
@@ -179,7 +179,7 @@ async fn with_acts() -> Disk {
 }
 
 #[tokio::test]
-async fn what_was_done_can_be_looked_at_for_a_week() {
+async fn done_acts_are_kept_for_a_week() {
     let mut disk = with_acts().await;
 
     forget(&mut disk, Timestamp(50).after(7 * DAY)).await;
@@ -191,7 +191,7 @@ async fn what_was_done_can_be_looked_at_for_a_week() {
 
 // spec: I8
 #[tokio::test]
-async fn what_is_still_to_be_done_stays_however_old_it_is() {
+async fn waiting_acts_are_kept_at_any_age() {
     let mut disk = with_acts().await;
 
     forget(&mut disk, Timestamp(50).after(10_000 * DAY)).await;
@@ -205,7 +205,7 @@ async fn what_is_still_to_be_done_stays_however_old_it_is() {
 
 // spec: INV-7
 #[tokio::test]
-async fn what_is_asked_for_after_a_forgetting_comes_later_than_what_went() {
+async fn outbox_ids_are_not_reused_after_rows_were_deleted() {
     let mut disk = with_acts().await;
     let open = disk.due(2).await.remove(0);
     let mut tx = disk.begin().await;
@@ -231,7 +231,7 @@ async fn heard_from(disk: &mut Disk, keys: &[TradeKey]) {
 
 // spec: D4
 #[tokio::test]
-async fn the_transport_of_a_key_is_forgotten_when_it_was_silent_for_a_month() {
+async fn the_transport_of_a_key_is_deleted_after_a_month_without_messages() {
     let mut disk = Disk::new().await;
     heard_from(&mut disk, &[STRANGER]).await;
 
@@ -244,7 +244,7 @@ async fn the_transport_of_a_key_is_forgotten_when_it_was_silent_for_a_month() {
 
 // spec: D4
 #[tokio::test]
-async fn whoever_is_in_a_running_trade_or_is_owed_a_message_is_told_on_its_own_transport() {
+async fn parties_and_recipients_of_waiting_messages_keep_their_transport() {
     let mut disk = Disk::new().await;
     let (maker, taker, over) = (party(1).trade, party(2).trade, party(3).trade);
     heard_from(&mut disk, &[maker, taker, over, STRANGER]).await;

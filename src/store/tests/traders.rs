@@ -37,7 +37,7 @@ async fn a_trade_index_only_grows() {
 
 // spec: D17
 #[tokio::test]
-async fn an_index_is_given_back_while_it_is_still_the_last() {
+async fn a_trade_index_is_returned_while_it_is_still_the_newest() {
     let mut disk = Disk::new().await;
     let identity = party(1).identity;
     for (from, to, last) in [(5, Some(2), Some(7)), (7, Some(2), Some(2)), (2, None, None)] {
@@ -75,7 +75,7 @@ async fn the_first_rating_counts_half_in_the_average() {
 }
 
 #[tokio::test]
-async fn what_the_daemon_knows_outlives_a_restart() {
+async fn the_daemon_state_survives_a_restart() {
     let mut disk = Disk::new().await;
     assert_eq!(disk.reader.daemon_state().await.unwrap(), DaemonState::default());
     let state = DaemonState {

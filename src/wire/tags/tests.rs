@@ -104,7 +104,7 @@ fn an_order_in_the_book_shows_its_maker_and_its_source() {
 }
 
 #[test]
-fn an_order_that_left_the_book_shows_what_was_agreed() {
+fn an_order_that_left_the_book_shows_its_agreed_terms() {
     let taken = BookEntry { amount: Sats(10_000), ..entry(Listing::InProgress) };
     check_order("order in-progress", &taken, 1_760_000_060);
 

@@ -8,7 +8,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, on_both_transports, setti
 
 // spec: T24 T29 INV-6 C20
 #[tokio::test]
-async fn messages_sent_while_the_daemon_was_down_are_honoured() -> Result<()> {
+async fn messages_sent_during_daemon_downtime_are_accepted() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
 

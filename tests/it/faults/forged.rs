@@ -58,7 +58,7 @@ async fn only_the_seller_can_release() -> Result<()> {
 
 // spec: INV-4 C25
 #[tokio::test]
-async fn a_message_in_the_name_of_another_key_is_ignored() -> Result<()> {
+async fn a_message_with_a_forged_author_is_ignored() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let offer = fixture.sale_active().await?;
         let forger = Forger::join(fixture).await?;

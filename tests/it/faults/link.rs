@@ -18,8 +18,10 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 async fn a_dead_connection_to_lnd_is_noticed_and_replaced() -> Result<()> {
     // Concurrently, as both wait for the same timers.
     futures::try_join!(
-        async { dead_when_the_escrow_is_paid().await.context("when the escrow is paid") },
-        async { dead_when_it_is_released().await.context("when it is released") },
+        async {
+            disconnected_at_the_payment_of_the_escrow().await.context("when the escrow is paid")
+        },
+        async { disconnected_at_the_release().await.context("when it is released") },
     )?;
     Ok(())
 }
@@ -58,7 +60,7 @@ async fn loses_answers(fixture: &mut Fixture, proxy: &Proxy, passing: u32) -> Re
     Ok(is_lost)
 }
 
-async fn dead_when_the_escrow_is_paid() -> Result<()> {
+async fn disconnected_at_the_payment_of_the_escrow() -> Result<()> {
     let (mut fixture, proxy) = behind_proxy().await?;
     let (offer, hold) = fixture.sale_invoiced().await?;
 
@@ -72,7 +74,7 @@ async fn dead_when_the_escrow_is_paid() -> Result<()> {
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await
 }
 
-async fn dead_when_it_is_released() -> Result<()> {
+async fn disconnected_at_the_release() -> Result<()> {
     let (mut fixture, proxy) = behind_proxy().await?;
     let offer = fixture.sale_fiat_sent().await?;
 

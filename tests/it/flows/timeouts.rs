@@ -61,7 +61,7 @@ async fn a_purchase_ends_when_its_maker_gives_no_invoice_and_the_seller_is_refun
 
 // spec: FL-T3 T23 K-12
 #[tokio::test]
-async fn an_order_that_nobody_takes_expires_and_its_maker_is_told() -> Result<()> {
+async fn an_order_without_a_taker_expires_and_its_maker_is_notified() -> Result<()> {
     on_both_transports(settings()?, async |fixture: &mut Fixture| {
         let mut brief = order(Kind::Sell);
         brief.expires_at = Some(i64::try_from(Timestamp::now().as_secs())? + BRIEF);

@@ -273,7 +273,7 @@ pub(crate) async fn an_overpayment_is_accepted_and_reported(fixture: &Fixture<im
 }
 
 // spec: E4 D33
-pub(crate) async fn an_escrow_is_worth_every_millisat_although_its_channel_shows_whole_sats(
+pub(crate) async fn an_escrow_is_exact_to_the_millisat_although_its_channel_shows_whole_sats(
     fixture: &Fixture<impl Lightning>,
 ) {
     let escrow = fixture.open_escrow().await;

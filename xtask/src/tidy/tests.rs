@@ -107,7 +107,7 @@ fn a_file_is_split_into_code_text_and_comment() {
 }
 
 #[test]
-fn a_setting_that_nobody_reads_is_found() {
+fn an_unread_setting_is_found() {
     let template = "[a]\n# A sentence.\nfee = 0\n# name = \"x\"\n";
     let found = documents::check_template(template, "read(\"fee\")");
     assert_eq!(found, [fault("settings.tpl.toml", 4, "name is not read")]);

@@ -386,7 +386,7 @@ async fn payments_are_listed_oldest_first_and_in_pages() {
 
 // case: cancelable
 #[tokio::test]
-async fn a_payment_goes_on_without_its_stream() {
+async fn a_payment_continues_without_its_stream() {
     let mut fixture = Fixture::start().await;
     let bolt11 = fixture.sim.invoice(BUYER, 5_000).unwrap();
     fixture.sim.set_payee(BUYER, Payee::Holds).unwrap();

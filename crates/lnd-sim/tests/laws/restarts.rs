@@ -101,7 +101,7 @@ async fn blocks_missed_while_down_cancel_a_hold_one_second_after_the_start_unles
 
 // case: payer_restart
 #[tokio::test]
-async fn a_payer_that_was_down_learns_of_the_settle_when_it_is_back() {
+async fn a_payer_that_was_down_sees_the_settle_after_its_restart() {
     let mut fixture = Fixture::start().await;
     fixture.add_held().await;
     fixture.sim.kill(SELLER).await;
