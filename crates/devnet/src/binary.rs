@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 /// The path of the program with this name, beside this one.
 ///
 /// # Errors
-/// If there is none; the message says what to do.
+/// If there is none; the message has a remedy.
 pub(crate) fn find(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let here = this.parent().context("a program is in a folder")?;

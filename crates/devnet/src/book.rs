@@ -60,7 +60,7 @@ impl Book {
             if let Some(event) = self.newest(order).filter(|event| tag(event, "s") == [status]) {
                 return Ok(event.clone());
             }
-            if !self.hear(deadline).await? {
+            if !self.read_event(deadline).await? {
                 let shown: Vec<_> = self.revisions(order).map(|event| tag(event, "s")).collect();
                 bail!("order {order} should have the status {status}; it had {shown:?}");
             }
@@ -77,7 +77,7 @@ impl Book {
             if let Some(event) = self.infos().nth(known) {
                 return Ok(event.clone());
             }
-            if !self.hear(deadline).await? {
+            if !self.read_event(deadline).await? {
                 bail!("the node did not publish its info event (kind 38385)");
             }
         }
@@ -117,12 +117,12 @@ impl Book {
     }
 
     /// Waits for one more event; `false` at the deadline.
-    async fn hear(&mut self, deadline: Instant) -> Result<bool> {
+    async fn read_event(&mut self, deadline: Instant) -> Result<bool> {
         loop {
-            let Ok(heard) = timeout_at(deadline, self.notification()).await else {
+            let Ok(notification) = timeout_at(deadline, self.notification()).await else {
                 return Ok(false);
             };
-            if let RelayPoolNotification::Event { event, .. } = heard? {
+            if let RelayPoolNotification::Event { event, .. } = notification? {
                 self.events.push(*event);
                 return Ok(true);
             }

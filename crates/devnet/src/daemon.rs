@@ -45,7 +45,7 @@ pub struct CrashRuns {
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer than the daemon gives its tasks for their end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longer than keep-alive and deadlines need to detect a dead connection.
+/// Longer than keep-alive and deadlines need to detect a broken connection.
 const LOG_TIMEOUT: Duration = Duration::from_mins(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const SIGKILL: i32 = 9;
@@ -211,14 +211,14 @@ impl Daemon {
     /// # Errors
     /// If it does not in time; the error shows its log.
     pub async fn wait_for_log(&self, words: &str) -> Result<()> {
-        let said = async {
+        let reading = async {
             while !self.log().contains(words) {
                 // A file sends no notification when it grows.
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        let said = timeout(LOG_TIMEOUT, said).await;
-        said.with_context(|| format!("{words:?} is not in its log:\n{}", self.log()))
+        let found = timeout(LOG_TIMEOUT, reading).await;
+        found.with_context(|| format!("{words:?} is not in its log:\n{}", self.log()))
     }
 
     /// The path of its log.
@@ -241,11 +241,11 @@ impl Daemon {
         let output = self.command().arg("check").arg("-d").arg(&self.dir).output().await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let found = text.lines().filter(|line| line.contains(": TROUBLE: ")).count();
-        let is_told = |order: &Uuid| text.contains(&format!("order {order}: TROUBLE: "));
+        let is_logged = |order: &Uuid| text.contains(&format!("order {order}: TROUBLE: "));
         ensure!(
             output.status.success() == standing_still.is_empty()
                 && found == standing_still.len()
-                && standing_still.iter().all(is_told),
+                && standing_still.iter().all(is_logged),
             "mostrod check ended with {}:\n{text}{}",
             output.status,
             String::from_utf8_lossy(&output.stderr)

@@ -37,7 +37,7 @@ impl LndProcess {
         let (binary, dir) = (binary::find("lnd-sim")?, dir.to_owned());
         let mut lnd = Self { binary, dir, nodes: BTreeMap::new(), running: Mutex::default() };
         lnd.launch().await?;
-        let nodes = control::read_nodes(lnd.tell(&Verb::Nodes).await?)?.into_iter();
+        let nodes = control::read_nodes(lnd.call(&Verb::Nodes).await?)?.into_iter();
         lnd.nodes = nodes.map(|access| (access.name.clone(), access_of(access))).collect();
         Ok(lnd)
     }
@@ -65,8 +65,8 @@ impl LndProcess {
         Ok(())
     }
 
-    async fn tell(&self, verb: &Verb) -> Result<Value> {
-        Ok(control::tell(&self.dir, verb).await?)
+    async fn call(&self, verb: &Verb) -> Result<Value> {
+        Ok(control::call(&self.dir, verb).await?)
     }
 }
 
@@ -76,33 +76,33 @@ impl Lightning for LndProcess {
     }
 
     async fn balance(&self, node: &str) -> Result<Balance> {
-        let all = control::read_balances(self.tell(&Verb::Balances).await?)?;
+        let all = control::read_balances(self.call(&Verb::Balances).await?)?;
         let found = all.into_iter().find(|balance| balance.node == node);
         found.with_context(|| format!("no node is named {node}"))
     }
 
     async fn list_invoices(&self, node: &str, state: InvoiceState) -> Result<Vec<PaymentHash>> {
         let node = node.to_owned();
-        let listed = self.tell(&Verb::ListInvoices { node, state }).await?;
+        let listed = self.call(&Verb::ListInvoices { node, state }).await?;
         Ok(serde_json::from_value(listed)?)
     }
 
     async fn broken_laws(&self) -> Result<Vec<String>> {
-        Ok(serde_json::from_value(self.tell(&Verb::Check).await?)?)
+        Ok(serde_json::from_value(self.call(&Verb::Check).await?)?)
     }
 
     async fn news(&self, seen: &mut u64) -> Result<()> {
-        *seen = serde_json::from_value(self.tell(&Verb::Await { since: *seen }).await?)?;
+        *seen = serde_json::from_value(self.call(&Verb::Await { since: *seen }).await?)?;
         Ok(())
     }
 
     async fn mine(&self, blocks: u32) -> Result<()> {
-        self.tell(&Verb::Mine { blocks }).await?;
+        self.call(&Verb::Mine { blocks }).await?;
         Ok(())
     }
 
     async fn stop_node(&self, node: &str) -> Result<()> {
-        self.tell(&Verb::Stop { node: node.to_owned() }).await?;
+        self.call(&Verb::Stop { node: node.to_owned() }).await?;
         Ok(())
     }
 
@@ -117,30 +117,30 @@ impl Lightning for LndProcess {
             return self.launch().await;
         }
         let state = LndState::ServerActive;
-        self.tell(&Verb::Start { node: node.to_owned(), state }).await?;
+        self.call(&Verb::Start { node: node.to_owned(), state }).await?;
         Ok(())
     }
 
     async fn start_locked(&self, node: &str) -> Result<()> {
         let state = LndState::Locked;
-        self.tell(&Verb::Start { node: node.to_owned(), state }).await?;
+        self.call(&Verb::Start { node: node.to_owned(), state }).await?;
         Ok(())
     }
 
     async fn unlock(&self, node: &str) -> Result<()> {
         let state = LndState::ServerActive;
-        self.tell(&Verb::SetState { node: node.to_owned(), state }).await?;
+        self.call(&Verb::SetState { node: node.to_owned(), state }).await?;
         Ok(())
     }
 
     async fn renew_certificate(&self, node: &str) -> Result<()> {
-        self.tell(&Verb::RenewCertificate { node: node.to_owned() }).await?;
+        self.call(&Verb::RenewCertificate { node: node.to_owned() }).await?;
         Ok(())
     }
 
     async fn bake_macaroon(&self, node: &str, root_key: u64, calls: &[&str]) -> Result<Vec<u8>> {
         let (node, calls) = (node.to_owned(), calls.iter().map(ToString::to_string).collect());
-        let baked = self.tell(&Verb::BakeMacaroon { node, root_key, calls }).await?;
+        let baked = self.call(&Verb::BakeMacaroon { node, root_key, calls }).await?;
         Ok(hex::decode(baked.as_str().context("a macaroon is hex")?)?)
     }
 

@@ -99,12 +99,12 @@ async fn demonstrate<L: Lightning>(
     wallets: fn(&Exchange<L>) -> Result<String>,
     timeline: &Timeline,
 ) -> Result<()> {
-    timeline.shown("node", "info event (kind 38385)", "ready")?;
+    timeline.published("node", "info event (kind 38385)", "ready")?;
     let before = exchange.settled_totals().await?;
     let traded = unless_stopped(Box::pin(trade(arguments, &exchange, &before, timeline))).await;
     let ended = match traded {
         Ok(()) if !arguments.once => {
-            timeline.say(&join::instructions(&exchange, &wallets(&exchange)?)?)?;
+            timeline.note(&join::instructions(&exchange, &wallets(&exchange)?)?)?;
             stay_up(&mut exchange, &before, timeline).await
         }
         ended => ended,
@@ -130,7 +130,8 @@ async fn stay_up<L: Lightning>(
         }
     }
     if exchange.totals_if_settled().await?.is_none() {
-        return timeline.say("stopped while payments are in progress: the books were not compared");
+        return timeline
+            .note("stopped while payments are in progress: the books were not compared");
     }
     exchange.audit(before, &[]).await?;
     timeline.good("the daemon's ledger and its node's books still agree")

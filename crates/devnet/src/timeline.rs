@@ -1,5 +1,5 @@
 //! The output of a trade for people: one line per message, and a spinner while something is awaited.
-//! Colour and spinner only on a terminal; `NO_COLOR` is honoured.
+//! Colour and spinner only on a terminal; `NO_COLOR` is respected.
 
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
@@ -66,13 +66,13 @@ impl Timeline {
 
     /// # Errors
     /// If standard output is closed.
-    pub fn said(&self, who: &str, action: &str, sats: Option<i64>) -> Result<()> {
+    pub fn sent(&self, who: &str, action: &str, sats: Option<i64>) -> Result<()> {
         self.line(&Line { who, sign: "→", what: action, sats, status: None })
     }
 
     /// # Errors
     /// If standard output is closed.
-    pub fn heard(&self, who: &str, message: &Received) -> Result<()> {
+    pub fn received(&self, who: &str, message: &Received) -> Result<()> {
         let order = match message.payload() {
             Some(Payload::Order(order) | Payload::PaymentRequest(Some(order), _, _)) => Some(order),
             _ => None,
@@ -88,7 +88,7 @@ impl Timeline {
 
     /// # Errors
     /// If standard output is closed.
-    pub fn shown(&self, who: &str, what: &str, status: &str) -> Result<()> {
+    pub fn published(&self, who: &str, what: &str, status: &str) -> Result<()> {
         let status = Some(status.to_owned());
         self.line(&Line { who, sign: "·", what, status, sats: None })
     }
@@ -109,15 +109,15 @@ impl Timeline {
         self.print(text.trim_end())
     }
 
-    /// A heading or a remark.
+    /// Prints a heading or a remark.
     ///
     /// # Errors
     /// If standard output is closed.
-    pub fn say(&self, text: &str) -> Result<()> {
+    pub fn note(&self, text: &str) -> Result<()> {
         self.print(text)
     }
 
-    /// A success.
+    /// Prints a success.
     ///
     /// # Errors
     /// If standard output is closed.

@@ -21,7 +21,7 @@ pub struct Counterparties {
     pub book: Book,
     /// The time from each request to its answer, oldest first.
     pub replies: Vec<Duration>,
-    asked: Instant,
+    requested_at: Instant,
     timeline: Timeline,
 }
 
@@ -83,7 +83,7 @@ impl Counterparties {
             buyer: exchange.person("buyer", transport).await?,
             book: exchange.book().await?,
             replies: Vec::new(),
-            asked: Instant::now(),
+            requested_at: Instant::now(),
             timeline,
         })
     }
@@ -108,57 +108,57 @@ impl Counterparties {
     /// From a sell order to `active`.
     async fn sell(&mut self, terms: Terms) -> Result<Active> {
         let offer = terms.order();
-        self.asks("seller", "new-order", Some(offer.amount))?;
+        self.show_request("seller", "new-order", Some(offer.amount))?;
         self.seller.trader.new_order(offer).await?;
         let order = self.offered(Side::Sell).await?;
-        self.asks("buyer", "take-sell", None)?;
+        self.show_request("buyer", "take-sell", None)?;
         self.buyer.trader.take_sell(order, None).await?;
-        let sats = self.asked_for_invoice().await?;
-        self.is_answered();
-        self.seller_hears(Action::WaitingBuyerInvoice).await?;
+        let sats = self.receive_invoice_request().await?;
+        self.record_reply_time();
+        self.seller_receives(Action::WaitingBuyerInvoice).await?;
         let payout = self.buyer.wallet.invoice(sats).await?;
         let invoiced = Instant::now();
         self.hand_in_invoice(order, sats, &payout).await?;
-        self.buyer_hears(Action::WaitingSellerToPay).await?;
-        self.is_answered();
-        let hold = self.told_to_pay().await?;
+        self.buyer_receives(Action::WaitingSellerToPay).await?;
+        self.record_reply_time();
+        let hold = self.receive_hold_invoice().await?;
         let escrow_added = invoiced.elapsed();
         let escrow_held = self.pay_until(&hold, Action::BuyerTookOrder).await?;
-        self.buyer_hears(Action::HoldInvoicePaymentAccepted).await?;
+        self.buyer_receives(Action::HoldInvoicePaymentAccepted).await?;
         Ok(Active { order, payout, escrow_added, escrow_held })
     }
 
     /// From a buy order to `active`.
     async fn buy(&mut self, terms: Terms) -> Result<Active> {
         let offer = terms.order();
-        self.asks("buyer", "new-order", Some(offer.amount))?;
+        self.show_request("buyer", "new-order", Some(offer.amount))?;
         self.buyer.trader.new_order(offer).await?;
         let order = self.offered(Side::Buy).await?;
-        self.asks("seller", "take-buy", None)?;
+        self.show_request("seller", "take-buy", None)?;
         let taken = Instant::now();
         self.seller.trader.take_buy(order).await?;
-        self.buyer_hears(Action::WaitingSellerToPay).await?;
-        let hold = self.told_to_pay().await?;
-        self.is_answered();
+        self.buyer_receives(Action::WaitingSellerToPay).await?;
+        let hold = self.receive_hold_invoice().await?;
+        self.record_reply_time();
         let escrow_added = taken.elapsed();
         let escrow_held = self.pay_until(&hold, Action::WaitingBuyerInvoice).await?;
-        let sats = self.asked_for_invoice().await?;
+        let sats = self.receive_invoice_request().await?;
         let payout = self.buyer.wallet.invoice(sats).await?;
         self.hand_in_invoice(order, sats, &payout).await?;
-        self.buyer_hears(Action::HoldInvoicePaymentAccepted).await?;
-        self.is_answered();
-        self.seller_hears(Action::BuyerTookOrder).await?;
+        self.buyer_receives(Action::HoldInvoicePaymentAccepted).await?;
+        self.record_reply_time();
+        self.seller_receives(Action::BuyerTookOrder).await?;
         Ok(Active { order, payout, escrow_added, escrow_held })
     }
 
     /// Returns the time from the release until the buyer's node has the sats.
     async fn pay_fiat_and_release(&mut self, trade: &Active) -> Result<Duration> {
-        self.asks("buyer", "fiat-sent", None)?;
+        self.show_request("buyer", "fiat-sent", None)?;
         self.buyer.trader.fiat_sent(trade.order).await?;
-        self.buyer_hears(Action::FiatSentOk).await?;
-        self.is_answered();
-        self.seller_hears(Action::FiatSentOk).await?;
-        self.asks("seller", "release", None)?;
+        self.buyer_receives(Action::FiatSentOk).await?;
+        self.record_reply_time();
+        self.seller_receives(Action::FiatSentOk).await?;
+        self.show_request("seller", "release", None)?;
         let wallet = self.buyer.wallet.clone();
         let released = Instant::now();
         let arrives = async {
@@ -171,29 +171,29 @@ impl Counterparties {
 
     async fn release(&mut self, order: Uuid) -> Result<()> {
         self.seller.trader.release(order).await?;
-        self.seller_hears(Action::HoldInvoicePaymentSettled).await?;
-        self.is_answered();
-        self.buyer_hears(Action::Released).await?;
-        self.buyer_hears(Action::PurchaseCompleted).await?;
+        self.seller_receives(Action::HoldInvoicePaymentSettled).await?;
+        self.record_reply_time();
+        self.buyer_receives(Action::Released).await?;
+        self.buyer_receives(Action::PurchaseCompleted).await?;
         Ok(())
     }
 
     /// Waits until the maker has the order's id and the book shows the order.
     async fn offered(&mut self, side: Side) -> Result<Uuid> {
         let answer = match side {
-            Side::Sell => self.seller_hears(Action::NewOrder).await?,
-            Side::Buy => self.buyer_hears(Action::NewOrder).await?,
+            Side::Sell => self.seller_receives(Action::NewOrder).await?,
+            Side::Buy => self.buyer_receives(Action::NewOrder).await?,
         };
-        self.is_answered();
+        self.record_reply_time();
         let order = answer.kind().id.context("the answer to new-order has no order id")?;
         self.shown(order, "pending").await?;
         Ok(order)
     }
 
     /// The amount of the buyer's invoice.
-    async fn asked_for_invoice(&mut self) -> Result<u64> {
+    async fn receive_invoice_request(&mut self) -> Result<u64> {
         loop {
-            let message = self.buyer_hears(Action::AddInvoice).await?;
+            let message = self.buyer_receives(Action::AddInvoice).await?;
             match message.payload() {
                 Some(Payload::Order(order)) => return Ok(u64::try_from(order.amount)?),
                 // The taker's reputation has the same action.
@@ -204,15 +204,15 @@ impl Counterparties {
     }
 
     async fn hand_in_invoice(&mut self, order: Uuid, sats: u64, bolt11: &str) -> Result<()> {
-        self.asks("buyer", "add-invoice", Some(i64::try_from(sats)?))?;
+        self.show_request("buyer", "add-invoice", Some(i64::try_from(sats)?))?;
         self.buyer.trader.add_invoice(order, bolt11).await?;
         Ok(())
     }
 
     /// The hold invoice and its amount.
-    async fn told_to_pay(&mut self) -> Result<(String, i64)> {
+    async fn receive_hold_invoice(&mut self) -> Result<(String, i64)> {
         loop {
-            let message = self.seller_hears(Action::PayInvoice).await?;
+            let message = self.seller_receives(Action::PayInvoice).await?;
             match message.payload() {
                 Some(Payload::PaymentRequest(Some(order), bolt11, _)) => {
                     return Ok((bolt11.clone(), order.amount));
@@ -227,43 +227,48 @@ impl Counterparties {
     async fn pay_until(
         &mut self,
         (bolt11, sats): &(String, i64),
-        told: Action,
+        expected: Action,
     ) -> Result<Duration> {
         let started = Instant::now();
         self.seller.wallet.pay(bolt11).await?;
         let (what, sats) = ("pays the hold invoice", Some(*sats));
         self.timeline.line(&Line { who: "seller", sign: "⚡", what, sats, status: None })?;
-        self.seller_hears(told).await?;
+        self.seller_receives(expected).await?;
         Ok(started.elapsed())
     }
 
-    fn asks(&mut self, who: &'static str, action: &'static str, sats: Option<i64>) -> Result<()> {
-        self.asked = Instant::now();
-        self.timeline.said(who, action, sats)
+    fn show_request(
+        &mut self,
+        who: &'static str,
+        action: &'static str,
+        sats: Option<i64>,
+    ) -> Result<()> {
+        self.requested_at = Instant::now();
+        self.timeline.sent(who, action, sats)
     }
 
-    fn is_answered(&mut self) {
-        self.replies.push(self.asked.elapsed());
+    fn record_reply_time(&mut self) {
+        self.replies.push(self.requested_at.elapsed());
     }
 
-    async fn seller_hears(&mut self, action: Action) -> Result<Received> {
-        hear(&mut self.seller, action, &self.timeline).await
+    async fn seller_receives(&mut self, action: Action) -> Result<Received> {
+        receive(&mut self.seller, action, &self.timeline).await
     }
 
-    async fn buyer_hears(&mut self, action: Action) -> Result<Received> {
-        hear(&mut self.buyer, action, &self.timeline).await
+    async fn buyer_receives(&mut self, action: Action) -> Result<Received> {
+        receive(&mut self.buyer, action, &self.timeline).await
     }
 
     async fn shown(&mut self, order: Uuid, status: &str) -> Result<()> {
         self.timeline.awaits("everybody", &format!("{status} in the book"));
         self.book.until(order, status).await?;
-        self.timeline.shown("book", "order event (kind 38383)", status)
+        self.timeline.published("book", "order event (kind 38383)", status)
     }
 }
 
-async fn hear(person: &mut Person, action: Action, timeline: &Timeline) -> Result<Received> {
+async fn receive(person: &mut Person, action: Action, timeline: &Timeline) -> Result<Received> {
     timeline.awaits(person.trader.name(), &on_the_wire(&action));
     let message = person.trader.wait_for(action).await?;
-    timeline.heard(person.trader.name(), &message)?;
+    timeline.received(person.trader.name(), &message)?;
     Ok(message)
 }

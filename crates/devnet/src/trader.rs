@@ -109,7 +109,7 @@ impl Trader {
         self.client = connect(&self.name, &self.relay).await?;
         self.events = self.client.notifications();
         for key in self.keys.keys() {
-            self.listen(*key).await?;
+            self.subscribe(*key).await?;
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Trader {
         }
         let key = order.and_then(|order| self.trade_key(order)).or(self.newest);
         let key = key.context("a trader has a trade key by now")?;
-        self.say(key, action, order, None, payload).await
+        self.send_with_key(key, action, order, None, payload).await
     }
 
     /// Takes the next message, which must have this action.
@@ -268,8 +268,8 @@ impl Trader {
     pub async fn receives_nothing_more(&mut self, order: Uuid) -> Result<()> {
         // The node does not know the key of a trader who never sent anything.
         let Some(key) = self.trade_key(order) else { return Ok(()) };
-        let nobodys = Uuid::new_v4();
-        let sent = self.say(key, Action::Cancel, Some(nobodys), None, None).await?;
+        let unknown_order = Uuid::new_v4();
+        let sent = self.send_with_key(key, Action::Cancel, Some(unknown_order), None, None).await?;
         let refusal = self.expect(Action::CantDo).await?;
         ensure!(
             refusal.kind().request_id == Some(sent.request_id),
@@ -291,7 +291,7 @@ impl Trader {
             self.orders.insert(order, key);
         }
         let index = self.keys.get(&key).map(|key| i64::from(key.index));
-        self.say(key, action, order, index, payload).await
+        self.send_with_key(key, action, order, index, payload).await
     }
 
     /// Derives the next trade key and subscribes to events for it.
@@ -300,31 +300,31 @@ impl Trader {
         self.next_index += 1;
         let keys = self.seed.trade(index)?;
         let public = keys.public_key();
-        self.listen(public).await?;
+        self.subscribe(public).await?;
         self.keys.insert(public, TradeKey { index, keys });
         self.newest = Some(public);
         Ok(public)
     }
 
     /// Subscribes to events for a key.
-    async fn listen(&self, public: PublicKey) -> Result<()> {
+    async fn subscribe(&self, public: PublicKey) -> Result<()> {
         // A gift wrap's author is random, a direct message's is the node.
         let wraps = Filter::new().kind(Kind::GiftWrap).pubkey(public);
         let directs =
             Filter::new().kind(Kind::PrivateDirectMessage).author(self.node).pubkey(public);
         for filter in [wraps, directs] {
-            let heard = self.client.subscribe(filter, None).await?;
+            let subscribed = self.client.subscribe(filter, None).await?;
             ensure!(
-                !heard.success.is_empty(),
+                !subscribed.success.is_empty(),
                 "{} cannot subscribe: {:?}",
                 self.name,
-                heard.failed
+                subscribed.failed
             );
         }
         Ok(())
     }
 
-    async fn say(
+    async fn send_with_key(
         &mut self,
         key: PublicKey,
         action: Action,

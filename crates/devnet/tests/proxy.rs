@@ -58,7 +58,7 @@ async fn a_lost_answer_belongs_to_a_delivered_request() -> Result<()> {
 
     assert_eq!(say(&mut caller, b"hello").await?, b"hello");
     assert_eq!(say(&mut caller, b"bye").await?, b"");
-    fixture.heard.wait_for(|heard| *heard == b"bye").await?;
+    fixture.received.wait_for(|received| *received == b"bye").await?;
     assert_eq!(say(&mut fixture.dial().await?, b"again").await?, b"again");
     Ok(())
 }
@@ -66,7 +66,7 @@ async fn a_lost_answer_belongs_to_a_delivered_request() -> Result<()> {
 /// An echo server that keeps the last request, behind a proxy.
 struct Fixture {
     proxy: Proxy,
-    heard: watch::Receiver<Vec<u8>>,
+    received: watch::Receiver<Vec<u8>>,
     _echo: JoinSet<()>,
 }
 
@@ -74,15 +74,15 @@ impl Fixture {
     async fn set() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let proxy = Proxy::start(listener.local_addr()?).await?;
-        let (tell, heard) = watch::channel(Vec::new());
+        let (report, received) = watch::channel(Vec::new());
         let mut echo = JoinSet::new();
         echo.spawn(async move {
             let mut callers = JoinSet::new();
             while let Ok((caller, _)) = listener.accept().await {
-                callers.spawn(answer(caller, tell.clone()));
+                callers.spawn(answer(caller, report.clone()));
             }
         });
-        Ok(Self { proxy, heard, _echo: echo })
+        Ok(Self { proxy, received, _echo: echo })
     }
 
     async fn dial(&self) -> Result<TcpStream> {
@@ -90,10 +90,10 @@ impl Fixture {
     }
 }
 
-async fn answer(mut caller: TcpStream, heard: watch::Sender<Vec<u8>>) {
+async fn answer(mut caller: TcpStream, received: watch::Sender<Vec<u8>>) {
     let mut buffer = [0; 64];
     while let Ok(bytes) = caller.read(&mut buffer).await {
-        heard.send_replace(buffer[..bytes].to_vec());
+        received.send_replace(buffer[..bytes].to_vec());
         if bytes == 0 || caller.write_all(&buffer[..bytes]).await.is_err() {
             return;
         }

@@ -146,7 +146,7 @@ pub struct ControlPort {
 ///
 /// # Errors
 /// No simulation runs there, or it refuses the command.
-pub async fn tell(dir: &Path, command: &Command) -> Result<Value, ControlError> {
+pub async fn call(dir: &Path, command: &Command) -> Result<Value, ControlError> {
     let hung_up = |_| ControlError::HungUp { dir: dir.to_owned() };
     let not_running = |source| ControlError::NotRunning { dir: dir.to_owned(), source };
     let address = tokio::fs::read_to_string(file(dir)).await.map_err(not_running)?;

@@ -150,7 +150,7 @@ async fn mine_every(sim: &LndSim, secs: u64) {
 async fn steer(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Pay { dir, wallet, bolt11 } => {
-            let paid = control::tell(&dir, &Command::Pay { wallet, bolt11 }).await?;
+            let paid = control::call(&dir, &Command::Pay { wallet, bolt11 }).await?;
             let text = |key: &str| paid[key].as_str().unwrap_or_default().to_owned();
             match text("status").as_str() {
                 "FAILED" => anyhow::bail!("FAILED: {}", text("failure_reason")),
@@ -158,16 +158,16 @@ async fn steer(verb: Verb) -> anyhow::Result<()> {
             }
         }
         Verb::Invoice { dir, wallet, sats } => {
-            let bolt11 = control::tell(&dir, &Command::Invoice { wallet, sats }).await?;
+            let bolt11 = control::call(&dir, &Command::Invoice { wallet, sats }).await?;
             say(bolt11.as_str().unwrap_or_default())
         }
         Verb::Mine { dir, blocks } => {
-            control::tell(&dir, &Command::Mine { blocks }).await?;
-            let height = control::tell(&dir, &Command::Height).await?;
+            control::call(&dir, &Command::Mine { blocks }).await?;
+            let height = control::call(&dir, &Command::Height).await?;
             say(&format!("height {height}"))
         }
         Verb::Balances { dir } => {
-            let answer = control::tell(&dir, &Command::Balances).await?;
+            let answer = control::call(&dir, &Command::Balances).await?;
             say("node               available       held out        held in  (msat)")?;
             for balance in control::read_balances(answer)? {
                 say(&format!(
@@ -181,12 +181,12 @@ async fn steer(verb: Verb) -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Nodes { dir } => {
-            let nodes = control::tell(&dir, &Command::Nodes).await?;
+            let nodes = control::call(&dir, &Command::Nodes).await?;
             say(&serde_json::to_string_pretty(&nodes)?)
         }
         Verb::Tell { dir, json } => {
             let command: Command = serde_json::from_str(&json).context("not a valid command")?;
-            let answer = control::tell(&dir, &command).await?;
+            let answer = control::call(&dir, &command).await?;
             say(&serde_json::to_string_pretty(&answer)?)
         }
     }

@@ -256,7 +256,7 @@ impl LndSim {
         self.change(node, |node| node.max_cltv_expiry = blocks)
     }
 
-    /// The next payment of a node is registered and never sent: `IN_FLIGHT` for ever.
+    /// The next payment of a node is registered and never sent: `IN_FLIGHT` permanently.
     ///
     /// # Errors
     /// No such node.

@@ -24,7 +24,7 @@ impl Binaries {
     /// otherwise those that `make nodes` has built.
     ///
     /// # Errors
-    /// No btcd, no LND, or one that is too old; the message says what to do.
+    /// No btcd, no LND, or one that is too old; the message has a remedy.
     pub fn find() -> Result<Self> {
         let built = built()?;
         let find = |name: &str, variable| match std::env::var_os(variable) {
@@ -101,9 +101,9 @@ mod tests {
     #[test]
     fn a_wrong_program_is_named_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        let program = |name: &str, says: &str| {
+        let program = |name: &str, output: &str| {
             let path = dir.path().join(name);
-            fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+            fs::write(&path, format!("#!/bin/sh\necho '{output}'\n")).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
             path
         };
@@ -122,9 +122,13 @@ mod tests {
         ] {
             let (lnd, btcd) = (lnd.clone(), btcd.clone());
             let binaries = Binaries { lnd, btcd, lncli: PathBuf::new(), btcctl: PathBuf::new() };
-            let said = binaries.check().err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(said.contains(problem) && said.is_empty() == problem.is_empty(), "{said}");
-            assert_eq!(said.lines().count(), usize::from(!problem.is_empty()), "{said}");
+            let reported =
+                binaries.check().err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(
+                reported.contains(problem) && reported.is_empty() == problem.is_empty(),
+                "{reported}"
+            );
+            assert_eq!(reported.lines().count(), usize::from(!problem.is_empty()), "{reported}");
         }
     }
 }

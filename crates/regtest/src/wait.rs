@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// Time between two polls.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Polls until there is an answer; the last error says what was missing.
+/// Polls until there is an answer; the last error shows what was missing.
 pub(crate) async fn until<T, F>(what: impl Display, mut ask: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,

@@ -150,9 +150,9 @@ async fn networks_run_side_by_side_and_end_independently() -> Result<()> {
 async fn nothing_is_left_of_a_network_whose_program_was_killed() -> Result<()> {
     let logs = tempfile::tempdir()?;
     let mut program = program(&logs).stdout(Stdio::piped()).spawn()?;
-    let said = BufReader::new(program.stdout.take().context("it is piped")?);
+    let output_text = BufReader::new(program.stdout.take().context("it is piped")?);
     let (mut address, mut folder) = (None, None);
-    for line in said.lines() {
+    for line in output_text.lines() {
         let line = line?;
         let words = line.split_whitespace().collect::<Vec<_>>();
         match words[..] {
@@ -179,11 +179,12 @@ fn the_output_of_an_lnd_that_does_not_start_is_shown_and_its_log_is_kept() -> Re
 
     let output = program(&logs).args(["--lnd", "--no-such-argument"]).output()?;
 
-    let said = String::from_utf8(output.stderr)?;
-    assert!(said.contains("error: hub ended with exit status: 1:"), "{said}");
-    assert!(said.contains("unknown flag `no-such-argument'"), "{said}");
-    let kept =
-        said.lines().find_map(|line| line.strip_prefix("the logs of the nodes are kept in "));
+    let output_text = String::from_utf8(output.stderr)?;
+    assert!(output_text.contains("error: hub ended with exit status: 1:"), "{output_text}");
+    assert!(output_text.contains("unknown flag `no-such-argument'"), "{output_text}");
+    let kept = output_text
+        .lines()
+        .find_map(|line| line.strip_prefix("the logs of the nodes are kept in "));
     assert!(Path::new(kept.context("no folder is named")?).join("hub.log").is_file());
     Ok(())
 }
@@ -203,14 +204,14 @@ fn a_problem_of_the_machine_is_reported_in_one_line_with_a_remedy() -> Result<()
     let mut busy = program(&logs);
     busy.args(["--port", &taken.local_addr()?.port().to_string()]);
 
-    for (mut program, said) in [
+    for (mut program, output_text) in [
         (missing, "which does not run: No such file or directory"),
         (outdated, "run `make nodes`, or set LND_BIN to a newer one"),
         (busy, "stop what listens there, or choose another range"),
     ] {
         let output = program.output()?;
         let error = String::from_utf8(output.stderr)?;
-        ensure!(!output.status.success() && error.contains(said), "{error}");
+        ensure!(!output.status.success() && error.contains(output_text), "{error}");
         ensure!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
     }
     Ok(())

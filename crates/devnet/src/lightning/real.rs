@@ -63,10 +63,10 @@ impl Lightning for Regtest {
             for channel in listed.into_inner().channels {
                 let (ours, theirs) = (channel.local_balance, channel.remote_balance);
                 match seen.insert(channel.channel_point, (theirs, ours)) {
-                    Some(said) if said != (ours, theirs) => broken.push(format!(
+                    Some(reported) if reported != (ours, theirs) => broken.push(format!(
                         "in channel {} {name} reports {ours} sat as its own and {theirs} as its peer's, \
                          which reports {} and {}",
-                        channel.chan_id, said.0, said.1
+                        channel.chan_id, reported.0, reported.1
                     )),
                     _ => {}
                 }

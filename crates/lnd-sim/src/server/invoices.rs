@@ -112,8 +112,8 @@ impl Invoices for Lnd {
         let begin = move |network: &mut Network, node: &str| {
             let hash = hash?;
             // The current state, then every later one; for a hash not known yet, every state.
-            let told = network.find_invoice(node, hash).map_or(0, |invoice| invoice.log.len());
-            Ok((hash, told.saturating_sub(1)))
+            let reported = network.find_invoice(node, hash).map_or(0, |invoice| invoice.log.len());
+            Ok((hash, reported.saturating_sub(1)))
         };
         let ((hash, begins), fault) = self.work(Rpc::SubscribeSingleInvoice, known, begin).await?;
         let node = self.name.clone();

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use fedimint_tonic_lnd::invoicesrpc::AddHoldInvoiceRequest;
 use fedimint_tonic_lnd::lnrpc::GetInfoRequest;
-use lnd_sim::control::{Command, tell};
+use lnd_sim::control::{Command, call};
 use lnd_sim::{Armed, Fault, HUB, LndState, Rpc};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command as Process};
@@ -57,9 +57,9 @@ async fn a_sigkill_of_the_program_loses_nothing_that_was_answered() {
     let _program = start(dir.path()).await;
 
     let find = Command::FindInvoice { node: HUB.to_owned(), hash: PREIMAGE.hash() };
-    let found = tell(dir.path(), &find).await.unwrap();
+    let found = call(dir.path(), &find).await.unwrap();
     assert_eq!(found["state"], "ACCEPTED");
-    assert_eq!(tell(dir.path(), &Command::Check).await.unwrap(), serde_json::json!([]));
+    assert_eq!(call(dir.path(), &Command::Check).await.unwrap(), serde_json::json!([]));
     // The old client can reconnect: address, certificate and macaroon are the same.
     assert!(lnd.lightning().get_info(GetInfoRequest {}).await.is_ok());
 }
@@ -91,12 +91,12 @@ async fn faults_can_be_armed_from_another_process() {
     let fault = Fault::Refuse { code: 14, text: "not now".to_owned() };
     let armed =
         Armed { node: HUB.to_owned(), rpc: Rpc::GetInfo, hash: None, fault, times: Some(1) };
-    tell(dir.path(), &Command::Arm(armed)).await.unwrap();
+    call(dir.path(), &Command::Arm(armed)).await.unwrap();
 
     let refused = lnd.lightning().get_info(GetInfoRequest {}).await.unwrap_err();
     assert_eq!(refused.message(), "not now");
     let counted = Command::Calls { rpc: Rpc::GetInfo, hash: None };
-    assert_eq!(tell(dir.path(), &counted).await.unwrap(), 1);
+    assert_eq!(call(dir.path(), &counted).await.unwrap(), 1);
 
     run(dir.path(), "tell", &[r#"{"do":"set_state","state":"locked"}"#]).await.unwrap();
     let locked = lnd.lightning().get_info(GetInfoRequest {}).await.unwrap_err();
@@ -106,7 +106,7 @@ async fn faults_can_be_armed_from_another_process() {
         Command::Start { node: HUB.to_owned(), state: LndState::ServerActive },
     ];
     for command in &restart {
-        tell(dir.path(), command).await.unwrap();
+        call(dir.path(), command).await.unwrap();
     }
     assert!(lnd.lightning().get_info(GetInfoRequest {}).await.is_ok());
 }
