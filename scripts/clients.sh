@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trades with real clients: mostro-cli from crates.io, a sale and a purchase on each transport,
-# against the demo. Programs and keys stay in target/clients; docs/CLIENTS.md says more.
+# against the demo. Programs and keys stay in target/clients; see docs/CLIENTS.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ home=$PWD/target/clients
 bin=${CARGO_TARGET_DIR:-$PWD/target}/debug
 demo_log=$home/demo.log
 offer=(--amount 10000 --fiatcode EUR --fiatamount 10 --paymentmethod cash)
-buyer_gets=9970 # less half of the demo's fee of 0.6 %
+payout_sats=9970 # less half of the demo's fee of 0.6 %
 
 main() {
     install 0.16.3
@@ -19,16 +19,16 @@ main() {
     trade_with 0.16.3 nip44
     trade_with 0.16.1 gift-wrap
     stop_demo
-    echo "every trade went through, and the daemon's ledger equals LND's channels"
+    echo "all trades succeeded, and the daemon's ledger equals LND's channels"
 }
 
 install() { # version
     cargo install --locked --root "$home/$1" --target-dir "$home/build" "mostro-cli@$1"
 }
 
-# What a client must know is read from what the demo prints, as a person would.
+# Reads what a client needs from the output of the demo, as a person would.
 start_demo() {
-    : > "$demo_log" # an old one must not be read for the new
+    : > "$demo_log" # otherwise the output of an earlier demo could be read
     "$bin/devnet" > "$demo_log" 2>&1 &
     demo=$!
     trap 'kill $demo 2> /dev/null || true' EXIT
@@ -40,11 +40,11 @@ start_demo() {
     lnd=$(sed -n 's/.*lnd-sim pay --dir \([^ ]*\) .*/\1/p' "$demo_log")
 }
 
-# The demo compares the books once more and says by its exit code whether they agree.
+# At its end the demo compares the ledgers again. It fails if they differ.
 stop_demo() {
     trap - EXIT
     kill $demo
-    wait $demo || die "the demo is not content: $(tail -n 5 "$demo_log")"
+    wait $demo || die "the demo failed: $(tail -n 5 "$demo_log")"
 }
 
 trade_with() { # version transport
@@ -54,7 +54,7 @@ trade_with() { # version transport
 }
 
 sale() {
-    begin sale
+    new_traders sale
     order=$(client seller neworder --kind sell "${offer[@]}" | order_id)
     expect "$order" client buyer listorders
     expect 'Add Lightning Invoice' client buyer takesell --orderid "$order"
@@ -66,7 +66,7 @@ sale() {
 }
 
 purchase() {
-    begin purchase
+    new_traders purchase
     order=$(client buyer neworder --kind buy "${offer[@]}" | order_id)
     expect "$order" client seller listorders
     pay "$(client seller takebuy --orderid "$order" | invoice)"
@@ -83,8 +83,8 @@ settle() {
     await PurchaseCompleted buyer > /dev/null
 }
 
-# Every trade has new people, with keys of their own.
-begin() { # kind
+# Every trade has new traders with new keys.
+new_traders() { # kind
     people=$home/people/$version-$1
     mkdir -p "$people/seller" "$people/buyer"
     echo "mostro-cli $version over $transport: a $1"
@@ -96,8 +96,8 @@ client() { # person arguments...
     HOME=$people/$person "$home/$version/bin/mostro-cli" --transport "$transport" "$@" <<< y
 }
 
-# A client hears what it did not ask for only when it asks for its messages.
-await() { # word person
+# The client shows messages that answer no request only on `getdm`.
+await() { # text person
     local text
     for _ in $(seq 30); do
         text=$(client "$2" getdm)
@@ -107,18 +107,18 @@ await() { # word person
         fi
         sleep 0.5
     done
-    die "the $2 never hears $1: $text"
+    die "the $2 did not receive $1 within 15 s: $text"
 }
 
-expect() { # words command...
-    local words=$1 text
+expect() { # expected command...
+    local expected=$1 text
     shift
     text=$("$@") || die "$*: $text"
-    grep -qF -- "$words" <<< "$text" || die "$*: no \"$words\" in: $text"
+    grep -qF -- "$expected" <<< "$text" || die "$*: no \"$expected\" in: $text"
 }
 
 payout() {
-    "$bin/lnd-sim" invoice --dir "$lnd" --wallet buyer $buyer_gets
+    "$bin/lnd-sim" invoice --dir "$lnd" --wallet buyer $payout_sats
 }
 
 pay() { # invoice
