@@ -12,7 +12,7 @@ use super::*;
 const KEY_HEX: &str = "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa";
 const KEY_NSEC: &str = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5";
 
-/// What upstream's daemon of the 0.20 line needs and has, every section it knows.
+/// Settings of the upstream daemon 0.20, with every section it supports.
 const UPSTREAM: &str = r#"
 [lightning]
 lnd_cert_file = "CERT"

@@ -1,4 +1,4 @@
-//! Facts of the engine, each on a real migrated file.
+//! Tests of the engine, each on a real migrated file.
 
 mod batches;
 mod clock;
@@ -37,7 +37,7 @@ pub(crate) struct EngineFixture {
     pub(crate) reader: Reader,
     pub(crate) clock: Arc<ManualClock>,
     writer: JoinSet<Result<(), EngineError>>,
-    /// Numbers the events.
+    /// The number of the next event.
     next: AtomicU8,
 }
 
@@ -70,7 +70,7 @@ impl EngineFixture {
         Self::on(folder, clock, next.into_inner()).await
     }
 
-    /// An event of its own.
+    /// A new event.
     fn delivery(&self, from: TradeKey) -> Delivery {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         Delivery {
@@ -91,7 +91,7 @@ impl EngineFixture {
         id
     }
 
-    /// What a sender says to an order, with LND answering every question with `lnd`.
+    /// Delivers a command to an order, with LND answering every question with `lnd`.
     async fn say(&self, sender: Sender, order: OrderId, command: Command) -> Applied {
         self.say_while(sender, order, command, None).await
     }
@@ -116,7 +116,7 @@ impl EngineFixture {
         self.reader.find_order(id).await.unwrap().unwrap()
     }
 
-    /// What the buyer of an order is owed.
+    /// The payout to the buyer of an order.
     async fn payout(&self, id: OrderId) -> Payout {
         self.order(id).await.payout(PayoutPurpose::Buyer).unwrap().clone()
     }

@@ -39,12 +39,12 @@ const NOW: Timestamp = Timestamp(1_800_000_000);
 const ORDER: OrderId = OrderId([1; 16]);
 const MARGIN: u32 = 24;
 
-/// An outbox on a file of its own, of an order whose holds are all to be canceled.
+/// An outbox on a new file, of an order whose holds are all to be canceled.
 pub(crate) struct OutboxFixture {
     folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
     outbox: Arc<Outbox>,
-    /// What LND was asked to cancel.
+    /// The holds that LND was requested to cancel.
     canceled: mpsc::UnboundedReceiver<PaymentHash>,
     /// How it was asked to settle.
     settled: mpsc::UnboundedReceiver<EscrowEvidence>,
@@ -99,7 +99,7 @@ impl OutboxFixture {
         (Self { folder, clock, outbox, canceled, settled, writer }, listener)
     }
 
-    /// Starts what is due, and waits until it has ended.
+    /// Starts the due acts, and waits until they have ended.
     async fn run_due(&self) {
         let mut lanes = BusyLanes::new();
         self.outbox.start_due(&mut lanes).await.unwrap();
@@ -127,7 +127,7 @@ impl OutboxFixture {
         }
     }
 
-    /// How many rows of the outbox fulfil a condition.
+    /// How many rows of the outbox match a condition.
     async fn count(&self, condition: &str) -> i64 {
         let path = self.folder.path().join("trades.db");
         let mut connection = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
@@ -156,7 +156,7 @@ impl OutboxFixture {
         std::iter::from_fn(|| self.canceled.try_recv().ok()).count()
     }
 
-    /// Runs SQL that the daemon would not run.
+    /// Runs SQL that the daemon never runs.
     async fn tamper(&self, sql: &'static str) {
         let path = self.folder.path().join("trades.db");
         let mut connection = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();

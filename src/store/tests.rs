@@ -1,4 +1,4 @@
-//! Facts of the store, each on a real migrated file.
+//! Tests of the store, each on a real migrated file.
 
 mod faults;
 mod forbidden;
@@ -66,7 +66,7 @@ impl Reader {
     }
 }
 
-/// A database of its own, gone when dropped.
+/// A new database, deleted on drop.
 struct Disk {
     folder: TempDir,
     writer: Writer,
@@ -99,7 +99,7 @@ impl Disk {
         tx.commit().await.unwrap();
     }
 
-    /// Saves `after` over what is there.
+    /// Saves `after` as the next version of the order.
     async fn save(&mut self, after: &Order, effects: Vec<Effect>) -> Result<(), StoreError> {
         let before = self.order(after.id).await;
         let mut tx = self.begin().await;
@@ -107,7 +107,7 @@ impl Disk {
         tx.commit().await
     }
 
-    /// What may be done at this time, all classes of it.
+    /// The due acts of all classes at this time.
     async fn due(&self, now: i64) -> Vec<OutboxRow> {
         let limits = Class::ALL.map(|class| (class, 100));
         let due = self.reader.list_acts_due(Timestamp(now), &limits).await.unwrap();
@@ -118,7 +118,7 @@ impl Disk {
         self.reader.find_order(id).await.unwrap().unwrap()
     }
 
-    /// SQL that no part of the daemon would run.
+    /// Runs SQL that the daemon never runs.
     async fn tamper(&mut self, sql: &'static str) -> Result<(), StoreError> {
         sqlx::query(sql).execute(&mut self.writer.connection).await?;
         Ok(())
@@ -205,7 +205,7 @@ fn pending(n: u8) -> Order {
     }
 }
 
-/// The same, taken, with the hold `h` issued.
+/// The same order, taken, with the hold `h` requested.
 fn awaiting_hold(n: u8, h: u8) -> Order {
     Order {
         taker: Some(party(2)),
@@ -220,7 +220,7 @@ fn ended(n: u8, outcome: Outcome) -> Order {
     Order { state: OrderState::Ended(outcome), ..pending(n) }
 }
 
-/// What the buyer is owed: due, or on its way with `attempt`.
+/// The payout to the buyer: due, or being sent with `attempt`.
 fn payout(attempt: Option<Attempt>) -> Payout {
     let state = match attempt {
         Some(_) => PayoutState::Sending,

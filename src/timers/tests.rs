@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::tests::EngineFixture;
 use crate::lightning::{Lnd, LndAccess};
 
-/// Timers whose LND cannot be asked.
+/// Timers whose LND does not answer.
 fn timers(fixture: &EngineFixture) -> Timers {
     let nowhere = LndAccess {
         host: "https://127.0.0.1:1".to_owned(),
@@ -21,7 +21,8 @@ fn timers(fixture: &EngineFixture) -> Timers {
     }
 }
 
-/// Two orders whose sellers did not pay in time, while we heard, and what their deadlines ask.
+/// Two orders whose sellers did not pay in time while relays were reachable, and the questions of their
+/// deadlines.
 async fn two_overdue(fixture: &EngineFixture) -> [(OrderId, Question); 2] {
     let mut overdue = Vec::new();
     for n in [1, 2] {
@@ -67,7 +68,7 @@ async fn an_order_whose_question_had_no_answer_waits_and_then_asks_again() {
     }
 }
 
-/// Wall and monotonic time, set apart.
+/// Sets wall and monotonic time separately.
 #[derive(Debug)]
 struct TwoClocks(Mutex<(i64, u64)>);
 

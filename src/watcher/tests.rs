@@ -1,4 +1,4 @@
-//! Facts of the watcher, each on a real file, with a scripted node.
+//! Tests of the watcher, each on a real file, with a scripted node.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -64,7 +64,7 @@ async fn a_missing_wallet_and_a_start_in_progress_are_distinguished() {
 async fn an_lnd_that_is_too_old_and_a_custom_build_are_distinguished() {
     let fixture = fixture().await;
     fixture.network.set_version(HUB, "0.19.3-beta commit=v0.19.3-beta").expect("the node exists");
-    let error = fixture.ours.readiness().await.expect_err("not spoken to");
+    let error = fixture.ours.readiness().await.expect_err("no call is made");
     assert!(matches!(error, LightningError::TooOld { .. }), "{error:?}");
 
     fixture.network.set_version(HUB, "our-own").expect("the node exists");

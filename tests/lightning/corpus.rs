@@ -70,11 +70,11 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// Whether LND's answer is the expected one.
-pub(crate) fn is_as_expected(expected: Option<&str>, said: Option<&str>) -> bool {
-    match (expected.and_then(|text| text.strip_suffix('…')), said) {
-        (Some(beginning), Some(said)) => said.starts_with(beginning),
+pub(crate) fn is_as_expected(expected: Option<&str>, actual: Option<&str>) -> bool {
+    match (expected.and_then(|text| text.strip_suffix('…')), actual) {
+        (Some(beginning), Some(actual)) => actual.starts_with(beginning),
         (Some(_), None) => false,
-        (None, said) => expected == said,
+        (None, actual) => expected == actual,
     }
 }
 

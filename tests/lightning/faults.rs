@@ -239,8 +239,8 @@ async fn a_node_that_does_not_list_its_channels_has_a_height_and_is_not_ready() 
 
     assert_eq!((readiness.height, readiness.channels_active), (height, None));
     assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
-    let told = readiness.shortcoming().expect("something to say");
-    assert!(told.contains("ListChannels"), "{told}");
+    let text = readiness.shortcoming().expect("a shortcoming");
+    assert!(text.contains("ListChannels"), "{text}");
 }
 
 // simulated only: a matter of milliseconds
@@ -277,18 +277,22 @@ async fn one_list_of_channels_shows_the_amount_of_an_escrow() {
 // spec: D33 E4
 #[tokio::test]
 async fn an_htlc_modifier_does_not_change_the_amount_of_an_escrow() {
-    for (paid, said, worth) in [
+    for (paid, reported, amount) in [
         (1_000, 10_003_000, 1_000),
         (10_002_999, 10_003_000, 10_002_000),
         (10_003_000, 20_006_000, 10_003_000),
         (10_003_000, 0, 0),
     ] {
         let fixture = fixture().await;
-        fixture.network.modify_htlcs(HUB, Some(said)).expect("the node exists");
+        fixture.network.modify_htlcs(HUB, Some(reported)).expect("the node exists");
         let escrow = fixture.open_escrow().await;
         fixture.pay_other_amount(&escrow.bolt11, Msats(paid)).await;
 
-        assert_eq!(fixture.held_amount(&escrow).await, Msats(worth), "{paid} reported as {said}");
+        assert_eq!(
+            fixture.held_amount(&escrow).await,
+            Msats(amount),
+            "{paid} reported as {reported}"
+        );
         fixture.end();
     }
 }

@@ -263,7 +263,12 @@ fn scenario(trade: u8, random: &mut Random) -> Vec<Op> {
         scenario.extend(is_late.then_some(Op::Reconcile));
     }
     scenario.push(Op::Resolve { nth: 0, how: End::Paid });
-    // Some messages are missing, or come in the wrong order.
+    drop_and_add_messages(&mut scenario, trade, random);
+    scenario
+}
+
+/// Some messages are missing, and others come at a wrong time.
+fn drop_and_add_messages(scenario: &mut Vec<Op>, trade: u8, random: &mut Random) {
     for _ in 0..random.below(3) {
         let at = usize::from(random.below(u8::try_from(scenario.len()).unwrap_or(1)));
         let who = random.of(&[Who::Maker, Who::Taker, Who::Rival]);
@@ -279,10 +284,9 @@ fn scenario(trade: u8, random: &mut Random) -> Vec<Op> {
         let action = random.of(&all);
         match random.below(4) {
             0 => drop(scenario.remove(at)),
-            _ => scenario.insert(at, send(who, action)),
+            _ => scenario.insert(at, Op::Send { trade, who, action }),
         }
     }
-    scenario
 }
 
 fn fault(random: &mut Random) -> Op {

@@ -97,22 +97,22 @@ fn run(root: &Path, target: &str) -> Result<Outcomes> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--test", target]).current_dir(root).stdout(Stdio::piped());
     let mut cargo = cargo.spawn().context("cargo does not start")?;
-    let mut said = String::new();
+    let mut output = String::new();
     for line in BufReader::new(cargo.stdout.take().context("it is piped")?).lines() {
         let line = line?;
         eprintln!("{line}");
-        said.push_str(&line);
-        said.push('\n');
+        output.push_str(&line);
+        output.push('\n');
     }
     cargo.wait()?;
-    let outcomes = outcomes(&said);
+    let outcomes = outcomes(&output);
     ensure!(!outcomes.is_empty(), "no test ran in {target}");
     Ok(outcomes)
 }
 
 /// `test on_real_nodes::a_law ... ok`
-fn outcomes(said: &str) -> Outcomes {
-    let lines = said.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
+fn outcomes(output: &str) -> Outcomes {
+    let lines = output.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
     lines
         .map(|(test, outcome)| {
             let law = test.rsplit("::").next().unwrap_or(test);
@@ -222,9 +222,9 @@ async fn no_law() {}
 
     #[test]
     fn the_outcome_of_each_law_is_read_from_a_run() {
-        let said = "running 2 tests\ntest on::a_law ... ok\ntest on::another ... FAILED\n";
+        let output = "running 2 tests\ntest on::a_law ... ok\ntest on::another ... FAILED\n";
 
-        let read = outcomes(said);
+        let read = outcomes(output);
 
         assert_eq!(
             read,

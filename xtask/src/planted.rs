@@ -122,14 +122,14 @@ fn read(root: &Path, file: &Path) -> Result<Planted> {
 
 impl Planted {
     fn parse(name: String, text: &str) -> Result<Self> {
-        let said = |key: &str| {
+        let value = |key: &str| {
             let lines = text.lines().take_while(|line| line.starts_with('#'));
             let mut values =
                 lines.filter_map(|line| line[1..].trim().strip_prefix(key)?.strip_prefix(':'));
             let value = values.next().map(str::trim).filter(|value| !value.is_empty());
             value.map(str::to_owned).with_context(|| format!("add a line `# {key}: …` at its head"))
         };
-        let (fault, command, complaint) = (said("fault")?, said("command")?, said("complaint")?);
+        let (fault, command, complaint) = (value("fault")?, value("command")?, value("complaint")?);
         let mut words = command.split_whitespace();
         let is_test = (words.next(), words.next()) == (Some("cargo"), Some("test"));
         ensure!(is_test, "its command must begin with `cargo test`: {command}");
@@ -167,15 +167,15 @@ impl Scratch {
         let mut build = planted.command.clone();
         let at = build.iter().position(|word| word == "--").unwrap_or(build.len());
         build.insert(at, "--no-run".to_owned());
-        let (is_built, said) = self.cargo(&build)?;
-        ensure!(is_built, "it does not compile:\n{}", last_lines(&said));
-        let (passes, said) = self.cargo(&planted.command)?;
+        let (is_built, output) = self.cargo(&build)?;
+        ensure!(is_built, "it does not compile:\n{}", last_lines(&output));
+        let (passes, output) = self.cargo(&planted.command)?;
         ensure!(!passes, "every test passed: `cargo {}`", planted.command.join(" "));
         let Planted { complaint, .. } = planted;
         ensure!(
-            said.contains(complaint.as_str()),
+            output.contains(complaint.as_str()),
             "a test failed without the complaint {complaint:?}:\n{}",
-            last_lines(&said)
+            last_lines(&output)
         );
         Ok(())
     }
@@ -189,8 +189,8 @@ impl Scratch {
         cargo.env("CARGO_TARGET_DIR", self.target.join("planted/out"));
         cargo.env("PROTOC", self.root.join("target/tools/protoc"));
         let output = cargo.output().context("cargo does not start")?;
-        let said = [output.stdout, output.stderr].concat();
-        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
     }
 }
 
@@ -199,7 +199,7 @@ fn target_of(root: &Path) -> PathBuf {
 }
 
 /// The end of the output, which shows the error.
-fn last_lines(said: &str) -> String {
-    let lines = said.lines().collect::<Vec<_>>();
+fn last_lines(output: &str) -> String {
+    let lines = output.lines().collect::<Vec<_>>();
     lines[lines.len().saturating_sub(40)..].join("\n")
 }

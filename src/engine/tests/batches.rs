@@ -45,7 +45,7 @@ async fn messages_of_strangers_come_last_and_a_few_share_a_commit() {
     let (_, first) = tokio::join!(join_all(strangers), trader);
 
     assert_eq!(first, before + 1);
-    // One beside the trader's, then eight at once.
+    // One in the commit of the trader, then eight in each commit.
     assert_eq!(commits(&fixture.engine), before + 3);
 }
 
@@ -171,7 +171,7 @@ async fn a_database_error_fails_the_batch_and_not_the_writer() {
 #[tokio::test]
 async fn a_database_that_needs_repair_by_a_person_stops_the_writer() {
     let fixture = EngineFixture::new().await;
-    // Another's write makes the writer read its pages anew, from the file.
+    // After a write of another program, the writer reads its pages from the file again.
     tamper(&fixture, "create table elsewhere (id)").await;
     tamper(&fixture, "pragma wal_checkpoint(truncate)").await;
     let path = fixture.folder.path().join("trades.db");
@@ -200,8 +200,8 @@ async fn no_act_remains_of_a_decision_that_was_not_saved() {
     let create = fixture.engine.create(delivery, OrderId([1; 16]), seller(), None, sell_order());
     create.await.unwrap_err();
 
-    let said = fixture.acts().await;
-    assert!(said.is_empty(), "{said:?}");
+    let acts = fixture.acts().await;
+    assert!(acts.is_empty(), "{acts:?}");
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_transaction_that_sqlite_ended_fails_its_batch_and_not_the_next() {
     assert_eq!(create().await.unwrap(), Applied::Saved, "nothing was remembered of the first try");
 }
 
-/// Another program meddles with the file.
+/// Another program changes the file.
 async fn tamper(fixture: &EngineFixture, sql: &'static str) {
     let path = fixture.folder.path().join("trades.db");
     let mut other =

@@ -114,9 +114,9 @@ async fn one_message_creates_at_most_one_order() {
     assert_eq!(create(2).await.unwrap(), Applied::Repeat);
 
     assert!(fixture.reader.find_order(OrderId([2; 16])).await.unwrap().is_none());
-    let born = fixture.messages(seller().trade).await;
-    assert_eq!(born.len(), 1);
-    assert!(born[0].starts_with("NewOrder(") && born[0].contains(" Some(3) "), "{born:?}");
+    let created = fixture.messages(seller().trade).await;
+    assert_eq!(created.len(), 1);
+    assert!(created[0].starts_with("NewOrder(") && created[0].contains(" Some(3) "), "{created:?}");
 }
 
 // spec: D19

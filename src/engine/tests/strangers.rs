@@ -1,4 +1,4 @@
-//! Who is party to no open order is answered while there is room, and otherwise not (D42).
+//! A sender without an open order is answered only while the limit for such answers allows it (D42).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{EngineFixture, seller};
 use crate::engine::{Applied, Write};
 use crate::store::{Delivery, EventId, Notification, Transport};
 
-/// Answers that may wait for one stranger, and for all of them.
+/// How many answers may wait for one stranger, and for all of them.
 const MOST_TO_ONE: usize = 4;
 const MOST: u32 = 500;
 
@@ -32,7 +32,7 @@ async fn rows(fixture: &EngineFixture, table: &str) -> u32 {
     count
 }
 
-/// A message of its own from each of so many strangers.
+/// One message from each of this many strangers.
 async fn strangers_ask(fixture: &EngineFixture, from: u32, to: u32) -> Vec<Applied> {
     let asked = (from..to).map(|n| {
         let sender = stranger(n);

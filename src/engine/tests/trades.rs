@@ -39,12 +39,12 @@ async fn a_trade_goes_from_the_book_to_success() {
 
     let order = fixture.order(id).await;
     assert_eq!(order.state, OrderState::Ended(Outcome::Success));
-    let told = [Notice::PurchaseCompleted, Notice::Rate];
-    let told = told.map(|notice| spoken(&notice, Some(id), None, None));
-    assert_eq!(fixture.messages(buyer().trade).await, told);
+    let messages = [Notice::PurchaseCompleted, Notice::Rate];
+    let messages = messages.map(|notice| spoken(&notice, Some(id), None, None));
+    assert_eq!(fixture.messages(buyer().trade).await, messages);
     let balances = fixture.reader.balances().await.unwrap();
     assert_eq!(balances.values().sum::<i64>(), 0);
-    assert_eq!(balances["buyer"], 0, "nothing is owed");
+    assert_eq!(balances["buyer"], 0, "the debt is paid");
     assert_eq!(balances["fee-income"], -2_000_000);
     assert_eq!(balances["routing-fees"], 1_500);
     assert_eq!(balances["lightning"], 2_000_000 - 1_500);
@@ -151,10 +151,10 @@ async fn a_cancel_of_a_paid_hold_is_refused_and_the_hold_accepted() {
     assert_eq!(fixture.say_while(buyer(), id, Command::Cancel, Some(PAID)).await, Applied::Saved);
 
     assert_eq!(fixture.order(id).await.status(), Status::Active);
-    let told = fixture.messages(buyer().trade).await;
+    let messages = fixture.messages(buyer().trade).await;
     let refused = Notice::CantDo(Refusal::NotAllowedByStatus);
-    assert_eq!(told[0], spoken(&refused, Some(id), Some(77), None));
-    assert!(told[1].starts_with("HoldInvoicePaymentAccepted("), "{told:?}");
+    assert_eq!(messages[0], spoken(&refused, Some(id), Some(77), None));
+    assert!(messages[1].starts_with("HoldInvoicePaymentAccepted("), "{messages:?}");
 }
 
 // spec: C6 D9
@@ -270,7 +270,7 @@ async fn downtime_of_the_daemon_counts_as_unreachable() {
         let is_reachable = is_reachable(&state, now);
         fixture.reader.list_due(now, super::HEIGHT, is_reachable, 10).await.unwrap()
     };
-    assert_eq!(due().await, [], "nobody could be heard");
+    assert_eq!(due().await, [], "no message could arrive");
 
     fixture.engine.relays_reachable().await.unwrap();
 

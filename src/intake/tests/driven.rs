@@ -1,4 +1,4 @@
-//! Facts of the whole of intake, driven step by step.
+//! Tests of the whole intake, driven step by step.
 
 use std::time::Duration;
 

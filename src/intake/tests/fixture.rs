@@ -36,7 +36,7 @@ pub(super) struct Fixture {
     next_order: u8,
 }
 
-/// Somebody with a trade key, in full privacy.
+/// A sender with a trade key, in full privacy.
 #[derive(Debug, Clone)]
 pub(super) struct Trader(Keys);
 
@@ -184,7 +184,7 @@ impl Fixture {
         self.base.reader.find_order(id).await.unwrap().unwrap()
     }
 
-    /// As many answers to strangers wait as can be stored.
+    /// Fills the outbox with answers to strangers up to the limit.
     pub(super) async fn fill_answers(&self) {
         for n in 0_u16..500 {
             let mut key = [0xee; 32];

@@ -24,7 +24,7 @@ fn an_escrow_expires_with_its_first_held_part_and_its_amount_is_their_sum() {
 // spec: D33 E4
 #[test]
 fn the_amount_of_a_part_counts_only_if_its_channel_shows_as_many_whole_sats() {
-    for (said, shown, worth) in [
+    for (reported, shown, amount) in [
         (100_300_000, 100_300, 100_300_000),
         (100_300_999, 100_300, 100_300_999),
         (100_300_000, 100_301, 100_300_000),
@@ -35,23 +35,23 @@ fn the_amount_of_a_part_counts_only_if_its_channel_shows_as_many_whole_sats() {
         (100_300_000, -1, 0),
     ] {
         let held = Invoice {
-            htlcs: vec![part(InvoiceHtlcState::Accepted, said, 145)],
+            htlcs: vec![part(InvoiceHtlcState::Accepted, reported, 145)],
             amt_paid_msat: 100_300_000,
             ..invoice(LndInvoiceState::Accepted)
         };
 
         let seen = seen(&held, &[channel(0, &[(hash(), 0, shown)])]);
-        assert_eq!(seen, Some(accepted(worth, 145)), "{said} msats of {shown} sats");
+        assert_eq!(seen, Some(accepted(amount, 145)), "{reported} msats of {shown} sats");
     }
 }
 
 // spec: D33 E4
 #[test]
 fn two_parts_over_one_channel_are_told_apart() {
-    let over = |htlc_index, said| InvoiceHtlc {
+    let over = |htlc_index, reported| InvoiceHtlc {
         chan_id: 5,
         htlc_index,
-        ..part(InvoiceHtlcState::Accepted, said, 145)
+        ..part(InvoiceHtlcState::Accepted, reported, 145)
     };
     let held = Invoice {
         htlcs: vec![over(7, 60_000), over(8, 40_000)],

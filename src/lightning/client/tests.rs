@@ -8,7 +8,7 @@ use trade::Sats;
 use super::*;
 use crate::lightning::LndAccess;
 
-/// Any certificate: nobody here presents one.
+/// Any certificate, because no server presents one in these tests.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
 
 // spec: D3

@@ -10,7 +10,7 @@ use crate::lightning::NodeDescription;
 
 const HASH: PaymentHash = PaymentHash([1; 32]);
 
-/// A node that counts how often it was asked who it is.
+/// A node that counts the requests for its identity.
 #[derive(Debug, Default)]
 struct FakeLnd {
     asked: AtomicUsize,
@@ -19,8 +19,8 @@ struct FakeLnd {
 }
 
 impl FakeLnd {
-    fn answer<T>(&self, says: T) -> Result<T, LightningError> {
-        if self.is_away.load(Ordering::SeqCst) { Err(LightningError::Starting) } else { Ok(says) }
+    fn answer<T>(&self, answer: T) -> Result<T, LightningError> {
+        if self.is_away.load(Ordering::SeqCst) { Err(LightningError::Starting) } else { Ok(answer) }
     }
 }
 
@@ -108,7 +108,7 @@ async fn a_failed_call_signals_a_failure() {
 
     node.is_away.store(true, Ordering::SeqCst);
     assert!(ours.readiness().await.is_err());
-    assert!(!failures.has_changed().unwrap(), "whoever asks for it hears the answer");
+    assert!(!failures.has_changed().unwrap(), "the caller itself gets the error");
     assert!(ours.hold_status(HASH).await.is_err());
 
     timeout(Duration::from_secs(5), failures.changed()).await.unwrap().unwrap();

@@ -143,7 +143,7 @@ async fn database_with(stored: &[Event]) -> MemoryDatabase {
     database
 }
 
-/// Fails a test that would wait for ever.
+/// Fails a test that would never end.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future).await.expect("it should have happened by now")
 }
@@ -457,11 +457,11 @@ async fn the_catch_up_ends_after_ten_seconds_though_a_relay_is_still_sending() {
     let mut tasks = JoinSet::new();
     let watched = subscriptions.clone();
     tasks.spawn(async move { listen::limit_catch_up(&watched).await });
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
 
     subscriptions.send_modify(|subscriptions| subscriptions.set(0, subscriptions::Phase::Paging));
     seen.wait_for(Subscriptions::is_caught_up).await.unwrap();
-    assert_eq!(begun.elapsed(), Duration::from_secs(10));
+    assert_eq!(started.elapsed(), Duration::from_secs(10));
 }
 
 #[derive(Debug)]

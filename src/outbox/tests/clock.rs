@@ -22,7 +22,7 @@ impl WritePolicy for Strict {
     }
 }
 
-/// A fixture with such a relay, and whatever must live as long as it.
+/// A fixture with such a relay, and the values that must not be dropped before it.
 pub(crate) async fn with_a_strict_relay(people: u8) -> (OutboxFixture, impl Drop) {
     let relay = LocalRelay::new(RelayBuilder::default().write_policy(Strict));
     relay.run().await.unwrap();

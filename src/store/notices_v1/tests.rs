@@ -29,7 +29,7 @@ fn view() -> OrderView {
     }
 }
 
-/// What each kind of notice says, and how the version before wrote it.
+/// Each kind of notice, and its JSON as the earlier version wrote it.
 fn notices() -> Vec<(String, Notice)> {
     let taker = Reputation {
         rating_milli: 4_500,
@@ -85,7 +85,7 @@ fn notices() -> Vec<(String, Notice)> {
 #[test]
 fn every_notice_of_the_version_before_is_rendered() {
     let to = TradeKey([5; 32]);
-    for (notice, said) in notices() {
+    for (notice, expected) in notices() {
         let body = format!(
             r#"{{"to":"{to}","order":"01010101-0101-0101-0101-010101010101","request_id":7,
             "trade_index":4,"notice":{notice}}}"#
@@ -95,6 +95,6 @@ fn every_notice_of_the_version_before_is_rendered() {
         let letter = message.render(spoken);
 
         assert_eq!(letter.to.0, to);
-        assert_eq!(letter.text, spoken(&said, Some(OrderId([1; 16])), Some(7), Some(4)));
+        assert_eq!(letter.text, spoken(&expected, Some(OrderId([1; 16])), Some(7), Some(4)));
     }
 }

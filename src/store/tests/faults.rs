@@ -1,6 +1,6 @@
 use super::{Disk, StoreError, pending};
 
-/// The header stays as it is, so that the file is still a database.
+/// The header is not changed, so that the file is still a database.
 fn damage(disk: &Disk) {
     let path = disk.folder.path().join("trades.db");
     let mut bytes = std::fs::read(&path).unwrap();

@@ -54,12 +54,13 @@ async fn count(disk: &Disk, table: &str) -> u32 {
     sqlx::query_scalar(sql).fetch_one(&disk.reader.pool).await.unwrap()
 }
 
-/// The lanes and their heads: as the triggers keep them, and as the outbox says.
+/// The lanes and their first acts: as the triggers store them, and as computed from the outbox.
 async fn heads(connection: &mut SqliteConnection) -> [BTreeMap<String, i64>; 2] {
     let kept = sqlx::query("select lane, head from lanes").fetch_all(&mut *connection).await;
-    let said = sqlx::query("select lane, min(id) from outbox where done_at is null group by lane");
-    let said = said.fetch_all(&mut *connection).await;
-    [kept, said].map(|rows| rows.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect())
+    let computed =
+        sqlx::query("select lane, min(id) from outbox where done_at is null group by lane");
+    let computed = computed.fetch_all(&mut *connection).await;
+    [kept, computed].map(|rows| rows.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 // spec: D42
@@ -133,8 +134,8 @@ async fn every_lane_with_due_acts_is_listed_by_its_first_act() {
                 finish(&mut disk, &row, at).await;
             }
         }
-        let [kept, said] = heads(&mut disk.writer.connection).await;
-        assert_eq!(kept, said, "after step {step}");
+        let [kept, computed] = heads(&mut disk.writer.connection).await;
+        assert_eq!(kept, computed, "after step {step}");
     }
 }
 
@@ -147,7 +148,7 @@ async fn a_stranger_who_becomes_a_trader_is_served_as_one_and_in_order() {
 
     assert_eq!(of_class(&disk, Class::Stranger, 9).await, []);
     let first = of_class(&disk, Class::Trade, 9).await.remove(0);
-    assert!(first.to_stranger, "what was said first");
+    assert!(first.to_stranger, "the first act goes to a stranger");
     finish(&mut disk, &first, 3).await;
     assert!(!of_class(&disk, Class::Trade, 9).await[0].to_stranger);
 }
@@ -233,7 +234,7 @@ async fn an_older_database_continues_with_all_its_waiting_work() {
         include_str!("../../../migrations/0004_users.sql"),
         include_str!("../../../migrations/0005_daemon.sql"),
         include_str!("../../../migrations/0006_retention.sql"),
-        // A settle put off, done messages, a trader's message behind a refusal, and a stranger's.
+        // A postponed settle, done messages, a trader's message behind a refusal, and a stranger's.
         "insert into outbox (lane, kind, body, due_at, done_at) values
             ('ln:1', 'hold.add/1', '{}', 5, 6),
             ('ln:1', 'hold.settle/1', '{}', 90, null),
@@ -263,6 +264,6 @@ async fn an_older_database_continues_with_all_its_waiting_work() {
     ];
     let expected = expected.map(|(lane, class, head, due)| (lane.into(), class.into(), head, due));
     assert_eq!(lanes, expected);
-    let [kept, said] = heads(&mut old).await;
-    assert_eq!(kept, said);
+    let [kept, computed] = heads(&mut old).await;
+    assert_eq!(kept, computed);
 }

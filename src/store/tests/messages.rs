@@ -16,7 +16,7 @@ fn tell(to: TradeKey, notice: Notice) -> Effect {
     Effect::Notify { to, request_id: Some(u64::MAX), trade_index: Some(4), notice }
 }
 
-/// The act that comes of [`tell`].
+/// The act for [`tell`].
 fn told(to: TradeKey, notice: &Notice) -> Act {
     Act::Notify { to, text: spoken(notice, Some(pending(1).id), Some(u64::MAX), Some(4)) }
 }
@@ -25,7 +25,7 @@ fn settle(n: u8) -> Effect {
     Effect::Lightning(LnCommand::EndHold { hash: hash(n) })
 }
 
-/// A disk whose one order asked for these effects.
+/// A database with one order that has these effects.
 async fn with_effects(effects: Vec<Effect>) -> Disk {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
@@ -385,7 +385,7 @@ async fn a_key_is_answered_on_the_transport_of_its_newest_message() {
     for (event, created_at, transport, expected) in [
         (1, 10, Transport::GiftWrap, Transport::GiftWrap),
         (2, 20, Transport::Nip44, Transport::Nip44),
-        // Late news: it was written before.
+        // Arrives later, and was written before.
         (3, 15, Transport::GiftWrap, Transport::Nip44),
     ] {
         let created_at = Timestamp(created_at);
@@ -479,7 +479,7 @@ async fn a_public_event_is_dated_after_the_one_that_a_relay_accepted() {
         (5, false, false),
         (4, false, false),
         (900, false, true),
-        // No relay took the last one.
+        // No relay accepted the last one.
         (6, true, true),
     ]) {
         let mut tx = disk.begin().await;

@@ -1,4 +1,4 @@
-//! Databases that versions before wrote go on where they stood.
+//! Databases of earlier versions are migrated with all their data.
 
 use std::path::PathBuf;
 

@@ -51,7 +51,7 @@ async fn a_payment_is_followed_once_its_send_was_begun_and_until_it_ends() {
     assert_eq!(followed, [(pending(1).id, hash(9))]);
 
     disk.save(&failed(1, 9), vec![]).await.unwrap();
-    assert_eq!(disk.reader.list_payments_to_follow().await.unwrap(), [], "LND said FAILED");
+    assert_eq!(disk.reader.list_payments_to_follow().await.unwrap(), [], "LND reported FAILED");
 }
 
 // spec: D20
@@ -200,7 +200,7 @@ async fn a_preimage_is_on_disk_with_the_wanted_hold() {
     assert!(hold.preimage == Preimage([9; 32]));
 }
 
-/// As [`paying`], after LND said FAILED of the attempt.
+/// As [`paying`], after LND reported FAILED for the attempt.
 fn failed(n: u8, of: u8) -> Order {
     let attempt = Some(Attempt { acked: true, payment_index: 5, ..attempt(of) });
     let due = PayoutState::Due { at: Timestamp(60) };

@@ -245,7 +245,7 @@ async fn an_unreadable_order_is_named_and_does_not_block_the_others() {
     assert_eq!(failures.len(), 1, "{failures:?}");
 }
 
-/// The stored form of terms, for good: a database of this version must always be readable.
+/// The stored form of terms is permanent: a database of this version must always be readable.
 #[tokio::test]
 async fn the_stored_form_of_terms_is_fixed() {
     let mut disk = Disk::new().await;
@@ -291,7 +291,7 @@ async fn an_order_without_a_quote_is_in_the_book_and_never_taken() {
     assert!(matches!(error, StoreError::Corrupt { table: "orders", .. }), "{error}");
 }
 
-/// The stored form of a state, for good: a database of this version must always be readable.
+/// The stored form of a state is permanent: a database of this version must always be readable.
 #[tokio::test]
 async fn the_stored_form_of_a_state_is_fixed() {
     let mut disk = Disk::new().await;
@@ -428,18 +428,18 @@ async fn only_a_changed_public_projection_needs_a_new_event() {
     let due = disk.reader.list_publications_due(Timestamp(1), 10).await.unwrap();
 
     let revisions: Vec<_> = due.into_iter().map(|row| row.revision).collect();
-    assert_eq!(revisions, [2], "pending, then in-progress; a deadline is nobody's business");
+    assert_eq!(revisions, [2], "pending, then in-progress; a deadline is not public");
 }
 
-/// A decision on the order 1 that brings the order `n` into being and tells its maker.
+/// A decision on order 1 that creates order `n` and notifies its maker.
 fn with_child(n: u8) -> Decision {
-    let told = Effect::Notify {
+    let notification = Effect::Notify {
         to: party(1).trade,
         request_id: None,
         trade_index: None,
         notice: Notice::Rate,
     };
-    let child = decision(pending(n), vec![told]);
+    let child = decision(pending(n), vec![notification]);
     Decision { child: Some(Box::new(child)), ..decision(awaiting_hold(1, 9), vec![]) }
 }
 
@@ -453,8 +453,8 @@ async fn a_child_order_is_saved_in_the_transaction_of_its_parent() {
     tx.commit().await.unwrap();
 
     assert_eq!(disk.order(pending(2).id).await, pending(2));
-    let told: Vec<_> = disk.due(2).await.into_iter().map(|row| row.order).collect();
-    assert_eq!(told, [Some(pending(2).id)], "in the child's name");
+    let notified: Vec<_> = disk.due(2).await.into_iter().map(|row| row.order).collect();
+    assert_eq!(notified, [Some(pending(2).id)], "of the child order");
     let due = disk.reader.list_publications_due(Timestamp(1), 9).await.unwrap();
     assert_eq!(due.len(), 2, "{due:?}");
     let births: i64 = sqlx::query_scalar("select count(*) from journal where from_status is null")
@@ -511,7 +511,7 @@ async fn a_waiting_deadline_belongs_to_the_party_that_must_act() {
     assert!(!tx.has_duty(taker, trade::Side::Buyer).await.unwrap());
 }
 
-/// Any order that the core could have left behind, with the rows that stay loaded.
+/// Any order that the core can produce, with the rows that are loaded.
 fn any_order() -> impl Strategy<Value = Order> {
     (any_terms(), any_party(), any_party(), any::<[u8; 16]>(), vec(any_debt(), 0..3), any_stand())
         .prop_map(|(terms, maker, taker, id, mut holds, stand)| {
@@ -531,7 +531,7 @@ fn any_order() -> impl Strategy<Value = Order> {
         })
 }
 
-/// A state and what must be there with it.
+/// A state and the rows that it requires.
 #[derive(Debug, Clone)]
 struct Stand {
     state: OrderState,
@@ -718,7 +718,7 @@ fn any_invoice() -> impl Strategy<Value = Invoice> {
     )
 }
 
-/// The hold a state stands on; its decision is the state's business.
+/// The hold of a state; its decision follows from the state.
 fn any_hold() -> impl Strategy<Value = Hold> {
     let seen = prop_oneof![
         Just(Seen::Wanted),
@@ -739,7 +739,7 @@ fn any_hold() -> impl Strategy<Value = Hold> {
     )
 }
 
-/// A hold of an earlier take that is still to be given back.
+/// A hold of an earlier take that is still to be canceled.
 fn any_debt() -> impl Strategy<Value = Hold> {
     any_hold().prop_map(|hold| Hold { decision: Some(HoldDecision::Cancel), ..hold })
 }

@@ -5,8 +5,8 @@ use sqlx::Row as _;
 
 use super::Disk;
 
-/// What is short however long the daemon runs: indexes of what is not over, a table of a few rows,
-/// and results of parts of a query.
+/// Scans that stay short however long the daemon runs: indexes of unfinished rows, a table of a few
+/// rows, and results of parts of a query.
 const SHORT: [&str; 16] = [
     "(subquery-1)",
     "(subquery-2)",
@@ -26,7 +26,7 @@ const SHORT: [&str; 16] = [
     "shown",
 ];
 
-// `mostrod check` alone sums up the ledger and counts what waits.
+// Only `mostrod check` sums up the ledger and counts waiting rows.
 #[tokio::test]
 async fn no_query_of_a_running_daemon_scans_a_whole_table() {
     let disk = Disk::new().await;

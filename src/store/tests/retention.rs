@@ -7,7 +7,7 @@ use crate::store::retention::AT_ONCE;
 use crate::store::{Delivery, EventId, Notification, Transport};
 
 const DAY: Duration = Duration::from_hours(24);
-/// How long these tests remember a message.
+/// How long these tests keep the id of a message.
 const MEMORY: Duration = Duration::from_secs(1_000);
 const STRANGER: TradeKey = TradeKey([77; 32]);
 
@@ -166,7 +166,7 @@ fn settle(n: u8) -> Effect {
     Effect::Lightning(LnCommand::EndHold { hash: hash(n) })
 }
 
-/// A disk whose one order asked for two things, of which the first was done at 50.
+/// A database with one order and two acts, of which the first was done at 50.
 async fn with_acts() -> Disk {
     let mut disk = Disk::new().await;
     disk.create(&pending(1)).await;
@@ -222,8 +222,8 @@ async fn outbox_ids_are_not_reused_after_rows_were_deleted() {
     assert!(next.id > open.id, "{next:?}");
 }
 
-/// Remembers a message of each key, as old as can be.
-async fn heard_from(disk: &mut Disk, keys: &[TradeKey]) {
+/// Stores an old message of each key.
+async fn with_messages_from(disk: &mut Disk, keys: &[TradeKey]) {
     for (n, key) in (0..).zip(keys) {
         assert!(remember(disk, &Delivery { from: *key, ..message(n, 1) }).await);
     }
@@ -233,7 +233,7 @@ async fn heard_from(disk: &mut Disk, keys: &[TradeKey]) {
 #[tokio::test]
 async fn the_transport_of_a_key_is_deleted_after_a_month_without_messages() {
     let mut disk = Disk::new().await;
-    heard_from(&mut disk, &[STRANGER]).await;
+    with_messages_from(&mut disk, &[STRANGER]).await;
 
     forget(&mut disk, Timestamp(1).after(30 * DAY)).await;
     assert_eq!(disk.reader.find_transport(STRANGER).await.unwrap(), Some(Transport::GiftWrap));
@@ -247,16 +247,16 @@ async fn the_transport_of_a_key_is_deleted_after_a_month_without_messages() {
 async fn parties_and_recipients_of_waiting_messages_keep_their_transport() {
     let mut disk = Disk::new().await;
     let (maker, taker, over) = (party(1).trade, party(2).trade, party(3).trade);
-    heard_from(&mut disk, &[maker, taker, over, STRANGER]).await;
+    with_messages_from(&mut disk, &[maker, taker, over, STRANGER]).await;
     disk.create(&pending(1)).await;
     disk.save(&awaiting_hold(1, 9), vec![]).await.unwrap();
     let ended = Order { maker: party(3), ..super::ended(2, Outcome::Canceled) };
     disk.create(&ended).await;
     let notice = Notice::Canceled;
-    let owed =
+    let waiting =
         Notification { to: STRANGER, order: None, request_id: None, trade_index: None, notice };
     let mut tx = disk.begin().await;
-    tx.send(&owed, Timestamp(1)).await.unwrap();
+    tx.send(&waiting, Timestamp(1)).await.unwrap();
     tx.commit().await.unwrap();
 
     forget(&mut disk, Timestamp(1).after(1_000 * DAY)).await;

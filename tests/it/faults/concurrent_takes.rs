@@ -26,10 +26,10 @@ async fn of_two_concurrent_takers_one_succeeds_and_the_other_is_refused() -> Res
     );
     ensure!(one.is_ok() != other.is_ok(), "not exactly one succeeded: {one:?}, {other:?}");
     let loser = if one.is_ok() { &rival } else { &fixture.seller };
-    let told = loser.trader.received().last().context("the refused taker got no message")?;
+    let answer = loser.trader.received().last().context("the refused taker got no message")?;
     let is_refused =
-        matches!(told.payload(), Some(Payload::CantDo(Some(CantDoReason::InvalidOrderStatus))));
-    ensure!(is_refused, "the refused taker got {told}");
+        matches!(answer.payload(), Some(Payload::CantDo(Some(CantDoReason::InvalidOrderStatus))));
+    ensure!(is_refused, "the refused taker got {answer}");
     let open = fixture.invoices(HUB, InvoiceState::Open).await?;
     let canceled = fixture.invoices(HUB, InvoiceState::Canceled).await?;
     ensure!(open.len() == 1 && canceled.is_empty(), "holds: {open:?}, canceled: {canceled:?}");

@@ -114,8 +114,8 @@ async fn messages_of_one_trade_do_not_change_another() -> Result<()> {
         let offer = fixture.sale_active().await?;
         let before = Snapshot::of(fixture, &offer).await?;
 
-        for said in [fiat_sent.event, release.event] {
-            fixture.exchange.relay.push(on_relay(fixture, said).await?);
+        for event in [fiat_sent.event, release.event] {
+            fixture.exchange.relay.push(on_relay(fixture, event).await?);
         }
 
         before.is_unchanged(fixture, &offer).await?;
@@ -190,7 +190,7 @@ async fn send_forgeries(
 }
 
 impl Forger {
-    /// This message in the victim's name, forged in each possible way.
+    /// This message with the victim as its author, forged in each possible way.
     fn forged(&self, message: &str, victim: &Victim) -> Result<Vec<(&'static str, Event)>> {
         let ours = sign(message, &self.trade);
         match self.transport {

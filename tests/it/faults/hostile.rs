@@ -1,5 +1,5 @@
 //! Events that must have no effect: malformed, forged, replayed, stale, too large or not
-//! for us. And what is refused aloud, because it is not built yet.
+//! for this node. Also requests that are refused with an answer, because they are not built yet.
 
 use anyhow::{Context as _, Result, ensure};
 use devnet::Transport;
@@ -36,7 +36,7 @@ async fn an_invalid_event_changes_nothing_and_gets_no_answer() -> Result<()> {
         fixture.seller.trader.receives_nothing_more(offer.id).await?;
         ensure!(in_database(fixture, offer.id).await? == before, "the order has changed");
 
-        // Only the flaws were the reason: the same take without one is accepted.
+        // The flaws were the only reason: the same take without a flaw is accepted.
         let honest = Forger::join(fixture).await?;
         honest.deliver(fixture, &honest.event_with(&honest.take(offer.id).to_string())?).await?;
         fixture.book.until(offer.id, "in-progress").await?;
@@ -187,7 +187,7 @@ async fn has_no_effect(fixture: &Fixture, forger: &Forger, flawed: &[Flawed]) ->
     for (flaw, event) in flawed {
         let (id, nobody) = (EventId(event.id.to_bytes()), TradeKey([0; 32]));
         let is_remembered = reader.find_known(id, None, None, nobody).await?.is_remembered;
-        // An event from the future is remembered, or it would be accepted later.
+        // The id of an event from the future is stored, or the event would be accepted later.
         ensure!(is_remembered == (*flaw == AHEAD), "wrongly remembered or forgotten: {flaw}");
     }
     ensure!(forger.answers().await? == 0, "an answer was sent");
@@ -323,7 +323,7 @@ impl Forger {
         }
     }
 
-    /// The same message in another envelope; on v2 there is none, the event itself is the message.
+    /// The same message in another envelope; on v2 the event itself is the message, so there is no other envelope.
     fn again(&self, event: &Event, rumor: UnsignedEvent) -> Result<Event> {
         match self.transport {
             Transport::GiftWrap => self.seal(rumor),
@@ -517,7 +517,7 @@ fn malformed(take: &Value) -> Vec<(&'static str, String)> {
         ("a negative request id", with("request_id", json!(-1))),
         ("a request id beyond 64 bits", with("request_id", json!(1e20))),
         ("half a trade index", with("trade_index", json!(1.5))),
-        ("an order id that is none", with("id", json!("42"))),
+        ("an invalid order id", with("id", json!("42"))),
         ("a number as order id", with("id", json!(42))),
         ("an unknown payload", with("payload", json!({ "gold": 1 }))),
         ("two payloads", with("payload", json!({ "amount": 1, "rating_user": 5 }))),

@@ -1,7 +1,7 @@
 //! The real process is killed at every step of a trade, and the trade succeeds.
 //!
-//! The daemon is killed by SIGKILL at a named point and restarted. The traders, who repeat nothing,
-//! get every message at least once. The buyer is paid once by LND's records.
+//! The daemon is killed by SIGKILL at a named point and restarted. The traders repeat no
+//! request and get every message at least once. The buyer is paid once by LND's records.
 
 use anyhow::{Context as _, Result};
 use devnet::Transport;
@@ -51,11 +51,11 @@ async fn survives_kills(fixture: &mut Fixture, (scenario, points): &KilledTrade)
     let before = fixture.exchange.daemon.log().len();
     let runs = fixture.exchange.daemon.start_with_crashes_at(points.clone())?;
 
-    let told = match scenario {
+    let traded = match scenario {
         Scenario::Sale => sale(fixture).await,
         Scenario::Purchase => purchase(fixture).await,
     };
-    let order = told.with_context(|| fixture.exchange.daemon.log().split_off(before))?;
+    let order = traded.with_context(|| fixture.exchange.daemon.log().split_off(before))?;
 
     fixture.exchange.daemon.take_over(runs).await?;
     fixture.audit(order, -SELLER_PAYS, BUYER_GETS).await

@@ -10,7 +10,7 @@ use crate::fixture::{BUYER_GETS, Fixture, SELLER_PAYS, fast_retries};
 
 /// The fewest answers of LND in a trade: a release alone needs a lookup, a settle and a payment.
 const LEAST_ANSWERS: u32 = 6;
-/// Longer than keep-alive needs to detect a dead connection (30 s).
+/// Longer than keep-alive needs to detect a broken connection (30 s).
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 // spec: E3 E2 P5 T10 T29

@@ -34,8 +34,8 @@ async fn a_client_updated_during_a_trade_is_answered_on_its_new_transport() -> R
     fixture.buyer.trader.set_transport(Transport::Nip44);
     fixture.released(&offer).await?;
 
-    let heard = transports_of(&fixture.buyer.trader);
-    let (old, new) = heard.split_at(before);
+    let used = transports_of(&fixture.buyer.trader);
+    let (old, new) = used.split_at(before);
     assert!(old.iter().all(|transport| *transport == Transport::GiftWrap));
     assert!(new.iter().all(|transport| *transport == Transport::Nip44));
     fixture.close(offer.id, -SELLER_PAYS, BUYER_GETS).await

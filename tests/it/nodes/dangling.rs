@@ -10,7 +10,7 @@ use crate::fixture::{BUYER_GETS, Fixture, Offer, SELLER_PAYS, fast_retries};
 const DANGLES: &str = "ALARM: LND calls a payment in flight that no channel carries";
 pub(super) const GIVEN_BACK: &str = "ALARM: LND gave the escrow back";
 
-/// With these LND does not sign what it sends, longer than a test lasts.
+/// With these arguments LND signs no channel update for longer than a test lasts, so it sends no HTLC.
 const SIGNS_NOTHING: [&str; 2] =
     ["--channel-commit-interval=1h", "--channel-commit-batch-size=1000"];
 
@@ -20,9 +20,9 @@ pub(super) enum End {
     Success,
     /// The same, after the payout dangled.
     Remedied,
-    /// LND had refunded the seller: the order was canceled,
+    /// LND had refunded the seller, and the order was canceled.
     Refunded,
-    /// or it is frozen, because fiat had been sent.
+    /// LND had refunded the seller after fiat was sent, and the order is frozen.
     GivenBack,
 }
 

@@ -42,9 +42,9 @@ async fn a_one_sat_htlc_reported_as_paid_in_full_starts_no_trade() -> Result<()>
     until(&fixture, "the daemon gives the sat back", is_canceled).await?;
     let is_back = async || Ok(fixture.exchange.lnd.balance(SELLER).await?.outgoing_held_msat == 0);
     until(&fixture, "the seller has it", is_back).await?;
-    let told = fixture.buyer.trader.received().iter();
-    let mut told = told.map(|it| &it.message.get_inner_message_kind().action);
-    let is_active = told.any(|it| *it == Action::HoldInvoicePaymentAccepted);
+    let actions = fixture.buyer.trader.received().iter();
+    let mut actions = actions.map(|it| &it.message.get_inner_message_kind().action);
+    let is_active = actions.any(|it| *it == Action::HoldInvoicePaymentAccepted);
     ensure!(!is_active, "the buyer was asked to send fiat");
     fixture.close(sale.id, 0, 0).await
 }

@@ -120,8 +120,8 @@ pub(crate) async fn a_missing_permission_is_reported_and_nothing_is_started_with
         let call = missing.rsplit('/').next().expect("a name");
         assert_eq!(readiness.lacks, [call]);
         assert!(!readiness.may_escrow() && !readiness.may_pay(), "{readiness:?}");
-        let told = readiness.shortcoming().expect("something to say");
-        assert!(told.contains(call) && told.contains("lncli bakemacaroon"), "{told}");
+        let text = readiness.shortcoming().expect("a shortcoming");
+        assert!(text.contains(call) && text.contains("lncli bakemacaroon"), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The connection to LND, broken or dead.
+//! The connection to LND, cut or half-open.
 
 use devnet::Lightning;
 use futures::FutureExt as _;

@@ -72,8 +72,8 @@ pub(crate) async fn a_settle_interrupted_by_a_kill_can_be_repeated(
 
     let found = fixture.ours.hold_status(escrow.hash).await.expect("an answer");
     assert!(matches!(found, HoldStatus::Accepted { .. } | HoldStatus::Settled), "{found:?}");
-    if let Ok(told) = answer {
-        let is_settled = (told == InvoiceState::Settled, found == HoldStatus::Settled);
+    if let Ok(answered) = answer {
+        let is_settled = (answered == InvoiceState::Settled, found == HoldStatus::Settled);
         assert_eq!(is_settled.0, is_settled.1, "the state before the kill is the state after it");
     }
     let status = fixture.ours.settle_hold(escrow.preimage, Required).await.expect("an answer");
@@ -156,7 +156,7 @@ pub(crate) async fn the_first_update_is_durable(fixture: &Fixture<impl Lightning
 
     restart(fixture, HUB).await;
 
-    // In flight for ever, in flight, or failed without a route, depending on the moment of the kill.
+    // In flight permanently, in flight, or failed without a route, depending on the moment of the kill.
     let status = fixture.ours.payment_status(invoice.hash).await.expect("an answer");
     assert_eq!(index(status), index(first));
 }

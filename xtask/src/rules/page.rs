@@ -1,4 +1,4 @@
-//! A page of rules: a heading per code, what the rule says, whether it is built and where, and a
+//! A page of rules: a heading per code, the rule, whether it is built and where, and a
 //! list of the tests that prove it.
 //!
 //! ```text
@@ -66,12 +66,12 @@ fn read_rule(line: usize, lines: &[&str]) -> Result<Rule, String> {
     if lines[1..built].iter().all(|line| line.is_empty()) {
         return Err(format!("{code} does not say what the rule is"));
     }
-    let (said, lacks) = match lines[built].split_once(LACKS) {
-        Some((said, lacks)) => (said, Some(lacks)),
+    let (built_part, lacks) = match lines[built].split_once(LACKS) {
+        Some((built_part, lacks)) => (built_part, Some(lacks)),
         None => (lines[built], None),
     };
-    let word = said.trim_start_matches(BUILT).split([',', '.']).next().unwrap_or_default();
-    let places: Vec<String> = said.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let word = built_part.trim_start_matches(BUILT).split([',', '.']).next().unwrap_or_default();
+    let places: Vec<String> = built_part.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     let status = match (word, places.is_empty(), lacks) {
         ("yes", false, None) => Status::Built,
         ("partly", false, Some(_)) => Status::Partly,
