@@ -119,7 +119,7 @@ fn the_quiet_time_of_a_send_begins_anew_when_the_clock_is_set() {
     let mut story = Story::paying(Kind::Sell);
     let unknown = || payment(1, PaymentStatus::Unknown);
     story.hears(unanswered(1));
-    story.after(MONTH);
+    story.after(Duration::from_mins(10));
     story.scene.clock_set_at = Some(story.scene.now);
 
     assert_eq!(story.hears(unknown()).lines, [""; 0]);
