@@ -11,7 +11,7 @@ use crate::wire::Action;
 const FRESH: Duration = Duration::from_mins(5);
 
 /// How much longer the id of a message is kept than the message could be honoured: the message may wait
-/// for a database that does not answer, and what relays repeat need not be opened again.
+/// for a database that does not answer.
 const MEMORY_MARGIN: Duration = Duration::from_hours(3 * 24);
 
 /// Up to how far ahead the id of a message is kept. Of a message dated further ahead nothing is kept: its

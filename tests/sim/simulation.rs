@@ -622,13 +622,17 @@ impl Simulation {
     async fn set_clock(&mut self, ahead: i32) {
         self.clock_ahead = ahead.into();
         if self.clock_is_far_behind() {
-            self.fiat_sent.clear();
+            for undecided in
+                self.expected.iter().filter(|each| each.action == ClientAction::FiatSent)
+            {
+                self.fiat_sent.remove(&undecided.order);
+            }
         }
         self.environment.clock.set(Timestamp(self.time.now().0 + self.clock_ahead));
         self.daemon.heartbeat().await;
     }
 
-    /// Whether messages are dated further ahead than any is honoured: they wait until the clock is right,
+    /// Whether messages are dated further ahead than any is accepted: they wait until the clock is right,
     /// and blocks do not wait for them (D41).
     fn clock_is_far_behind(&self) -> bool {
         self.clock_ahead < -CATCH_UP.as_secs().cast_signed()

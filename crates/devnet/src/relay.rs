@@ -140,15 +140,17 @@ async fn listen(listener: TcpListener, relay: LocalRelay) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            Ok((tcp, from)) = listener.accept() => {
-                connections.spawn(serve(relay.clone(), tcp, from));
+            accepted = listener.accept() => {
+                if let Ok((tcp, from)) = accepted {
+                    connections.spawn(serve(relay.clone(), tcp, from));
+                }
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-/// What goes wrong on a connection is the client's to notice.
+/// A failed connection is noticed by its client.
 async fn serve(relay: LocalRelay, tcp: TcpStream, from: SocketAddr) {
     if tcp.set_nodelay(true).is_ok()
         && let Ok(mut websocket) = tokio_tungstenite::accept_async(tcp).await

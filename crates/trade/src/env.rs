@@ -12,7 +12,7 @@ use crate::{
 pub struct Env<'a> {
     pub now: Timestamp,
     /// When the clock was last set while the daemon ran: how long ago anything before that was is
-    /// unknown. A start needs no mention: LND is unhealthy until it first answers.
+    /// unknown. A start does not count: LND is called unhealthy when it first answers after one.
     pub clock_set_at: Option<Timestamp>,
     /// How high our node's chain is at least.
     pub height: BlockHeight,

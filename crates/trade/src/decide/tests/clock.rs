@@ -115,7 +115,7 @@ fn nothing_moves_that_its_kind_can_have_asked_for() {
 
 // spec: D41 P6
 #[test]
-fn the_quiet_time_of_a_send_begins_anew_when_the_clock_is_set() {
+fn the_quiet_time_of_a_send_starts_again_when_the_clock_is_set() {
     let mut story = Story::paying(Kind::Sell);
     let unknown = || payment(1, PaymentStatus::Unknown);
     story.hears(unanswered(1));
